@@ -1,0 +1,101 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+// Martlet ships executables, not a library: what crosses a target is `package`, nothing is `public`.
+let swiftSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+var targets: [Target] = [
+    // C libraries and kernel interfaces: module maps, and shims for macros.
+    .target(name: "CLinux"),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CHiredis", pkgConfig: "hiredis", providers: [.apt(["libhiredis-dev"])]),
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+
+    // Shared by all roles.
+    .target(name: "Common", dependencies: ["CLinux", "CYAML", logging], exclude: ["README.md"]),
+    .target(name: "TLS", dependencies: ["Common", "COpenSSL"]),
+    .target(name: "SQLite", dependencies: ["CSQLite"]),
+
+    // The roles: a library each, and a main of a few lines.
+    .target(name: "Router", dependencies: ["Common", logging], exclude: ["Main"]),
+    .target(name: "Listener", dependencies: ["Common", "TLS", logging], exclude: ["Main"]),
+    .target(name: "AuthWorker", dependencies: ["Common", "TLS", "SQLite", "CHiredis", logging], exclude: ["Main"]),
+    .executableTarget(
+        name: "martlet-router",
+        dependencies: ["Router", "Common", argumentParser],
+        path: "Sources/Router/Main"
+    ),
+    .executableTarget(
+        name: "martlet-listener",
+        dependencies: ["Listener", "Common", argumentParser],
+        path: "Sources/Listener/Main"
+    ),
+    .executableTarget(
+        name: "martlet-authworker",
+        dependencies: ["AuthWorker", "Common", argumentParser],
+        path: "Sources/AuthWorker/Main"
+    ),
+
+    // The command-line tool.
+    .target(name: "Martlet", dependencies: ["Common", "TLS", logging, argumentParser], exclude: ["Main"]),
+    .executableTarget(name: "martlet", dependencies: ["Martlet"], path: "Sources/Martlet/Main"),
+
+    // Tests.
+    .target(name: "TestSupport", dependencies: ["Common", "TLS"], path: "Tests/Support"),
+    .testTarget(name: "CommonTests", dependencies: ["Common", "TestSupport"]),
+    .testTarget(name: "TLSTests", dependencies: ["TLS", "Common", "TestSupport"]),
+    .testTarget(name: "RouterTests", dependencies: ["Router", "Common", "TestSupport"]),
+    .testTarget(name: "ListenerTests", dependencies: ["Listener", "Common", "TLS", "TestSupport"]),
+    .testTarget(name: "AuthWorkerTests", dependencies: ["AuthWorker", "Common", "SQLite", "TLS", "TestSupport"]),
+    .testTarget(name: "MartletTests", dependencies: ["Martlet", "Common", "TestSupport"]),
+    .testTarget(
+        name: "EndToEndTests",
+        dependencies: [
+            "Common", "TLS", "TestSupport", "martlet", "martlet-router", "martlet-listener", "martlet-authworker",
+        ]
+    ),
+    .testTarget(name: "TidyTests", dependencies: ["TestSupport"]),
+]
+
+// `make fuzz`: libFuzzer targets, built on demand, so that they see `package` declarations and cost nobody else time.
+if Context.environment["MARTLET_FUZZ"] == "1" {
+    let fuzzer: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library"])]
+    targets.append(
+        .executableTarget(
+            name: "fuzz-packet-decoder",
+            dependencies: ["Common"],
+            path: "Fuzz/PacketDecoder",
+            swiftSettings: fuzzer,
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]
+        )
+    )
+}
+
+for target in targets where target.type != .system && target.name != "CLinux" {
+    target.swiftSettings = (target.swiftSettings ?? []) + swiftSettings
+}
+
+let package = Package(
+    name: "martlet",
+    products: [
+        .executable(name: "martlet", targets: ["martlet"]),
+        .executable(name: "martlet-router", targets: ["martlet-router"]),
+        .executable(name: "martlet-listener", targets: ["martlet-listener"]),
+        .executable(name: "martlet-authworker", targets: ["martlet-authworker"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: targets
+)

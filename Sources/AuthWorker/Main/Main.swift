@@ -1,0 +1,6 @@
+import AuthWorker
+
+@main
+struct Main {
+    static func main() {}
+}

@@ -1,0 +1,46 @@
+// Kernel interfaces that Swift's Glibc module lacks, and macros that Swift cannot import.
+#pragma once
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <crypt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+// epoll_data is a union; these keep Swift away from its members.
+static inline struct epoll_event martlet_epoll_event(uint32_t events, uint64_t data) {
+    struct epoll_event event = {.events = events, .data = {.u64 = data}};
+    return event;
+}
+static inline uint64_t martlet_epoll_data(const struct epoll_event *event) { return event->data.u64; }
+static inline uint32_t martlet_epoll_events(const struct epoll_event *event) { return event->events; }
+
+/// The uid, gid and pid at the other end of a Unix socket (SO_PEERCRED); -1 with errno set on failure.
+int martlet_peer_credentials(int fd, uid_t *uid, gid_t *gid, pid_t *pid);
+
+/// accept4 with SOCK_NONBLOCK | SOCK_CLOEXEC.
+int martlet_accept(int fd, struct sockaddr_storage *address, socklen_t *length);
+
+/// A signalfd for SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGCHLD, with these blocked for normal delivery and SIGPIPE ignored.
+int martlet_signal_fd(void);
+
+static inline int martlet_wait_status_exited(int status) { return WIFEXITED(status); }
+static inline int martlet_wait_exit_code(int status) { return WEXITSTATUS(status); }
+static inline int martlet_wait_signal(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
+
+/// Starts a program: `fds[i]` becomes descriptor 3 + i in the child (LISTEN_FDS as in sd_listen_fds(3)), `output_fd` (if not
+/// negative) its stdout and stderr. With `listen_pid`, LISTEN_PID is set to the child's own pid. Signals are unblocked and
+/// reset; the child gets SIGTERM if its parent dies. Returns the pid, or -1 with errno set (also that of a failed exec).
+pid_t martlet_spawn(const char *path, char *const argv[], char *const envp[], const int *fds, int fd_count,
+                    int output_fd, int listen_pid);

@@ -1,0 +1,26 @@
+/// The first two to five bytes of a packet (MQTT 5.0, section 2.1): type, flags, remaining length.
+package struct FixedHeader: Equatable, Sendable {
+    package enum Result: Equatable, Sendable {
+        /// More bytes are needed before the header is whole.
+        case needMore
+        case header(FixedHeader)
+        case malformed(DecodeError)
+    }
+
+    package var type: PacketType
+    /// The lower four bits of the first byte.
+    package var flags: UInt8
+    /// Bytes of the fixed header itself.
+    package var headerBytes: Int
+    /// The "remaining length": bytes that follow the fixed header, at most 268,435,455.
+    package var bodyBytes: Int
+
+    @inlinable package init(type: PacketType, flags: UInt8, headerBytes: Int, bodyBytes: Int) {
+        self.type = type
+        self.flags = flags
+        self.headerBytes = headerBytes
+        self.bodyBytes = bodyBytes
+    }
+
+    @inlinable package var packetBytes: Int { self.headerBytes + self.bodyBytes }
+}

@@ -1,0 +1,18 @@
+/// The upper four bits of a packet's first byte (MQTT 5.0, section 2.1.2).
+package enum PacketType: UInt8, Sendable, CaseIterable {
+    case connect = 1
+    case connack = 2
+    case publish = 3
+    case puback = 4
+    case pubrec = 5
+    case pubrel = 6
+    case pubcomp = 7
+    case subscribe = 8
+    case suback = 9
+    case unsubscribe = 10
+    case unsuback = 11
+    case pingreq = 12
+    case pingresp = 13
+    case disconnect = 14
+    case auth = 15
+}

@@ -1,0 +1,6 @@
+import Listener
+
+@main
+struct Main {
+    static func main() {}
+}

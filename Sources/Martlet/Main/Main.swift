@@ -1,0 +1,6 @@
+import Martlet
+
+@main
+struct Main {
+    static func main() {}
+}

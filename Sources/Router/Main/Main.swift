@@ -1,0 +1,6 @@
+import Router
+
+@main
+struct Main {
+    static func main() {}
+}

@@ -35,13 +35,15 @@ extension TopicFilter {
     package static func covers(_ general: UnsafeRawBufferPointer, _ specific: UnsafeRawBufferPointer) -> Bool {
         guard general.count > 0, specific.count > 0 else { return false }
         if specific[0] == UInt8(ascii: "$"), Self.isWildcardLevel(general, at: 0) { return false }
-        // There is no topic without levels, so `+/#` matches all that `#` does.
-        if Self.isMultiLevel(specific, at: 0) { return Self.matchesEverything(general) }
         var generalIndex = 0
         var specificIndex = 0
         while true {
             if Self.isMultiLevel(general, at: generalIndex) { return true }
-            if Self.isMultiLevel(specific, at: specificIndex) { return false }
+            if Self.isMultiLevel(specific, at: specificIndex) {
+                // What `specific` matches may end before this level, where `+` wants one: unless nothing is before it, for
+                // no topic is empty. So `+/#` covers `#`, and `/+/#` covers `/#`.
+                return specificIndex <= 1 && Self.isAnyLevels(general, at: generalIndex)
+            }
             let specificEnd = Self.levelEnd(specific, from: specificIndex)
             if Self.isSingleLevel(general, at: generalIndex) {
                 generalIndex += 1
@@ -66,9 +68,9 @@ extension TopicFilter {
         }
     }
 
-    private static func matchesEverything(_ filter: UnsafeRawBufferPointer) -> Bool {
-        if Self.isMultiLevel(filter, at: 0) { return true }
-        return filter.count == 3 && Self.isSingleLevel(filter, at: 0) && Self.isMultiLevel(filter, at: 2)
+    /// Levels that are `+/#`, and the last ones.
+    private static func isAnyLevels(_ bytes: UnsafeRawBufferPointer, at index: Int) -> Bool {
+        Self.isSingleLevel(bytes, at: index) && Self.isMultiLevel(bytes, at: index + 2)
     }
 
     /// A level that is `#`, and the last one.

@@ -13,6 +13,8 @@ package struct CommandTemplate: Equatable, Sendable {
     package enum Field: Equatable, Sendable {
         /// The stored hash, or the password itself.
         case secret
+        /// The same, used when the field of meaning `secret` is absent: `password` beside `password_hash`.
+        case secretOtherwise
         case salt
         case isSuperuser
         case ignored
@@ -96,7 +98,7 @@ package struct CommandTemplate: Equatable, Sendable {
             guard fields.contains(.secret) else {
                 throw Self.mistake(line, "none of its fields is a password: name one password_hash or password")
             }
-            for unique in [Field.salt, .isSuperuser] where fields.filter({ $0 == unique }).count > 1 {
+            for unique in [Field.secret, .salt, .isSuperuser] where fields.filter({ $0 == unique }).count > 1 {
                 throw Self.mistake(line, "a field is asked for twice")
             }
             return fields
@@ -111,7 +113,7 @@ package struct CommandTemplate: Equatable, Sendable {
         let hashIsNamed = names.contains { isNamed($0, "password_hash") }
         var fields: [Field?] = names.map { name in
             if isNamed(name, "password_hash") { return .secret }
-            if isNamed(name, "password") { return hashIsNamed ? .ignored : .secret }
+            if isNamed(name, "password") { return hashIsNamed ? .secretOtherwise : .secret }
             if isNamed(name, "salt") { return .salt }
             if isNamed(name, "is_superuser") { return .isSuperuser }
             return nil

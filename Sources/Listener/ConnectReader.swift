@@ -35,7 +35,8 @@ enum ConnectReader {
         do throws(DecodeError) {
             return .connect(try ConnectPacket.decode(packet, header: header), bytes: header.packetBytes)
         } catch {
-            let reason = error.reasonCode == .unsupportedProtocolVersion ? RefusalReason.protocolVersion : .malformedConnect
+            let reason =
+                error.reasonCode == .unsupportedProtocolVersion ? RefusalReason.protocolVersion : .malformedConnect
             let version = Self.versionToAnswer(packet, header, error)
             return .refuse(reason, code: error.reasonCode, version: version, detail: error.description)
         }

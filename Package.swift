@@ -69,17 +69,21 @@ var targets: [Target] = [
 ]
 
 // `make fuzz`: libFuzzer targets, built on demand, so that they see `package` declarations and cost nobody else time.
+// Common is compiled with the same flags, for the fuzzer looks for inputs that reach new code in it.
 if Context.environment["MARTLET_FUZZ"] == "1" {
-    let fuzzer: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library"])]
+    let sanitizers = ["-sanitize=fuzzer,address"]
     targets.append(
         .executableTarget(
             name: "fuzz-packet-decoder",
             dependencies: ["Common"],
             path: "Fuzz/PacketDecoder",
-            swiftSettings: fuzzer,
-            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]
+            swiftSettings: [.unsafeFlags(["-parse-as-library"])],
+            linkerSettings: [.unsafeFlags(sanitizers + ["-use-ld=lld"])]
         )
     )
+    for target in targets where target.name == "Common" || target.name.hasPrefix("fuzz-") {
+        target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(sanitizers)]
+    }
 }
 
 for target in targets where target.type != .system && target.name != "CLinux" {

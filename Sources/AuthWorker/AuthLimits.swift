@@ -30,8 +30,9 @@ package enum AuthLimits {
     /// Rows written in one transaction, so that other workers get their turn at the write lock.
     package static let cacheWritesPerTransaction = 500
 
-    /// How long the writing thread waits for another worker's transaction.
-    package static let cacheLockWaitMilliseconds: Int32 = 5000
+    /// How long the writing thread waits for another worker's transaction before it tries again; short, because the end of
+    /// the process waits for it.
+    package static let cacheLockWaitMilliseconds: Int32 = 1000
 
     /// Between looks whether another worker replaced the cache file, and between attempts at a cache that could not be used.
     package static let cacheInspectionNanoseconds: UInt64 = Nanoseconds.perSecond

@@ -7,6 +7,8 @@ package final class Database {
         case create
         case readWrite
         case readOnly
+        /// Of a read-only file system: nobody can change the file, and no lock or log file can be made beside it.
+        case immutable
     }
 
     /// What a commit waits for in WAL mode.
@@ -30,9 +32,11 @@ package final class Database {
             case .create: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
             case .readWrite: SQLITE_OPEN_READWRITE
             case .readOnly: SQLITE_OPEN_READONLY
+            case .immutable: SQLITE_OPEN_READONLY | SQLITE_OPEN_URI
             }
+        let name = access == .immutable ? Self.immutableURI(path) : path
         var opened: OpaquePointer?
-        let code = sqlite3_open_v2(path, &opened, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nil)
+        let code = sqlite3_open_v2(name, &opened, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, nil)
         guard code == SQLITE_OK, let handle = opened else {
             let message = String(cString: opened == nil ? sqlite3_errstr(code) : sqlite3_errmsg(opened))
             sqlite3_close_v2(opened)
@@ -95,6 +99,13 @@ package final class Database {
         try self.execute("PRAGMA synchronous = \(synchronous.rawValue)")
     }
 
+    /// Leaves the log and its index beside the file when the last connection closes, so that it can be opened where nothing can
+    /// be written.
+    package func keepWriteAheadLog() {
+        var on: Int32 = 1
+        sqlite3_file_control(self.handle, "main", SQLITE_FCNTL_PERSIST_WAL, &on)
+    }
+
     /// A number in the file's header that the application uses for the version of its schema.
     package func userVersion() throws(SQLiteError) -> Int {
         let statement = try self.prepare("PRAGMA user_version")
@@ -132,6 +143,19 @@ package final class Database {
     package func passesQuickCheck() throws(SQLiteError) -> Bool {
         let statement = try self.prepare("PRAGMA quick_check(1)")
         return try statement.step() && statement.text(0) == "ok"
+    }
+
+    private static func immutableURI(_ path: String) -> String {
+        let digits = Array("0123456789ABCDEF")
+        var uri = "file:"
+        for byte in path.utf8 {
+            switch byte {
+            case UInt8(ascii: "%"), UInt8(ascii: "?"), UInt8(ascii: "#"), 0x80...0xFF:
+                uri += "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 0xF)])"
+            default: uri.unicodeScalars.append(UnicodeScalar(byte))
+            }
+        }
+        return uri + "?immutable=1"
     }
 
     func error(_ code: Int32, statement: String) -> SQLiteError {

@@ -27,6 +27,8 @@ package struct SQLiteError: Error, Equatable, CustomStringConvertible {
 
     package var isDiskFull: Bool { self.primaryCode == SQLITE_FULL }
 
+    package var isCannotOpen: Bool { self.primaryCode == SQLITE_CANTOPEN }
+
     package var isReadOnly: Bool { self.primaryCode == SQLITE_READONLY }
 
     package var description: String {

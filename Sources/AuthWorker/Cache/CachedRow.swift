@@ -1,9 +1,9 @@
 /// One device in the cache file.
 package struct CachedRow: Equatable, Sendable {
     package var row: CredentialRow
-    /// Redis said later that it does not know the key. The row's content is kept: a Redis that lost its data is no reason to
-    /// forget a fleet.
-    package var isAbsent: Bool
+    /// When Redis said that it does not know the key any more; milliseconds since 1970. The row's content is kept: a Redis that
+    /// lost its data is no reason to forget a fleet.
+    package var absentSinceMilliseconds: Int64?
     /// Redis named the key as changed, and it was not fetched since: not good for a time without Redis.
     package var mustFetch: Bool
     /// The last moment at which the row was known to be what Redis holds; milliseconds since 1970.
@@ -13,13 +13,13 @@ package struct CachedRow: Equatable, Sendable {
 
     package init(
         row: CredentialRow,
-        isAbsent: Bool = false,
+        absentSinceMilliseconds: Int64? = nil,
         mustFetch: Bool = false,
         knownCurrentMilliseconds: Int64,
         generation: Int64 = 0
     ) {
         self.row = row
-        self.isAbsent = isAbsent
+        self.absentSinceMilliseconds = absentSinceMilliseconds
         self.mustFetch = mustFetch
         self.knownCurrentMilliseconds = knownCurrentMilliseconds
         self.generation = generation

@@ -185,7 +185,7 @@ package struct Authenticator {
         let entry = self.entry(for: key)
         if let entry, let verdict = self.judge(waiter, entry, key: key, now: now) {
             self.answer(waiter.request, verdict)
-            self.revalidateIfDue(rendered, entry, now: now)
+            if verdict.outcome == .allow { self.revalidateIfDue(rendered, entry, now: now) }
             return
         }
         guard self.waiterCount < self.settings.waitersMax else {
@@ -207,6 +207,8 @@ package struct Authenticator {
             self.pending[key] = pending
             self.actions.append(.readCache(key))
         } else {
+            // For a fresh row the password did not fit: what forces a look-up now may not do so again for a while.
+            if let entry, self.isFresh(entry, now: now) { self.known.update(key) { $0.lastForcedLookup = now.monotonic } }
             self.lookUp(key, pending, now: now)
         }
     }
@@ -244,11 +246,12 @@ package struct Authenticator {
 
     package mutating func cacheAnswered(_ key: LookupKey, _ answer: CacheAnswer, now: AuthTime) {
         guard var pending = self.pending[key] else { return }
+        var entry: Entry?
         switch answer {
         case .found(let cached):
             pending.isOnDisk = true
             pending.generation = cached.generation
-            self.keep(cached, for: key, now: now)
+            entry = self.keep(cached, for: key, now: now)
         case .notFound:
             break
         case .notReadable:
@@ -262,7 +265,6 @@ package struct Authenticator {
             self.settleAll(pending.waiters, key: key, reason, detail, now: now)
         case .readingCache:
             var left: [Waiter] = []
-            let entry = self.entry(for: key)
             for waiter in pending.waiters {
                 if let entry, let verdict = self.judge(waiter, entry, key: key, now: now) {
                     self.waiterCount -= 1
@@ -273,14 +275,16 @@ package struct Authenticator {
             }
             self.pending[key] = nil
             guard !left.isEmpty else { return }
+            if let entry, self.isFresh(entry, now: now) { self.known.update(key) { $0.lastForcedLookup = now.monotonic } }
             pending.waiters = left
             self.lookUp(key, pending, now: now)
         }
     }
 
     /// Takes a row of the cache file into memory.
-    private mutating func keep(_ cached: CachedRow, for key: LookupKey, now: AuthTime) {
-        let age = now.wallMilliseconds.subtractingReportingOverflow(cached.knownCurrentMilliseconds)
+    private mutating func keep(_ cached: CachedRow, for key: LookupKey, now: AuthTime) -> Entry {
+        let written = cached.absentSinceMilliseconds ?? cached.knownCurrentMilliseconds
+        let age = now.wallMilliseconds.subtractingReportingOverflow(written)
         var ageNanoseconds = min(max(age.overflow ? 0 : age.partialValue, 0), Self.ageMillisecondsMax) * 1_000_000
         if age.overflow || age.partialValue < 0 {
             // The clock was ahead when the row was written, or was set back. The row's true age is not known: it is not
@@ -289,18 +293,20 @@ package struct Authenticator {
             self.actions.append(.write(.correctTime(key, knownCurrentMilliseconds: now.wallMilliseconds)))
         }
         var entry = Entry(
-            row: cached.isAbsent ? nil : cached.row,
-            origin: .diskCache,
+            row: cached.absentSinceMilliseconds == nil ? cached.row : nil,
+            origin: .memoryCache,
             mustFetch: cached.mustFetch,
             knownCurrent: now.monotonic - ageNanoseconds,
             generation: cached.generation
         )
-        if cached.isAbsent {
+        if entry.row == nil {
             self.absent.insert(entry, for: key)
         } else {
             entry.credentialTag = self.checker.credentialTag(of: cached.row, key: key)
             self.known.insert(entry, for: key)
         }
+        entry.origin = .diskCache
+        return entry
     }
 
     /// Longer ages count as this: a hundred years.
@@ -322,7 +328,7 @@ package struct Authenticator {
                 generation: pending.generation
             )
             self.absent.insert(entry, for: key)
-            if pending.isOnDisk {
+            if pending.isOnDisk || pending.cacheWasNotReadable {
                 let time = pending.startedAt.wallMilliseconds
                 self.actions.append(.write(.markAbsent(key, atMilliseconds: time, generation: pending.generation)))
             }
@@ -354,7 +360,7 @@ package struct Authenticator {
             if self.checker.isPassword(waiter.password, of: row, key: key) {
                 self.waiterCount -= 1
                 self.answer(waiter.request, self.allow(waiter, entry, .redis, key: key))
-            } else if waiter.joinedAfterSending, self.mayForceLookup(key, entry, now: now) {
+            } else if waiter.joinedAfterSending, self.mayForceLookup(entry, now: now) {
                 late.append(waiter)
             } else {
                 self.waiterCount -= 1
@@ -410,25 +416,35 @@ package struct Authenticator {
 
     /// The verdict on what memory holds; nil when Redis has to be asked.
     private mutating func judge(_ waiter: Waiter, _ entry: Entry, key: LookupKey, now: AuthTime) -> AuthVerdict? {
-        let age = now.monotonic &- entry.knownCurrent
+        guard self.isFresh(entry, now: now) else { return nil }
         guard let row = entry.row else {
-            guard age < self.settings.negativeTTLNanoseconds else { return nil }
             return AuthVerdict(outcome: .deny, reason: .noSuchDevice, source: entry.origin, keyHash: key.hash)
         }
-        guard age < self.settings.positiveTTLNanoseconds, !entry.mustFetch else { return nil }
         if self.checker.isPassword(waiter.password, of: row, key: key) {
             return self.allow(waiter, entry, entry.origin, key: key)
         }
-        // It may have been changed in Redis since: ask once, then believe the row for a moment.
-        if self.mayForceLookup(key, entry, now: now) {
-            self.known.update(key) { $0.lastForcedLookup = now.monotonic }
-            return nil
+        // It may have been changed in Redis since: ask, but not for each guess of an attacker.
+        guard let forced = entry.lastForcedLookup, !self.mayForceLookup(entry, now: now), self.pending[key] == nil
+        else { return nil }
+        if entry.knownCurrent >= forced {
+            return AuthVerdict(outcome: .deny, reason: .wrongPassword, source: entry.origin, keyHash: key.hash)
         }
-        if self.pending[key] != nil { return nil }
-        return AuthVerdict(outcome: .deny, reason: .wrongPassword, source: entry.origin, keyHash: key.hash)
+        let detail = "the password does not fit the cached row, and Redis could not say whether it was changed"
+        return AuthVerdict(
+            outcome: .unknown,
+            reason: .redisUnavailable,
+            detail: Array(detail.utf8),
+            keyHash: key.hash
+        )
     }
 
-    private func mayForceLookup(_ key: LookupKey, _ entry: Entry, now: AuthTime) -> Bool {
+    private func isFresh(_ entry: Entry, now: AuthTime) -> Bool {
+        let age = now.monotonic &- entry.knownCurrent
+        guard entry.row != nil else { return age < self.settings.negativeTTLNanoseconds }
+        return age < self.settings.positiveTTLNanoseconds && !entry.mustFetch
+    }
+
+    private func mayForceLookup(_ entry: Entry, now: AuthTime) -> Bool {
         guard let last = entry.lastForcedLookup else { return true }
         return now.monotonic &- last >= Int64(AuthLimits.forcedLookupIntervalNanoseconds)
     }

@@ -82,7 +82,7 @@ package struct PasswordChecker: Sendable {
             Self.append(code, to: &input)
         }
         Self.append(row.salt, to: &input)
-        return Array(HMAC.sha256(key: self.hostKey, input).prefix(16))
+        return Array(HMAC.sha256(key: self.hostKey, message: input).prefix(16))
     }
 
     /// The key goes into it, so that devices with the same password do not show it by the same code.
@@ -91,35 +91,26 @@ package struct PasswordChecker: Sendable {
         Self.append(key.redisKey, to: &input)
         Self.append(key.variant, to: &input)
         input += password
-        defer { input.wipe() }
-        return HMAC.sha256(key: self.hostKey, input)
+        defer { wipe(&input) }
+        return HMAC.sha256(key: self.hostKey, message: input)
     }
 
     private func isHash(_ stored: [UInt8], of password: Secret, before: [UInt8], after: [UInt8]) -> Bool {
-        var input = before
-        password.withBytes { input += $0 }
-        input += after
-        defer { input.wipe() }
-        return constantTimeEquals(Self.hexadecimal(Digest.sha256(input)), Self.lowercased(stored))
+        let digest = password.withBytes { password in
+            before.withUnsafeBytes { before in
+                after.withUnsafeBytes { after in
+                    before.isEmpty
+                        ? Digest.hash(.sha256, password, after) : Digest.hash(.sha256, before, password)
+                }
+            }
+        }
+        // Two spellings of a digit are one digit.
+        guard let stored = Hex.decode(stored) else { return false }
+        return constantTimeEquals(digest, stored)
     }
 
     private static func append(_ field: [UInt8], to input: inout [UInt8]) {
         withUnsafeBytes(of: UInt32(truncatingIfNeeded: field.count).littleEndian) { input += $0 }
         input += field
-    }
-
-    private static func lowercased(_ text: [UInt8]) -> [UInt8] {
-        text.map { (UInt8(ascii: "A")...UInt8(ascii: "F")).contains($0) ? $0 | 0x20 : $0 }
-    }
-
-    private static func hexadecimal(_ bytes: [UInt8]) -> [UInt8] {
-        let digits = Array("0123456789abcdef".utf8)
-        var text: [UInt8] = []
-        text.reserveCapacity(bytes.count * 2)
-        for byte in bytes {
-            text.append(digits[Int(byte >> 4)])
-            text.append(digits[Int(byte & 0xF)])
-        }
-        return text
     }
 }

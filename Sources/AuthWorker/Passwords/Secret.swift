@@ -22,13 +22,3 @@ package final class Secret {
         body(UnsafeRawBufferPointer(rebasing: self.memory[..<self.count]))
     }
 }
-
-extension [UInt8] {
-    /// Overwrites the array's memory and empties it. Memory shared with another array is left to that one.
-    package mutating func wipe() {
-        self.withUnsafeMutableBytes { bytes in
-            if let start = bytes.baseAddress { explicit_bzero(start, bytes.count) }
-        }
-        self.removeAll()
-    }
-}

@@ -33,7 +33,8 @@ package final class ChildProcess {
             variables["LISTEN_FDNAMES"] = socketNames.joined(separator: ":")
         }
         let argumentVector: [UnsafeMutablePointer<CChar>?] = ([path] + arguments).map { strdup($0) } + [nil]
-        let environmentVector: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
+        let environmentVector: [UnsafeMutablePointer<CChar>?] =
+            variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { (argumentVector + environmentVector).forEach { free($0) } }
         self.processID = martlet_spawn(
             path,
@@ -128,7 +129,9 @@ package func waitUntil(
 ) throws {
     let deadline = Clock.monotonic() + UInt64(seconds * 1e9)
     while try !condition() {
-        guard Clock.monotonic() < deadline else { throw ProcessError(description: "waited \(seconds) s until \(what())") }
+        guard Clock.monotonic() < deadline else {
+            throw ProcessError(description: "waited \(seconds) s until \(what())")
+        }
         usleep(5000)
     }
 }

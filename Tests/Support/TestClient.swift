@@ -37,7 +37,7 @@ package final class TestClient: EventHandler {
         guard self.fileDescriptor >= 0 else { throw SystemError("socket") }
         self.tls = tls?.makeConnection(fileDescriptor: self.fileDescriptor)
         let address = ListenAddress.loopback(port: port)
-        let result = address.withSocketAddress { connect(self.fileDescriptor, $0, $1) }
+        let result = address.withSocketAddress { Glibc.connect(self.fileDescriptor, $0, $1) }
         guard result == 0 || errno == EINPROGRESS else { throw SystemError("connect to \(address)") }
         var on: Int32 = 1
         setsockopt(self.fileDescriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
@@ -74,7 +74,11 @@ package final class TestClient: EventHandler {
 
     /// Turns the loop until the condition holds.
     package func wait(_ what: String, seconds: Double = 30, until condition: () -> Bool) throws {
-        try self.loop.wait("\(what); state \(self.state), received \(self.received)", seconds: seconds, until: condition)
+        try self.loop.wait(
+            "\(what); state \(self.state), received \(self.received)",
+            seconds: seconds,
+            until: condition
+        )
     }
 
     /// Sends CONNECT and returns the CONNACK.

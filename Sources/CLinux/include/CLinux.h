@@ -1,9 +1,6 @@
 // Kernel interfaces that Swift's Glibc module lacks, and macros that Swift cannot import.
 #pragma once
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <crypt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

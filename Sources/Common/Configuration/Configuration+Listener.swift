@@ -1,0 +1,83 @@
+extension Configuration {
+    /// One entry of `listeners`: addresses that share a policy.
+    package struct Listener: Equatable, Sendable {
+        package enum Transport: String, CaseIterable, Sendable {
+            case tls
+            /// Without encryption: on loopback, unless `allowInsecureNetwork`.
+            case tcp
+        }
+
+        package enum ClientCertificate: String, CaseIterable, Sendable {
+            case required
+            case optional
+            case none
+        }
+
+        /// Where the user name that authentication and rules see comes from (EMQX: `peer_cert_as_username`).
+        package enum UserNameSource: String, CaseIterable, Sendable {
+            /// The CONNECT packet's field.
+            case client
+            /// The certificate's common name.
+            case commonName = "cn"
+            /// The certificate's subject.
+            case subject = "dn"
+        }
+
+        /// In logs, metrics and for socket activation (FileDescriptorName=). Unique; letters, digits, `-`, `_` and `.`.
+        package var name: String
+        package var addresses = [ListenAddress.anyAddress(port: 8883)]
+        package var transport = Transport.tls
+        package var allowInsecureNetwork = false
+        /// No authentication at all: user name and password are not looked at.
+        package var anonymous = false
+        /// The name of the set of `authorization.rules` that applies here.
+        package var rules = "default"
+        /// `none` for a TCP listener.
+        package var clientCertificate = ClientCertificate.required
+        package var userNameFrom = UserNameSource.client
+        /// From accepting the TCP connection to the end of the TLS handshake.
+        package var handshakeTimeoutNanoseconds: UInt64 = 15 * Configuration.nanosecondsPerSecond
+        /// From the end of the handshake to a whole CONNECT packet.
+        package var connectTimeoutNanoseconds: UInt64 = 10 * Configuration.nanosecondsPerSecond
+        /// Per listener process; further ones are closed at once.
+        package var maxConnections = 100_000
+        /// Nil for a TCP listener, never for a TLS one that was parsed.
+        package var tls: TLS?
+
+        package init(name: String) {
+            self.name = name
+        }
+    }
+
+    package enum TLSVersion: String, CaseIterable, Comparable, Sendable {
+        case version12 = "1.2"
+        case version13 = "1.3"
+
+        package static func < (left: TLSVersion, right: TLSVersion) -> Bool { left.rawValue < right.rawValue }
+    }
+}
+
+extension Configuration.Listener {
+    package struct TLS: Equatable, Sendable {
+        /// PEM, the server's certificate first, then its chain.
+        package var certificateFile = "server.crt"
+        /// PEM, may be encrypted.
+        package var keyFile = "server.key"
+        /// A file whose first line is the key's password.
+        package var keyPasswordFile: String?
+        /// PEM bundle: who may sign device certificates. Nil only when `clientCertificate` is `none`.
+        package var clientCAFile: String? = "client-ca.crt"
+        package var minVersion = Configuration.TLSVersion.version12
+        package var maxVersion = Configuration.TLSVersion.version13
+        /// TLS 1.2 cipher list in OpenSSL's form; nil: OpenSSL's default.
+        package var ciphers: String?
+        /// TLS 1.3 cipher suites in OpenSSL's form; nil: OpenSSL's default.
+        package var cipherSuites: String?
+        /// Key exchange groups, most wanted first, separated by colons.
+        package var groups = "X25519:P-256"
+        /// Longest chain of intermediate CAs.
+        package var verifyDepth = 4
+
+        package init() {}
+    }
+}

@@ -1,0 +1,20 @@
+extension Configuration {
+    /// Where the router listens for listeners.
+    package var routerSocketPath: String { self.runtimeDirectory + "/router.sock" }
+
+    /// Where auth worker `instance` (counted from 0) listens for listeners.
+    package func authWorkerSocketPath(_ instance: Int) -> String {
+        "\(self.runtimeDirectory)/authworker-\(instance).sock"
+    }
+
+    /// Where a role listens for the tool: `role` is `router`, `listener` or `authworker`; `instance` counts from 0.
+    package func controlSocketPath(role: String, instance: Int) -> String {
+        "\(self.controlDirectory)/\(role)-\(instance).sock"
+    }
+
+    /// The folder of all control sockets.
+    package var controlDirectory: String { self.runtimeDirectory + "/control" }
+
+    /// The longest path of a Unix socket (sun_path without its terminating zero).
+    package static let socketPathBytesMax = 107
+}

@@ -1,0 +1,56 @@
+import Logging
+
+/// Everything that Martlet's one configuration file says, checked and in plain values: what all roles read.
+///
+/// `deploy/martlet.yaml` documents each key; the names here are the same in Swift's spelling, with the unit at the end. The
+/// initial values are the documented defaults, so tests build one without YAML: `var configuration = Configuration()`.
+/// Paths are absolute after parsing (relative ones count from the file's folder). Durations are nanoseconds of the
+/// monotonic clock unless the name says seconds.
+package struct Configuration: Equatable, Sendable {
+    /// `runtime_directory`: where the Unix sockets between the roles are.
+    package var runtimeDirectory = "/run/martlet"
+    /// `state_directory`: what must outlive a restart.
+    package var stateDirectory = "/var/lib/martlet"
+    package var processes = Processes()
+    /// `link_users`: user names whose processes may connect to the roles' Unix sockets, besides the role's own and root.
+    package var linkUsers: [String] = []
+    package var log = Log()
+    package var listeners: [Listener] = []
+    package var authentication = Authentication()
+    package var authorization = Authorization()
+    package var mqtt = MQTT()
+    package var flowControl = FlowControl()
+
+    package init() {}
+
+    package static let nanosecondsPerMillisecond: UInt64 = 1_000_000
+    package static let nanosecondsPerSecond: UInt64 = 1_000_000_000
+}
+
+extension Configuration {
+    package struct Processes: Equatable, Sendable {
+        /// Listener processes.
+        package var listeners = 1
+        /// Auth worker processes.
+        package var authWorkers = 1
+
+        package init() {}
+    }
+
+    package struct Log: Equatable, Sendable {
+        package var level = Logger.Level.info
+        /// Refused connections logged per reason and second; the rest is counted.
+        package var refusedPerSecond = 5
+
+        package init() {}
+    }
+
+    package struct FlowControl: Equatable, Sendable {
+        /// PUBLISH bytes on their way to one client, or from it to the router.
+        package var sessionCreditBytes = 256 * 1024
+        /// The same for all sessions of one listener process.
+        package var linkCreditBytes = 64 * 1024 * 1024
+
+        package init() {}
+    }
+}

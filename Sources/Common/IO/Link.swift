@@ -1,0 +1,175 @@
+import CLinux
+import Glibc
+
+package protocol LinkDelegate: AnyObject {
+    /// The peer's hello came, the link is in use from here on.
+    func linkUp(_ link: Link, peer: LinkHello)
+    /// The body is valid until the call returns.
+    func link(_ link: Link, received frame: Frame)
+    /// All frames that could be read in this turn were delivered.
+    func linkFinishedReading(_ link: Link)
+    /// The link is closed; nothing more comes. Called once, not for links that the owner closes itself.
+    func linkDown(_ link: Link, reason: String)
+}
+
+/// A Unix stream socket between two roles that carries frames.
+///
+/// Frames to send are written into `output`, and leave with `flush`, once per turn. Nobody ever stops reading a link: two peers
+/// that both stop would wait for each other for ever. What bounds the bytes under way is credit, which the roles keep.
+package final class Link: EventHandler {
+    package let peerDescription: String
+    /// Frames that wait for `flush`.
+    package var output = ByteBuffer()
+    /// The peer's hello; nil until it came.
+    package private(set) var peer: LinkHello?
+    package private(set) var isOpen = true
+    /// For the owner: which of its links this is.
+    package var index = 0
+
+    private let loop: EventLoop
+    private let fileDescriptor: Int32
+    private let ownHello: LinkHello
+    private let expectedRoles: [LinkHello.Role]
+    private weak var delegate: (any LinkDelegate)?
+    private var registration: EventLoop.Registration?
+    private var input = ByteBuffer()
+    private var waitsForWritable = false
+
+    /// Takes the descriptor over, and sends `hello`.
+    package init(
+        loop: EventLoop,
+        fileDescriptor: Int32,
+        peerDescription: String,
+        hello: LinkHello,
+        expectedRoles: [LinkHello.Role],
+        delegate: any LinkDelegate
+    ) throws(SystemError) {
+        self.loop = loop
+        self.fileDescriptor = fileDescriptor
+        self.peerDescription = peerDescription
+        self.ownHello = hello
+        self.expectedRoles = expectedRoles
+        self.delegate = delegate
+        UnixSocket.setBufferBytes(fileDescriptor, 1 << 20)
+        self.registration = try loop.register(fileDescriptor, for: .readable, handler: self)
+        hello.encode(into: &self.output)
+        self.flush()
+    }
+
+    deinit {
+        precondition(self.registration == nil, "a link was dropped without close()")
+    }
+
+    /// Ends the link without telling the delegate.
+    package func close() {
+        guard self.isOpen else { return }
+        self.isOpen = false
+        if let registration = self.registration { self.loop.deregister(registration) }
+        self.registration = nil
+        Glibc.close(self.fileDescriptor)
+        self.output.clear()
+        self.output.releaseIfEmpty()
+    }
+
+    private func fail(_ reason: String) {
+        guard self.isOpen else { return }
+        self.close()
+        self.delegate?.linkDown(self, reason: reason)
+    }
+
+    // MARK: Writing
+
+    /// Sends what `output` holds; what the socket does not take goes when it is writable again.
+    package func flush() {
+        while self.isOpen, !self.output.isEmpty {
+            let bytes = self.output.readable
+            let sent = send(self.fileDescriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+            if sent > 0 {
+                self.output.consume(sent)
+            } else if errno == EAGAIN {
+                self.setWaitsForWritable(true)
+                if self.output.readableBytes > Limits.linkOutputBytesMax { self.fail("the peer does not read") }
+                return
+            } else if errno != EINTR {
+                // What the peer sent before it died is still readable: the read side ends the link.
+                self.output.clear()
+                return
+            }
+        }
+        self.setWaitsForWritable(false)
+        if self.output.capacity > 1 << 20 { self.output.releaseIfEmpty() }
+    }
+
+    private func setWaitsForWritable(_ waits: Bool) {
+        guard self.waitsForWritable != waits, let registration = self.registration else { return }
+        self.waitsForWritable = waits
+        self.loop.modify(registration, for: waits ? [.readable, .writable] : .readable)
+    }
+
+    // MARK: Reading
+
+    package func handle(_ events: IOEvents) {
+        if events.contains(.writable) { self.flush() }
+        guard self.isOpen, !events.isDisjoint(with: [.readable, .error, .hangUp]) else { return }
+        var budget = Limits.readBytesPerTurn
+        var end: String?
+        while budget > 0, end == nil {
+            let space = self.input.writable(minimum: 64 << 10)
+            let count = recv(self.fileDescriptor, space.baseAddress, space.count, 0)
+            if count > 0 {
+                self.input.commit(count)
+                budget -= count
+                self.deliverFrames()
+                guard self.isOpen else { return }
+                if count < space.count { break }
+            } else if count == 0 {
+                end = "closed by the peer"
+            } else if errno == EAGAIN {
+                break
+            } else if errno != EINTR {
+                end = SystemError("recv").reason
+            }
+        }
+        self.delegate?.linkFinishedReading(self)
+        if let end { self.fail(end) }
+    }
+
+    private func deliverFrames() {
+        var offset = 0
+        let bytes = self.input.readable
+        reading: while self.isOpen {
+            switch FrameReader.frame(in: bytes, at: offset) {
+            case .needMore:
+                break reading
+            case .invalid(let reason):
+                return self.fail("\(reason)")
+            case .frame(let frame):
+                offset += FrameHeader.byteCount + frame.header.bodyBytes
+                if self.peer != nil {
+                    self.delegate?.link(self, received: frame)
+                } else if let problem = self.takeHello(frame) {
+                    return self.fail(problem)
+                }
+            }
+        }
+        guard self.isOpen else { return }
+        self.input.consume(offset)
+        if self.input.isEmpty, self.input.capacity > 256 << 10 { self.input.releaseIfEmpty() }
+    }
+
+    /// What is wrong with the first frame; nil when the link is up.
+    private func takeHello(_ frame: Frame) -> String? {
+        guard let hello = LinkHello.decode(frame) else { return "the peer's first frame is no hello" }
+        guard self.expectedRoles.contains(hello.role) else {
+            return "the peer is a \(hello.role), which is not expected here"
+        }
+        guard self.ownHello.commonVersion(with: hello) != nil else {
+            let theirs = "\(hello.wireVersionMin) to \(hello.wireVersionMax)"
+            let ours = "\(self.ownHello.wireVersionMin) to \(self.ownHello.wireVersionMax)"
+            return "the peer speaks wire versions \(theirs), this program \(ours): upgrade one of them"
+        }
+        self.peer = hello
+        self.delegate?.linkUp(self, peer: hello)
+        return nil
+    }
+}

@@ -1,0 +1,61 @@
+import CLinux
+import Glibc
+
+/// Listens on a Unix socket and makes a link of each connection from an allowed user.
+package final class LinkAcceptor: EventHandler {
+    package let path: String
+    private let loop: EventLoop
+    private let fileDescriptor: Int32
+    private let allowedUsers: Set<uid_t>
+    private let makeLink: (Int32, String) -> Void
+    private let refused: (String) -> Void
+    private var registration: EventLoop.Registration?
+
+    /// - Parameters:
+    ///   - allowedUsers: besides root and the process's own user; others are refused (SO_PEERCRED).
+    ///   - refused: gets a sentence for the log.
+    ///   - makeLink: takes the connected descriptor over; the text describes the peer.
+    package init(
+        loop: EventLoop,
+        path: String,
+        allowedUsers: Set<uid_t>,
+        refused: @escaping (String) -> Void,
+        makeLink: @escaping (Int32, String) -> Void
+    ) throws(SystemError) {
+        self.loop = loop
+        self.path = path
+        self.allowedUsers = allowedUsers.union([0, geteuid()])
+        self.makeLink = makeLink
+        self.refused = refused
+        self.fileDescriptor = try UnixSocket.listen(path: path)
+        self.registration = try loop.register(self.fileDescriptor, for: .readable, handler: self)
+    }
+
+    /// Stops listening and removes the socket file. Links that were made stay.
+    package func close() {
+        guard let registration = self.registration else { return }
+        self.registration = nil
+        self.loop.deregister(registration)
+        Glibc.close(self.fileDescriptor)
+        unlink(self.path)
+    }
+
+    package func handle(_ events: IOEvents) {
+        var address = sockaddr_storage()
+        while true {
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            let client = martlet_accept(self.fileDescriptor, &address, &length)
+            guard client >= 0 else { return }
+            var user: uid_t = 0
+            var group: gid_t = 0
+            var process: pid_t = 0
+            guard martlet_peer_credentials(client, &user, &group, &process) == 0, self.allowedUsers.contains(user)
+            else {
+                self.refused("\(self.path): process \(process) of user \(user) is not allowed to connect")
+                Glibc.close(client)
+                continue
+            }
+            self.makeLink(client, "pid \(process)")
+        }
+    }
+}

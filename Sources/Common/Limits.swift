@@ -1,0 +1,33 @@
+/// Bounds that are not configuration: each with its unit in the name and its reason beside it.
+package enum Limits {
+    /// The remaining length that four bytes can say (MQTT 5.0, section 2.1.4).
+    package static let packetBodyBytesMax = 268_435_455
+
+    /// Largest body of a frame. Packets travel in parts of at most `packetPartBytes`; a CONNECT and a multicast frame's list of
+    /// sessions are the largest other bodies.
+    package static let frameBodyBytesMax = 4 << 20
+
+    /// Packets above this size travel in parts of this size, between which other sessions' frames go: 64 KiB take a listener
+    /// well under a millisecond to encrypt.
+    package static let packetPartBytes = 64 << 10
+
+    /// Largest CONNECT taken: will, user name and password of 64 KiB each fit, with room for properties. It comes from clients
+    /// that nobody has authenticated, so it does not follow `mqtt.max_packet_size`.
+    package static let connectPacketBytesMax = 1 << 20
+
+    /// Sessions in one multicast frame; more are split over several, so that a frame stays below `frameBodyBytesMax`.
+    package static let multicastSessionsMax = 65_536
+
+    /// Bytes waiting to be written on a link. Credit keeps it far below; a peer that lets it grow this far is not reading, and
+    /// the link is closed.
+    package static let linkOutputBytesMax = 512 << 20
+
+    /// Bytes read from one link or client before others get their turn.
+    package static let readBytesPerTurn = 1 << 20
+
+    /// A certificate with more alternative names is cut off there: no device has that many.
+    package static let alternativeNamesMax = 64
+
+    /// Rules of one client; more are cut off, which denies rather than allows.
+    package static let accessRulesMax = 4096
+}

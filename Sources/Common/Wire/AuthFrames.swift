@@ -1,0 +1,168 @@
+/// Listener to auth worker: may this client in? The frame's handle numbers the request.
+package struct AuthQuery: Equatable, Sendable {
+    package var listenerName: [UInt8]
+    /// Which of `authorization.rules` applies to clients of that listener.
+    package var rulesName: [UInt8]
+    package var peerAddress: [UInt8]
+    package var version: ProtocolVersion
+    package var identity: CertificateIdentity?
+    package var clientIdentifier: [UInt8]
+    package var userName: [UInt8]?
+    package var password: [UInt8]?
+
+    package init(
+        listenerName: [UInt8],
+        rulesName: [UInt8],
+        peerAddress: [UInt8],
+        version: ProtocolVersion,
+        identity: CertificateIdentity?,
+        clientIdentifier: [UInt8],
+        userName: [UInt8]?,
+        password: [UInt8]?
+    ) {
+        self.listenerName = listenerName
+        self.rulesName = rulesName
+        self.peerAddress = peerAddress
+        self.version = version
+        self.identity = identity
+        self.clientIdentifier = clientIdentifier
+        self.userName = userName
+        self.password = password
+    }
+
+    package func encode(into buffer: inout ByteBuffer, request: UInt64) {
+        let position = buffer.beginFrame(.authQuery, handle: request)
+        buffer.writeField(self.listenerName)
+        buffer.writeField(self.rulesName)
+        buffer.writeField(self.peerAddress)
+        buffer.write(self.version.rawValue)
+        buffer.writeField(self.identity)
+        buffer.writeField(self.clientIdentifier)
+        buffer.writeOptionalField(self.userName)
+        buffer.writeOptionalField(self.password)
+        buffer.endFrame(at: position)
+    }
+
+    /// Nil when the body is broken.
+    package static func decode(_ body: UnsafeRawBufferPointer) -> AuthQuery? {
+        var reader = ByteReader(body)
+        guard let listenerName = reader.readField(),
+            let rulesName = reader.readField(),
+            let peerAddress = reader.readField(),
+            let version = reader.readUInt8().flatMap(ProtocolVersion.init(rawValue:)),
+            let identity = reader.readIdentity(),
+            let clientIdentifier = reader.readField(),
+            let userName = reader.readOptionalField(),
+            let password = reader.readOptionalField(),
+            reader.isAtEnd
+        else { return nil }
+        return AuthQuery(
+            listenerName: listenerName,
+            rulesName: rulesName,
+            peerAddress: peerAddress,
+            version: version,
+            identity: identity,
+            clientIdentifier: clientIdentifier,
+            userName: userName,
+            password: password
+        )
+    }
+}
+
+/// Auth worker to listener: the answer to the query with the same handle.
+package struct AuthVerdict: Equatable, Sendable {
+    package enum Outcome: UInt8, Sendable {
+        case deny = 0
+        case allow = 1
+        /// Nobody can say: Redis is unreachable or answers errors, and nothing usable is cached. Never a deny, never an allow.
+        case unknown = 2
+    }
+
+    /// Why not, as the log of the listener says it.
+    package enum Reason: UInt8, Sendable, CaseIterable {
+        case none = 0
+        case noSuchDevice = 1
+        case wrongPassword = 2
+        case passwordMissing = 3
+        /// The command's template needs a field (a certificate's common name, a user name) that the client lacks.
+        case fieldMissing = 4
+        /// A field holds bytes that may not go into a command or a topic.
+        case fieldNotAllowed = 5
+        case redisUnavailable = 6
+        case redisError = 7
+        case overloaded = 8
+    }
+
+    package enum Source: UInt8, Sendable, CaseIterable {
+        case none = 0
+        case redis = 1
+        case memoryCache = 2
+        case diskCache = 3
+        /// From a cache, older than its time to live, because Redis is unreachable.
+        case staleCache = 4
+    }
+
+    package var outcome: Outcome
+    package var reason: Reason
+    package var source: Source
+    /// For the log: which field is missing, what Redis said. Never a secret.
+    package var detail: [UInt8]
+    package var access: AccessRules
+    /// HMAC over the stored hash and salt: names the credentials that were checked without telling them. Empty unless allowed.
+    package var credentialTag: [UInt8]
+    /// Of the rendered look-up key; changes are announced under it. 0 without a look-up.
+    package var keyHash: UInt64
+
+    package init(
+        outcome: Outcome,
+        reason: Reason = .none,
+        source: Source = .none,
+        detail: [UInt8] = [],
+        access: AccessRules = AccessRules(noMatch: .deny),
+        credentialTag: [UInt8] = [],
+        keyHash: UInt64 = 0
+    ) {
+        self.outcome = outcome
+        self.reason = reason
+        self.source = source
+        self.detail = detail
+        self.access = access
+        self.credentialTag = credentialTag
+        self.keyHash = keyHash
+    }
+
+    package func encode(into buffer: inout ByteBuffer, request: UInt64) {
+        let position = buffer.beginFrame(.authVerdict, handle: request)
+        buffer.write(self.outcome.rawValue)
+        buffer.write(self.reason.rawValue)
+        buffer.write(self.source.rawValue)
+        buffer.writeField(self.detail)
+        buffer.writeField(self.access)
+        buffer.writeField(self.credentialTag)
+        buffer.writeLittleEndian(self.keyHash)
+        buffer.endFrame(at: position)
+    }
+
+    /// Nil when the body is broken.
+    package static func decode(_ body: UnsafeRawBufferPointer) -> AuthVerdict? {
+        var reader = ByteReader(body)
+        guard let outcome = reader.readUInt8().flatMap(Outcome.init(rawValue:)),
+            let reason = reader.readUInt8().flatMap(Reason.init(rawValue:)),
+            let source = reader.readUInt8().flatMap(Source.init(rawValue:)),
+            let detail = reader.readField(),
+            let access = reader.readAccessRules(),
+            let credentialTag = reader.readField(),
+            let keyHash = reader.readLittleEndian(UInt64.self),
+            reader.isAtEnd
+        else { return nil }
+        return AuthVerdict(
+            outcome: outcome,
+            reason: reason,
+            source: source,
+            detail: detail,
+            access: access,
+            credentialTag: credentialTag,
+            keyHash: keyHash
+        )
+    }
+}

@@ -1,0 +1,34 @@
+/// The 16 bytes before each frame's body, little-endian.
+///
+/// ```
+///  0        4      5       6          8                16
+///  | body   | kind | flags | reserved | handle         | body …
+///  | UInt32 | UInt8| UInt8 | UInt16=0 | UInt64         |
+/// ```
+///
+/// The handle names the session (or, on an auth link, the request) within the link: the listener chooses it.
+package struct FrameHeader: Equatable, Sendable {
+    package static let byteCount = 16
+
+    /// Bytes that follow the header; at most `Limits.frameBodyBytesMax`.
+    package var bodyBytes: Int
+    /// Raw, because unknown kinds are skipped.
+    package var kind: UInt8
+    package var flags: UInt8
+    package var handle: UInt64
+
+    @inlinable package init(bodyBytes: Int, kind: UInt8, flags: UInt8, handle: UInt64) {
+        self.bodyBytes = bodyBytes
+        self.kind = kind
+        self.flags = flags
+        self.handle = handle
+    }
+}
+
+/// Flags of `sessionPackets` and `sessionDeliver`.
+package enum FrameFlags {
+    /// The body ends inside a packet: it goes on in the next frame of the same kind and handle.
+    package static let packetContinues: UInt8 = 0x01
+    /// `sessionDeliver`: the body counts against the session's and the link's credit.
+    package static let debitsCredit: UInt8 = 0x02
+}

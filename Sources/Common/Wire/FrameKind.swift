@@ -1,0 +1,31 @@
+/// What a frame is. Numbers are never reused, and disjoint over the directions, so that a misrouted frame is noticed.
+///
+/// Unknown kinds are skipped by their length: a release may send a newer one to an older one.
+package enum FrameKind: UInt8, Sendable, CaseIterable {
+    // Either way, first frame.
+    case linkHello = 0x01
+
+    // Listener to router.
+    case sessionOpen = 0x10
+    case sessionPackets = 0x11
+    case sessionClosed = 0x12
+    case deliveryCredit = 0x15
+
+    // Router to listener.
+    case sessionAccepted = 0x30
+    case sessionRefused = 0x31
+    case sessionDeliver = 0x32
+    case sessionMulticast = 0x33
+    case sessionClose = 0x34
+    case publishCredit = 0x35
+
+    // Listener to auth worker.
+    case authQuery = 0x50
+
+    // Auth worker to listener.
+    case authVerdict = 0x70
+
+    // The tool to any role, and back.
+    case statusRequest = 0x90
+    case statusReport = 0xB0
+}

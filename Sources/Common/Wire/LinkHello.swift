@@ -1,0 +1,91 @@
+/// The first frame each way on a link: who speaks, which wire versions, and how much credit it grants.
+package struct LinkHello: Equatable, Sendable {
+    package enum Role: UInt8, Sendable {
+        case listener = 1
+        case router = 2
+        case authWorker = 3
+        case tool = 4
+    }
+
+    /// Versions of the frames that this release speaks; the highest common one is used.
+    package static let wireVersionMin: UInt8 = 1
+    package static let wireVersionMax: UInt8 = 1
+    private static let magic: UInt32 = 0x4C54_524D  // "MRTL"
+
+    package var role: Role
+    package var wireVersionMin: UInt8
+    package var wireVersionMax: UInt8
+    /// 16 random bytes, new with every start of the process.
+    package var bootID: [UInt8]
+    /// The listener's name in logs, such as `listener-1`.
+    package var name: [UInt8]
+    /// PUBLISH bytes that the receiver of this hello may have under way per session before credit returns.
+    package var sessionCreditBytes: UInt32
+    /// The same for all sessions of the link together.
+    package var linkCreditBytes: UInt32
+
+    package init(
+        role: Role,
+        bootID: [UInt8],
+        name: [UInt8],
+        sessionCreditBytes: UInt32 = 0,
+        linkCreditBytes: UInt32 = 0,
+        wireVersionMin: UInt8 = LinkHello.wireVersionMin,
+        wireVersionMax: UInt8 = LinkHello.wireVersionMax
+    ) {
+        precondition(bootID.count == 16, "a boot id has 16 bytes")
+        self.role = role
+        self.wireVersionMin = wireVersionMin
+        self.wireVersionMax = wireVersionMax
+        self.bootID = bootID
+        self.name = name
+        self.sessionCreditBytes = sessionCreditBytes
+        self.linkCreditBytes = linkCreditBytes
+    }
+
+    package func encode(into buffer: inout ByteBuffer) {
+        let position = buffer.beginFrame(.linkHello)
+        buffer.writeLittleEndian(Self.magic)
+        buffer.write(self.role.rawValue)
+        buffer.write(self.wireVersionMin)
+        buffer.write(self.wireVersionMax)
+        buffer.write(UInt8(0))
+        buffer.write(self.bootID)
+        buffer.writeLittleEndian(self.sessionCreditBytes)
+        buffer.writeLittleEndian(self.linkCreditBytes)
+        buffer.writeField(self.name)
+        buffer.endFrame(at: position)
+    }
+
+    /// Nil when it is no hello. Bytes after the known fields are left to later versions.
+    package static func decode(_ frame: Frame) -> LinkHello? {
+        var reader = ByteReader(frame.body)
+        guard frame.kind == .linkHello,
+            reader.readLittleEndian(UInt32.self) == Self.magic,
+            let role = reader.readUInt8().flatMap(Role.init(rawValue:)),
+            let versionMin = reader.readUInt8(),
+            let versionMax = reader.readUInt8(),
+            reader.readUInt8() != nil,
+            let bootID = reader.readBytes(16),
+            let sessionCredit = reader.readLittleEndian(UInt32.self),
+            let linkCredit = reader.readLittleEndian(UInt32.self),
+            let name = reader.readField()
+        else { return nil }
+        return LinkHello(
+            role: role,
+            bootID: [UInt8](bootID),
+            name: name,
+            sessionCreditBytes: sessionCredit,
+            linkCreditBytes: linkCredit,
+            wireVersionMin: versionMin,
+            wireVersionMax: versionMax
+        )
+    }
+
+    /// The wire version to speak with `peer`; nil when there is none in common.
+    package func commonVersion(with peer: LinkHello) -> UInt8? {
+        let highest = min(self.wireVersionMax, peer.wireVersionMax)
+        let lowest = max(self.wireVersionMin, peer.wireVersionMin)
+        return highest >= lowest ? highest : nil
+    }
+}

@@ -1,0 +1,130 @@
+/// Listener to router: a client was authenticated and wants its session. Answered by `sessionAccepted` or `sessionRefused`.
+package struct SessionOpen: Equatable, Sendable {
+    /// Nanoseconds of CLOCK_BOOTTIME when the CONNECT was complete: among two connections of one client id the newer wins.
+    package var connectStamp: UInt64
+    /// The configured listener's name: the router applies its policy.
+    package var listenerName: [UInt8]
+    /// As in logs: `192.0.2.7:40112`, `[2001:db8::1]:40112`.
+    package var peerAddress: [UInt8]
+    package var identity: CertificateIdentity?
+    /// The name in force: from CONNECT, or from the certificate where the listener says so.
+    package var userName: [UInt8]?
+    package var access: AccessRules
+    /// The CONNECT packet as received, with the password overwritten by zeros: the router has no use for it.
+    package var connect: [UInt8]
+
+    package init(
+        connectStamp: UInt64,
+        listenerName: [UInt8],
+        peerAddress: [UInt8],
+        identity: CertificateIdentity?,
+        userName: [UInt8]?,
+        access: AccessRules,
+        connect: [UInt8]
+    ) {
+        self.connectStamp = connectStamp
+        self.listenerName = listenerName
+        self.peerAddress = peerAddress
+        self.identity = identity
+        self.userName = userName
+        self.access = access
+        self.connect = connect
+    }
+
+    package func encode(into buffer: inout ByteBuffer, handle: UInt64) {
+        let position = buffer.beginFrame(.sessionOpen, handle: handle)
+        buffer.writeLittleEndian(self.connectStamp)
+        buffer.writeField(self.listenerName)
+        buffer.writeField(self.peerAddress)
+        buffer.writeField(self.identity)
+        buffer.writeOptionalField(self.userName)
+        buffer.writeField(self.access)
+        buffer.writeField(self.connect)
+        buffer.endFrame(at: position)
+    }
+
+    /// Nil when the body is broken.
+    package static func decode(_ body: UnsafeRawBufferPointer) -> SessionOpen? {
+        var reader = ByteReader(body)
+        guard let stamp = reader.readLittleEndian(UInt64.self),
+            let listenerName = reader.readField(),
+            let peerAddress = reader.readField(),
+            let identity = reader.readIdentity(),
+            let userName = reader.readOptionalField(),
+            let access = reader.readAccessRules(),
+            let connect = reader.readField(),
+            reader.isAtEnd
+        else { return nil }
+        return SessionOpen(
+            connectStamp: stamp,
+            listenerName: listenerName,
+            peerAddress: peerAddress,
+            identity: identity,
+            userName: userName,
+            access: access,
+            connect: connect
+        )
+    }
+}
+
+/// Listener to router: the connection is gone. The cause decides about the will. Body: the cause's byte.
+package enum SessionCloseCause: UInt8, Sendable, CaseIterable {
+    /// TCP or TLS ended without DISCONNECT, which publishes the will ([MQTT-3.1.2-8]).
+    case connectionLost = 1
+    case keepAliveTimeout = 2
+    /// The listener found a malformed or oversized packet and has sent DISCONNECT itself.
+    case protocolError = 3
+    /// The listener is stopping; the device will connect to another one.
+    case listenerShutdown = 4
+    /// Revoked, or an administrator's wish.
+    case administrative = 5
+}
+
+/// Router to listener: the session is open. Body: keep alive in force, then the CONNACK packet.
+package enum SessionAccepted {
+    /// - Parameter keepAliveSeconds: what the listener enforces 1.5 times of; 0: nothing.
+    package static func encode(
+        into buffer: inout ByteBuffer,
+        handle: UInt64,
+        keepAliveSeconds: UInt16,
+        connack: UnsafeRawBufferPointer
+    ) {
+        buffer.writeFrameHeader(.sessionAccepted, handle: handle, bodyBytes: 2 + connack.count)
+        buffer.writeLittleEndian(keepAliveSeconds)
+        buffer.write(connack)
+    }
+
+    package static func decode(
+        _ body: UnsafeRawBufferPointer
+    ) -> (keepAliveSeconds: UInt16, connack: UnsafeRawBufferPointer)? {
+        var reader = ByteReader(body)
+        guard let keepAlive = reader.readLittleEndian(UInt16.self) else { return nil }
+        return (keepAlive, reader.readRest())
+    }
+}
+
+/// Router to listener: `sessionRefused` (body: the reason code, then CONNACK) and `sessionClose` (body: the reason code, then
+/// DISCONNECT, or nothing where the version has none). The listener sends the packet, then closes the connection; frames of
+/// that handle that are still on their way up are discarded by the router.
+package enum SessionEnd {
+    package static func encode(
+        _ kind: FrameKind,
+        into buffer: inout ByteBuffer,
+        handle: UInt64,
+        reason: ReasonCode,
+        packet: UnsafeRawBufferPointer
+    ) {
+        precondition(kind == .sessionRefused || kind == .sessionClose)
+        buffer.writeFrameHeader(kind, handle: handle, bodyBytes: 1 + packet.count)
+        buffer.write(reason.rawValue)
+        buffer.write(packet)
+    }
+
+    package static func decode(
+        _ body: UnsafeRawBufferPointer
+    ) -> (reason: ReasonCode, packet: UnsafeRawBufferPointer)? {
+        var reader = ByteReader(body)
+        guard let reason = reader.readUInt8().flatMap(ReasonCode.init(rawValue:)) else { return nil }
+        return (reason, reader.readRest())
+    }
+}

@@ -2,12 +2,12 @@ extension Configuration {
     /// Where the router listens for listeners.
     package var routerSocketPath: String { self.runtimeDirectory + "/router.sock" }
 
-    /// Where auth worker `instance` (counted from 0) listens for listeners.
+    /// Where auth worker `instance` (counted from 1) listens for listeners.
     package func authWorkerSocketPath(_ instance: Int) -> String {
         "\(self.runtimeDirectory)/authworker-\(instance).sock"
     }
 
-    /// Where a role listens for the tool: `role` is `router`, `listener` or `authworker`; `instance` counts from 0.
+    /// Where a role listens for the tool: `role` is `router`, `listener` or `authworker`; `instance` counts from 1.
     package func controlSocketPath(role: String, instance: Int) -> String {
         "\(self.controlDirectory)/\(role)-\(instance).sock"
     }

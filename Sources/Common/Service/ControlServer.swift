@@ -1,0 +1,63 @@
+/// A role's control socket: answers the tool's `statusRequest`.
+package final class ControlServer: LinkDelegate {
+    /// Each costs a descriptor; the tool needs one.
+    private static let linksMax = 16
+
+    private let loop: EventLoop
+    private let hello: LinkHello
+    private let report: () -> StatusReport
+    private var acceptor: LinkAcceptor?
+    private var links: [ObjectIdentifier: Link] = [:]
+
+    package init(
+        loop: EventLoop,
+        path: String,
+        hello: LinkHello,
+        refused: @escaping (String) -> Void,
+        report: @escaping () -> StatusReport
+    ) throws(SystemError) {
+        self.loop = loop
+        self.hello = hello
+        self.report = report
+        self.acceptor = try LinkAcceptor(loop: loop, path: path, allowedUsers: [], refused: refused) {
+            [weak self] fileDescriptor, peer in
+            self?.accept(fileDescriptor, peer)
+        }
+    }
+
+    package func close() {
+        self.acceptor?.close()
+        self.acceptor = nil
+        for link in self.links.values { link.close() }
+        self.links.removeAll()
+    }
+
+    private func accept(_ fileDescriptor: Int32, _ peer: String) {
+        let link = try? Link(
+            loop: self.loop,
+            fileDescriptor: fileDescriptor,
+            peerDescription: peer,
+            hello: self.hello,
+            expectedRoles: [.tool],
+            delegate: self
+        )
+        guard let link else { return }
+        if self.links.count >= Self.linksMax { return link.close() }
+        self.links[ObjectIdentifier(link)] = link
+    }
+
+    package func linkUp(_ link: Link, peer: LinkHello) {}
+
+    package func link(_ link: Link, received frame: Frame) {
+        guard frame.kind == .statusRequest else { return }
+        self.report().encode(into: &link.output)
+    }
+
+    package func linkFinishedReading(_ link: Link) {
+        link.flush()
+    }
+
+    package func linkDown(_ link: Link, reason: String) {
+        self.links[ObjectIdentifier(link)] = nil
+    }
+}

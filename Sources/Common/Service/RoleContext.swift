@@ -1,0 +1,38 @@
+import Logging
+
+/// What a role's process has from its start.
+package struct RoleContext {
+    package let loop: EventLoop
+    package let logger: Logger
+    package let configuration: Configuration
+    /// `router`, `listener-2`: in logs and hellos.
+    package let name: String
+    /// Counts from 1.
+    package let instance: Int
+    package let environment: [String: String]
+
+    package init(
+        loop: EventLoop,
+        logger: Logger,
+        configuration: Configuration,
+        name: String,
+        instance: Int = 1,
+        environment: [String: String] = [:]
+    ) {
+        self.loop = loop
+        self.logger = logger
+        self.configuration = configuration
+        self.name = name
+        self.instance = instance
+        self.environment = environment
+    }
+}
+
+/// A role as `RoleProcess` runs it.
+package protocol Role: AnyObject {
+    /// Opens sockets and files; the description of what it throws is what the operator reads.
+    func start() throws
+    /// Ends in an orderly way, then stops the loop. Called once.
+    func stop()
+    func status() -> StatusReport
+}

@@ -1,0 +1,94 @@
+import Glibc
+import Logging
+
+/// The skeleton of each role's process: log, signals, control socket, readiness, loop.
+package enum RoleProcess {
+    /// Runs until SIGTERM or SIGINT; returns the exit code. Trouble at start-up is one line on stderr, and 1.
+    ///
+    /// - Parameters:
+    ///   - isNumbered: the role may have several processes, so that its name carries the instance.
+    ///   - makeRole: nothing is opened yet when it is called.
+    package static func run(
+        role linkRole: LinkHello.Role,
+        instance: Int = 1,
+        isNumbered: Bool,
+        configuration: Configuration,
+        makeRole: (RoleContext) throws -> any Role
+    ) -> Int32 {
+        let label = Self.label(of: linkRole)
+        let name = isNumbered ? "\(label)-\(instance)" : label
+        let environment = ProcessEnvironment.current()
+        StandardErrorLogHandler.bootstrap(process: name, level: configuration.log.level)
+        let logger = Logger(label: name)
+        do {
+            let loop = try EventLoop()
+            let context = RoleContext(
+                loop: loop,
+                logger: logger,
+                configuration: configuration,
+                name: name,
+                instance: instance,
+                environment: environment
+            )
+            let role = try makeRole(context)
+            var isStopping = false
+            let signals = try SignalSource(loop: loop) { signal in
+                guard signal == SIGTERM || signal == SIGINT, !isStopping else { return }
+                isStopping = true
+                ServiceNotifier(environment: environment).stopping()
+                role.stop()
+            }
+            try role.start()
+            let control = try Self.makeControlServer(context, linkRole: linkRole, role: role)
+            logger.notice("ready")
+            ServiceNotifier(environment: environment).ready(status: "ready")
+            try loop.run()
+            withExtendedLifetime((signals, role)) { control.close() }
+            logger.notice("stopped")
+            return 0
+        } catch {
+            logger.critical("cannot go on: \(error)")
+            return 1
+        }
+    }
+
+    /// 16 random bytes, new with every start.
+    package static func makeBootID() -> [UInt8] {
+        var random = SystemRandomNumberGenerator()
+        return (0..<16).map { _ in UInt8.random(in: UInt8.min...UInt8.max, using: &random) }
+    }
+
+    /// The role's name in socket paths and logs.
+    package static func label(of role: LinkHello.Role) -> String {
+        switch role {
+        case .listener: "listener"
+        case .router: "router"
+        case .authWorker: "authworker"
+        case .tool: "tool"
+        }
+    }
+
+    private static func makeControlServer(
+        _ context: RoleContext,
+        linkRole: LinkHello.Role,
+        role: any Role
+    ) throws(SystemError) -> ControlServer {
+        let directory = context.configuration.controlDirectory
+        if mkdir(directory, 0o750) != 0 && errno != EEXIST { throw SystemError("create \(directory)") }
+        let started = context.loop.now
+        return try ControlServer(
+            loop: context.loop,
+            path: context.configuration.controlSocketPath(role: Self.label(of: linkRole), instance: context.instance),
+            hello: LinkHello(role: linkRole, bootID: Self.makeBootID(), name: Array(context.name.utf8)),
+            refused: { context.logger.warning("control connection refused: \($0)") },
+            report: { [weak role] in
+                var report = StatusReport()
+                report.add("process", context.name)
+                report.add("pid", getpid())
+                report.add("uptime_seconds", (context.loop.now - started) / Nanoseconds.perSecond)
+                if let role { report.lines += role.status().lines }
+                return report
+            }
+        )
+    }
+}

@@ -1,0 +1,37 @@
+import Glibc
+
+/// Tells the service manager how the process is doing: the sd_notify(3) protocol, a datagram to `$NOTIFY_SOCKET`.
+/// Without that variable nothing is sent.
+package struct ServiceNotifier: Sendable {
+    private let path: String?
+
+    package init(environment: [String: String]) {
+        self.path = environment["NOTIFY_SOCKET"].flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    package func ready(status: String) { self.send("READY=1\nSTATUS=\(status)") }
+    package func stopping() { self.send("STOPPING=1") }
+
+    private func send(_ message: String) {
+        guard let path = self.path else { return }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        var bytes = Array(path.utf8)
+        guard bytes.count <= UnixSocket.pathBytesMax else { return }
+        // A leading @ stands for the abstract namespace.
+        if bytes[0] == UInt8(ascii: "@") { bytes[0] = 0 }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        let length = socklen_t(MemoryLayout<sa_family_t>.size + bytes.count)
+        let fileDescriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        guard fileDescriptor >= 0 else { return }
+        defer { close(fileDescriptor) }
+        let payload = Array(message.utf8)
+        withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { socketAddress in
+                _ = payload.withUnsafeBytes {
+                    sendto(fileDescriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL), socketAddress, length)
+                }
+            }
+        }
+    }
+}

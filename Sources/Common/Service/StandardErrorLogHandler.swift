@@ -1,0 +1,91 @@
+import Glibc
+import Logging
+
+/// Writes one line per event to stderr: time, level, process, message, then `key=value` for each field in order of their names.
+///
+/// ```
+/// 2026-11-23T18:03:36.123Z notice  listener-1 connection refused address=192.0.2.7:40112 reason=certificate-expired
+/// ```
+///
+/// Values with spaces, quotes or control characters are quoted and escaped: a line is a line whatever a client sends.
+package struct StandardErrorLogHandler: LogHandler {
+    package var logLevel: Logger.Level
+    package var metadata: Logger.Metadata = [:]
+    private let process: String
+
+    package init(process: String, level: Logger.Level) {
+        self.process = process
+        self.logLevel = level
+    }
+
+    /// To be called once, before the first logger is made.
+    package static func bootstrap(process: String, level: Logger.Level) {
+        LoggingSystem.bootstrap { _ in StandardErrorLogHandler(process: process, level: level) }
+    }
+
+    package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { self.metadata[key] }
+        set { self.metadata[key] = newValue }
+    }
+
+    package func log(event: LogEvent) {
+        let level = event.level.rawValue
+        var line = Self.timestamp(nanoseconds: Clock.wall()) + " " + level
+        line += String(repeating: " ", count: max(1, 8 - level.utf8.count))
+        line += self.process + " " + Self.printable(event.message.description)
+        let fields = event.metadata.map { self.metadata.merging($0) { $1 } } ?? self.metadata
+        for (name, value) in fields.sorted(by: { $0.key < $1.key }) {
+            line += " \(name)=\(Self.quoted(value.description))"
+        }
+        if let error = event.error { line += " error=\(Self.quoted("\(error)"))" }
+        line += "\n"
+        // One write per line: lines of several processes on one stderr do not mix.
+        let bytes = Array(line.utf8)
+        _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    }
+
+    static func timestamp(nanoseconds: UInt64) -> String {
+        var seconds = time_t(nanoseconds / Nanoseconds.perSecond)
+        var fields = tm()
+        gmtime_r(&seconds, &fields)
+        func padded(_ value: Int32, _ width: Int) -> String {
+            let digits = String(value)
+            return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
+        }
+        let date = "\(fields.tm_year + 1900)-\(padded(fields.tm_mon + 1, 2))-\(padded(fields.tm_mday, 2))"
+        let time = "\(padded(fields.tm_hour, 2)):\(padded(fields.tm_min, 2)):\(padded(fields.tm_sec, 2))"
+        let milliseconds = Int32(nanoseconds % Nanoseconds.perSecond / Nanoseconds.perMillisecond)
+        return "\(date)T\(time).\(padded(milliseconds, 3))Z"
+    }
+
+    static func quoted(_ value: String) -> String {
+        let isPlain = value.unicodeScalars.allSatisfy { scalar in
+            scalar.value > 0x20 && scalar.value < 0x7F && scalar != "\"" && scalar != "=" && scalar != "\\"
+        }
+        if isPlain && !value.isEmpty { return value }
+        var text = "\""
+        for scalar in value.unicodeScalars {
+            switch scalar {
+            case "\"": text += "\\\""
+            case "\\": text += "\\\\"
+            default: text += Self.printable(String(scalar))
+            }
+        }
+        return text + "\""
+    }
+
+    /// Control characters as `\u{…}`.
+    private static func printable(_ text: String) -> String {
+        guard text.unicodeScalars.contains(where: { Self.isControl($0) }) else { return text }
+        return text.unicodeScalars.map {
+            Self.isControl($0) ? "\\u{\(String($0.value, radix: 16))}" : String($0)
+        }.joined()
+    }
+
+    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0..<0x20, 0x7F..<0xA0, 0x2028, 0x2029: true
+        default: false
+        }
+    }
+}

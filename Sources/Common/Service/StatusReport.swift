@@ -1,0 +1,32 @@
+/// What a role says of itself when the tool asks: lines of `name value`, in the order in which people want to read them.
+package struct StatusReport: Sendable {
+    package struct Line: Equatable, Sendable {
+        package var name: String
+        package var value: String
+    }
+
+    package var lines: [Line] = []
+
+    package init() {}
+
+    package mutating func add(_ name: String, _ value: some CustomStringConvertible) {
+        self.lines.append(Line(name: name, value: value.description))
+    }
+
+    package func encode(into buffer: inout ByteBuffer) {
+        let position = buffer.beginFrame(.statusReport)
+        for line in self.lines {
+            buffer.write("\(line.name) \(line.value)\n")
+        }
+        buffer.endFrame(at: position)
+    }
+
+    package static func decode(_ body: UnsafeRawBufferPointer) -> StatusReport {
+        var report = StatusReport()
+        for line in String(decoding: body, as: UTF8.self).split(separator: "\n") {
+            let parts = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)
+            report.add(String(parts[0]), parts.count > 1 ? String(parts[1]) : "")
+        }
+        return report
+    }
+}

@@ -40,14 +40,22 @@ struct IndexTable: ~Copyable {
     }
 
     /// Adds an index that is not in the table.
-    mutating func insert<Element: TableElement>(_ index: UInt32, hash: UInt32, of elements: borrowing ChunkedArray<Element>) {
+    mutating func insert<Element: TableElement>(
+        _ index: UInt32,
+        hash: UInt32,
+        of elements: borrowing ChunkedArray<Element>
+    ) {
         // At most 70 % full: linear probing stays short, and a slot costs 5.7 to 11.4 bytes per element.
         if (self.count + 1) * 10 > (self.mask + 1) * 7 { self.resize((self.mask + 1) * 2, elements) }
         self.place(index, hash: hash)
         self.count += 1
     }
 
-    mutating func remove<Element: TableElement>(_ index: UInt32, hash: UInt32, of elements: borrowing ChunkedArray<Element>) {
+    mutating func remove<Element: TableElement>(
+        _ index: UInt32,
+        hash: UInt32,
+        of elements: borrowing ChunkedArray<Element>
+    ) {
         var hole = Int(hash) & self.mask
         while self.slots[hole] != index {
             if self.slots[hole] == 0 { preconditionFailure("removed an index that is not in the table") }

@@ -206,7 +206,9 @@ struct SubscriptionTrie: ~Copyable {
     /// - Returns: whether the session was a member.
     mutating func removeShared(group: UInt32, session: UInt32) -> Bool {
         let index = Int(group)
-        guard let position = self.groups[index].members.firstIndex(where: { $0.session == session }) else { return false }
+        guard let position = self.groups[index].members.firstIndex(where: { $0.session == session }) else {
+            return false
+        }
         self.groups[index].members.remove(at: position)
         if position < self.groups[index].next { self.groups[index].next -= 1 }
         self.count -= 1

@@ -1,3 +1,4 @@
+// OpenSSL's headers, and functions for those of its macros that Swift cannot import.
 #pragma once
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
@@ -10,3 +11,87 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
+
+// Errors. An empty queue, the usual case, costs one look; ERR_clear_error() would write all sixteen slots.
+static inline void martlet_ssl_clear_errors(void) {
+    if (ERR_peek_error() != 0) ERR_clear_error();
+}
+static inline int martlet_ssl_error_reason(unsigned long error) { return ERR_GET_REASON(error); }
+static inline int martlet_ssl_error_library(unsigned long error) { return ERR_GET_LIB(error); }
+
+// Contexts.
+static inline void martlet_ssl_context_set_modes(SSL_CTX *context) {
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(context, 1);
+}
+static inline void martlet_ssl_context_set_common_options(SSL_CTX *context) {
+    SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+}
+static inline void martlet_ssl_context_set_server_options(SSL_CTX *context) {
+    SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+}
+/// No resumption in TLS 1.2 (neither ticket nor session id) nor in 1.3.
+static inline void martlet_ssl_context_disable_resumption(SSL_CTX *context) {
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(context, 0);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+}
+static inline int martlet_ssl_context_set_versions(SSL_CTX *context, int minimum, int maximum) {
+    return SSL_CTX_set_min_proto_version(context, minimum) && SSL_CTX_set_max_proto_version(context, maximum);
+}
+static inline int martlet_ssl_context_set_groups(SSL_CTX *context, const char *groups) {
+    return SSL_CTX_set1_groups_list(context, groups) == 1;
+}
+/// The context takes a reference of its own.
+static inline int martlet_ssl_context_add_chain_certificate(SSL_CTX *context, X509 *certificate) {
+    return SSL_CTX_add1_chain_cert(context, certificate) == 1;
+}
+static inline int martlet_ssl_set_server_name(SSL *ssl, const char *name) {
+    return SSL_set_tlsext_host_name(ssl, name) == 1;
+}
+static inline int martlet_ssl_new_index(void) { return SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL); }
+
+// Names and stacks.
+static inline int martlet_general_names_count(const GENERAL_NAMES *names) { return sk_GENERAL_NAME_num(names); }
+static inline GENERAL_NAME *martlet_general_names_value(const GENERAL_NAMES *names, int index) {
+    return sk_GENERAL_NAME_value(names, index);
+}
+static inline GENERAL_NAMES *martlet_general_names_new(void) { return sk_GENERAL_NAME_new_null(); }
+static inline void martlet_general_names_free(GENERAL_NAMES *names) {
+    sk_GENERAL_NAME_pop_free(names, GENERAL_NAME_free);
+}
+/// Adds a copy of the bytes; `type` is GEN_DNS, GEN_IPADD, GEN_EMAIL or GEN_URI.
+static inline int martlet_general_names_add(GENERAL_NAMES *names, int type, const void *bytes, int count) {
+    ASN1_STRING *value = ASN1_STRING_type_new(type == GEN_IPADD ? V_ASN1_OCTET_STRING : V_ASN1_IA5STRING);
+    GENERAL_NAME *name = GENERAL_NAME_new();
+    if (value == NULL || name == NULL || !ASN1_STRING_set(value, bytes, count)) {
+        ASN1_STRING_free(value);
+        GENERAL_NAME_free(name);
+        return 0;
+    }
+    GENERAL_NAME_set0_value(name, type, value);
+    if (sk_GENERAL_NAME_push(names, name) > 0) return 1;
+    GENERAL_NAME_free(name);
+    return 0;
+}
+/// The DER encoding of any ASN.1 string; as i2d_ASN1_TYPE.
+static inline int martlet_asn1_string_to_der(const ASN1_STRING *string, unsigned char **output) {
+    ASN1_TYPE type = {.type = ASN1_STRING_type(string), .value = {.asn1_string = (ASN1_STRING *)string}};
+    return i2d_ASN1_TYPE(&type, output);
+}
+
+// Issuance.
+static inline EVP_PKEY *martlet_new_p256_key(void) { return EVP_EC_gen("P-256"); }
+/// Adds the extension `nid` with a value in the syntax of x509v3_config(5).
+static inline int martlet_x509_add_extension(X509 *certificate, X509 *issuer, int nid, const char *value) {
+    X509V3_CTX context;
+    X509V3_set_ctx_nodb(&context);
+    X509V3_set_ctx(&context, issuer, certificate, NULL, NULL, 0);
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
+    if (extension == NULL) return 0;
+    int added = X509_add_ext(certificate, extension, -1);
+    X509_EXTENSION_free(extension);
+    return added;
+}
+static inline long martlet_bio_bytes(BIO *bio, char **bytes) { return BIO_get_mem_data(bio, bytes); }

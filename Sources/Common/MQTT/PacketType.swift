@@ -15,4 +15,14 @@ package enum PacketType: UInt8, Sendable, CaseIterable {
     case pingresp = 13
     case disconnect = 14
     case auth = 15
+
+    /// What the lower four bits must be ([MQTT-2.1.3-1]). In PUBLISH they are free: DUP, QoS and RETAIN.
+    @inlinable package var requiredFlags: UInt8 {
+        switch self {
+        case .pubrel, .subscribe, .unsubscribe: 0b0010
+        case .connect, .connack, .publish, .puback, .pubrec, .pubcomp, .suback, .unsuback, .pingreq, .pingresp,
+            .disconnect, .auth:
+            0
+        }
+    }
 }

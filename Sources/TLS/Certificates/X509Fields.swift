@@ -1,0 +1,33 @@
+import COpenSSL
+import Glibc
+
+enum X509Dates {
+    /// Seconds since 1970; nil when the time is malformed.
+    static func seconds(_ value: UnsafePointer<ASN1_TIME>?) -> Int64? {
+        guard let value else { return nil }
+        var fields = tm()
+        guard ASN1_TIME_to_tm(value, &fields) == 1 else {
+            OpenSSLLibrary.clearErrors()
+            return nil
+        }
+        return Int64(timegm(&fields))
+    }
+}
+
+enum X509Fingerprint {
+    /// SHA-256 of the DER encoding; 32 bytes.
+    static func sha256(_ certificate: OpaquePointer) -> [UInt8] {
+        var digest = [UInt8](repeating: 0, count: Digest.Algorithm.sha256.byteCount)
+        var count: UInt32 = 0
+        guard X509_digest(certificate, Digest.Algorithm.sha256.implementation, &digest, &count) == 1 else {
+            preconditionFailure("no memory to hash a certificate")
+        }
+        return digest
+    }
+}
+
+extension X509Certificate {
+    var notBefore: Int64? { X509Dates.seconds(X509_get0_notBefore(self.pointer)) }
+    var notAfter: Int64? { X509Dates.seconds(X509_get0_notAfter(self.pointer)) }
+    var fingerprint: [UInt8] { X509Fingerprint.sha256(self.pointer) }
+}

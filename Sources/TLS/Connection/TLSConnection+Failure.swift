@@ -1,0 +1,112 @@
+import COpenSSL
+
+/// From OpenSSL's error codes to a reason that a person can act on.
+extension TLSConnection {
+    /// Called by OpenSSL for each certificate of the peer's chain and for each error; notes the first error and stops there.
+    static let verifyCallback: @convention(c) (Int32, OpaquePointer?) -> Int32 = { accepted, store in
+        guard accepted == 0, let store else { return accepted }
+        guard let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
+            let connection = SSL_get_ex_data(OpaquePointer(ssl), OpenSSLLibrary.connectionIndex)
+        else { return 0 }
+        let object = Unmanaged<TLSConnection>.fromOpaque(connection).takeUnretainedValue()
+        if object.verifyFailure == nil { object.verifyFailure = TLSConnection.verifyFailure(store) }
+        return 0
+    }
+
+    private static func verifyFailure(_ store: OpaquePointer) -> TLSFailure {
+        let error = X509_STORE_CTX_get_error(store)
+        let depth = X509_STORE_CTX_get_error_depth(store)
+        var detail = X509_verify_cert_error_string(Int(error)).map { String(cString: $0) } ?? "error \(error)"
+        var subject: String?
+        if let leaf = X509_STORE_CTX_get0_cert(store) {
+            let name = DistinguishedName.logText(X509_get_subject_name(leaf))
+            subject = name
+            detail += ", certificate \"\(name)\""
+            if depth == 0 { detail += " issued by \"\(DistinguishedName.logText(X509_get_issuer_name(leaf)))\"" }
+        }
+        if depth > 0, let failing = X509_STORE_CTX_get_current_cert(store) {
+            detail += ", at depth \(depth): \"\(DistinguishedName.logText(X509_get_subject_name(failing)))\""
+        }
+        return TLSFailure(kind: Self.kind(verifyError: error), detail: detail, certificateSubject: subject)
+    }
+
+    private static func kind(verifyError error: Int32) -> TLSFailure.Kind {
+        switch error {
+        case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+            X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT, X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN,
+            X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE, X509_V_ERR_CERT_UNTRUSTED, X509_V_ERR_CERT_SIGNATURE_FAILURE:
+            .unknownCertificateAuthority
+        case X509_V_ERR_CERT_HAS_EXPIRED: .certificateExpired
+        case X509_V_ERR_CERT_NOT_YET_VALID: .certificateNotYetValid
+        case X509_V_ERR_CERT_REVOKED: .certificateRevoked
+        case X509_V_ERR_CERT_CHAIN_TOO_LONG: .certificateChainTooLong
+        default: .badCertificate
+        }
+    }
+
+    func handshakeFailure(error: Int32, systemError: Int32) -> TLSFailure {
+        if let failure = self.verifyFailure { return failure }
+        return self.connectionFailure(error: error, systemError: systemError)
+    }
+
+    func connectionFailure(error: Int32, systemError: Int32) -> TLSFailure {
+        switch error {
+        case SSL_ERROR_ZERO_RETURN:
+            return TLSFailure(kind: .connectionReset, detail: "closed by the peer during the handshake")
+        case SSL_ERROR_SYSCALL where ERR_peek_error() == 0:
+            let text = systemError == 0 ? "closed by the peer" : OpenSSLLibrary.systemErrorText(systemError)
+            return TLSFailure(kind: .connectionReset, detail: text)
+        case SSL_ERROR_SSL, SSL_ERROR_SYSCALL:
+            return Self.failure(ofError: ERR_peek_error())
+        default:
+            return TLSFailure(kind: .other, detail: "unexpected state \(error) of OpenSSL")
+        }
+    }
+
+    private static func failure(ofError error: UInt) -> TLSFailure {
+        guard martlet_ssl_error_library(error) == ERR_LIB_SSL else {
+            return TLSFailure(kind: .other, detail: OpenSSLLibrary.text(of: error))
+        }
+        let reason = martlet_ssl_error_reason(error)
+        if let alert = UInt8(exactly: reason - SSL_AD_REASON_OFFSET) {
+            let name = SSL_alert_desc_string_long(Int32(alert)).map { String(cString: $0) } ?? "unknown"
+            return TLSFailure(kind: .alertReceived, detail: "the peer sent alert \(alert), \(name)", alert: alert)
+        }
+        return TLSFailure(kind: Self.kind(reason: reason), detail: Self.detail(reason: reason, error: error))
+    }
+
+    private static func kind(reason: Int32) -> TLSFailure.Kind {
+        switch reason {
+        case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
+            .noClientCertificate
+        case SSL_R_CERTIFICATE_VERIFY_FAILED, SSL_R_BAD_SIGNATURE, SSL_R_EE_KEY_TOO_SMALL, SSL_R_CA_MD_TOO_WEAK,
+            SSL_R_CA_KEY_TOO_SMALL, SSL_R_UNKNOWN_CERTIFICATE_TYPE, SSL_R_EXCESSIVE_MESSAGE_SIZE,
+            SSL_R_WRONG_SIGNATURE_TYPE, SSL_R_WRONG_CERTIFICATE_TYPE:
+            .badCertificate
+        case SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_VERSION_TOO_LOW, SSL_R_VERSION_TOO_HIGH, SSL_R_WRONG_SSL_VERSION,
+            SSL_R_UNKNOWN_PROTOCOL, SSL_R_NO_PROTOCOLS_AVAILABLE, SSL_R_INAPPROPRIATE_FALLBACK:
+            .protocolVersion
+        case SSL_R_NO_SHARED_CIPHER, SSL_R_NO_SUITABLE_KEY_SHARE, SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM,
+            SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS, SSL_R_NO_CIPHERS_SPECIFIED, SSL_R_NO_CIPHERS_AVAILABLE,
+            SSL_R_NO_SUITABLE_GROUPS, SSL_R_UNSUPPORTED_ELLIPTIC_CURVE:
+            .noSharedCipher
+        case SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST, SSL_R_WRONG_VERSION_NUMBER, SSL_R_BAD_RECORD_TYPE,
+            SSL_R_UNSUPPORTED_SSL_VERSION, SSL_R_RECORD_LENGTH_MISMATCH:
+            .notTLS
+        case SSL_R_UNEXPECTED_EOF_WHILE_READING:
+            .connectionReset
+        default:
+            .other
+        }
+    }
+
+    private static func detail(reason: Int32, error: UInt) -> String {
+        switch reason {
+        case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: "the client showed no certificate"
+        case SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST: "an HTTP request came instead of a TLS handshake"
+        case SSL_R_WRONG_VERSION_NUMBER: "the peer does not speak TLS"
+        case SSL_R_UNEXPECTED_EOF_WHILE_READING: "closed by the peer"
+        default: OpenSSLLibrary.text(of: error)
+        }
+    }
+}

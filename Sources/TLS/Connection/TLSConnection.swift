@@ -1,0 +1,169 @@
+import COpenSSL
+import Common
+import Glibc
+
+/// One TLS connection over a non-blocking socket. It owns OpenSSL's SSL object, not the descriptor, which must stay open as
+/// long as the connection exists. Nothing here blocks, and calls that move data allocate nothing.
+///
+/// After a failure the object may only be asked for properties and released; further calls fail again.
+package final class TLSConnection {
+    enum Role {
+        case server
+        case client
+    }
+
+    package enum HandshakeResult: Equatable, Sendable {
+        case done
+        /// Call again when the descriptor is readable.
+        case wantsRead
+        /// Call again when the descriptor is writable.
+        case wantsWrite
+        /// The alert that tells the peer why is in the socket. It gets there if the descriptor is first shut down for
+        /// writing and read until its end (or a short time-out), and then closed; closing it with unread data
+        /// makes the kernel reset the connection.
+        indirect case failed(TLSFailure)
+    }
+
+    package enum IOResult: Equatable, Sendable {
+        case bytes(Int)
+        case wantsRead
+        case wantsWrite
+        /// The peer closed the connection, with close_notify or without.
+        case closed
+        indirect case failed(TLSFailure)
+    }
+
+    let pointer: OpaquePointer
+    let role: Role
+    /// The first error of the certificate verification, left by the callback.
+    var verifyFailure: TLSFailure?
+    private var failure: TLSFailure?
+
+    /// One SSL_write call takes at most this many bytes, so that the count fits into a C int.
+    private static let bytesMax = 1 << 30
+
+    init?(context: OpaquePointer, fileDescriptor: Int32, role: Role) {
+        OpenSSLLibrary.clearErrors()
+        guard let pointer = SSL_new(context) else {
+            OpenSSLLibrary.clearErrors()
+            return nil
+        }
+        self.pointer = pointer
+        self.role = role
+        guard SSL_set_fd(pointer, fileDescriptor) == 1,
+            SSL_set_ex_data(pointer, OpenSSLLibrary.connectionIndex, Unmanaged.passUnretained(self).toOpaque()) == 1
+        else {
+            OpenSSLLibrary.clearErrors()
+            return nil
+        }
+        switch role {
+        case .server: SSL_set_accept_state(pointer)
+        case .client: SSL_set_connect_state(pointer)
+        }
+    }
+
+    deinit {
+        SSL_free(self.pointer)
+    }
+
+    /// Goes on with the handshake. Call it first and after each readiness until it says done or failed.
+    package func handshake() -> HandshakeResult {
+        if let failure = self.failure { return .failed(failure) }
+        OpenSSLLibrary.clearErrors()
+        errno = 0
+        let result = SSL_do_handshake(self.pointer)
+        if result == 1 { return .done }
+        let code = errno
+        switch SSL_get_error(self.pointer, result) {
+        case SSL_ERROR_WANT_READ: return .wantsRead
+        case SSL_ERROR_WANT_WRITE: return .wantsWrite
+        case let error: return .failed(self.fail(self.handshakeFailure(error: error, systemError: code)))
+        }
+    }
+
+    /// Reads into the caller's buffer. Read again without waiting for the descriptor only while `hasPending`.
+    package func read(into buffer: UnsafeMutableRawBufferPointer) -> IOResult {
+        guard let base = buffer.baseAddress, buffer.count > 0 else { return .bytes(0) }
+        if let failure = self.failure { return .failed(failure) }
+        OpenSSLLibrary.clearErrors()
+        errno = 0
+        let count = SSL_read(self.pointer, base, Int32(truncatingIfNeeded: min(buffer.count, Self.bytesMax)))
+        return count > 0 ? .bytes(Int(count)) : self.result(of: count, systemError: errno)
+    }
+
+    /// OpenSSL holds bytes that were read from the socket and not delivered yet, so epoll will not report them. They may be
+    /// less than a record: a read may still answer `wantsRead`, and then it is the socket's turn.
+    package var hasPending: Bool { SSL_has_pending(self.pointer) == 1 }
+
+    /// Writes from the front of `bytes`, at most one record (16 KiB) a call. After `wantsWrite` or `wantsRead` the next call
+    /// must offer the same bytes again, wherever in memory, with more behind them or not.
+    package func write(_ bytes: UnsafeRawBufferPointer) -> IOResult {
+        guard let base = bytes.baseAddress, bytes.count > 0 else { return .bytes(0) }
+        if let failure = self.failure { return .failed(failure) }
+        OpenSSLLibrary.clearErrors()
+        errno = 0
+        let count = SSL_write(self.pointer, base, Int32(truncatingIfNeeded: min(bytes.count, Self.bytesMax)))
+        return count > 0 ? .bytes(Int(count)) : self.result(of: count, systemError: errno)
+    }
+
+    /// Sends close_notify if the socket takes it at once. Does nothing during the handshake and after a failure.
+    package func shutdown() {
+        guard self.failure == nil, SSL_is_init_finished(self.pointer) == 1 else { return }
+        OpenSSLLibrary.clearErrors()
+        SSL_shutdown(self.pointer)
+        OpenSSLLibrary.clearErrors()
+    }
+
+    /// "TLSv1.3".
+    package var version: String { String(cString: SSL_get_version(self.pointer)) }
+
+    /// OpenSSL's name of the cipher suite, "(NONE)" before the handshake.
+    package var cipher: String {
+        guard let name = SSL_CIPHER_get_name(SSL_get_current_cipher(self.pointer)) else { return "(NONE)" }
+        return String(cString: name)
+    }
+
+    /// The session was taken up from a ticket or a cache: certificates were not looked at in this handshake.
+    package var isResumed: Bool { SSL_session_reused(self.pointer) == 1 }
+
+    /// Who the peer is, by the certificate it showed and that was verified; nil without one. Throws when a field cannot be
+    /// used as a name: such a peer must be refused.
+    package func peerCertificateIdentity() throws(PeerIdentityError) -> CertificateIdentity? {
+        guard let certificate = SSL_get0_peer_certificate(self.pointer) else { return nil }
+        defer { OpenSSLLibrary.clearErrors() }
+        return try CertificateIdentity(certificate: certificate)
+    }
+
+    /// Client: sends the name (SNI) and, if the peer is verified, accepts only a certificate for it.
+    func expect(serverName name: String, verify: Bool) -> Bool {
+        defer { OpenSSLLibrary.clearErrors() }
+        let parameters = SSL_get0_param(self.pointer)
+        if let address = IPAddress(name) {
+            guard verify else { return true }
+            return X509_VERIFY_PARAM_set1_ip(parameters, address.bytes, address.bytes.count) == 1
+        }
+        guard martlet_ssl_set_server_name(self.pointer, name) == 1 else { return false }
+        return !verify || X509_VERIFY_PARAM_set1_host(parameters, name, 0) == 1
+    }
+
+    /// What a return value of SSL_read or SSL_write other than a count means. Kept out of their way.
+    @inline(never)
+    private func result(of value: Int32, systemError code: Int32) -> IOResult {
+        switch SSL_get_error(self.pointer, value) {
+        case SSL_ERROR_WANT_READ: return .wantsRead
+        case SSL_ERROR_WANT_WRITE: return .wantsWrite
+        case SSL_ERROR_ZERO_RETURN: return .closed
+        case SSL_ERROR_SYSCALL where code == 0: return .closed
+        case SSL_ERROR_SSL where martlet_ssl_error_reason(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING:
+            OpenSSLLibrary.clearErrors()
+            return .closed
+        case let error: return .failed(self.fail(self.connectionFailure(error: error, systemError: code)))
+        }
+    }
+
+    private func fail(_ failure: TLSFailure) -> TLSFailure {
+        OpenSSLLibrary.clearErrors()
+        self.failure = failure
+        return failure
+    }
+}

@@ -1,0 +1,41 @@
+/// Why a handshake or a connection failed.
+package struct TLSFailure: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The raw value is the reason in logs and metrics.
+    package enum Kind: String, Sendable, CaseIterable {
+        case noClientCertificate = "no_client_certificate"
+        case unknownCertificateAuthority = "unknown_certificate_authority"
+        case certificateExpired = "certificate_expired"
+        case certificateNotYetValid = "certificate_not_yet_valid"
+        case certificateRevoked = "certificate_revoked"
+        /// Wrong purpose, wrong name, weak key, broken signature.
+        case badCertificate = "bad_certificate"
+        case certificateChainTooLong = "certificate_chain_too_long"
+        case protocolVersion = "protocol_version"
+        /// No cipher, group or signature algorithm that both sides have.
+        case noSharedCipher = "no_shared_cipher"
+        /// Plain MQTT, HTTP or noise on a TLS port.
+        case notTLS = "not_tls"
+        /// The peer ended the connection with a TLS alert; `alert` is its number.
+        case alertReceived = "alert_received"
+        /// The network, or the peer without a word.
+        case connectionReset = "connection_reset"
+        case other = "tls_error"
+    }
+
+    package var kind: Kind
+    /// What was wrong, in printable ASCII and of bounded length: OpenSSL's words, the certificate concerned, the alert's name.
+    package var detail: String
+    /// The number of the alert that the peer sent (RFC 8446 section 6).
+    package var alert: UInt8?
+    /// The subject of the certificate that the peer showed, in the form of `%d`, printable ASCII, shortened where long.
+    package var certificateSubject: String?
+
+    package init(kind: Kind, detail: String, alert: UInt8? = nil, certificateSubject: String? = nil) {
+        self.kind = kind
+        self.detail = detail
+        self.alert = alert
+        self.certificateSubject = certificateSubject
+    }
+
+    package var description: String { "\(self.kind.rawValue): \(self.detail)" }
+}

@@ -1,0 +1,99 @@
+import COpenSSL
+import Glibc
+
+/// The TLS settings of a listener, checked and loaded. It never changes: after a change of files, make another; connections
+/// keep the one that they began with.
+package final class TLSServerContext: @unchecked Sendable {
+    // Sendable: an SSL_CTX is not modified after init, and SSL_new(3) counts references atomically.
+    private let pointer: OpaquePointer
+
+    /// Sentences about what works but should not stay so: a key that everybody may read, a certificate about to expire.
+    package let warnings: [String]
+
+    package init(_ configuration: TLSServerConfiguration) throws(TLSError) {
+        var builder = try ContextBuilder(server: true)
+        martlet_ssl_context_set_server_options(builder.pointer)
+        try builder.setVersions(minimum: configuration.minimumVersion, maximum: configuration.maximumVersion)
+        try builder.setCiphers(
+            configuration.ciphers,
+            suites: configuration.cipherSuites,
+            groups: configuration.groups
+        )
+        try builder.setCertificate(
+            file: configuration.certificateFile,
+            keyFile: configuration.keyFile,
+            keyPasswordFile: configuration.keyPasswordFile
+        )
+        var authorities: [X509Certificate] = []
+        switch configuration.clientCertificate {
+        case .none:
+            SSL_CTX_set_verify(builder.pointer, SSL_VERIFY_NONE, nil)
+        case .required, .optional:
+            authorities = try Self.requireClientCertificates(&builder, configuration)
+        }
+        try Self.setSessionContext(builder.pointer, configuration, authorities: authorities)
+        self.warnings = builder.warnings
+        self.pointer = builder.finish()
+    }
+
+    deinit {
+        SSL_CTX_free(self.pointer)
+    }
+
+    /// A connection that is about to accept a client. The descriptor must be non-blocking and stays the caller's: it must be
+    /// open as long as the connection exists. nil when there is no memory.
+    package func makeConnection(fileDescriptor: Int32) -> TLSConnection? {
+        TLSConnection(context: self.pointer, fileDescriptor: fileDescriptor, role: .server)
+    }
+
+    private static func requireClientCertificates(
+        _ builder: inout ContextBuilder,
+        _ configuration: TLSServerConfiguration
+    ) throws(TLSError) -> [X509Certificate] {
+        guard let file = configuration.clientCAFile else {
+            throw TLSError(
+                "client_ca_file is missing: with client_certificate \(configuration.clientCertificate.rawValue) "
+                    + "it must name the authorities that sign device certificates"
+            )
+        }
+        let authorities = try builder.trust(file: file, setting: "client_ca_file")
+        let now = Int64(time(nil))
+        for authority in authorities {
+            let name = X509_get_subject_name(authority.pointer)
+            if let notAfter = authority.notAfter, notAfter < now {
+                builder.warn(
+                    "client_ca_file \(file): \(DistinguishedName.logText(name)) expired on \(DateText.utc(notAfter)); "
+                        + "certificates that it signed are refused"
+                )
+            }
+            // Tells clients with several certificates which one to show.
+            guard SSL_CTX_add_client_CA(builder.pointer, authority.pointer) == 1 else {
+                throw TLSError("OpenSSL refuses a name in client_ca_file \(file): \(OpenSSLLibrary.takeErrorText())")
+            }
+        }
+        var mode = SSL_VERIFY_PEER
+        if configuration.clientCertificate == .required { mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT }
+        SSL_CTX_set_verify(builder.pointer, mode, TLSConnection.verifyCallback)
+        SSL_CTX_set_verify_depth(builder.pointer, Int32(clamping: configuration.verifyDepth))
+        return authorities
+    }
+
+    /// OpenSSL resumes a session without looking at trust again, so it must not be resumed where another policy rules or
+    /// other authorities are trusted: the session id context is a hash of both.
+    private static func setSessionContext(
+        _ pointer: OpaquePointer,
+        _ configuration: TLSServerConfiguration,
+        authorities: [X509Certificate]
+    ) throws(TLSError) {
+        var input = Array("martlet session context 1\0".utf8)
+        input += Array("\(configuration.clientCertificate.rawValue)\0\(configuration.verifyDepth)\0".utf8)
+        input += Digest.sha256(configuration.sessionContext)
+        for fingerprint in authorities.map(\.fingerprint).sorted(by: { $0.lexicographicallyPrecedes($1) }) {
+            input += fingerprint
+        }
+        let context = Digest.sha256(input)
+        guard SSL_CTX_set_session_id_context(pointer, context, UInt32(context.count)) == 1 else {
+            throw TLSError("OpenSSL refuses the session id context: \(OpenSSLLibrary.takeErrorText())")
+        }
+    }
+}

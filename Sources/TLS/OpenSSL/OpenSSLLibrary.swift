@@ -1,0 +1,52 @@
+import COpenSSL
+import Glibc
+
+/// What is set up once in a process that uses OpenSSL, and access to OpenSSL's error queue.
+///
+/// The queue belongs to the thread. Every function of this module leaves it empty or clears it before the next call whose
+/// result depends on it: SSL_get_error(3) takes an old entry for the cause of a new return value.
+enum OpenSSLLibrary {
+    /// Where an SSL object keeps the pointer to its `TLSConnection`; set up on first use.
+    static let connectionIndex: Int32 = {
+        OPENSSL_init_ssl(0, nil)
+        ignoreBrokenPipes()
+        let index = martlet_ssl_new_index()
+        precondition(index >= 0, "OpenSSL has no memory for an index")
+        return index
+    }()
+
+    /// OpenSSL writes to sockets with write(2), so a peer that is gone must not kill the process.
+    private static func ignoreBrokenPipes() {
+        var action = sigaction()
+        guard sigaction(SIGPIPE, nil, &action) == 0 else { return }
+        if action.__sigaction_handler.sa_handler == nil {
+            signal(SIGPIPE, SIG_IGN)
+        }
+    }
+
+    static func clearErrors() {
+        martlet_ssl_clear_errors()
+    }
+
+    /// Empties the queue and puts its entries into words, the innermost first; "no reason given" for an empty queue.
+    static func takeErrorText() -> String {
+        var reasons: [String] = []
+        while true {
+            let error = ERR_get_error()
+            guard error != 0 else { break }
+            if reasons.count < 4 { reasons.append(Self.text(of: error)) }
+        }
+        return reasons.isEmpty ? "no reason given" : reasons.joined(separator: ", ")
+    }
+
+    static func text(of error: UInt) -> String {
+        if let reason = ERR_reason_error_string(error) {
+            return String(cString: reason)
+        }
+        return "OpenSSL error \(error)"
+    }
+
+    static func systemErrorText(_ code: Int32) -> String {
+        String(cString: strerror(code))
+    }
+}

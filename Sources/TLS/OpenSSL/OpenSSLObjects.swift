@@ -1,0 +1,56 @@
+import COpenSSL
+
+/// Owner of an X509.
+final class X509Certificate {
+    let pointer: OpaquePointer
+
+    /// Takes over the caller's reference.
+    init(owning pointer: OpaquePointer) {
+        self.pointer = pointer
+    }
+
+    deinit {
+        X509_free(self.pointer)
+    }
+}
+
+/// Owner of an EVP_PKEY.
+final class PrivateKey {
+    let pointer: OpaquePointer
+
+    /// Takes over the caller's reference.
+    init(owning pointer: OpaquePointer) {
+        self.pointer = pointer
+    }
+
+    deinit {
+        EVP_PKEY_free(self.pointer)
+    }
+}
+
+/// Owner of a memory BIO. OpenSSL overwrites its memory when it is freed, so keys may pass through it.
+struct MemoryBIO: ~Copyable {
+    let pointer: OpaquePointer
+
+    init() {
+        guard let pointer = BIO_new(BIO_s_mem()) else { preconditionFailure("no memory for a BIO") }
+        self.pointer = pointer
+    }
+
+    init(copying bytes: [UInt8]) {
+        self.init()
+        let count = BIO_write(self.pointer, bytes, Int32(clamping: bytes.count))
+        precondition(bytes.isEmpty || Int(count) == bytes.count, "no memory for a BIO")
+    }
+
+    deinit {
+        BIO_free(self.pointer)
+    }
+
+    /// A copy of what was written and not read yet.
+    var bytes: [UInt8] {
+        var start: UnsafeMutablePointer<CChar>?
+        let count = martlet_bio_bytes(self.pointer, &start)
+        return [UInt8](UnsafeRawBufferPointer(start: start, count: max(0, count)))
+    }
+}

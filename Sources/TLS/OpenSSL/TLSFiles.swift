@@ -1,0 +1,127 @@
+import COpenSSL
+import Glibc
+
+/// Reading certificates and keys from PEM files, with errors that name the file.
+enum TLSFiles {
+    /// The largest CA bundle of a distribution has 250 kB; whatever is larger is not a certificate file.
+    static let bytesMax = 16 << 20
+
+    /// The whole file. `setting` is the configuration key that named it ("certificate_file").
+    static func read(_ path: String, setting: String) throws(TLSError) -> [UInt8] {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Self.unreadable(path, setting: setting, code: errno) }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw Self.unreadable(path, setting: setting, code: errno) }
+        guard status.st_mode & S_IFMT == S_IFREG else {
+            throw TLSError("\(setting) \(path) is not a file; give the path of a PEM file")
+        }
+        guard status.st_size <= Self.bytesMax else {
+            throw TLSError("\(setting) \(path) holds \(status.st_size) bytes; at most \(Self.bytesMax) are read")
+        }
+        var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
+        var filled = 0
+        while filled < bytes.count {
+            let count = bytes.withUnsafeMutableBytes {
+                Glibc.read(descriptor, $0.baseAddress.map { $0 + filled }, $0.count - filled)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw Self.unreadable(path, setting: setting, code: errno) }
+            if count == 0 { break }
+            filled += count
+        }
+        bytes.removeLast(bytes.count - filled)
+        return bytes
+    }
+
+    private static func unreadable(_ path: String, setting: String, code: Int32) -> TLSError {
+        TLSError("cannot read \(setting) \(path): \(OpenSSLLibrary.systemErrorText(code))")
+    }
+
+    /// All certificates of a PEM file, in order; at least one.
+    static func certificates(_ path: String, setting: String) throws(TLSError) -> [X509Certificate] {
+        let bio = MemoryBIO(copying: try Self.read(path, setting: setting))
+        OpenSSLLibrary.clearErrors()
+        var certificates: [X509Certificate] = []
+        while let pointer = PEM_read_bio_X509(bio.pointer, nil, nil, nil) {
+            certificates.append(X509Certificate(owning: pointer))
+        }
+        let error = ERR_peek_last_error()
+        let atEnd =
+            martlet_ssl_error_library(error) == ERR_LIB_PEM && martlet_ssl_error_reason(error) == PEM_R_NO_START_LINE
+        guard atEnd || error == 0 else {
+            let position = certificates.count + 1
+            throw TLSError("\(setting) \(path): certificate \(position) is damaged: \(OpenSSLLibrary.takeErrorText())")
+        }
+        OpenSSLLibrary.clearErrors()
+        guard !certificates.isEmpty else {
+            throw TLSError("\(setting) \(path) holds no certificate; it must be PEM, with BEGIN CERTIFICATE lines")
+        }
+        return certificates
+    }
+
+    /// The private key of a PEM file, decrypted with the password in `passwordFile` (one newline at its end is left out).
+    static func privateKey(
+        _ path: String,
+        setting: String,
+        passwordFile: String?,
+        passwordSetting: String = "key_password_file"
+    ) throws(TLSError) -> PrivateKey {
+        var password: [UInt8]?
+        if let passwordFile {
+            password = try Self.read(passwordFile, setting: passwordSetting)
+            if password?.last == UInt8(ascii: "\n") { password?.removeLast() }
+        }
+        defer { password?.withUnsafeMutableBytes { OPENSSL_cleanse($0.baseAddress, $0.count) } }
+        var bytes = try Self.read(path, setting: setting)
+        let bio = MemoryBIO(copying: bytes)
+        wipe(&bytes)
+
+        OpenSSLLibrary.clearErrors()
+        let pointer = PEM_read_bio_PrivateKey_withPassword(bio.pointer, &password)
+        if let pointer { return PrivateKey(owning: pointer) }
+        let error = ERR_peek_error()
+        let reason = martlet_ssl_error_library(error) == ERR_LIB_PEM ? martlet_ssl_error_reason(error) : 0
+        let text = OpenSSLLibrary.takeErrorText()
+        if let passwordFile {
+            throw TLSError(
+                "cannot decrypt \(setting) \(path) with the password in \(passwordSetting) \(passwordFile): \(text)"
+            )
+        }
+        switch reason {
+        case PEM_R_NO_START_LINE:
+            throw TLSError("\(setting) \(path) holds no private key; it must be PEM, with a BEGIN PRIVATE KEY line")
+        case PEM_R_BAD_PASSWORD_READ:
+            throw TLSError(
+                "\(setting) \(path) is encrypted; put its password into a file and name it as \(passwordSetting)"
+            )
+        default:
+            throw TLSError("\(setting) \(path) is not a usable private key: \(text)")
+        }
+    }
+
+    /// A warning if anybody on the machine may read the key.
+    static func permissionWarning(keyFile path: String, setting: String) -> String? {
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_mode & 0o007 != 0 else { return nil }
+        return "\(setting) \(path) can be read by every user of this machine; run: chmod 640 \(path)"
+    }
+}
+
+/// PEM_read_bio_PrivateKey with a callback that never asks the terminal.
+private func PEM_read_bio_PrivateKey_withPassword(_ bio: OpaquePointer, _ password: inout [UInt8]?) -> OpaquePointer? {
+    withUnsafeMutablePointer(to: &password) { userData in
+        PEM_read_bio_PrivateKey(
+            bio,
+            nil,
+            { buffer, size, _, userData in
+                guard let buffer, let password = userData?.assumingMemoryBound(to: [UInt8]?.self).pointee,
+                    password.count <= Int(size)
+                else { return -1 }
+                UnsafeMutableRawBufferPointer(start: buffer, count: Int(size)).copyBytes(from: password)
+                return Int32(password.count)
+            },
+            userData
+        )
+    }
+}

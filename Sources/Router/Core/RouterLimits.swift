@@ -19,7 +19,4 @@ enum RouterLimits {
 
     /// Nodes of the retained tree that one cursor visits before other work gets its turn: well under a millisecond.
     static let retainedNodesPerTurn = 2048
-
-    /// Bytes of PUBLISH that one session is sent before the next one that waits for the link's credit gets its turn.
-    static let bytesPerLinkTurn = 64 << 10
 }

@@ -48,6 +48,10 @@ final class Message: ManagedBuffer<MessageHeader, UInt8> {
     /// Bytes it is counted with in queues and limits.
     var countedBytes: Int { self.header.topicBytes + self.header.propertiesBytes + self.header.payloadBytes + 64 }
 
+    static func countedBytes(of view: MessageView) -> Int {
+        view.topic.count + view.properties.count + view.payload.count + 64
+    }
+
     /// Refers to the message's memory: valid as long as somebody holds the message.
     var view: MessageView {
         let header = self.header

@@ -11,6 +11,7 @@ struct QueuedMessage {
     var identifier: UInt32
     /// The shared group it came through: another member gets it if this one goes away.
     var group: UInt32 = QueuedMessage.noGroup
+    var groupStamp: UInt32 = 0
     var qos: QoS
     var retain: Bool
 

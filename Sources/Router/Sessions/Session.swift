@@ -6,6 +6,8 @@ final class Session {
     struct Will {
         var message: Message
         var delaySeconds: UInt32
+        /// The message expiry interval; nil: none.
+        var expirySeconds: UInt32?
     }
 
     /// One of its subscriptions, as the trie knows it.
@@ -80,6 +82,8 @@ final class Session {
     var resend: [UInt16] = []
     /// Retained messages still to be sent for subscriptions of this connection.
     var retainedCursors: [RetainedCursor] = []
+    /// QoS 1 messages of the frame being handled, whose acknowledgements have not left.
+    var unacknowledgedInFrame = 0
     var isWaitingForLink = false
     var isMarkedForPump = false
 

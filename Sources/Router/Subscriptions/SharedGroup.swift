@@ -2,6 +2,8 @@
 struct SharedGroup {
     var name: [UInt8]
     var node: UInt32
+    /// Tells groups apart that had the same number one after the other.
+    var stamp: UInt32
     var members: [Subscriber] = []
     /// The member whose turn is next.
     var next = 0

@@ -65,6 +65,7 @@ struct SubscriptionTrie: ~Copyable {
     private var positions: [UInt64: UInt32] = [:]
     private(set) var groups: [SharedGroup] = []
     private var freeGroups: [UInt32] = []
+    private var nextGroupStamp: UInt32 = 0
     private(set) var groupsOfNode: [UInt32: [UInt32]] = [:]
 
     /// Subscriptions in here, members of shared groups included.
@@ -177,7 +178,8 @@ struct SubscriptionTrie: ~Copyable {
         let node = self.findOrCreate(filter)
         var group = self.findGroup(node: node, name: name)
         if group == nil {
-            let created = SharedGroup(name: [UInt8](name), node: node)
+            self.nextGroupStamp &+= 1
+            let created = SharedGroup(name: [UInt8](name), node: node, stamp: self.nextGroupStamp)
             if let free = self.freeGroups.popLast() {
                 self.groups[Int(free)] = created
                 group = free
@@ -223,6 +225,12 @@ struct SubscriptionTrie: ~Copyable {
             self.freeIfUnused(node)
         }
         return true
+    }
+
+    /// Whether the group of that number is still the one with the stamp, and has members.
+    func hasMembers(group: UInt32, stamp: UInt32) -> Bool {
+        Int(group) < self.groups.count && self.groups[Int(group)].stamp == stamp
+            && !self.groups[Int(group)].members.isEmpty
     }
 
     /// The member whose turn it is, preferring those that `accept` now.

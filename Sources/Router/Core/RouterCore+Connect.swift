@@ -20,9 +20,10 @@ extension RouterCore {
 
     private mutating func connect(_ open: SessionOpen, _ handle: UInt64, _ slot: Int, _ link: RouterLink) {
         let connect: ConnectPacket
-        do {
-            connect = try Self.decodeConnect(open.connect)
-        } catch {
+        switch open.connect.withUnsafeBytes({ bytes in Self.decodeResult(bytes) }) {
+        case .success(let packet):
+            connect = packet
+        case .failure(let error):
             return self.refuse(error.reasonCode, handle, link, Self.version(of: open.connect), error.explanation)
         }
         if let refusal = self.refusal(of: connect) { return self.refuse(refusal, handle, link, connect.version) }
@@ -52,17 +53,23 @@ extension RouterCore {
         if isResumed { self.resume(session) }
     }
 
-    private static func decodeConnect(_ bytes: [UInt8]) throws(DecodeError) -> ConnectPacket {
-        try bytes.withUnsafeBytes { (packet) throws(DecodeError) -> ConnectPacket in
-            switch FixedHeader.decode(packet) {
-            case .needMore: throw .malformed("CONNECT ends early")
-            case .malformed(let error): throw error
-            case .header(let header):
-                guard header.type == .connect, header.packetBytes == packet.count else {
-                    throw .malformed("CONNECT of another length than it says")
-                }
-                return try ConnectPacket.decode(packet, header: header)
+    private static func decodeResult(_ packet: UnsafeRawBufferPointer) -> Result<ConnectPacket, DecodeError> {
+        do {
+            return .success(try Self.decodeConnect(packet))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private static func decodeConnect(_ packet: UnsafeRawBufferPointer) throws(DecodeError) -> ConnectPacket {
+        switch FixedHeader.decode(packet) {
+        case .needMore: throw .malformed("CONNECT ends early")
+        case .malformed(let error): throw error
+        case .header(let header):
+            guard header.type == .connect, header.packetBytes == packet.count else {
+                throw .malformed("CONNECT of another length than it says")
             }
+            return try ConnectPacket.decode(packet, header: header)
         }
     }
 
@@ -104,7 +111,7 @@ extension RouterCore {
     private mutating func takeOver(_ session: Session) {
         self.counters.sessionsTakenOver += 1
         self.writeClose(session, .sessionTakenOver)
-        self.connectionEnded(session, publishesWill: true, isTakenOver: true)
+        self.connectionEnded(session, publishesWill: true)
     }
 
     private mutating func makeSession(_ clientIdentifier: [UInt8]) -> Session? {

@@ -177,7 +177,11 @@ extension RouterCore {
             // QoS 0 never pushes anything out.
             guard item.qos != .atMostOnce, limits.queueFull == .dropOldest, let oldest = session.queue.removeFirst()
             else {
-                if item.qos == .atMostOnce { self.counters.droppedQoS0 += 1 } else { self.counters.droppedQueueFull += 1 }
+                if item.qos == .atMostOnce {
+                    self.counters.droppedQoS0 += 1
+                } else {
+                    self.counters.droppedQueueFull += 1
+                }
                 return
             }
             self.queuedBytes -= oldest.message.countedBytes

@@ -146,7 +146,12 @@ extension RouterCore {
         self.discardRest(frame.body, from: 0, frame, link)
     }
 
-    private mutating func discardRest(_ body: UnsafeRawBufferPointer, from start: Int, _ frame: Frame, _ link: RouterLink) {
+    private mutating func discardRest(
+        _ body: UnsafeRawBufferPointer,
+        from start: Int,
+        _ frame: Frame,
+        _ link: RouterLink
+    ) {
         var offset = start
         let slot = link.slot(of: frame.handle)
         if let slot, link.slots[slot].bytesToDiscard > 0 {

@@ -49,8 +49,7 @@ extension RouterCore {
     }
 
     /// The connection is gone: what belongs to it is forgotten, will and expiry take their course.
-    /// - Parameter isTakenOver: another connection comes at once, so that a delayed will has nothing to wait for.
-    mutating func connectionEnded(_ session: Session, publishesWill: Bool, isTakenOver: Bool = false) {
+    mutating func connectionEnded(_ session: Session, publishesWill: Bool) {
         guard session.isConnected else { return }
         self.detach(session)
         if !publishesWill { session.will = nil }
@@ -167,7 +166,9 @@ extension RouterCore {
     /// What the session got through shared groups and did not acknowledge goes to other members (section 4.8.2).
     private mutating func redistributeAll(of session: Session) {
         for identifier in session.inflight.identifiersInOrder() {
-            guard let item = session.inflight.item(of: identifier), item.group != QueuedMessage.noGroup else { continue }
+            guard let item = session.inflight.item(of: identifier), item.group != QueuedMessage.noGroup else {
+                continue
+            }
             self.redistribute(item)
         }
         session.inflight = Inflight()

@@ -53,7 +53,8 @@ extension RouterCore {
         case .plain:
             let (place, result) = self.trie.add(filter: filter, subscriber)
             if result == .added { session.subscriptions.append(Session.Subscription(place: place, isShared: false)) }
-            let wantsRetained = subscription.retainHandling == .send
+            let wantsRetained =
+                subscription.retainHandling == .send
                 || (subscription.retainHandling == .sendIfNew && result == .added)
             if wantsRetained, self.retained.count > 0 {
                 let cursor = RetainedCursor(filter: filter, options: options, store: &self.retained)

@@ -348,7 +348,10 @@ package final class AuthWorkerService: Role {
 
     private func take(_ frame: Frame, from link: Link) {
         guard let query = AuthQuery.decode(frame.body) else {
-            self.logger.error("link closed, the peer sent a broken query", metadata: ["peer": "\(link.peerDescription)"])
+            self.logger.error(
+                "link closed, the peer sent a broken query",
+                metadata: ["peer": "\(link.peerDescription)"]
+            )
             self.links[link.index] = nil
             return link.close()
         }

@@ -52,11 +52,16 @@ final class NameResolver {
         let job = Job(host: host, port: port, waker: self.waker)
         var thread = pthread_t()
         let context = Unmanaged.passRetained(job).toOpaque()
-        let result = pthread_create(&thread, nil, { context in
-            guard let context else { return nil }
-            Unmanaged<Job>.fromOpaque(context).takeRetainedValue().run()
-            return nil
-        }, context)
+        let result = pthread_create(
+            &thread,
+            nil,
+            { context in
+                guard let context else { return nil }
+                Unmanaged<Job>.fromOpaque(context).takeRetainedValue().run()
+                return nil
+            },
+            context
+        )
         guard result == 0 else { return Unmanaged<Job>.fromOpaque(context).release() }
         pthread_detach(thread)
         self.job = job

@@ -25,6 +25,7 @@ var targets: [Target] = [
     .target(name: "Common", dependencies: ["CLinux", "CYAML", logging], exclude: ["README.md"]),
     .target(name: "TLS", dependencies: ["Common", "COpenSSL"]),
     .target(name: "SQLite", dependencies: ["CSQLite"]),
+    .target(name: "RoleCommand", dependencies: ["Common", argumentParser]),
 
     // The roles: a library each, and a main of a few lines.
     .target(name: "Router", dependencies: ["Common", logging], exclude: ["Main"]),
@@ -32,17 +33,17 @@ var targets: [Target] = [
     .target(name: "AuthWorker", dependencies: ["Common", "TLS", "SQLite", "CHiredis", logging], exclude: ["Main"]),
     .executableTarget(
         name: "martlet-router",
-        dependencies: ["Router", "Common", argumentParser],
+        dependencies: ["Router", "Common", "RoleCommand", argumentParser],
         path: "Sources/Router/Main"
     ),
     .executableTarget(
         name: "martlet-listener",
-        dependencies: ["Listener", "Common", argumentParser],
+        dependencies: ["Listener", "Common", "RoleCommand", argumentParser],
         path: "Sources/Listener/Main"
     ),
     .executableTarget(
         name: "martlet-authworker",
-        dependencies: ["AuthWorker", "Common", argumentParser],
+        dependencies: ["AuthWorker", "Common", "RoleCommand", argumentParser],
         path: "Sources/AuthWorker/Main"
     ),
 
@@ -68,17 +69,21 @@ var targets: [Target] = [
 ]
 
 // `make fuzz`: libFuzzer targets, built on demand, so that they see `package` declarations and cost nobody else time.
+// Common is compiled with the same flags, for the fuzzer looks for inputs that reach new code in it.
 if Context.environment["MARTLET_FUZZ"] == "1" {
-    let fuzzer: [SwiftSetting] = [.unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library"])]
+    let sanitizers = ["-sanitize=fuzzer,address"]
     targets.append(
         .executableTarget(
             name: "fuzz-packet-decoder",
             dependencies: ["Common"],
             path: "Fuzz/PacketDecoder",
-            swiftSettings: fuzzer,
-            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])]
+            swiftSettings: [.unsafeFlags(["-parse-as-library"])],
+            linkerSettings: [.unsafeFlags(sanitizers + ["-use-ld=lld"])]
         )
     )
+    for target in targets where target.name == "Common" || target.name.hasPrefix("fuzz-") {
+        target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(sanitizers)]
+    }
 }
 
 for target in targets where target.type != .system && target.name != "CLinux" {

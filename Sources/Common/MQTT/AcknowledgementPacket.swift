@@ -10,3 +10,48 @@ package struct AcknowledgementPacket: Equatable, Sendable {
         self.properties = properties
     }
 }
+
+extension AcknowledgementPacket {
+    /// Reads a PUBACK, PUBREC, PUBREL or PUBCOMP.
+    package static func decode(
+        _ packet: UnsafeRawBufferPointer,
+        header: FixedHeader,
+        version: ProtocolVersion
+    ) throws(DecodeError) -> AcknowledgementPacket {
+        switch header.type {
+        case .puback, .pubrec, .pubrel, .pubcomp: break
+        case .connect, .connack, .publish, .subscribe, .suback, .unsubscribe, .unsuback, .pingreq, .pingresp,
+            .disconnect, .auth:
+            throw .malformed("not an acknowledgement")
+        }
+        var reader = try ByteReader(packet, after: header, of: header.type)
+        var result = AcknowledgementPacket(packetIdentifier: try reader.requirePacketIdentifier())
+        if version.hasProperties {
+            // Sections 3.4.2.1 and 3.4.2.2.1: reason code and properties may be left out.
+            if !reader.isAtEnd { result.reasonCode = try reader.requireReasonCode(for: header.type) }
+            if !reader.isAtEnd {
+                result.properties = try reader.requireProperties(of: packet, allowed: .acknowledgement)
+            }
+        }
+        try reader.requireEnd()
+        return result
+    }
+
+    package func encode(into buffer: inout ByteBuffer, type: PacketType, version: ProtocolVersion) {
+        if !version.hasProperties || self.properties == Properties() {
+            buffer.writeAcknowledgement(
+                type: type,
+                packetIdentifier: self.packetIdentifier,
+                reasonCode: self.reasonCode,
+                version: version
+            )
+            return
+        }
+        buffer.write(type.rawValue << 4 | type.requiredFlags)
+        let start = buffer.beginLength()
+        buffer.writeBigEndian(self.packetIdentifier)
+        buffer.write(self.reasonCode.rawValue)
+        self.properties.encode(into: &buffer)
+        buffer.endLength(start)
+    }
+}

@@ -1,7 +1,8 @@
 // The data representations of MQTT 5.0, section 1.5. Errors say what was cut short or ill-formed.
 extension ByteReader {
-    /// Stands behind the fixed header; `packet` must be exactly the packet that it announces.
-    init(_ packet: UnsafeRawBufferPointer, after header: FixedHeader) throws(DecodeError) {
+    /// Stands behind the fixed header, which must be of this type; `packet` must be exactly the packet that it announces.
+    init(_ packet: UnsafeRawBufferPointer, after header: FixedHeader, of type: PacketType) throws(DecodeError) {
+        guard header.type == type else { throw .malformed("packet of another type than expected") }
         guard header.headerBytes >= 0, header.bodyBytes >= 0, packet.count == header.packetBytes else {
             throw .malformed("packet is not as long as its header says")
         }
@@ -70,6 +71,24 @@ extension ByteReader {
         let start = self.offset
         guard self.readBytes(count) != nil else { throw .malformed("properties are longer than the packet") }
         return start..<start + count
+    }
+
+    /// The properties that stand here, with their length.
+    mutating func requireProperties(
+        of packet: UnsafeRawBufferPointer,
+        allowed: PropertySet,
+        repeatable: PropertySet = .none + .userProperty
+    ) throws(DecodeError) -> Properties {
+        let range = try self.requireProperties()
+        return try Properties.decode(packet, range, allowed: allowed, repeatable: repeatable)
+    }
+
+    /// A reason code that table 2-6 has for packets of this type.
+    mutating func requireReasonCode(for type: PacketType) throws(DecodeError) -> ReasonCode {
+        guard let code = ReasonCode(rawValue: try self.requireUInt8()), code.isAllowed(in: type) else {
+            throw .protocolError("reason code that this packet cannot have")
+        }
+        return code
     }
 
     /// Bytes that no field claims make a packet malformed.

@@ -10,3 +10,39 @@ package struct ConnackPacket: Equatable, Sendable {
         self.properties = properties
     }
 }
+
+extension ConnackPacket {
+    package static func decode(
+        _ packet: UnsafeRawBufferPointer,
+        header: FixedHeader,
+        version: ProtocolVersion
+    ) throws(DecodeError) -> ConnackPacket {
+        var reader = try ByteReader(packet, after: header, of: .connack)
+        let flags = try reader.requireUInt8()
+        // [MQTT-3.2.2-1]; 3.1 has a byte here that says nothing.
+        guard flags <= 1 || version == .v3_1 else { throw .malformed("reserved flags of CONNACK are set") }
+        let returnCode = try reader.requireUInt8()
+        guard Self.isReturnCode(returnCode, version) else { throw .protocolError("unknown return code in CONNACK") }
+        let sessionPresent = version != .v3_1 && flags == 1
+        // [MQTT-3.2.2-6]
+        if sessionPresent, returnCode != 0 { throw .protocolError("CONNACK refuses and says session present") }
+        var result = ConnackPacket(sessionPresent: sessionPresent, returnCode: returnCode)
+        if version.hasProperties { result.properties = try reader.requireProperties(of: packet, allowed: .connack) }
+        try reader.requireEnd()
+        return result
+    }
+
+    package func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
+        buffer.write(PacketType.connack.rawValue << 4)
+        let start = buffer.beginLength()
+        buffer.write(self.sessionPresent && version != .v3_1 ? 1 as UInt8 : 0)
+        buffer.write(self.returnCode)
+        if version.hasProperties { self.properties.encode(into: &buffer) }
+        buffer.endLength(start)
+    }
+
+    private static func isReturnCode(_ byte: UInt8, _ version: ProtocolVersion) -> Bool {
+        guard version.hasProperties else { return ReasonCode(version3ConnackReturnCode: byte) != nil }
+        return ReasonCode(rawValue: byte)?.isAllowed(in: .connack) ?? false
+    }
+}

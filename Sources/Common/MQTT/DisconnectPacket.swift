@@ -8,3 +8,32 @@ package struct DisconnectPacket: Equatable, Sendable {
         self.properties = properties
     }
 }
+
+extension DisconnectPacket {
+    package static func decode(
+        _ packet: UnsafeRawBufferPointer,
+        header: FixedHeader,
+        version: ProtocolVersion
+    ) throws(DecodeError) -> DisconnectPacket {
+        var reader = try ByteReader(packet, after: header, of: .disconnect)
+        var result = DisconnectPacket()
+        if version.hasProperties {
+            // Sections 3.14.2.1 and 3.14.2.2.1: reason code and properties may be left out.
+            if !reader.isAtEnd { result.reasonCode = try reader.requireReasonCode(for: .disconnect) }
+            if !reader.isAtEnd { result.properties = try reader.requireProperties(of: packet, allowed: .disconnect) }
+        }
+        try reader.requireEnd()
+        return result
+    }
+
+    package func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
+        buffer.write(PacketType.disconnect.rawValue << 4)
+        let start = buffer.beginLength()
+        let hasProperties = self.properties != Properties()
+        if version.hasProperties, hasProperties || self.reasonCode != .success {
+            buffer.write(self.reasonCode.rawValue)
+            if hasProperties { self.properties.encode(into: &buffer) }
+        }
+        buffer.endLength(start)
+    }
+}

@@ -10,7 +10,7 @@ extension PublishView {
         header: FixedHeader,
         version: ProtocolVersion
     ) throws(DecodeError) -> PublishView {
-        var reader = try ByteReader(packet, after: header)
+        var reader = try ByteReader(packet, after: header, of: .publish)
         var view = try Self.decodeFlags(header)
         guard let topicLength = reader.readBigEndian(UInt16.self), let topic = reader.readBytes(Int(topicLength)) else {
             throw .malformed("PUBLISH ends within its topic")
@@ -28,7 +28,6 @@ extension PublishView {
     }
 
     static func decodeFlags(_ header: FixedHeader) throws(DecodeError) -> PublishView {
-        guard header.type == .publish else { throw .malformed("not a PUBLISH") }
         guard let qos = QoS(rawValue: header.flags >> 1 & 0b11) else {
             // [MQTT-3.3.1-4]
             throw .malformed("PUBLISH with QoS 3")

@@ -38,3 +38,76 @@ package struct SubscribePacket: Equatable, Sendable {
         self.subscriptions = subscriptions
     }
 }
+
+extension SubscribePacket {
+    package static func decode(
+        _ packet: UnsafeRawBufferPointer,
+        header: FixedHeader,
+        version: ProtocolVersion
+    ) throws(DecodeError) -> SubscribePacket {
+        var reader = try ByteReader(packet, after: header, of: .subscribe)
+        var result = SubscribePacket(packetIdentifier: try reader.requirePacketIdentifier(), subscriptions: [])
+        if version.hasProperties { result.properties = try reader.requireProperties(of: packet, allowed: .subscribe) }
+        while !reader.isAtEnd {
+            let filter = try reader.requireText()
+            let options = try reader.requireUInt8()
+            result.subscriptions.append(try Self.decodeSubscription(filter, options, version))
+        }
+        // [MQTT-3.8.3-2]
+        if result.subscriptions.isEmpty { throw .protocolError("SUBSCRIBE without topic filters") }
+        return result
+    }
+
+    private static func decodeSubscription(
+        _ filter: UnsafeRawBufferPointer,
+        _ options: UInt8,
+        _ version: ProtocolVersion
+    ) throws(DecodeError) -> Subscription {
+        let parsed = TopicFilter.parse(filter)
+        // [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1], [MQTT-4.8.2-1], [MQTT-4.8.2-2]
+        guard parsed != .invalid else { throw DecodeError(.topicFilterInvalid, "topic filter breaks the rules") }
+        guard let qos = QoS(rawValue: options & 0b11) else { throw .malformed("SUBSCRIBE with QoS 3") }
+        var subscription = Subscription(filter: [UInt8](filter), qos: qos)
+        switch version {
+        case .v3_1:
+            // The upper six bits are "not used" there, and some clients let them be anything.
+            break
+        case .v3_1_1:
+            // [MQTT-3.8.3-4] of 3.1.1.
+            guard options <= 2 else { throw .malformed("reserved bits of the requested QoS are set") }
+        case .v5_0:
+            // [MQTT-3.8.3-5]
+            guard options & 0b1100_0000 == 0 else { throw .malformed("reserved subscription options are set") }
+            // Section 3.8.3.1.
+            guard let handling = RetainHandling(rawValue: options >> 4 & 0b11) else {
+                throw .protocolError("retain handling 3")
+            }
+            subscription.noLocal = options & 0b0100 != 0
+            subscription.retainAsPublished = options & 0b1000 != 0
+            subscription.retainHandling = handling
+            // [MQTT-3.8.3-4]
+            if subscription.noLocal, parsed != .plain {
+                throw .protocolError("no local on a shared subscription")
+            }
+        }
+        return subscription
+    }
+
+    package func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
+        buffer.write(PacketType.subscribe.rawValue << 4 | PacketType.subscribe.requiredFlags)
+        let start = buffer.beginLength()
+        buffer.writeBigEndian(self.packetIdentifier)
+        if version.hasProperties { self.properties.encode(into: &buffer) }
+        for subscription in self.subscriptions {
+            buffer.writeMQTTString(subscription.filter)
+            var options = subscription.qos.rawValue
+            if version.hasProperties {
+                if subscription.noLocal { options |= 0b0100 }
+                if subscription.retainAsPublished { options |= 0b1000 }
+                options |= subscription.retainHandling.rawValue << 4
+            }
+            buffer.write(options)
+        }
+        buffer.endLength(start)
+    }
+}

@@ -10,3 +10,34 @@ package struct UnsubackPacket: Equatable, Sendable {
         self.reasonCodes = reasonCodes
     }
 }
+
+extension UnsubackPacket {
+    package static func decode(
+        _ packet: UnsafeRawBufferPointer,
+        header: FixedHeader,
+        version: ProtocolVersion
+    ) throws(DecodeError) -> UnsubackPacket {
+        var reader = try ByteReader(packet, after: header, of: .unsuback)
+        var result = UnsubackPacket(packetIdentifier: try reader.requirePacketIdentifier())
+        if version.hasProperties {
+            result.properties = try reader.requireProperties(of: packet, allowed: .acknowledgement)
+            // [MQTT-3.11.3-1]: a code for every filter, and there is no UNSUBSCRIBE without filters.
+            repeat {
+                result.reasonCodes.append(try reader.requireReasonCode(for: .unsuback))
+            } while !reader.isAtEnd
+        }
+        try reader.requireEnd()
+        return result
+    }
+
+    package func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
+        buffer.write(PacketType.unsuback.rawValue << 4)
+        let start = buffer.beginLength()
+        buffer.writeBigEndian(self.packetIdentifier)
+        if version.hasProperties {
+            self.properties.encode(into: &buffer)
+            for reasonCode in self.reasonCodes { buffer.write(reasonCode.rawValue) }
+        }
+        buffer.endLength(start)
+    }
+}

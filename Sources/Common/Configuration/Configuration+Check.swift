@@ -1,0 +1,52 @@
+import Glibc
+
+extension Configuration {
+    /// What is wrong with the files, folders and users that the configuration names, as this process sees them: one sentence
+    /// each. Folders that are not there yet are made at start-up and no mistake.
+    package func check() -> [String] {
+        var problems: [String] = []
+        for listener in self.listeners {
+            guard let tls = listener.tls else { continue }
+            let files = [
+                ("certificate_file", tls.certificateFile), ("key_file", tls.keyFile),
+                ("key_password_file", tls.keyPasswordFile), ("client_ca_file", tls.clientCAFile),
+            ]
+            for case (let key, let path?) in files {
+                Self.checkFile(path, "listeners.\(listener.name).tls.\(key)", &problems)
+            }
+        }
+        if self.authentication.source == .redis, let path = self.authentication.redis.passwordFile {
+            Self.checkFile(path, "authentication.redis.password_file", &problems)
+        }
+        Self.checkDirectory(self.runtimeDirectory, "runtime_directory", &problems)
+        Self.checkDirectory(self.stateDirectory, "state_directory", &problems)
+        if self.authentication.cache.enabled {
+            Self.checkDirectory(self.authentication.cache.directory, "authentication.cache.directory", &problems)
+        }
+        for user in self.linkUsers where getpwnam(user) == nil {
+            problems.append("link_users: this host has no user \(user)")
+        }
+        return problems
+    }
+
+    /// No key or certificate bundle is larger.
+    private static let secretFileBytesMax = 16 * 1024 * 1024
+
+    private static func checkFile(_ path: String, _ key: String, _ problems: inout [String]) {
+        do {
+            let bytes = try Self.readFile(path, bytesMax: Self.secretFileBytesMax)
+            if bytes.isEmpty { problems.append("\(key): \(path): is empty") }
+        } catch {
+            problems.append("\(key): \(path): \(error.message)")
+        }
+    }
+
+    private static func checkDirectory(_ path: String, _ key: String, _ problems: inout [String]) {
+        var status = stat()
+        guard stat(path, &status) == 0 else {
+            if errno != ENOENT { problems.append("\(key): \(path): \(Self.describe(errno))") }
+            return
+        }
+        if status.st_mode & S_IFMT != S_IFDIR { problems.append("\(key): \(path): is not a directory") }
+    }
+}

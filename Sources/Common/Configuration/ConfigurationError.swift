@@ -1,0 +1,58 @@
+/// All that is wrong with a configuration, each with the place where it was written.
+package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
+    package struct Problem: Error, Equatable {
+        /// Nil: the file as a whole.
+        package var origin: ConfigurationOrigin?
+        /// `listeners.0.tls.key_file`; empty for the file as a whole.
+        package var key: String
+        /// What is wrong and what would be right.
+        package var message: String
+    }
+
+    /// The file's name as it was given.
+    package var file: String
+    /// In the order of the file, then of variables and flags. Never empty.
+    package var problems: [Problem]
+
+    /// One line a problem: `FILE:LINE:COLUMN: key.path: what is wrong`.
+    package var lines: [String] {
+        self.problems.map { problem in
+            let key = problem.key.isEmpty ? "" : "\(problem.key): "
+            switch problem.origin {
+            case .file(let line, let column): return "\(self.file):\(line):\(column): \(key)\(problem.message)"
+            case .environment(let name): return "\(name): \(key)\(problem.message)"
+            case .flag(let path): return "--set \(path): \(key)\(problem.message)"
+            case nil: return "\(self.file): \(key)\(problem.message)"
+            }
+        }
+    }
+
+    package var description: String {
+        self.lines.joined(separator: "\n")
+    }
+
+    /// In the order in which somebody goes through the file.
+    static func inOrder(_ problems: [Problem]) -> [Problem] {
+        func rank(_ problem: Problem) -> (Int, Int, Int) {
+            switch problem.origin {
+            case nil: return (0, 0, 0)
+            case .file(let line, let column): return (1, line, column)
+            case .environment: return (2, 0, 0)
+            case .flag: return (3, 0, 0)
+            }
+        }
+        return problems.enumerated().sorted { left, right in
+            let (leftRank, rightRank) = (rank(left.element), rank(right.element))
+            return leftRank == rightRank ? left.offset < right.offset : leftRank < rightRank
+        }.map(\.element)
+    }
+}
+
+/// Why a text is not a duration, size, address and so on: the end of a sentence that begins with the key.
+package struct ValueError: Error, Equatable {
+    package var message: String
+
+    init(_ message: String) {
+        self.message = message
+    }
+}

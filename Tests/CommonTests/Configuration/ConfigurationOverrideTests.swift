@@ -1,0 +1,214 @@
+import TestSupport
+import Testing
+
+@testable import Common
+
+@Suite struct ConfigurationOverrideTests {
+    @Test func environmentOverFileAndFlagsOverBoth() throws {
+        let text = "log: {level: error, refused_per_second: 1}\nmqtt: {max_qos: 0}\n" + smallestConfiguration
+        let configuration = try parseConfiguration(
+            text,
+            environment: ["MARTLET_LOG__LEVEL": "notice", "MARTLET_LOG__REFUSED_PER_SECOND": "2", "PATH": "/bin"],
+            settings: ["log.level=debug", "authentication.redis.url=redis://h:1/2"]
+        )
+        #expect("\(configuration.log.level)" == "debug")
+        #expect(configuration.log.refusedPerSecond == 2)
+        #expect(configuration.mqtt.maxQoS == .atMostOnce)
+        #expect(configuration.authentication.redis.url == .tcp(host: "h", port: 1, database: 2))
+    }
+
+    @Test func keysOfTheTopLevelAsVariables() throws {
+        let environment = ["MARTLET_RUNTIME_DIRECTORY": "/tmp/r", "MARTLET_LINK_USERS": "a,b"]
+        let configuration = try parseConfiguration(smallestConfiguration, environment: environment)
+        #expect(configuration.runtimeDirectory == "/tmp/r")
+        #expect(configuration.linkUsers == ["a", "b"])
+    }
+
+    @Test func listElementsByIndexAndByName() throws {
+        let configuration = try parseConfiguration(
+            smallestConfiguration,
+            environment: ["MARTLET_LISTENERS__DEVICES__TLS__KEY_FILE": "/k"],
+            settings: [
+                "listeners.0.tls.certificate_file=/c", "listeners.devices.max_connections=5",
+                "listeners.devices.addresses=[\"127.0.0.1:1\", \"[::1]:1\"]",
+                "authorization.rules.default.0.topics.1=b",
+                "listeners.1={name: two, anonymous: true, transport: tcp, addresses: [\"127.0.0.1:2\"]}",
+                "listeners.two.addresses.1=[::1]:2",
+            ]
+        )
+        let listener = try #require(configuration.listeners.first)
+        #expect(listener.tls?.keyFile == "/k")
+        #expect(listener.tls?.certificateFile == "/c")
+        #expect(listener.maxConnections == 5)
+        #expect(listener.addresses.map(\.description) == ["127.0.0.1:1", "[::1]:1"])
+        #expect(configuration.listeners.last?.addresses.map(\.description) == ["127.0.0.1:2", "[::1]:2"])
+        #expect(configuration.authorization.ruleSet(named: "default")?.rules.first?.topics.count == 2)
+    }
+
+    @Test func aNameWithHyphensAsVariable() throws {
+        let text = """
+            listeners: [{name: back-end, tls: {}}]
+            authorization: {rules: {default: []}}
+            """
+        let configuration = try parseConfiguration(
+            text,
+            environment: ["MARTLET_LISTENERS__BACK_END__MAX_CONNECTIONS": "3"]
+        )
+        #expect(configuration.listeners.first?.maxConnections == 3)
+    }
+
+    @Test func addressesWithoutBracketsOfAList() throws {
+        let configuration = try parseConfiguration(
+            smallestConfiguration,
+            environment: ["MARTLET_LISTENERS__0__ADDRESSES": "[::]:1,127.0.0.1:2"]
+        )
+        #expect(configuration.listeners.first?.addresses.map(\.description) == ["[::]:1", "127.0.0.1:2"])
+    }
+
+    @Test func allWithoutAFile() throws {
+        let configuration = try parseConfiguration(
+            "",
+            settings: [
+                "listeners.0.name=x", "listeners.0.tls.key_file=/k",
+                "authorization.rules.default.0={deny: all, topics: [\"#\"]}",
+            ]
+        )
+        #expect(configuration.listeners.map(\.name) == ["x"])
+    }
+
+    @Test(arguments: [
+        (
+            "log.level=loud",
+            "--set log.level: log.level: \"loud\" is not trace, debug, info, notice, warning, error or critical"
+        ),
+        ("log.levle=info", "--set log.levle: log.levle: unknown key; did you mean level?"),
+        ("log=info", "--set log: log: is a single value; a section of keys is needed here"),
+        ("log.level", "--set log.level: has no value; write --set key.path=value"),
+        ("=x", "--set : is not a key; write --set key.path=value, such as --set log.level=debug"),
+        ("log..level=x", "--set log..level: is not a key; write --set key.path=value, such as --set log.level=debug"),
+        ("log.level=", "--set log.level: log.level: is empty; give it a value, or remove the key for its default"),
+        ("log.level.x=1", "--set log.level.x: log.level: is a section; a single value is needed here"),
+        (
+            "listeners.2.name=x",
+            "--set listeners.2.name: listeners.2.name: listeners has no element 2; it has 1, counted from 0, and 1 would append one"
+        ),
+        (
+            "listeners.office.name=x",
+            "--set listeners.office.name: listeners.office.name: listeners has no element office; it has 1, counted from 0, and 1 would append one"
+        ),
+        (
+            "listeners.0.name.x=x",
+            "--set listeners.0.name.x: listeners.0.name.x: listeners.0.name is a single value without keys of its own"
+        ),
+        ("log={level: debug, level: info}", "--set log: level: is there twice; remove one"),
+    ])
+    func mistakesNameTheFlag(setting: String, line: String) {
+        #expect(configurationMistakes(smallestConfiguration, settings: [setting]) == [line])
+    }
+
+    @Test(arguments: [
+        (
+            "MARTLET_LOG__LEVEL", "loud",
+            "MARTLET_LOG__LEVEL: log.level: \"loud\" is not trace, debug, info, notice, warning, error or critical"
+        ),
+        ("MARTLET_LOGG__LEVEL", "info", "MARTLET_LOGG__LEVEL: logg: unknown key; did you mean log?"),
+        (
+            "MARTLET_RUNTIMEDIRECTORY", "/r",
+            "MARTLET_RUNTIMEDIRECTORY: runtimedirectory: unknown key; did you mean MARTLET_RUNTIME_DIRECTORY?"
+        ),
+        ("MARTLET_LOG____LEVEL", "info", "MARTLET_LOG____LEVEL: is not a key; write MARTLET_LOG__LEVEL for log.level"),
+    ])
+    func mistakesNameTheVariable(name: String, value: String, line: String) {
+        #expect(configurationMistakes(smallestConfiguration, environment: [name: value]) == [line])
+    }
+
+    @Test func otherVariablesAreLeftAlone() {
+        let environment = ["MARTLET_PORT": "1", "MARTLET_SEED": "1", "MARTLET_FUZZ": "1", "LOG__LEVEL": "x"]
+        #expect(configurationMistakes(smallestConfiguration, environment: environment) == [])
+    }
+}
+
+/// Whatever is in the file, variables and flags: an answer, never a crash.
+@Suite struct ConfigurationRandomTests {
+    private static let pieces = [
+        "log", "level", "listeners", "name", "tls", "mqtt", "authorization", "rules", "default", "allow", "all",
+        "topics",
+        ": ", ":", "\n", "\n  ", "\n    ", "- ", "[", "]", "{", "}", ",", "\"", "'", "#", "&a", "*a", "!!x", "|", ">",
+        "?", "---",
+        "...", "%", "@", "`", "\t", "~", "1", "-1", "99999999999999999999", "1KiB", "15s", "\u{FEFF}", "é", "\u{212A}",
+        "[::]:8883", "addresses", "true", "${", "}", "%C", "redis://", "a/#", "\0",
+    ]
+
+    @Test func randomTextNeverCrashes() {
+        let seed = testSeed()
+        var random = SeededRandom(seed: seed)
+        var refused = 0
+        for _ in 0..<3000 {
+            let count = Int.random(in: 0...40, using: &random)
+            let text = (0..<count).compactMap { _ in Self.pieces.randomElement(using: &random) }.joined()
+            let setting = (0..<4).compactMap { _ in Self.pieces.randomElement(using: &random) }.joined(separator: ".")
+            let mistakes = configurationMistakes(
+                text,
+                environment: ["MARTLET_" + setting: text],
+                settings: [setting + "=" + text]
+            )
+            if !mistakes.isEmpty { refused += 1 }
+        }
+        #expect(refused == 3000, "seed \(seed)")
+    }
+
+    @Test func mutationsOfTheExampleNeverCrash() throws {
+        let seed = testSeed()
+        var random = SeededRandom(seed: seed)
+        let example = Array(try documentedConfiguration().utf8)
+        for _ in 0..<400 {
+            var bytes = example
+            for _ in 0..<Int.random(in: 1...8, using: &random) {
+                let position = Int.random(in: 0..<bytes.count, using: &random)
+                switch Int.random(in: 0..<3, using: &random) {
+                case 0: bytes[position] = UInt8.random(in: 0...255, using: &random)
+                case 1: bytes.remove(at: position)
+                default:
+                    bytes.insert(
+                        contentsOf: Array((Self.pieces.randomElement(using: &random) ?? "").utf8),
+                        at: position
+                    )
+                }
+            }
+            do throws(ConfigurationError) {
+                _ = try Configuration.parse(bytes, file: "m.yaml", baseDirectory: "/")
+            } catch {
+                #expect(!error.problems.isEmpty, "seed \(seed)")
+                #expect(error.lines.allSatisfy { $0.hasPrefix("m.yaml") }, "seed \(seed)")
+            }
+        }
+    }
+}
+
+@Suite struct ConfigurationCheckTests {
+    @Test func namesEveryFileThatCannotBeRead() throws {
+        let directory = try TemporaryDirectory()
+        var configuration = Configuration()
+        configuration.runtimeDirectory = directory.file("run")
+        configuration.stateDirectory = "/dev/null"
+        configuration.authentication.cache.directory = directory.file("cache")
+        configuration.authentication.redis.passwordFile = "/dev/null"
+        configuration.linkUsers = ["root", "no-such-user-here"]
+        var listener = Configuration.Listener(name: "devices")
+        var tls = Configuration.Listener.TLS()
+        tls.certificateFile = #filePath
+        tls.keyFile = directory.file("none.key")
+        tls.clientCAFile = directory.path
+        listener.tls = tls
+        configuration.listeners = [listener]
+        #expect(
+            configuration.check() == [
+                "listeners.devices.tls.key_file: \(tls.keyFile): not readable: No such file or directory",
+                "listeners.devices.tls.client_ca_file: \(directory.path): not readable: not a regular file",
+                "authentication.redis.password_file: /dev/null: not readable: not a regular file",
+                "state_directory: /dev/null: is not a directory",
+                "link_users: this host has no user no-such-user-here",
+            ]
+        )
+    }
+}

@@ -25,6 +25,7 @@ var targets: [Target] = [
     .target(name: "Common", dependencies: ["CLinux", "CYAML", logging], exclude: ["README.md"]),
     .target(name: "TLS", dependencies: ["Common", "COpenSSL"]),
     .target(name: "SQLite", dependencies: ["CSQLite"]),
+    .target(name: "RoleCommand", dependencies: ["Common", argumentParser]),
 
     // The roles: a library each, and a main of a few lines.
     .target(name: "Router", dependencies: ["Common", logging], exclude: ["Main"]),
@@ -32,17 +33,17 @@ var targets: [Target] = [
     .target(name: "AuthWorker", dependencies: ["Common", "TLS", "SQLite", "CHiredis", logging], exclude: ["Main"]),
     .executableTarget(
         name: "martlet-router",
-        dependencies: ["Router", "Common", argumentParser],
+        dependencies: ["Router", "Common", "RoleCommand", argumentParser],
         path: "Sources/Router/Main"
     ),
     .executableTarget(
         name: "martlet-listener",
-        dependencies: ["Listener", "Common", argumentParser],
+        dependencies: ["Listener", "Common", "RoleCommand", argumentParser],
         path: "Sources/Listener/Main"
     ),
     .executableTarget(
         name: "martlet-authworker",
-        dependencies: ["AuthWorker", "Common", argumentParser],
+        dependencies: ["AuthWorker", "Common", "RoleCommand", argumentParser],
         path: "Sources/AuthWorker/Main"
     ),
 

@@ -3,6 +3,10 @@ import Glibc
 /// A program could not be started.
 package struct ProcessError: Error, CustomStringConvertible {
     package var description: String
+
+    package init(description: String) {
+        self.description = description
+    }
 }
 
 /// Runs a program to its end and returns its exit code (128 + number after a signal) and everything it wrote to standard

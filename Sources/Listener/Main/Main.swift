@@ -1,6 +1,29 @@
+import ArgumentParser
+import Common
+import Glibc
 import Listener
+import RoleCommand
 
 @main
-struct Main {
-    static func main() {}
+struct Main: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "martlet-listener",
+        abstract: "Terminates TLS, authenticates devices and forwards their sessions to the router."
+    )
+
+    @OptionGroup var options: RoleOptions
+
+    @Option(help: "Which of the host's listener processes this is, from 1.")
+    var instance = 1
+
+    func run() {
+        let configuration = self.options.loadConfiguration()
+        let code = RoleProcess.run(
+            role: .listener,
+            instance: self.instance,
+            isNumbered: true,
+            configuration: configuration
+        ) { ListenerService($0) }
+        Glibc.exit(code)
+    }
 }

@@ -1,0 +1,39 @@
+import Common
+
+/// Bounds of the auth worker that are not configuration.
+package enum AuthLimits {
+    /// Longest reply taken from Redis, in bytes. A credential row is below a kilobyte; a longer reply means a wrong command, or
+    /// that somebody else answers, and closes the connection.
+    package static let replyBytesMax = 1 << 20
+
+    /// Longest stored hash, password or salt, in bytes. A longer one makes the row unusable, which is an error of Redis' data
+    /// and never a denial.
+    package static let credentialBytesMax = 4096
+
+    /// Longest rendered Redis key, in bytes. Subjects can be long; a longer key comes from no certificate worth having.
+    package static let redisKeyBytesMax = 16 << 10
+
+    /// A quiet connection is asked for a sign of life this often, so that the first device does not pay for noticing.
+    package static let idlePingNanoseconds: UInt64 = Nanoseconds.perSecond
+
+    /// Delays between attempts to reach Redis. The longest one bounds how late its return is noticed.
+    package static let reconnectInitialNanoseconds: UInt64 = 50 * Nanoseconds.perMillisecond
+    package static let reconnectMaximumNanoseconds: UInt64 = Nanoseconds.perSecond
+
+    /// One look-up per key and this long is forced by passwords that fail against a cached row.
+    package static let forcedLookupIntervalNanoseconds: UInt64 = Nanoseconds.perSecond
+
+    /// Rows that wait for the thread that writes the cache file; more are dropped and counted, the look-ups were answered
+    /// anyway.
+    package static let cacheWritesWaitingMax = 50_000
+
+    /// Rows written in one transaction, so that other workers get their turn at the write lock.
+    package static let cacheWritesPerTransaction = 500
+
+    /// How long the writing thread waits for another worker's transaction before it tries again; short, because the end of
+    /// the process waits for it.
+    package static let cacheLockWaitMilliseconds: Int32 = 1000
+
+    /// Between looks whether another worker replaced the cache file, and between attempts at a cache that could not be used.
+    package static let cacheInspectionNanoseconds: UInt64 = Nanoseconds.perSecond
+}

@@ -1,0 +1,159 @@
+import Glibc
+import TLS
+
+/// The folder that all auth workers of a host share:
+///
+/// ```
+///  host.key        32 random bytes, 0600: passwords that Redis holds in clear are kept as HMACs under it
+///  current         the name of the file in use, one line
+///  cache-000001.db the rows (SQLite, with its -wal and -shm)
+///  lock            flock(2) around creating and replacing the others
+/// ```
+///
+/// A broken file is not repaired, renamed or removed while others have it open: a new one gets the next number, and `current`
+/// is exchanged for one that names it.
+struct CacheDirectory: Sendable {
+    let path: String
+
+    var hostKeyPath: String { "\(self.path)/host.key" }
+    private var pointerPath: String { "\(self.path)/current" }
+    private var lockPath: String { "\(self.path)/lock" }
+
+    static let hostKeyBytes = 32
+    private static let fileNumberMax = 999_999
+
+    func filePath(_ number: Int) -> String {
+        let digits = String(number)
+        return "\(self.path)/cache-" + String(repeating: "0", count: max(0, 6 - digits.utf8.count)) + digits + ".db"
+    }
+
+    /// Makes the folder, and those above it.
+    func create() throws(CacheTrouble) {
+        var parent = ""
+        for part in self.path.split(separator: "/") {
+            parent += "/" + part
+            guard mkdir(parent, 0o700) != 0, errno != EEXIST, errno != EROFS else { continue }
+            throw CacheTrouble("create \(parent)", errno: errno)
+        }
+    }
+
+    /// The host's key; made when there is none.
+    func loadHostKey() throws(CacheTrouble) -> [UInt8] {
+        if let key = try self.readHostKey() { return key }
+        return try self.withLock { () throws(CacheTrouble) in
+            // Another worker may have made it in the meantime.
+            if let key = try self.readHostKey() { return key }
+            let key = SecureRandom.bytes(Self.hostKeyBytes)
+            try self.replace(self.hostKeyPath, with: key)
+            return key
+        }
+    }
+
+    private func readHostKey() throws(CacheTrouble) -> [UInt8]? {
+        guard let key = try self.read(self.hostKeyPath, bytesMax: Self.hostKeyBytes + 1) else { return nil }
+        guard key.count == Self.hostKeyBytes else {
+            throw CacheTrouble(
+                "\(self.hostKeyPath) has not \(Self.hostKeyBytes) bytes: remove it, then it is made anew and cached plain"
+                    + " passwords count no more"
+            )
+        }
+        return key
+    }
+
+    /// The number of the file in use; nil when there is none yet.
+    func currentNumber() throws(CacheTrouble) -> Int? {
+        guard let text = try self.read(self.pointerPath, bytesMax: 64) else { return nil }
+        let line = String(decoding: text.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
+        guard line.hasPrefix("cache-"), line.hasSuffix(".db"), let number = Int(line.dropFirst(6).dropLast(3)),
+            (1...Self.fileNumberMax).contains(number)
+        else { return nil }
+        return number
+    }
+
+    /// To be called under the lock.
+    func setCurrent(_ number: Int) throws(CacheTrouble) {
+        let name = self.filePath(number).split(separator: "/").last.map(String.init) ?? ""
+        try self.replace(self.pointerPath, with: Array("\(name)\n".utf8))
+    }
+
+    /// The number after the largest that was ever used. To be called under the lock.
+    func nextNumber() throws(CacheTrouble) -> Int {
+        var largest = try self.currentNumber() ?? 0
+        for number in self.fileNumbers() { largest = max(largest, number) }
+        return largest >= Self.fileNumberMax ? 1 : largest + 1
+    }
+
+    /// Removes the files before `number`, all but the last, which people may want to look at. To be called under the lock.
+    func removeFiles(before number: Int) {
+        for old in self.fileNumbers() where old < number - 1 {
+            for suffix in ["", "-wal", "-shm"] { unlink(self.filePath(old) + suffix) }
+        }
+    }
+
+    private func fileNumbers() -> [Int] {
+        guard let directory = opendir(self.path) else { return [] }
+        defer { closedir(directory) }
+        var numbers: [Int] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name.hasPrefix("cache-"), name.hasSuffix(".db"), let number = Int(name.dropFirst(6).dropLast(3)) {
+                numbers.append(number)
+            }
+        }
+        return numbers
+    }
+
+    /// No other worker creates or replaces anything meanwhile.
+    func withLock<Result>(_ body: () throws(CacheTrouble) -> Result) throws(CacheTrouble) -> Result {
+        let fileDescriptor = open(self.lockPath, O_RDONLY | O_CREAT | O_CLOEXEC, 0o600)
+        guard fileDescriptor >= 0 else { throw CacheTrouble("open \(self.lockPath)", errno: errno) }
+        defer { close(fileDescriptor) }
+        // Held for milliseconds; a stopped process that holds it must not stop this one.
+        var attempts = 0
+        while flock(fileDescriptor, LOCK_EX | LOCK_NB) != 0 {
+            guard errno == EWOULDBLOCK || errno == EINTR, attempts < 200 else {
+                throw CacheTrouble("lock \(self.lockPath)", errno: errno)
+            }
+            attempts += 1
+            usleep(10_000)
+        }
+        return try body()
+    }
+
+    var isReadOnlyFileSystem: Bool {
+        var status = statvfs()
+        return statvfs(self.path, &status) == 0 && status.f_flag & UInt(ST_RDONLY) != 0
+    }
+
+    // MARK: Small files
+
+    private func read(_ path: String, bytesMax: Int) throws(CacheTrouble) -> [UInt8]? {
+        let fileDescriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard fileDescriptor >= 0 else {
+            if errno == ENOENT { return nil }
+            throw CacheTrouble("open \(path)", errno: errno)
+        }
+        defer { close(fileDescriptor) }
+        var bytes = [UInt8](repeating: 0, count: bytesMax)
+        let count = Glibc.read(fileDescriptor, &bytes, bytesMax)
+        guard count >= 0 else { throw CacheTrouble("read \(path)", errno: errno) }
+        return Array(bytes.prefix(count))
+    }
+
+    /// All or nothing, also when the power fails.
+    private func replace(_ path: String, with bytes: [UInt8]) throws(CacheTrouble) {
+        let temporary = path + ".new"
+        let fileDescriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard fileDescriptor >= 0 else { throw CacheTrouble("create \(temporary)", errno: errno) }
+        let isWritten = write(fileDescriptor, bytes, bytes.count) == bytes.count && fsync(fileDescriptor) == 0
+        let problem = errno
+        close(fileDescriptor)
+        guard isWritten else {
+            unlink(temporary)
+            throw CacheTrouble("write \(temporary)", errno: problem)
+        }
+        guard rename(temporary, path) == 0 else { throw CacheTrouble("rename \(temporary)", errno: errno) }
+    }
+}

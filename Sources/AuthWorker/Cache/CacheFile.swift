@@ -1,0 +1,250 @@
+import SQLite
+
+/// One connection to one cache file, with its statements. Of a worker's two connections one reads, on the loop's thread, and one
+/// writes, on a thread of its own.
+final class CacheFile {
+    enum Use {
+        /// Makes and migrates the file as needed; waits for other writers.
+        case write
+        /// Never waits: a locked file counts as not readable.
+        case read
+    }
+
+    /// Version n + 1 is version n and the nth step. Steps only add: workers of the release before may still be running.
+    static let schema = [
+        """
+        CREATE TABLE rows (
+            source BLOB NOT NULL, -- which command and password scheme made the row
+            redis_key BLOB NOT NULL,
+            variant BLOB NOT NULL,
+            secret_kind INTEGER NOT NULL,
+            secret BLOB NOT NULL,
+            salt BLOB NOT NULL,
+            superuser INTEGER NOT NULL,
+            must_fetch INTEGER NOT NULL DEFAULT 0,
+            known_current INTEGER NOT NULL, -- milliseconds since 1970
+            absent_since INTEGER, -- the same; NULL while Redis has the key
+            generation INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (source, redis_key, variant)
+        ) WITHOUT ROWID;
+        CREATE INDEX rows_by_age ON rows (known_current) WHERE absent_since IS NULL;
+        CREATE INDEX absent_rows_by_age ON rows (absent_since) WHERE absent_since IS NOT NULL;
+        """
+    ]
+
+    /// Times that lie further in the future than this come from a clock that was wrong.
+    private static let clockToleranceMilliseconds: Int64 = 60_000
+
+    let number: Int
+    private let database: Database
+    private let source: [UInt8]
+    private let select: Statement
+    private let upsert: Statement?
+    private let markAbsent: Statement?
+    private let correctTime: Statement?
+
+    init(_ directory: CacheDirectory, number: Int, source: [UInt8], use: Use) throws(SQLiteError) {
+        self.number = number
+        self.source = source
+        let path = directory.filePath(number)
+        switch use {
+        case .write:
+            self.database = try Database(
+                path: path,
+                access: .create,
+                busyTimeoutMilliseconds: AuthLimits.cacheLockWaitMilliseconds
+            )
+            try self.database.useWriteAheadLog(synchronous: .normal)
+            self.database.keepWriteAheadLog()
+            try self.database.execute("PRAGMA journal_size_limit = 16777216")
+            try self.database.migrate(Self.schema)
+            self.upsert = try self.database.prepare(Self.upsertSQL)
+            self.markAbsent = try self.database.prepare(Self.markAbsentSQL)
+            self.correctTime = try self.database.prepare(Self.correctTimeSQL)
+            self.select = try self.database.prepare(Self.selectSQL)
+        case .read:
+            (self.database, self.select) = try Self.openForReading(path, directory)
+            self.upsert = nil
+            self.markAbsent = nil
+            self.correctTime = nil
+        }
+    }
+
+    /// A reader of a write-ahead log wants to write its index; where it cannot, there are weaker ways.
+    private static func openForReading(
+        _ path: String,
+        _ directory: CacheDirectory
+    ) throws(SQLiteError) -> (Database, Statement) {
+        do throws(SQLiteError) {
+            return try Self.openForReading(path, .readWrite)
+        } catch {
+            guard error.isReadOnly || error.isCannotOpen else { throw error }
+        }
+        do throws(SQLiteError) {
+            return try Self.openForReading(path, .readOnly)
+        } catch {
+            guard directory.isReadOnlyFileSystem else { throw error }
+        }
+        return try Self.openForReading(path, .immutable)
+    }
+
+    private static func openForReading(
+        _ path: String,
+        _ access: Database.Access
+    ) throws(SQLiteError) -> (Database, Statement) {
+        let database = try Database(path: path, access: access, busyTimeoutMilliseconds: 0)
+        database.keepWriteAheadLog()
+        // Preparing reads the schema: a file that cannot be used shows here.
+        return (database, try database.prepare(Self.selectSQL))
+    }
+
+    // MARK: Reading
+
+    private static let selectSQL = """
+        SELECT secret_kind, secret, salt, superuser, must_fetch, known_current, absent_since, generation
+        FROM rows WHERE source = ?1 AND redis_key = ?2 AND variant = ?3
+        """
+
+    /// Nil: there is no such row.
+    func read(_ key: LookupKey) throws(SQLiteError) -> CachedRow? {
+        defer { self.select.reset() }
+        try self.bindKey(key, to: self.select)
+        guard try self.select.step() else { return nil }
+        let bytes = self.select.bytes(1) ?? []
+        let secret: CredentialRow.Secret
+        switch self.select.int64(0) {
+        case 0: secret = .none
+        case 1: secret = .hash(bytes)
+        case 2: secret = .passwordCode(bytes)
+        // Of a later release.
+        default: return nil
+        }
+        return CachedRow(
+            row: CredentialRow(secret: secret, salt: self.select.bytes(2) ?? [], isSuperuser: self.select.bool(3)),
+            absentSinceMilliseconds: self.select.isNull(6) ? nil : self.select.int64(6),
+            mustFetch: self.select.bool(4),
+            knownCurrentMilliseconds: self.select.int64(5),
+            generation: self.select.int64(7)
+        )
+    }
+
+    private func bindKey(_ key: LookupKey, to statement: Statement) throws(SQLiteError) {
+        try statement.bind(self.source, at: 1)
+        try statement.bind(key.redisKey, at: 2)
+        try statement.bind(key.variant, at: 3)
+    }
+
+    // MARK: Writing
+
+    /// Neither a row of another generation is replaced, nor one that is known from a later look-up of another worker, unless its
+    /// time lies in the future (after ?10), where a wrong clock put it.
+    private static let upsertSQL = """
+        INSERT INTO rows (source, redis_key, variant, secret_kind, secret, salt, superuser, must_fetch, known_current,
+            absent_since, generation)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, NULL, ?9)
+        ON CONFLICT (source, redis_key, variant) DO UPDATE SET
+            secret_kind = excluded.secret_kind, secret = excluded.secret, salt = excluded.salt,
+            superuser = excluded.superuser, must_fetch = 0, known_current = excluded.known_current, absent_since = NULL
+        WHERE rows.generation = excluded.generation
+            AND (max(rows.known_current, ifnull(rows.absent_since, 0)) <= excluded.known_current
+                OR max(rows.known_current, ifnull(rows.absent_since, 0)) > ?10)
+        """
+
+    private static let markAbsentSQL = """
+        UPDATE rows SET absent_since = ?4
+        WHERE source = ?1 AND redis_key = ?2 AND variant = ?3 AND generation = ?5 AND absent_since IS NULL
+            AND (known_current <= ?4 OR known_current > ?6)
+        """
+
+    private static let correctTimeSQL = """
+        UPDATE rows SET known_current = min(known_current, ?4), absent_since = min(absent_since, ?4)
+        WHERE source = ?1 AND redis_key = ?2 AND variant = ?3
+        """
+
+    /// All in one transaction. Returns the keys that were not stored, because the file holds something newer.
+    func write(_ batch: ArraySlice<CacheWrite>, wallMilliseconds: Int64) throws(SQLiteError) -> [LookupKey] {
+        let future = wallMilliseconds.addingReportingOverflow(Self.clockToleranceMilliseconds).partialValue
+        return try self.database.transaction { () throws(SQLiteError) -> [LookupKey] in
+            var refused: [LookupKey] = []
+            for write in batch {
+                if try !self.perform(write, future: future) { refused.append(write.key) }
+            }
+            return refused
+        }
+    }
+
+    private func perform(_ write: CacheWrite, future: Int64) throws(SQLiteError) -> Bool {
+        switch write {
+        case .store(let key, let row, let time, let generation):
+            guard let statement = self.upsert else { return true }
+            try self.bindKey(key, to: statement)
+            let (kind, bytes): (Int64, [UInt8]) =
+                switch row.secret {
+                case .none: (0, [])
+                case .hash(let hash): (1, hash)
+                case .passwordCode(let code): (2, code)
+                }
+            try statement.bind(kind, at: 4)
+            try statement.bind(bytes, at: 5)
+            try statement.bind(row.salt, at: 6)
+            try statement.bind(row.isSuperuser, at: 7)
+            try statement.bind(time, at: 8)
+            try statement.bind(generation, at: 9)
+            try statement.bind(future, at: 10)
+            try statement.run()
+            return self.database.changes > 0
+        case .markAbsent(let key, let time, let generation):
+            guard let statement = self.markAbsent else { return true }
+            try self.bindKey(key, to: statement)
+            try statement.bind(time, at: 4)
+            try statement.bind(generation, at: 5)
+            try statement.bind(future, at: 6)
+            try statement.run()
+            return true
+        case .correctTime(let key, let time):
+            guard let statement = self.correctTime else { return true }
+            try self.bindKey(key, to: statement)
+            try statement.bind(time, at: 4)
+            try statement.run()
+            return true
+        }
+    }
+
+    /// Rows that Redis has, and rows that it had once.
+    func countRows() throws(SQLiteError) -> (known: Int, absent: Int) {
+        let known = try self.database.prepare("SELECT count(*) FROM rows WHERE absent_since IS NULL")
+        let absent = try self.database.prepare("SELECT count(*) FROM rows WHERE absent_since IS NOT NULL")
+        _ = try (known.step(), absent.step())
+        return (Int(known.int64(0)), Int(absent.int64(0)))
+    }
+
+    /// Removes the rows that were not known current for the longest time. Returns how many went.
+    func evict(knownMax: Int, absentMax: Int) throws(SQLiteError) -> Int {
+        let count = try self.countRows()
+        var evicted = 0
+        // A little more than needed, so that it is not done for each new row.
+        if count.known > knownMax {
+            evicted += try self.remove("absent_since IS NULL", "known_current", count.known - knownMax + knownMax / 100)
+        }
+        if count.absent > absentMax {
+            evicted += try self.remove(
+                "absent_since IS NOT NULL",
+                "absent_since",
+                count.absent - absentMax + absentMax / 100
+            )
+        }
+        return evicted
+    }
+
+    private func remove(_ condition: String, _ order: String, _ count: Int) throws(SQLiteError) -> Int {
+        let statement = try self.database.prepare(
+            """
+            DELETE FROM rows WHERE (source, redis_key, variant) IN
+                (SELECT source, redis_key, variant FROM rows WHERE \(condition) ORDER BY \(order) LIMIT ?1)
+            """
+        )
+        try statement.bind(Int64(count), at: 1)
+        try statement.run()
+        return self.database.changes
+    }
+}

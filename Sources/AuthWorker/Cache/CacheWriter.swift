@@ -1,0 +1,315 @@
+import Common
+import Glibc
+import SQLite
+
+/// The thread that writes the cache file. The loop hands it rows and never waits for it; what happened comes back as events.
+///
+/// All of the loop's and the thread's common state is behind one lock, which nobody holds while the disk works.
+final class CacheWriter: @unchecked Sendable {
+    enum Event: Equatable, Sendable {
+        /// The file with this number can be read.
+        case opened(number: Int)
+        /// The broken file was replaced by a new one.
+        case replaced(reason: String)
+        /// Rows cannot be written at the moment. Told once until `works`.
+        case trouble(String)
+        case works
+        /// The file holds something newer.
+        case refused(LookupKey)
+    }
+
+    struct Counters: Equatable, Sendable {
+        var written: UInt64 = 0
+        var transactions: UInt64 = 0
+        /// Not taken, because too many were waiting.
+        var dropped: UInt64 = 0
+        var failures: UInt64 = 0
+        var evicted: UInt64 = 0
+        var replacements: UInt64 = 0
+    }
+
+    struct Settings: Sendable {
+        var directory: CacheDirectory
+        var source: [UInt8]
+        var knownMax: Int
+        var absentMax: Int
+    }
+
+    private struct Shared {
+        var queue: [CacheWrite] = []
+        var events: [Event] = []
+        var counters = Counters()
+        var brokenNumber: Int?
+        var isStopping = false
+        /// The first attempt at opening is over.
+        var hasTried = false
+    }
+
+    private let settings: Settings
+    private let waker: Waker.Handle
+    private let monitor = Monitor()
+    private var shared = Shared()
+    private var thread = pthread_t()
+    private var isRunning = false
+
+    // Of the thread alone.
+    private var file: CacheFile?
+    private var inTrouble = false
+    private var writesUntilEviction = 0
+
+    init(settings: Settings, waker: Waker.Handle) {
+        self.settings = settings
+        self.waker = waker
+    }
+
+    // MARK: For the loop
+
+    /// Starts the thread, and waits for its first attempt at opening the file, at most two seconds.
+    func start() {
+        let context = Unmanaged.passRetained(self).toOpaque()
+        let result = pthread_create(&self.thread, nil, { context in
+            guard let context else { return nil }
+            Unmanaged<CacheWriter>.fromOpaque(context).takeRetainedValue().run()
+            return nil
+        }, context)
+        guard result == 0 else {
+            Unmanaged<CacheWriter>.fromOpaque(context).release()
+            self.monitor.locked { self.shared.events.append(.trouble("no thread: \(String(cString: strerror(result)))")) }
+            return
+        }
+        self.isRunning = true
+        self.monitor.locked {
+            self.monitor.wait(nanoseconds: 2 * Nanoseconds.perSecond) { self.shared.hasTried }
+        }
+    }
+
+    func append(_ write: CacheWrite) {
+        self.monitor.locked {
+            guard self.shared.queue.count < AuthLimits.cacheWritesWaitingMax else {
+                self.shared.counters.dropped += 1
+                return
+            }
+            self.shared.queue.append(write)
+            self.monitor.signal()
+        }
+    }
+
+    /// The loop found the file broken.
+    func reportBroken(number: Int) {
+        self.monitor.locked {
+            self.shared.brokenNumber = number
+            self.monitor.signal()
+        }
+    }
+
+    func takeEvents() -> [Event] {
+        self.monitor.locked {
+            defer { self.shared.events = [] }
+            return self.shared.events
+        }
+    }
+
+    var counters: Counters { self.monitor.locked { self.shared.counters } }
+    var waiting: Int { self.monitor.locked { self.shared.queue.count } }
+
+    /// Writes what waits, then ends the thread.
+    func stop() {
+        guard self.isRunning else { return }
+        self.isRunning = false
+        self.monitor.locked {
+            self.shared.isStopping = true
+            self.monitor.signal()
+        }
+        pthread_join(self.thread, nil)
+    }
+
+    // MARK: The thread
+
+    private enum Work {
+        case write([CacheWrite])
+        case replace(broken: Int)
+        case inspect
+        case stop
+    }
+
+    private func run() {
+        self.open()
+        self.monitor.locked {
+            self.shared.hasTried = true
+            self.monitor.signal()
+        }
+        while true {
+            switch self.nextWork() {
+            case .write(let batch): self.write(batch)
+            case .replace(let number): self.replace(number, reason: "the file is damaged")
+            case .inspect: self.inspect()
+            case .stop:
+                self.file = nil
+                return
+            }
+        }
+    }
+
+    /// While in trouble it tries again once a second only.
+    private func nextWork() -> Work {
+        self.monitor.locked {
+            self.monitor.wait(nanoseconds: AuthLimits.cacheInspectionNanoseconds) {
+                self.shared.isStopping || self.shared.brokenNumber != nil
+                    || (!self.inTrouble && !self.shared.queue.isEmpty)
+            }
+            if let number = self.shared.brokenNumber {
+                self.shared.brokenNumber = nil
+                return .replace(broken: number)
+            }
+            if self.shared.isStopping && (self.shared.queue.isEmpty || self.inTrouble || self.file == nil) { return .stop }
+            if self.file == nil || self.shared.queue.isEmpty { return .inspect }
+            let batch = Array(self.shared.queue.prefix(AuthLimits.cacheWritesPerTransaction))
+            return .write(batch)
+        }
+    }
+
+    private func write(_ batch: [CacheWrite]) {
+        guard let file = self.file else { return }
+        do throws(SQLiteError) {
+            let wall = Int64(Clock.wall() / Nanoseconds.perMillisecond)
+            let refused = try file.write(batch[...], wallMilliseconds: wall)
+            self.finish(batch, refused)
+            try self.evictIfDue(file, added: batch.count)
+            self.report(works: true)
+        } catch {
+            self.monitor.locked { self.shared.counters.failures += 1 }
+            if error.isCorrupt { return self.replace(file.number, reason: error.description) }
+            // The batch stays at the front, and is tried again: a second later, or when another worker is done.
+            guard error.isBusy else { return self.report(trouble: error.description) }
+            usleep(20_000)
+            // At the end there is no time to wait for others.
+            if self.monitor.locked({ self.shared.isStopping }) { self.inTrouble = true }
+        }
+    }
+
+    /// Takes what was written off the queue.
+    private func finish(_ batch: [CacheWrite], _ refused: [LookupKey]) {
+        self.monitor.locked {
+            self.shared.queue.removeFirst(min(batch.count, self.shared.queue.count))
+            self.shared.counters.written += UInt64(batch.count)
+            self.shared.counters.transactions += 1
+            for key in refused { self.shared.events.append(.refused(key)) }
+        }
+        if !refused.isEmpty { self.waker.wake() }
+    }
+
+    private func evictIfDue(_ file: CacheFile, added: Int) throws(SQLiteError) {
+        self.writesUntilEviction -= added
+        guard self.writesUntilEviction <= 0 else { return }
+        self.writesUntilEviction = max(100, self.settings.knownMax / 100)
+        let evicted = try file.evict(knownMax: self.settings.knownMax, absentMax: self.settings.absentMax)
+        self.monitor.locked { self.shared.counters.evicted += UInt64(evicted) }
+    }
+
+    // MARK: Opening and replacing
+
+    private func inspect() {
+        guard let file = self.file else { return self.open() }
+        // Another worker may have replaced the file, or somebody removed the folder.
+        do throws(CacheTrouble) {
+            if try self.settings.directory.currentNumber() != file.number { self.open() }
+            if self.inTrouble { self.retry(file) }
+        } catch {
+            self.report(trouble: error.description)
+        }
+    }
+
+    /// Whether the trouble is over: an empty transaction would not show it.
+    private func retry(_ file: CacheFile) {
+        let batch = self.monitor.locked { Array(self.shared.queue.prefix(AuthLimits.cacheWritesPerTransaction)) }
+        if batch.isEmpty { return self.report(works: true) }
+        self.write(batch)
+    }
+
+    private func open() {
+        self.file = nil
+        do throws(CacheTrouble) {
+            try self.settings.directory.create()
+            let file = try self.settings.directory.withLock { () throws(CacheTrouble) in try self.openCurrent() }
+            self.use(file)
+        } catch {
+            self.openForOthers()
+            self.report(trouble: error.description)
+        }
+    }
+
+    /// What cannot be written may still be readable.
+    private func openForOthers() {
+        guard let number = try? self.settings.directory.currentNumber() else { return }
+        self.tell(.opened(number: number))
+    }
+
+    /// Under the lock.
+    private func openCurrent() throws(CacheTrouble) -> CacheFile {
+        let directory = self.settings.directory
+        guard let number = try directory.currentNumber() else { return try self.makeNext() }
+        do throws(SQLiteError) {
+            return try CacheFile(directory, number: number, source: self.settings.source, use: .write)
+        } catch {
+            guard error.isCorrupt else { throw CacheTrouble(error) }
+            self.monitor.locked { self.shared.counters.replacements += 1 }
+            self.tell(.replaced(reason: error.description))
+            return try self.makeNext()
+        }
+    }
+
+    private func makeNext() throws(CacheTrouble) -> CacheFile {
+        let directory = self.settings.directory
+        let number = try directory.nextNumber()
+        let file: CacheFile
+        do throws(SQLiteError) {
+            file = try CacheFile(directory, number: number, source: self.settings.source, use: .write)
+        } catch {
+            throw CacheTrouble(error)
+        }
+        try directory.setCurrent(number)
+        directory.removeFiles(before: number)
+        return file
+    }
+
+    private func replace(_ broken: Int, reason: String) {
+        self.file = nil
+        do throws(CacheTrouble) {
+            let file = try self.settings.directory.withLock { () throws(CacheTrouble) in
+                // Another worker may have replaced it already.
+                if let number = try self.settings.directory.currentNumber(), number != broken { return try self.openCurrent() }
+                self.monitor.locked { self.shared.counters.replacements += 1 }
+                self.tell(.replaced(reason: reason))
+                return try self.makeNext()
+            }
+            self.use(file)
+        } catch {
+            self.report(trouble: error.description)
+        }
+    }
+
+    private func use(_ file: CacheFile) {
+        self.file = file
+        self.writesUntilEviction = 0
+        self.tell(.opened(number: file.number))
+    }
+
+    // MARK: Events
+
+    private func report(trouble: String) {
+        guard !self.inTrouble else { return }
+        self.inTrouble = true
+        self.tell(.trouble(trouble))
+    }
+
+    private func report(works: Bool) {
+        guard self.inTrouble else { return }
+        self.inTrouble = false
+        self.tell(.works)
+    }
+
+    private func tell(_ event: Event) {
+        self.monitor.locked { self.shared.events.append(event) }
+        self.waker.wake()
+    }
+}

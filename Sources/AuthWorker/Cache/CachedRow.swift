@@ -1,0 +1,52 @@
+/// One device in the cache file.
+package struct CachedRow: Equatable, Sendable {
+    package var row: CredentialRow
+    /// When Redis said that it does not know the key any more; milliseconds since 1970. The row's content is kept: a Redis that
+    /// lost its data is no reason to forget a fleet.
+    package var absentSinceMilliseconds: Int64?
+    /// Redis named the key as changed, and it was not fetched since: not good for a time without Redis.
+    package var mustFetch: Bool
+    /// The last moment at which the row was known to be what Redis holds; milliseconds since 1970.
+    package var knownCurrentMilliseconds: Int64
+    /// Raised by every announced change of the key.
+    package var generation: Int64
+
+    package init(
+        row: CredentialRow,
+        absentSinceMilliseconds: Int64? = nil,
+        mustFetch: Bool = false,
+        knownCurrentMilliseconds: Int64,
+        generation: Int64 = 0
+    ) {
+        self.row = row
+        self.absentSinceMilliseconds = absentSinceMilliseconds
+        self.mustFetch = mustFetch
+        self.knownCurrentMilliseconds = knownCurrentMilliseconds
+        self.generation = generation
+    }
+}
+
+/// What looking into the cache file gave.
+package enum CacheAnswer: Equatable, Sendable {
+    case found(CachedRow)
+    case notFound
+    /// The file was locked or could not be read: nothing is known.
+    case notReadable
+}
+
+/// What is to be written into the cache file.
+package enum CacheWrite: Equatable, Sendable {
+    /// Fetched from Redis. Not stored when the key's generation in the file is another one: the row was announced as changed
+    /// after the fetch began.
+    case store(LookupKey, CredentialRow, knownCurrentMilliseconds: Int64, generation: Int64)
+    /// Redis does not know the key any more. A key that is not in the file is not added.
+    case markAbsent(LookupKey, atMilliseconds: Int64, generation: Int64)
+    /// The clock was wrong when the row was written: it lies in the future. Counted from now on instead.
+    case correctTime(LookupKey, knownCurrentMilliseconds: Int64)
+
+    package var key: LookupKey {
+        switch self {
+        case .store(let key, _, _, _), .markAbsent(let key, _, _), .correctTime(let key, _): key
+        }
+    }
+}

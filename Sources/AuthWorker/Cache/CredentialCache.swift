@@ -1,0 +1,155 @@
+import Common
+import SQLite
+
+/// The cache file as the loop sees it: reads at once or not at all, hands writes to its thread.
+package final class CredentialCache {
+    package enum Event: Equatable, Sendable {
+        /// The file was broken; a new, empty one is in use.
+        case replaced(reason: String)
+        /// Rows cannot be written, or the file not be read, at the moment; authentication goes on. Told once until `works`.
+        case trouble(String)
+        case works
+        /// See `Authenticator.storeRefused`.
+        case refused(LookupKey)
+    }
+
+    package struct Counters: Equatable, Sendable {
+        package var hits: UInt64 = 0
+        package var misses: UInt64 = 0
+        /// Locked, or not readable for another reason.
+        package var notReadable: UInt64 = 0
+    }
+
+    package private(set) var counters = Counters()
+    private let directory: CacheDirectory
+    private let source: [UInt8]
+    private let writer: CacheWriter
+    private var file: CacheFile?
+    private var hasToldReadTrouble = false
+    private var events: [Event] = []
+
+    /// - Parameters:
+    ///   - source: rows of another source are not seen: see `CredentialSource`.
+    ///   - waker: woken when `takeEvents` has something.
+    package init(
+        directory: String,
+        source: [UInt8],
+        diskEntries: Int,
+        negativeEntries: Int,
+        waker: Waker.Handle
+    ) {
+        self.directory = CacheDirectory(path: directory)
+        self.source = source
+        self.writer = CacheWriter(
+            settings: CacheWriter.Settings(
+                directory: self.directory,
+                source: source,
+                knownMax: max(1, diskEntries),
+                absentMax: max(1, negativeEntries)
+            ),
+            waker: waker
+        )
+    }
+
+    /// Opens or makes the file. It may fail: then it is tried again, and `takeEvents` says why.
+    package func start() {
+        self.writer.start()
+        self.takeWriterEvents()
+    }
+
+    /// Writes what waits and closes the file.
+    package func stop() {
+        self.writer.stop()
+        self.file = nil
+    }
+
+    package func read(_ key: LookupKey) -> CacheAnswer {
+        guard let file = self.file else {
+            self.counters.notReadable += 1
+            return .notReadable
+        }
+        do throws(SQLiteError) {
+            guard let row = try file.read(key) else {
+                self.counters.misses += 1
+                return .notFound
+            }
+            self.counters.hits += 1
+            return .found(row)
+        } catch {
+            self.counters.notReadable += 1
+            if error.isBusy { return .notReadable }
+            self.file = nil
+            if error.isCorrupt {
+                self.writer.reportBroken(number: file.number)
+            } else {
+                self.tellReadTrouble(error.description)
+            }
+            return .notReadable
+        }
+    }
+
+    package func write(_ write: CacheWrite) {
+        self.writer.append(write)
+    }
+
+    package func takeEvents() -> [Event] {
+        self.takeWriterEvents()
+        defer { self.events = [] }
+        return self.events
+    }
+
+    /// For `status`: in words, and the writing thread's numbers.
+    package func report(into report: inout StatusReport) {
+        let counters = self.writer.counters
+        report.add("cache_file", self.file.map { self.directory.filePath($0.number) } ?? "none")
+        report.add("cache_hits", self.counters.hits)
+        report.add("cache_misses", self.counters.misses)
+        report.add("cache_not_readable", self.counters.notReadable)
+        report.add("cache_rows_written", counters.written)
+        report.add("cache_transactions", counters.transactions)
+        report.add("cache_writes_waiting", self.writer.waiting)
+        report.add("cache_writes_dropped", counters.dropped)
+        report.add("cache_write_failures", counters.failures)
+        report.add("cache_rows_evicted", counters.evicted)
+        report.add("cache_replacements", counters.replacements)
+    }
+
+    private func takeWriterEvents() {
+        for event in self.writer.takeEvents() {
+            switch event {
+            case .opened(let number): self.open(number)
+            case .replaced(let reason): self.events.append(.replaced(reason: reason))
+            case .trouble(let reason): self.events.append(.trouble(reason))
+            case .works: self.events.append(.works)
+            case .refused(let key): self.events.append(.refused(key))
+            }
+        }
+    }
+
+    /// Called when the thread opened a file, and when a file could not be read before.
+    private func open(_ number: Int) {
+        self.file = nil
+        do throws(SQLiteError) {
+            self.file = try CacheFile(self.directory, number: number, source: self.source, use: .read)
+            self.hasToldReadTrouble = false
+        } catch {
+            if error.isCorrupt {
+                self.writer.reportBroken(number: number)
+            } else {
+                self.tellReadTrouble(error.description)
+            }
+        }
+    }
+
+    /// Tries again to open a file that could not be read; called once in a while.
+    package func reopenIfNeeded() {
+        guard self.file == nil, let number = try? self.directory.currentNumber() else { return }
+        self.open(number)
+    }
+
+    private func tellReadTrouble(_ reason: String) {
+        guard !self.hasToldReadTrouble else { return }
+        self.hasToldReadTrouble = true
+        self.events.append(.trouble(reason))
+    }
+}

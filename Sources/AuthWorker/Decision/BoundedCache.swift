@@ -1,0 +1,86 @@
+/// A dictionary with a bound: the entry that was not used for the longest time makes room. All operations take constant time.
+struct BoundedCache<Key: Hashable, Value> {
+    private struct Node {
+        var key: Key
+        var value: Value
+        var newer: Int32
+        var older: Int32
+    }
+
+    private static var none: Int32 { -1 }
+
+    let capacity: Int
+    private(set) var evictions: UInt64 = 0
+    private var indices: [Key: Int32] = [:]
+    private var nodes: [Node] = []
+    private var newest: Int32 = -1
+    private var oldest: Int32 = -1
+
+    init(capacity: Int) {
+        self.capacity = min(max(capacity, 0), Int(Int32.max) - 1)
+    }
+
+    var count: Int { self.indices.count }
+
+    /// Reading makes an entry the last to go.
+    mutating func value(for key: Key) -> Value? {
+        guard let index = self.indices[key] else { return nil }
+        self.unlink(index)
+        self.linkAsNewest(index)
+        return self.nodes[Int(index)].value
+    }
+
+    /// Changes an entry that is there, and its rank not.
+    mutating func update(_ key: Key, _ change: (inout Value) -> Void) {
+        guard let index = self.indices[key] else { return }
+        change(&self.nodes[Int(index)].value)
+    }
+
+    mutating func insert(_ value: Value, for key: Key) {
+        guard self.capacity > 0 else { return }
+        if let index = self.indices[key] {
+            self.nodes[Int(index)].value = value
+            self.unlink(index)
+            self.linkAsNewest(index)
+            return
+        }
+        if self.indices.count >= self.capacity {
+            self.evictions += 1
+            self.remove(self.nodes[Int(self.oldest)].key)
+        }
+        let index = Int32(truncatingIfNeeded: self.nodes.count)
+        self.nodes.append(Node(key: key, value: value, newer: Self.none, older: Self.none))
+        self.indices[key] = index
+        self.linkAsNewest(index)
+    }
+
+    @discardableResult
+    mutating func remove(_ key: Key) -> Value? {
+        guard let index = self.indices.removeValue(forKey: key) else { return nil }
+        self.unlink(index)
+        let value = self.nodes[Int(index)].value
+        // The last node moves into the gap, so that the nodes lie without holes.
+        let last = self.nodes.removeLast()
+        let lastIndex = Int32(truncatingIfNeeded: self.nodes.count)
+        if lastIndex != index {
+            self.nodes[Int(index)] = last
+            self.indices[last.key] = index
+            if last.newer != Self.none { self.nodes[Int(last.newer)].older = index } else { self.newest = index }
+            if last.older != Self.none { self.nodes[Int(last.older)].newer = index } else { self.oldest = index }
+        }
+        return value
+    }
+
+    private mutating func unlink(_ index: Int32) {
+        let node = self.nodes[Int(index)]
+        if node.newer != Self.none { self.nodes[Int(node.newer)].older = node.older } else { self.newest = node.older }
+        if node.older != Self.none { self.nodes[Int(node.older)].newer = node.newer } else { self.oldest = node.newer }
+    }
+
+    private mutating func linkAsNewest(_ index: Int32) {
+        self.nodes[Int(index)].newer = Self.none
+        self.nodes[Int(index)].older = self.newest
+        if self.newest != Self.none { self.nodes[Int(self.newest)].newer = index } else { self.oldest = index }
+        self.newest = index
+    }
+}

@@ -1,0 +1,138 @@
+import Common
+import Logging
+
+/// Asks the auth workers. A client's worker is chosen by a hash of its identity, so that each worker's memory cache holds its
+/// share of the fleet; another one is asked when that one is gone or silent.
+final class AuthDispatcher: LinkDelegate {
+    private unowned let service: ListenerService
+    private var connectors: [LinkConnector] = []
+    /// Links in use by worker; nil: none.
+    private var links: [Link?]
+    /// Connections that wait for any worker to come up.
+    private var waiting: [UInt64] = []
+
+    init(service: ListenerService, workers: Int) {
+        self.service = service
+        self.links = Array(repeating: nil, count: workers)
+    }
+
+    func start(hello: LinkHello) {
+        for worker in self.links.indices {
+            let connector = LinkConnector(
+                loop: self.service.loop,
+                path: self.service.configuration.authWorkerSocketPath(worker + 1),
+                hello: hello,
+                peerRole: .authWorker,
+                delegate: self
+            )
+            self.connectors.append(connector)
+            connector.start()
+        }
+    }
+
+    func stop() {
+        for connector in self.connectors { connector.stop() }
+        self.links = Array(repeating: nil, count: self.links.count)
+    }
+
+    var workersUp: Int { self.links.count { $0 != nil } }
+
+    // MARK: Queries
+
+    func submit(_ connection: ClientConnection) {
+        connection.authStarted = self.service.loop.now
+        self.ask(connection, excluding: nil)
+    }
+
+    /// The worker that was asked is silent.
+    func timedOut(_ connection: ClientConnection, now: Instant) {
+        if now - connection.authStarted >= ClientConnection.brokerWaitNanoseconds {
+            return connection.refuse(
+                .authWorkerUnavailable,
+                code: .serverUnavailable,
+                detail: "no auth worker has answered"
+            )
+        }
+        let silent = connection.authWorker
+        if self.links.indices.contains(where: { $0 != silent && self.links[$0] != nil }) {
+            self.ask(connection, excluding: silent)
+        } else {
+            // The only one there is: asking it twice would not make it faster.
+            connection.setDeadline(connection.authStarted + ClientConnection.brokerWaitNanoseconds)
+        }
+    }
+
+    private func ask(_ connection: ClientConnection, excluding silent: Int?) {
+        guard let query = connection.authQuery() else { return }
+        let preferred = Int(truncatingIfNeeded: Self.hash(query) % UInt64(self.links.count))
+        let order = self.links.indices.map { (preferred + $0) % self.links.count }
+        let start = connection.authStarted
+        guard let worker = order.first(where: { $0 != silent && self.links[$0] != nil }), let link = self.links[worker]
+        else {
+            connection.authWorker = nil
+            connection.setDeadline(start + ClientConnection.brokerWaitNanoseconds)
+            self.waiting.append(connection.handle)
+            return
+        }
+        connection.authWorker = worker
+        let timeout = self.service.loop.now + self.service.configuration.authentication.workerTimeoutNanoseconds
+        connection.setDeadline(min(timeout, start + ClientConnection.brokerWaitNanoseconds))
+        query.encode(into: &link.output, request: connection.handle)
+    }
+
+    /// FNV-1a over what identifies the device.
+    private static func hash(_ query: AuthQuery) -> UInt64 {
+        let key = query.identity?.fingerprint ?? query.userName ?? query.clientIdentifier
+        return key.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+    }
+
+    func flush() {
+        for link in self.links { link?.flush() }
+    }
+
+    // MARK: Links
+
+    private func worker(of link: Link) -> Int? {
+        self.connectors.firstIndex { $0.link === link }
+    }
+
+    func linkUp(_ link: Link, peer: LinkHello) {
+        guard let worker = self.worker(of: link) else { return }
+        self.links[worker] = link
+        link.index = worker
+        self.service.logger.info("auth worker connected", metadata: ["worker": "\(worker + 1)"])
+        let waiting = self.waiting
+        self.waiting.removeAll()
+        for handle in waiting {
+            if let connection = self.service.connection(handle) { self.ask(connection, excluding: nil) }
+        }
+    }
+
+    func link(_ link: Link, received frame: Frame) {
+        guard frame.kind == .authVerdict else { return }
+        guard let verdict = AuthVerdict.decode(frame.body) else {
+            self.service.counters.invalidFrames += 1
+            return
+        }
+        guard let connection = self.service.connection(frame.handle) else {
+            self.service.counters.framesWithoutConnection += 1
+            return
+        }
+        connection.received(verdict)
+    }
+
+    func linkFinishedReading(_ link: Link) {}
+
+    func linkDown(_ link: Link, reason: String) {
+        let worker = link.index
+        self.links[worker] = nil
+        self.service.logger.warning(
+            "auth worker lost",
+            metadata: ["worker": "\(worker + 1)", "reason": "\(reason)"]
+        )
+        // Look-ups in flight are asked again elsewhere: nobody is refused because a worker went away.
+        for connection in self.service.connections where connection.phase == .authenticating {
+            if connection.authWorker == worker { self.ask(connection, excluding: worker) }
+        }
+    }
+}

@@ -1,0 +1,669 @@
+import Common
+import Glibc
+import Logging
+import TLS
+
+/// One device's connection: TLS handshake, CONNECT, authentication, session, end.
+///
+/// ```
+///  handshaking → awaitingConnect → authenticating → opening → open ─┐
+///       └───────────────┴────────────────┴────────────┴─────────────┴→ closing → lingering → closed
+/// ```
+///
+/// It does the input and output; what the bytes mean is decided in `ConnectReader`, `SessionUplink` and `DeliveryAccount`.
+final class ClientConnection: EventHandler {
+    enum Phase {
+        case handshaking
+        case awaitingConnect
+        /// An auth worker is asked.
+        case authenticating
+        /// The router is asked.
+        case opening
+        case open
+        /// What is in `output` is the last that the client gets.
+        case closing
+        /// Everything is sent; waits for the client to close, so that unread input does not reset what is under way.
+        case lingering
+        case closed
+    }
+
+    /// Bytes waiting for a client at which its reading stops: acknowledgements need no credit, so a client that sends without
+    /// reading must be held back here.
+    private static let outputBytesHigh = 1 << 20
+    /// A client that lets this much pile up is closed.
+    private static let outputBytesMax = 64 << 20
+    private static let lingerNanoseconds = 2 * Nanoseconds.perSecond
+    private static let closingNanoseconds = 5 * Nanoseconds.perSecond
+    /// How long the broker itself may keep a CONNECT waiting before it says "server unavailable".
+    static let brokerWaitNanoseconds = 10 * Nanoseconds.perSecond
+
+    let handle: UInt64
+    let policy: ListenerPolicy
+    let peerAddress: String
+    private(set) var phase: Phase
+    private(set) var identity: CertificateIdentity?
+    /// From CONNECT until the session is open.
+    private(set) var connect: ConnectPacket?
+    private(set) var userName: [UInt8]?
+    private(set) var access: AccessRules?
+    /// Which auth worker was asked, and when the first one was.
+    var authWorker: Int?
+    var authStarted: Instant = 0
+
+    private unowned let service: ListenerService
+    private let socket: ClientSocket
+    private var registration: EventLoop.Registration?
+    private var interest: IOEvents = .readable
+    private var input = ByteBuffer()
+    private var output = ByteBuffer()
+    private var isDirty = false
+    private var readWantsWrite = false
+    private var writeWantsRead = false
+
+    private var version = ProtocolVersion.v3_1_1
+    private var clientName = ""
+    private var uplink: SessionUplink?
+    private var delivery: DeliveryAccount
+    private var isBlockedByCredit = false
+    private var inputEnded = false
+    /// The router sent part of a packet: nothing of ours may come in between.
+    private var isInsideDelivery = false
+    private var ownPacketsHeldBack = ByteBuffer()
+
+    private var keepAliveNanoseconds: UInt64 = 0
+    private var lastReceived: Instant
+    private var deadline: Instant
+    /// When the timer wheel will bring this connection up.
+    private var wheelDue: Instant = .max
+
+    init(
+        service: ListenerService,
+        handle: UInt64,
+        fileDescriptor: Int32,
+        address: SocketAddress,
+        policy: ListenerPolicy,
+        tls: TLSConnection?
+    ) {
+        self.service = service
+        self.handle = handle
+        self.policy = policy
+        self.peerAddress = address.description
+        self.socket = ClientSocket(fileDescriptor: fileDescriptor, tls: tls)
+        self.phase = tls == nil ? .awaitingConnect : .handshaking
+        self.delivery = DeliveryAccount(sessionCredit: service.configuration.flowControl.sessionCreditBytes)
+        let now = service.loop.now
+        self.lastReceived = now
+        let timeout =
+            tls == nil
+            ? policy.configuration.connectTimeoutNanoseconds : policy.configuration.handshakeTimeoutNanoseconds
+        self.deadline = now + timeout
+    }
+
+    /// To be called when the connection is in the service's table.
+    func start() throws(SystemError) {
+        self.registration = try self.service.loop.register(
+            self.socket.fileDescriptor,
+            for: .readable,
+            handler: self
+        )
+        self.scheduleWheel()
+    }
+
+    deinit {
+        precondition(self.phase == .closed, "a connection was dropped without being closed")
+    }
+
+    /// How the log calls it: the common name, else the client id.
+    var device: String {
+        if let commonName = self.identity?.commonName { return String(decoding: commonName, as: UTF8.self) }
+        return self.clientName.isEmpty ? "-" : self.clientName
+    }
+
+    // MARK: Events of the socket
+
+    func handle(_ events: IOEvents) {
+        switch self.phase {
+        case .handshaking:
+            self.continueHandshake()
+        case .lingering:
+            if !self.socket.discardInput(self.service.receiveBuffer) { self.finish() }
+        case .closed:
+            break
+        case .awaitingConnect, .authenticating, .opening, .open, .closing:
+            if events.contains(.writable) {
+                if self.readWantsWrite { self.receive() }
+                self.markDirty()
+            }
+            guard !events.isDisjoint(with: [.readable, .error, .hangUp]) else { return }
+            if self.writeWantsRead { self.markDirty() }
+            if self.wantsInput {
+                self.receive()
+            } else if !events.isDisjoint(with: [.error, .hangUp]) {
+                self.lost("connection reset by the client")
+            } else {
+                self.updateInterest()
+            }
+        }
+    }
+
+    private func continueHandshake() {
+        guard let tls = self.socket.tls else { return }
+        switch tls.handshake() {
+        case .wantsRead:
+            self.setInterest(.readable)
+        case .wantsWrite:
+            self.setInterest([.readable, .writable])
+        case .failed(let failure):
+            self.service.refused(self, .tls(failure.kind), detail: failure.detail)
+            self.linger()
+        case .done:
+            self.setInterest(.readable)
+            self.handshakeDone(tls)
+        }
+    }
+
+    private func handshakeDone(_ tls: TLSConnection) {
+        self.service.counters.handshakes += 1
+        do throws(PeerIdentityError) {
+            self.identity = try tls.peerCertificateIdentity()
+        } catch {
+            self.service.refused(self, .certificateField, detail: "\(error)")
+            return self.endAfterOutput()
+        }
+        self.phase = .awaitingConnect
+        self.setDeadline(self.service.loop.now + self.policy.configuration.connectTimeoutNanoseconds)
+        // The client's first record may have come with its last handshake message.
+        self.receive()
+    }
+
+    // MARK: Reading
+
+    private var wantsInput: Bool {
+        switch self.phase {
+        case .awaitingConnect: true
+        case .open: !self.isBlockedByCredit && !self.inputEnded && self.output.readableBytes < Self.outputBytesHigh
+        case .handshaking, .authenticating, .opening, .closing, .lingering, .closed: false
+        }
+    }
+
+    func receive() {
+        var budget = 4
+        self.readWantsWrite = false
+        while self.wantsInput {
+            guard budget > 0 else {
+                // Bytes that OpenSSL has taken from the socket already are invisible to epoll.
+                if self.socket.hasPending { self.service.receiveNextTurn(self.handle) }
+                return
+            }
+            budget -= 1
+            let space = self.service.receiveBuffer
+            switch self.socket.read(into: space) {
+            case .bytes(let count):
+                self.lastReceived = self.service.loop.now
+                self.service.counters.bytesReceived += UInt64(count)
+                self.take(UnsafeRawBufferPointer(rebasing: space[..<count]))
+                if count < space.count, !self.socket.hasPending { return }
+            case .wantsRead:
+                return
+            case .wantsWrite:
+                self.readWantsWrite = true
+                return self.updateInterest()
+            case .ended(let detail):
+                return self.lost(detail)
+            }
+        }
+    }
+
+    private func take(_ bytes: UnsafeRawBufferPointer) {
+        if self.input.isEmpty {
+            let consumed = self.interpret(bytes)
+            if consumed < bytes.count, self.keepsInput {
+                self.input.write(UnsafeRawBufferPointer(rebasing: bytes[consumed...]))
+            }
+        } else {
+            self.input.write(bytes)
+            self.takeKeptInput()
+        }
+    }
+
+    private func takeKeptInput() {
+        let consumed = self.interpret(self.input.readable)
+        guard self.keepsInput else { return self.input.clear() }
+        self.input.consume(consumed)
+        if self.input.isEmpty, self.input.capacity > 4096 { self.input.releaseIfEmpty() }
+    }
+
+    private var keepsInput: Bool {
+        switch self.phase {
+        case .awaitingConnect, .authenticating, .opening: true
+        case .open: !self.inputEnded
+        case .handshaking, .closing, .lingering, .closed: false
+        }
+    }
+
+    /// Returns how many of the bytes are done with.
+    private func interpret(_ bytes: UnsafeRawBufferPointer) -> Int {
+        switch self.phase {
+        case .awaitingConnect:
+            return self.interpretConnect(bytes)
+        case .open:
+            return self.interpretPackets(bytes)
+        case .handshaking, .authenticating, .opening, .closing, .lingering, .closed:
+            return 0
+        }
+    }
+
+    private func interpretConnect(_ bytes: UnsafeRawBufferPointer) -> Int {
+        switch ConnectReader.read(bytes) {
+        case .needMore:
+            return 0
+        case .refuse(let reason, let code, let version, let detail):
+            self.refuse(reason, code: code, version: version, detail: detail)
+            return bytes.count
+        case .connect(let packet, let count):
+            self.version = packet.version
+            self.clientName = String(decoding: packet.clientIdentifier, as: UTF8.self)
+            self.connect = packet
+            self.authenticate(packet)
+            return count
+        }
+    }
+
+    private func interpretPackets(_ bytes: UnsafeRawBufferPointer) -> Int {
+        guard var uplink = self.uplink, let link = self.service.router.link else { return 0 }
+        let before = self.output.readableBytes
+        let progress = uplink.forward(
+            bytes,
+            handle: self.handle,
+            linkCredit: &self.service.router.linkCredit,
+            link: &link.output,
+            replies: &self.ownPacketsHeldBack
+        )
+        self.uplink = uplink
+        self.sendOwnPackets()
+        if self.output.readableBytes != before { self.markDirty() }
+        if progress.isBlocked, !self.isBlockedByCredit {
+            self.isBlockedByCredit = true
+            self.service.counters.creditStops += 1
+            if uplink.credit > 0 { self.service.router.waitForLinkCredit(self.handle) }
+        }
+        switch progress.end {
+        case nil: break
+        case .malformed(let error): self.fail(error.reasonCode, "\(error)")
+        case .tooLarge: self.fail(.packetTooLarge, "a packet is larger than mqtt.max_packet_size")
+        case .clientDisconnected: self.inputEnded = true
+        }
+        return progress.consumed
+    }
+
+    // MARK: CONNECT
+
+    private func authenticate(_ packet: ConnectPacket) {
+        guard packet.properties.authenticationMethod == nil else {
+            return self.refuse(
+                .enhancedAuthentication,
+                code: .badAuthenticationMethod,
+                detail: "no enhanced authentication method is configured"
+            )
+        }
+        switch self.policy.configuration.userNameFrom {
+        case .client: self.userName = packet.userName
+        case .commonName: self.userName = self.identity?.commonName
+        case .subject: self.userName = self.identity?.subject
+        }
+        if self.policy.configuration.userNameFrom != .client, self.userName == nil || self.userName?.isEmpty == true {
+            let detail =
+                "user_name_from: \(self.policy.configuration.userNameFrom.rawValue), and the certificate has none"
+            return self.refuse(.auth(.fieldMissing), code: .notAuthorized, detail: detail)
+        }
+        let attributes = ClientAttributes(
+            clientIdentifier: packet.clientIdentifier,
+            userName: self.userName,
+            peerAddress: Array(self.peerAddress.utf8),
+            identity: self.identity
+        )
+        if let access = self.policy.anonymousAccess(for: attributes) { return self.openSession(access) }
+        guard self.service.configuration.authentication.source == .redis else {
+            let detail = "authentication.source is none, and the listener is not anonymous"
+            return self.refuse(.noAuthenticationConfigured, code: .notAuthorized, detail: detail)
+        }
+        self.phase = .authenticating
+        self.service.auth.submit(self)
+    }
+
+    /// Nil unless an auth worker is being asked.
+    func authQuery() -> AuthQuery? {
+        guard self.phase == .authenticating, let connect = self.connect else { return nil }
+        return AuthQuery(
+            listenerName: self.policy.name,
+            rulesName: self.policy.rulesName,
+            peerAddress: Array(self.peerAddress.utf8),
+            version: connect.version,
+            identity: self.identity,
+            clientIdentifier: connect.clientIdentifier,
+            userName: self.userName,
+            password: connect.password
+        )
+    }
+
+    func received(_ verdict: AuthVerdict) {
+        guard self.phase == .authenticating else { return }
+        guard verdict.outcome == .allow else {
+            let code = RefusalReason.reasonCode(for: verdict)
+            return self.refuse(
+                .auth(verdict.reason),
+                code: code,
+                detail: String(decoding: verdict.detail, as: UTF8.self)
+            )
+        }
+        self.openSession(verdict.access)
+    }
+
+    private func openSession(_ access: AccessRules) {
+        self.phase = .opening
+        self.access = access
+        self.connect?.password = nil
+        self.setDeadline(self.service.loop.now + Self.brokerWaitNanoseconds)
+        self.service.router.open(self)
+    }
+
+    /// Nil unless the session waits for the router.
+    func sessionOpen() -> SessionOpen? {
+        guard self.phase == .opening, let connect = self.connect, let access = self.access else { return nil }
+        var packet = ByteBuffer()
+        connect.encode(into: &packet)
+        return SessionOpen(
+            connectStamp: Clock.bootTime(),
+            listenerName: self.policy.name,
+            peerAddress: Array(self.peerAddress.utf8),
+            identity: self.identity,
+            userName: self.userName,
+            access: access,
+            connect: packet.array
+        )
+    }
+
+    // MARK: Frames of the router
+
+    func sessionAccepted(keepAliveSeconds: UInt16, connack: UnsafeRawBufferPointer, credit: Int) {
+        guard self.phase == .opening else { return }
+        self.phase = .open
+        self.connect = nil
+        self.access = nil
+        self.service.counters.sessionsOpened += 1
+        self.uplink = SessionUplink(
+            credit: credit,
+            maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes
+        )
+        self.keepAliveNanoseconds = UInt64(keepAliveSeconds) * Nanoseconds.perSecond / 2 * 3
+        self.lastReceived = self.service.loop.now
+        self.output.write(connack)
+        self.markDirty()
+        self.setDeadline(self.keepAliveDeadline)
+        self.service.logger.debug(
+            "client connected",
+            metadata: ["address": "\(self.peerAddress)", "device": "\(self.device)", "client_id": "\(self.clientName)"]
+        )
+        self.resumeInput()
+    }
+
+    /// `sessionRefused` or `sessionClose`: the packet is the last that the client gets.
+    func sessionEnded(_ reason: ReasonCode, packet: UnsafeRawBufferPointer) {
+        switch self.phase {
+        case .opening:
+            self.service.refused(self, .router(reason), detail: "\(reason)")
+        case .open:
+            self.service.logDisconnect(self, "closed by the router: \(reason)")
+        case .handshaking, .awaitingConnect, .authenticating, .closing, .lingering, .closed:
+            return
+        }
+        self.uplink = nil
+        // A packet under way in parts cannot be ended: the client would take ours for its rest.
+        if !self.isInsideDelivery { self.output.write(packet) }
+        self.endAfterOutput()
+    }
+
+    func deliver(_ bytes: UnsafeRawBufferPointer, debitsCredit: Bool, continues: Bool) {
+        guard self.phase == .open else {
+            if debitsCredit { self.service.router.returnLinkCredit(bytes.count) }
+            return
+        }
+        self.output.write(bytes)
+        if debitsCredit { self.delivery.queued(bytes.count) }
+        self.isInsideDelivery = continues
+        if !continues { self.sendOwnPackets() }
+        self.markDirty()
+    }
+
+    /// A PUBLISH that goes to several sessions: `packetIdentifier` is written over its place.
+    func deliver(_ packet: UnsafeRawBufferPointer, packetIdentifier: UInt16, at offset: Int) {
+        guard self.phase == .open else { return self.service.router.returnLinkCredit(packet.count) }
+        let start = self.output.readableBytes
+        self.output.write(packet)
+        if offset > 0 { self.output.setBigEndian(packetIdentifier, at: start + offset) }
+        self.delivery.queued(packet.count)
+        self.markDirty()
+    }
+
+    func grantCredit(_ bytes: UInt32) {
+        self.uplink?.grant(bytes)
+        self.resumeAfterCredit()
+    }
+
+    /// Goes on with a PUBLISH that waited for the session's or the link's credit.
+    func resumeAfterCredit() {
+        guard self.isBlockedByCredit else { return }
+        self.isBlockedByCredit = false
+        // Time in which the broker did not read does not count against the client.
+        self.lastReceived = self.service.loop.now
+        self.resumeInput()
+    }
+
+    private func resumeInput() {
+        if !self.input.isEmpty { self.takeKeptInput() }
+        guard self.wantsInput else { return }
+        self.updateInterest()
+        if self.socket.hasPending { self.service.receiveNextTurn(self.handle) }
+    }
+
+    // MARK: Writing
+
+    private func sendOwnPackets() {
+        guard !self.isInsideDelivery, !self.ownPacketsHeldBack.isEmpty else { return }
+        self.output.write(self.ownPacketsHeldBack.readable)
+        self.ownPacketsHeldBack.clear()
+        self.ownPacketsHeldBack.releaseIfEmpty()
+    }
+
+    private func markDirty() {
+        guard !self.isDirty, self.phase != .closed else { return }
+        self.isDirty = true
+        self.service.flushAtEndOfTurn(self)
+    }
+
+    /// Writes as much as the client takes.
+    func flush() {
+        self.isDirty = false
+        guard self.phase != .closed, self.phase != .lingering, self.phase != .handshaking else { return }
+        let wantedInput = self.wantsInput
+        var wantsWrite = false
+        self.writeWantsRead = false
+        writing: while !self.output.isEmpty {
+            switch self.socket.write(self.output.readable) {
+            case .bytes(let count):
+                self.output.consume(count)
+                self.service.counters.bytesSent += UInt64(count)
+            case .wantsWrite:
+                wantsWrite = true
+                break writing
+            case .wantsRead:
+                self.writeWantsRead = true
+                break writing
+            case .ended(let detail):
+                return self.lost(detail)
+            }
+        }
+        let returned = self.delivery.written(pendingOutput: self.output.readableBytes)
+        self.service.router.returnCredit(self.handle, link: returned.link, session: returned.session)
+        if self.output.isEmpty {
+            if self.output.capacity > 16 << 10 { self.output.releaseIfEmpty() }
+            if self.phase == .closing { return self.linger() }
+        } else if self.output.readableBytes > Self.outputBytesMax {
+            self.service.counters.slowClientsClosed += 1
+            return self.lost("the client does not read")
+        }
+        self.setInterest(wantsWrite ? [self.interest, .writable] : self.interest.subtracting(.writable))
+        if self.wantsInput != wantedInput { self.resumeInput() }
+    }
+
+    private func updateInterest() {
+        var interest: IOEvents = self.wantsInput || self.writeWantsRead ? .readable : []
+        if self.interest.contains(.writable) || self.readWantsWrite { interest.insert(.writable) }
+        self.setInterest(interest)
+    }
+
+    private func setInterest(_ interest: IOEvents) {
+        guard interest != self.interest, let registration = self.registration else { return }
+        self.interest = interest
+        self.service.loop.modify(registration, for: interest)
+    }
+
+    // MARK: Time
+
+    private var keepAliveDeadline: Instant {
+        self.keepAliveNanoseconds == 0 ? .max : self.lastReceived &+ self.keepAliveNanoseconds
+    }
+
+    func setDeadline(_ deadline: Instant) {
+        self.deadline = deadline
+        if deadline < self.wheelDue { self.scheduleWheel() }
+    }
+
+    private func scheduleWheel() {
+        self.wheelDue = self.service.scheduleWheel(self.handle, deadline: self.deadline)
+    }
+
+    /// The timer wheel brought this connection up; `tick` is the end of the slot it was in.
+    func wheelCameUp(now: Instant) {
+        guard self.wheelDue <= now else { return }
+        if self.phase == .open { self.deadline = self.keepAliveDeadline }
+        self.wheelDue = .max
+        if now >= self.deadline { self.deadlinePassed(now) }
+        if self.phase != .closed {
+            self.input.releaseIfEmpty()
+            self.output.releaseIfEmpty()
+            self.scheduleWheel()
+        }
+    }
+
+    private func deadlinePassed(_ now: Instant) {
+        switch self.phase {
+        case .handshaking:
+            self.service.refused(self, .handshakeTimeout, detail: "no complete TLS handshake in time")
+            self.finish()
+        case .awaitingConnect:
+            self.service.refused(self, .connectTimeout, detail: "no complete CONNECT packet in time")
+            self.finish()
+        case .authenticating:
+            self.service.auth.timedOut(self, now: now)
+        case .opening:
+            self.refuse(.routerUnavailable, code: .serverUnavailable, detail: "the router does not answer")
+        case .open:
+            if self.isBlockedByCredit || self.inputEnded { return self.setDeadline(now + self.keepAliveNanoseconds) }
+            self.service.counters.keepAliveTimeouts += 1
+            self.close(.keepAliveTimeout, code: .keepAliveTimeout, "keep alive timeout")
+        case .closing:
+            self.finish()
+        case .lingering:
+            self.finish()
+        case .closed:
+            break
+        }
+    }
+
+    // MARK: The end
+
+    /// Refuses a client that has no session: CONNACK with the code, then the end.
+    func refuse(_ reason: RefusalReason, code: ReasonCode, detail: String) {
+        self.refuse(reason, code: code, version: self.version, detail: detail)
+    }
+
+    private func refuse(_ reason: RefusalReason, code: ReasonCode, version: ProtocolVersion?, detail: String) {
+        self.service.refused(self, reason, detail: detail)
+        if self.phase == .opening { self.service.router.closed(self.handle, cause: .connectionLost) }
+        if let version, let returnCode = code.connackReturnCode(for: version) {
+            let connack = ConnackPacket(sessionPresent: false, returnCode: returnCode)
+            connack.encode(into: &self.output, version: version)
+        }
+        self.endAfterOutput()
+    }
+
+    /// The client broke the protocol: DISCONNECT says how ([MQTT-4.13.1-1]).
+    private func fail(_ code: ReasonCode, _ detail: String) {
+        self.service.counters.protocolErrors += 1
+        self.close(.protocolError, code: code, detail)
+    }
+
+    /// Ends an open session from this side.
+    func close(_ cause: SessionCloseCause, code: ReasonCode, _ detail: String) {
+        guard self.phase == .open else { return self.finish() }
+        self.service.logDisconnect(self, detail)
+        self.service.router.closed(self.handle, cause: cause)
+        self.uplink = nil
+        if self.version == .v5_0, !self.isInsideDelivery {
+            DisconnectPacket(reasonCode: code).encode(into: &self.output, version: .v5_0)
+        }
+        self.endAfterOutput()
+    }
+
+    /// The router is gone, and with it the session.
+    func routerLost() {
+        guard self.phase == .open else { return }
+        self.close(.connectionLost, code: .serverUnavailable, "the router is gone")
+    }
+
+    private func lost(_ detail: String) {
+        switch self.phase {
+        case .open:
+            self.service.logDisconnect(self, detail)
+            self.service.router.closed(self.handle, cause: .connectionLost)
+        case .opening:
+            self.service.router.closed(self.handle, cause: .connectionLost)
+        case .handshaking, .awaitingConnect, .authenticating, .closing, .lingering, .closed:
+            break
+        }
+        self.finish()
+    }
+
+    private func endAfterOutput() {
+        self.phase = .closing
+        self.input.clear()
+        self.setDeadline(self.service.loop.now + Self.closingNanoseconds)
+        self.updateInterest()
+        self.markDirty()
+    }
+
+    private func linger() {
+        self.phase = .lingering
+        self.socket.finishWriting()
+        self.setInterest(.readable)
+        self.setDeadline(self.service.loop.now + Self.lingerNanoseconds)
+        if !self.socket.discardInput(self.service.receiveBuffer) { self.finish() }
+    }
+
+    private func finish() {
+        guard self.phase != .closed else { return }
+        self.phase = .closed
+        self.service.router.returnLinkCredit(self.delivery.close())
+        if let registration = self.registration { self.service.loop.deregister(registration) }
+        self.registration = nil
+        self.socket.tls?.shutdown()
+        Glibc.close(self.socket.fileDescriptor)
+        self.service.removed(self)
+    }
+
+    /// The process ends: no lingering.
+    func abandon() {
+        self.finish()
+    }
+}

@@ -1,0 +1,36 @@
+import Common
+
+/// What a listener counts; `martlet status` shows it.
+struct ListenerCounters {
+    var accepted: UInt64 = 0
+    var handshakes: UInt64 = 0
+    var sessionsOpened: UInt64 = 0
+    var bytesReceived: UInt64 = 0
+    var bytesSent: UInt64 = 0
+    /// Times that a client's reading was stopped for want of credit.
+    var creditStops: UInt64 = 0
+    var slowClientsClosed: UInt64 = 0
+    var keepAliveTimeouts: UInt64 = 0
+    var protocolErrors: UInt64 = 0
+    /// Frames for connections that were gone when they came.
+    var framesWithoutConnection: UInt64 = 0
+    var invalidFrames: UInt64 = 0
+    var refused: [RefusalReason: UInt64] = [:]
+
+    func report(into report: inout StatusReport) {
+        report.add("accepted_total", self.accepted)
+        report.add("handshakes_total", self.handshakes)
+        report.add("sessions_opened_total", self.sessionsOpened)
+        report.add("bytes_received_total", self.bytesReceived)
+        report.add("bytes_sent_total", self.bytesSent)
+        report.add("credit_stops_total", self.creditStops)
+        report.add("slow_clients_closed_total", self.slowClientsClosed)
+        report.add("keep_alive_timeouts_total", self.keepAliveTimeouts)
+        report.add("protocol_errors_total", self.protocolErrors)
+        report.add("frames_without_connection_total", self.framesWithoutConnection)
+        report.add("invalid_frames_total", self.invalidFrames)
+        for (reason, count) in self.refused.sorted(by: { $0.key.description < $1.key.description }) {
+            report.add("refused_total{reason=\"\(reason)\"}", count)
+        }
+    }
+}

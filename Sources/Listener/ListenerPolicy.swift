@@ -1,0 +1,76 @@
+import Common
+import TLS
+
+/// One entry of `listeners`, made ready: its TLS context and, for anonymous clients, its rules.
+final class ListenerPolicy {
+    let configuration: Configuration.Listener
+    let name: [UInt8]
+    let rulesName: [UInt8]
+    /// Nil for plain TCP.
+    let tls: TLSServerContext?
+    /// For `anonymous: true`; otherwise the auth worker renders the rules.
+    private let rules: RuleTemplate?
+
+    /// - Throws: a sentence that names the listener and the file or key with the mistake.
+    init(_ listener: Configuration.Listener, authorization: Configuration.Authorization) throws {
+        self.configuration = listener
+        self.name = Array(listener.name.utf8)
+        self.rulesName = Array(listener.rules.utf8)
+        self.tls = try listener.tls.map { tls in
+            do {
+                return try TLSServerContext(Self.tlsConfiguration(listener, tls))
+            } catch {
+                throw StartError("listener \(listener.name): \(error)")
+            }
+        }
+        if listener.anonymous {
+            guard let set = authorization.ruleSets.first(where: { $0.name == listener.rules }) else {
+                throw StartError("listener \(listener.name): authorization.rules has no set named \(listener.rules)")
+            }
+            self.rules = try RuleTemplate(set, noMatch: authorization.noMatch)
+        } else {
+            self.rules = nil
+        }
+    }
+
+    /// What an anonymous client may do; nil where clients are authenticated.
+    func anonymousAccess(for client: ClientAttributes) -> AccessRules? {
+        self.rules?.render(for: client).access
+    }
+
+    private static func tlsConfiguration(
+        _ listener: Configuration.Listener,
+        _ tls: Configuration.Listener.TLS
+    ) -> TLSServerConfiguration {
+        let clientCertificate: TLSServerConfiguration.ClientCertificate =
+            switch listener.clientCertificate {
+            case .required: .required
+            case .optional: .optional
+            case .none: .none
+            }
+        func version(_ version: Configuration.TLSVersion) -> TLSVersion { version == .version12 ? .v1_2 : .v1_3 }
+        return TLSServerConfiguration(
+            certificateFile: tls.certificateFile,
+            keyFile: tls.keyFile,
+            keyPasswordFile: tls.keyPasswordFile,
+            clientCAFile: tls.clientCAFile,
+            clientCertificate: clientCertificate,
+            minimumVersion: version(tls.minVersion),
+            maximumVersion: version(tls.maxVersion),
+            ciphers: tls.ciphers,
+            cipherSuites: tls.cipherSuites,
+            groups: tls.groups,
+            verifyDepth: tls.verifyDepth,
+            sessionContext: Array("\(listener.name)/\(listener.clientCertificate)".utf8)
+        )
+    }
+}
+
+/// Why a listener cannot start, in a sentence.
+struct StartError: Error, CustomStringConvertible {
+    let description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}

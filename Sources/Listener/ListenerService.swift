@@ -1,0 +1,284 @@
+import Common
+import Glibc
+import Logging
+import TLS
+
+/// The listener: terminates TLS, and forwards sessions to the router.
+///
+/// - Talks to: devices over TCP, the router and the auth workers over Unix sockets.
+/// - Holds: the TLS key, the client sockets. No session, no message beyond what is on its way, no password after the verdict.
+/// - When killed: its devices lose their connection and reach another listener; their sessions live on in the router.
+/// - An attacker who owns it can: impersonate the server and devices that need no password, read what passes through it. Not:
+///   reach Redis, the store, or the traffic of other listeners.
+package final class ListenerService: Role {
+    let loop: EventLoop
+    let logger: Logger
+    let configuration: Configuration
+    var counters = ListenerCounters()
+    /// All connections read into this one: an idle connection has no buffer.
+    let receiveBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 128 << 10, alignment: 16)
+    private(set) lazy var auth = AuthDispatcher(
+        service: self,
+        workers: max(1, self.configuration.processes.authWorkers)
+    )
+    private(set) lazy var router = RouterUplink(service: self)
+
+    private let context: RoleContext
+    private var policies: [ListenerPolicy] = []
+    private var sockets: [ListeningSocket] = []
+    private var table = ConnectionTable()
+    private var wheel: TimerWheel
+    private var wheelTimer: EventLoop.Timer?
+    private var dirty: [ClientConnection] = []
+    private var toReceive: [UInt64] = []
+    private var refusals: RefusalLimiter
+    private var isStopping = false
+
+    package init(_ context: RoleContext) {
+        self.context = context
+        self.loop = context.loop
+        self.logger = context.logger
+        self.configuration = context.configuration
+        self.wheel = TimerWheel(now: context.loop.now)
+        self.refusals = RefusalLimiter(perSecond: context.configuration.log.refusedPerSecond)
+    }
+
+    deinit {
+        self.receiveBuffer.deallocate()
+    }
+
+    package func start() throws {
+        for listener in self.configuration.listeners {
+            let policy = try ListenerPolicy(listener, authorization: self.configuration.authorization)
+            for warning in policy.tls?.warnings ?? [] { self.logger.warning("\(warning)") }
+            self.policies.append(policy)
+        }
+        var inherited = InheritedSockets(environment: self.context.environment)
+        for policy in self.policies {
+            for address in policy.configuration.addresses {
+                let fileDescriptor: Int32
+                if let passed = inherited.take(name: policy.configuration.name, address: address) {
+                    fileDescriptor = passed
+                } else {
+                    fileDescriptor = try ListeningSocket.open(address)
+                }
+                try self.listen(on: fileDescriptor, policy)
+            }
+        }
+        for unused in inherited.sockets {
+            self.logger.warning("a passed socket fits no configured listener", metadata: ["name": "\(unused.name)"])
+            close(unused.fileDescriptor)
+        }
+        let hello = LinkHello(
+            role: .listener,
+            bootID: RoleProcess.makeBootID(),
+            name: Array(self.context.name.utf8),
+            sessionCreditBytes: UInt32(clamping: self.configuration.flowControl.sessionCreditBytes),
+            linkCreditBytes: UInt32(clamping: self.configuration.flowControl.linkCreditBytes)
+        )
+        self.router.start(hello: hello)
+        if self.configuration.authentication.source == .redis { self.auth.start(hello: hello) }
+        self.loop.atEndOfTurn { [unowned self] in self.endOfTurn() }
+    }
+
+    private func listen(on fileDescriptor: Int32, _ policy: ListenerPolicy) throws(SystemError) {
+        let socket = try ListeningSocket(
+            loop: self.loop,
+            fileDescriptor: fileDescriptor,
+            policy: policy,
+            exhausted: { [unowned self] error in
+                self.logger.error("cannot accept connections; trying again", metadata: ["reason": "\(error.reason)"])
+            },
+            accepted: { [unowned self] in self.accept($0, $1, $2) }
+        )
+        self.sockets.append(socket)
+    }
+
+    /// Stops accepting, says goodbye to every client, and ends when the router has been told.
+    package func stop() {
+        self.isStopping = true
+        for socket in self.sockets { socket.close() }
+        self.sockets.removeAll()
+        for connection in self.table.all {
+            if connection.phase == .open {
+                connection.close(.listenerShutdown, code: .serverShuttingDown, "the listener is stopping")
+                connection.flush()
+            }
+        }
+        self.router.flush()
+        for connection in self.table.all { connection.abandon() }
+        self.router.flush()
+        self.finishStopping(attemptsLeft: 100)
+    }
+
+    private func finishStopping(attemptsLeft: Int) {
+        guard let link = self.router.link, !link.output.isEmpty, attemptsLeft > 0 else {
+            self.router.stop()
+            self.auth.stop()
+            return self.loop.stop()
+        }
+        self.loop.schedule(afterNanoseconds: 10 * Nanoseconds.perMillisecond) { [weak self] in
+            self?.router.flush()
+            self?.finishStopping(attemptsLeft: attemptsLeft - 1)
+        }
+    }
+
+    package func status() -> StatusReport {
+        var report = StatusReport()
+        report.add("connections", self.table.count)
+        report.add("sessions", self.table.all.count { $0.phase == .open })
+        report.add("router", self.router.link == nil ? "down" : "up")
+        report.add("auth_workers_up", self.auth.workersUp)
+        self.counters.report(into: &report)
+        return report
+    }
+
+    // MARK: Connections
+
+    private func accept(_ fileDescriptor: Int32, _ address: SocketAddress, _ policy: ListenerPolicy) {
+        self.counters.accepted += 1
+        guard self.table.count < policy.configuration.maxConnections else {
+            self.logRefusal(
+                .tooManyConnections,
+                address: address.description,
+                device: "-",
+                listener: policy,
+                detail: ""
+            )
+            close(fileDescriptor)
+            return
+        }
+        var on: Int32 = 1
+        setsockopt(fileDescriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
+        setsockopt(fileDescriptor, SOL_SOCKET, SO_KEEPALIVE, &on, socklen_t(MemoryLayout<Int32>.size))
+        var tls: TLSConnection?
+        if let context = policy.tls {
+            tls = context.makeConnection(fileDescriptor: fileDescriptor)
+            guard tls != nil else {
+                self.logger.error("no memory for another TLS connection")
+                close(fileDescriptor)
+                return
+            }
+        }
+        let connection = ClientConnection(
+            service: self,
+            handle: self.table.makeHandle(),
+            fileDescriptor: fileDescriptor,
+            address: address,
+            policy: policy,
+            tls: tls
+        )
+        self.table.insert(connection, handle: connection.handle)
+        do throws(SystemError) {
+            try connection.start()
+        } catch {
+            self.logger.error("cannot take another connection", metadata: ["reason": "\(error.reason)"])
+            connection.abandon()
+        }
+    }
+
+    func connection(_ handle: UInt64) -> ClientConnection? { self.table[handle] }
+
+    /// A copy, so that connections may end while it is gone through.
+    var connections: [ClientConnection] { self.table.all }
+
+    func removed(_ connection: ClientConnection) {
+        self.table.remove(connection.handle)
+    }
+
+    // MARK: The turn
+
+    func flushAtEndOfTurn(_ connection: ClientConnection) {
+        self.dirty.append(connection)
+    }
+
+    /// For bytes that OpenSSL holds already: epoll does not tell of them.
+    func receiveNextTurn(_ handle: UInt64) {
+        if self.toReceive.isEmpty {
+            self.loop.schedule(at: self.loop.now) { [weak self] in self?.receivePending() }
+        }
+        self.toReceive.append(handle)
+    }
+
+    private func receivePending() {
+        let handles = self.toReceive
+        self.toReceive.removeAll(keepingCapacity: true)
+        for handle in handles { self.table[handle]?.receive() }
+    }
+
+    private func endOfTurn() {
+        // Flushing may resume a client's input, which may make it dirty again: that waits for nothing either.
+        while !self.dirty.isEmpty {
+            let connections = self.dirty
+            self.dirty.removeAll(keepingCapacity: true)
+            for connection in connections { connection.flush() }
+        }
+        self.router.flush()
+        self.auth.flush()
+    }
+
+    // MARK: Time
+
+    func scheduleWheel(_ handle: UInt64, deadline: Instant) -> Instant {
+        self.startWheel()
+        return self.wheel.schedule(handle, deadline: deadline)
+    }
+
+    private func startWheel() {
+        guard self.wheelTimer == nil, !self.isStopping else { return }
+        self.wheelTimer = self.loop.schedule(afterNanoseconds: TimerWheel.tickNanoseconds) { [weak self] in
+            self?.turnWheel()
+        }
+    }
+
+    private func turnWheel() {
+        self.wheelTimer = nil
+        let now = self.loop.now
+        for handle in self.wheel.due(now: now) { self.table[handle]?.wheelCameUp(now: now) }
+        for (reason, count) in self.refusals.takeOmitted(now: now) {
+            self.logger.notice(
+                "refused connections not logged",
+                metadata: ["reason": "\(reason)", "count": "\(count)"]
+            )
+        }
+        // Without connections nothing ticks.
+        if self.wheel.count > 0 { self.startWheel() }
+    }
+
+    // MARK: Log
+
+    func refused(_ connection: ClientConnection, _ reason: RefusalReason, detail: String) {
+        self.logRefusal(
+            reason,
+            address: connection.peerAddress,
+            device: connection.device,
+            listener: connection.policy,
+            detail: detail
+        )
+    }
+
+    private func logRefusal(
+        _ reason: RefusalReason,
+        address: String,
+        device: String,
+        listener: ListenerPolicy,
+        detail: String
+    ) {
+        self.counters.refused[reason, default: 0] += 1
+        guard let omitted = self.refusals.admit(reason, now: self.loop.now) else { return }
+        var metadata: Logger.Metadata = [
+            "address": "\(address)", "device": "\(device)", "listener": "\(listener.configuration.name)",
+            "reason": "\(reason)",
+        ]
+        if !detail.isEmpty { metadata["detail"] = "\(detail)" }
+        if omitted > 0 { metadata["not_logged_before"] = "\(omitted)" }
+        self.logger.notice("connection refused", metadata: metadata)
+    }
+
+    func logDisconnect(_ connection: ClientConnection, _ detail: String) {
+        self.logger.debug(
+            "client disconnected",
+            metadata: ["address": "\(connection.peerAddress)", "device": "\(connection.device)", "detail": "\(detail)"]
+        )
+    }
+}

@@ -1,0 +1,65 @@
+import Common
+import TLS
+
+/// Why a connection was refused, as logs and counters name it.
+enum RefusalReason: Hashable, CustomStringConvertible {
+    case tls(TLSFailure.Kind)
+    case tooManyConnections
+    case handshakeTimeout
+    case connectTimeout
+    case certificateField
+    case notMQTT
+    case malformedConnect
+    case connectTooLarge
+    case protocolVersion
+    case enhancedAuthentication
+    case noAuthenticationConfigured
+    case auth(AuthVerdict.Reason)
+    case authWorkerUnavailable
+    case routerUnavailable
+    case router(ReasonCode)
+
+    var description: String {
+        switch self {
+        case .tls(let kind): "tls-\(kind.rawValue)"
+        case .tooManyConnections: "too-many-connections"
+        case .handshakeTimeout: "handshake-timeout"
+        case .connectTimeout: "connect-timeout"
+        case .certificateField: "certificate-field"
+        case .notMQTT: "not-mqtt"
+        case .malformedConnect: "malformed-connect"
+        case .connectTooLarge: "connect-too-large"
+        case .protocolVersion: "protocol-version"
+        case .enhancedAuthentication: "enhanced-authentication"
+        case .noAuthenticationConfigured: "no-authentication-configured"
+        case .auth(let reason): Self.name(of: reason)
+        case .authWorkerUnavailable: "auth-worker-unavailable"
+        case .routerUnavailable: "router-unavailable"
+        case .router(let code): "router-0x\(String(code.rawValue, radix: 16))"
+        }
+    }
+
+    private static func name(of reason: AuthVerdict.Reason) -> String {
+        switch reason {
+        case .none: "denied"
+        case .noSuchDevice: "no-such-device"
+        case .wrongPassword: "wrong-password"
+        case .passwordMissing: "password-missing"
+        case .fieldMissing: "field-missing"
+        case .fieldNotAllowed: "field-not-allowed"
+        case .redisUnavailable: "redis-unavailable"
+        case .redisError: "redis-error"
+        case .overloaded: "auth-overloaded"
+        }
+    }
+
+    /// What CONNACK says of a verdict that is not `allow`.
+    static func reasonCode(for verdict: AuthVerdict) -> ReasonCode {
+        switch (verdict.outcome, verdict.reason) {
+        case (.unknown, .overloaded): .serverBusy
+        case (.unknown, _): .serverUnavailable
+        case (_, .wrongPassword), (_, .passwordMissing): .badUserNameOrPassword
+        default: .notAuthorized
+        }
+    }
+}

@@ -1,0 +1,195 @@
+import Common
+import Logging
+
+/// The session link: opens sessions, and takes what the router sends to the connections it is for. Keeps the link's credit.
+final class RouterUplink: LinkDelegate {
+    private unowned let service: ListenerService
+    private var connector: LinkConnector?
+    /// Nil while there is no router.
+    private(set) var link: Link?
+    /// PUBLISH bytes that all sessions together may still send up.
+    var linkCredit = 0
+    private var sessionCredit = 0
+    /// Connections whose CONNECT waits for the router to come back.
+    private var waitingToOpen: [UInt64] = []
+    private var waitingForLinkCredit: [UInt64] = []
+    private var linkCreditToReturn = 0
+    private var sessionCreditToReturn: [(handle: UInt64, bytes: UInt32)] = []
+
+    init(service: ListenerService) {
+        self.service = service
+    }
+
+    func start(hello: LinkHello) {
+        let connector = LinkConnector(
+            loop: self.service.loop,
+            path: self.service.configuration.routerSocketPath,
+            hello: hello,
+            peerRole: .router,
+            delegate: self
+        )
+        self.connector = connector
+        connector.start()
+    }
+
+    func stop() {
+        self.connector?.stop()
+        self.link = nil
+    }
+
+    // MARK: Up
+
+    func open(_ connection: ClientConnection) {
+        guard let link = self.link, let open = connection.sessionOpen() else {
+            self.waitingToOpen.append(connection.handle)
+            return
+        }
+        open.encode(into: &link.output, handle: connection.handle)
+    }
+
+    func closed(_ handle: UInt64, cause: SessionCloseCause) {
+        guard let link = self.link else { return }
+        link.output.writeFrameHeader(.sessionClosed, handle: handle, bodyBytes: 1)
+        link.output.write(cause.rawValue)
+    }
+
+    func returnLinkCredit(_ bytes: Int) {
+        self.linkCreditToReturn += bytes
+    }
+
+    func returnCredit(_ handle: UInt64, link: Int, session: Int) {
+        self.linkCreditToReturn += link
+        if session > 0 { self.sessionCreditToReturn.append((handle, UInt32(clamping: session))) }
+    }
+
+    func waitForLinkCredit(_ handle: UInt64) {
+        self.waitingForLinkCredit.append(handle)
+    }
+
+    /// The one write of the turn.
+    func flush() {
+        guard let link = self.link else {
+            self.linkCreditToReturn = 0
+            self.sessionCreditToReturn.removeAll()
+            return
+        }
+        self.writeCredit(link)
+        link.flush()
+    }
+
+    private func writeCredit(_ link: Link) {
+        var rest = self.sessionCreditToReturn[...]
+        while self.linkCreditToReturn > 0 || !rest.isEmpty {
+            let batch = rest.prefix(CreditFrame.entriesMax)
+            rest = rest.dropFirst(batch.count)
+            let linkBytes = UInt32(clamping: self.linkCreditToReturn)
+            CreditFrame.encode(.deliveryCredit, into: &link.output, linkBytes: linkBytes, sessions: batch)
+            self.linkCreditToReturn -= Int(linkBytes)
+        }
+        self.sessionCreditToReturn.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: Down
+
+    func linkUp(_ link: Link, peer: LinkHello) {
+        self.link = link
+        self.linkCredit = Int(peer.linkCreditBytes)
+        self.sessionCredit = Int(peer.sessionCreditBytes)
+        self.service.logger.info("router connected")
+        let waiting = self.waitingToOpen
+        self.waitingToOpen.removeAll()
+        for handle in waiting {
+            if let connection = self.service.connection(handle) { self.open(connection) }
+        }
+    }
+
+    func link(_ link: Link, received frame: Frame) {
+        switch frame.kind {
+        case .sessionMulticast:
+            self.multicast(frame)
+        case .publishCredit:
+            self.credit(frame)
+        case .sessionAccepted, .sessionRefused, .sessionDeliver, .sessionClose:
+            guard let connection = self.service.connection(frame.handle) else {
+                self.service.counters.framesWithoutConnection += 1
+                // Bytes for a connection that is gone are as good as sent.
+                let debits = frame.kind == .sessionDeliver && frame.flags & FrameFlags.debitsCredit != 0
+                if debits { self.linkCreditToReturn += frame.body.count }
+                return
+            }
+            self.deliver(frame, to: connection)
+        default:
+            break
+        }
+    }
+
+    private func deliver(_ frame: Frame, to connection: ClientConnection) {
+        switch frame.kind {
+        case .sessionDeliver:
+            connection.deliver(
+                frame.body,
+                debitsCredit: frame.flags & FrameFlags.debitsCredit != 0,
+                continues: frame.flags & FrameFlags.packetContinues != 0
+            )
+        case .sessionAccepted:
+            guard let accepted = SessionAccepted.decode(frame.body) else { return self.countInvalid() }
+            connection.sessionAccepted(
+                keepAliveSeconds: accepted.keepAliveSeconds,
+                connack: accepted.connack,
+                credit: self.sessionCredit
+            )
+        default:
+            guard let end = SessionEnd.decode(frame.body) else { return self.countInvalid() }
+            connection.sessionEnded(end.reason, packet: end.packet)
+        }
+    }
+
+    private func multicast(_ frame: Frame) {
+        guard let multicast = MulticastFrame(frame.body) else { return self.countInvalid() }
+        for index in 0..<multicast.count {
+            guard let connection = self.service.connection(multicast.handle(at: index)) else {
+                self.service.counters.framesWithoutConnection += 1
+                self.linkCreditToReturn += multicast.packet.count
+                continue
+            }
+            connection.deliver(
+                multicast.packet,
+                packetIdentifier: multicast.packetIdentifier(at: index),
+                at: multicast.packetIdentifierOffset
+            )
+        }
+    }
+
+    private func credit(_ frame: Frame) {
+        guard let credit = CreditFrame(frame.body) else { return self.countInvalid() }
+        self.linkCredit += Int(credit.linkBytes)
+        for index in 0..<credit.count {
+            self.service.connection(credit.handle(at: index))?.grantCredit(credit.bytes(at: index))
+        }
+    }
+
+    private func countInvalid() {
+        self.service.counters.invalidFrames += 1
+    }
+
+    func linkFinishedReading(_ link: Link) {
+        guard self.linkCredit > 0, !self.waitingForLinkCredit.isEmpty else { return }
+        let waiting = self.waitingForLinkCredit
+        self.waitingForLinkCredit.removeAll()
+        for handle in waiting { self.service.connection(handle)?.resumeAfterCredit() }
+    }
+
+    func linkDown(_ link: Link, reason: String) {
+        self.link = nil
+        self.linkCredit = 0
+        self.waitingForLinkCredit.removeAll()
+        self.service.logger.error("router lost", metadata: ["reason": "\(reason)"])
+        for connection in self.service.connections {
+            switch connection.phase {
+            case .open: connection.routerLost()
+            case .opening: self.waitingToOpen.append(connection.handle)
+            case .handshaking, .awaitingConnect, .authenticating, .closing, .lingering, .closed: break
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+import Common
+
+/// What a session's client sends, on its way to the router: splits the byte stream into packets, answers PINGREQ, and writes
+/// everything else into frames as it is, as far as the credit for PUBLISH goes.
+///
+/// All packets of one call travel in one frame (up to `Limits.packetPartBytes`). A packet above that size is not collected but
+/// passed on in parts as it arrives, so that it blocks nobody and needs no memory here.
+struct SessionUplink {
+    enum End: Equatable {
+        /// Not MQTT, or not any more: the reason code says what DISCONNECT tells the client.
+        case malformed(DecodeError)
+        /// Larger than `mqtt.max_packet_size` ([MQTT-3.2.2-15]).
+        case tooLarge
+        /// DISCONNECT was passed on; what follows it is not looked at.
+        case clientDisconnected
+    }
+
+    struct Progress: Equatable {
+        /// Bytes that need not be kept.
+        var consumed = 0
+        /// A PUBLISH waits for credit: reading stops until `grant`.
+        var isBlocked = false
+        var end: End?
+    }
+
+    /// PUBLISH bytes that may still be sent up for this session. It may go below zero by the packet that uses it up.
+    private(set) var credit: Int
+    private let maximumPacketBytes: Int
+    /// Of the packet that travels in parts: bytes still to come, and whether they count against the credit.
+    private var partBytesLeft = 0
+    private var partDebits = false
+
+    init(credit: Int, maximumPacketBytes: Int) {
+        self.credit = credit
+        self.maximumPacketBytes = maximumPacketBytes
+    }
+
+    mutating func grant(_ bytes: UInt32) {
+        self.credit += Int(bytes)
+    }
+
+    /// A packet has been passed on in part: its rest must follow before anything else.
+    var isInsidePacket: Bool { self.partBytesLeft > 0 }
+
+    /// - Parameters:
+    ///   - linkCredit: what all sessions of the link may still send.
+    ///   - link: gets the frames.
+    ///   - replies: gets PINGRESP packets for the client.
+    mutating func forward(
+        _ bytes: UnsafeRawBufferPointer,
+        handle: UInt64,
+        linkCredit: inout Int,
+        link: inout ByteBuffer,
+        replies: inout ByteBuffer
+    ) -> Progress {
+        var progress = Progress()
+        // Whole packets from here to `progress.consumed` wait to be written as one frame.
+        var runStart = 0
+        scanning: while progress.consumed < bytes.count {
+            if self.partBytesLeft > 0 {
+                guard !self.partDebits || (self.credit > 0 && linkCredit > 0) else {
+                    progress.isBlocked = true
+                    break
+                }
+                self.forwardPart(bytes, at: &progress.consumed, handle: handle, linkCredit: &linkCredit, link: &link)
+                runStart = progress.consumed
+                continue
+            }
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[progress.consumed...])
+            let header: FixedHeader
+            switch FixedHeader.decode(rest) {
+            case .needMore:
+                break scanning
+            case .malformed(let error):
+                progress.end = .malformed(error)
+                break scanning
+            case .header(let decoded):
+                header = decoded
+            }
+            guard header.packetBytes <= self.maximumPacketBytes else {
+                progress.end = .tooLarge
+                break
+            }
+            let isWhole = header.packetBytes <= rest.count
+            guard isWhole || header.packetBytes > Limits.packetPartBytes else { break }
+            if header.type == .publish, self.credit <= 0 || linkCredit <= 0 {
+                progress.isBlocked = true
+                break
+            }
+            if header.packetBytes > Limits.packetPartBytes {
+                Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
+                self.partBytesLeft = header.packetBytes
+                self.partDebits = header.type == .publish
+                runStart = progress.consumed
+                continue
+            }
+            if header.type == .pingreq {
+                Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
+                progress.consumed += header.packetBytes
+                runStart = progress.consumed
+                replies.writeBigEndian(UInt16(0xD000))
+                continue
+            }
+            if header.type == .publish {
+                self.credit -= header.packetBytes
+                linkCredit -= header.packetBytes
+            }
+            if progress.consumed + header.packetBytes - runStart > Limits.packetPartBytes {
+                Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
+                runStart = progress.consumed
+            }
+            progress.consumed += header.packetBytes
+            if header.type == .disconnect {
+                progress.end = .clientDisconnected
+                break
+            }
+        }
+        Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
+        return progress
+    }
+
+    /// Passes on what is there of the packet that travels in parts, one part per call.
+    private mutating func forwardPart(
+        _ bytes: UnsafeRawBufferPointer,
+        at offset: inout Int,
+        handle: UInt64,
+        linkCredit: inout Int,
+        link: inout ByteBuffer
+    ) {
+        let count = min(bytes.count - offset, self.partBytesLeft, Limits.packetPartBytes)
+        self.partBytesLeft -= count
+        if self.partDebits {
+            self.credit -= count
+            linkCredit -= count
+        }
+        let flags = self.partBytesLeft > 0 ? FrameFlags.packetContinues : 0
+        link.writeFrameHeader(.sessionPackets, flags: flags, handle: handle, bodyBytes: count)
+        link.write(UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count]))
+        offset += count
+    }
+
+    private static func writeRun(
+        _ bytes: UnsafeRawBufferPointer,
+        _ range: Range<Int>,
+        handle: UInt64,
+        link: inout ByteBuffer
+    ) {
+        guard !range.isEmpty else { return }
+        link.writeFrameHeader(.sessionPackets, handle: handle, bodyBytes: range.count)
+        link.write(UnsafeRawBufferPointer(rebasing: bytes[range]))
+    }
+}

@@ -1,0 +1,38 @@
+import CSQLite
+
+/// What SQLite said, about which statement of which file.
+package struct SQLiteError: Error, Equatable, CustomStringConvertible {
+    /// The extended result code, such as `SQLITE_IOERR_FSYNC`.
+    package var code: Int32
+    /// SQLite's own words.
+    package var message: String
+    /// The statement, with its placeholders; never the bound values. Empty when opening a file.
+    package var statement: String
+    package var path: String
+
+    package init(code: Int32, message: String, statement: String = "", path: String) {
+        self.code = code
+        self.message = message
+        self.statement = statement
+        self.path = path
+    }
+
+    private var primaryCode: Int32 { self.code & 0xFF }
+
+    /// Somebody else holds the lock: try again, nothing is broken.
+    package var isBusy: Bool { self.primaryCode == SQLITE_BUSY || self.primaryCode == SQLITE_LOCKED }
+
+    /// The file is damaged, or is no database at all.
+    package var isCorrupt: Bool { self.primaryCode == SQLITE_CORRUPT || self.primaryCode == SQLITE_NOTADB }
+
+    package var isDiskFull: Bool { self.primaryCode == SQLITE_FULL }
+
+    package var isCannotOpen: Bool { self.primaryCode == SQLITE_CANTOPEN }
+
+    package var isReadOnly: Bool { self.primaryCode == SQLITE_READONLY }
+
+    package var description: String {
+        let place = self.statement.isEmpty ? "" : " in \"\(self.statement)\""
+        return "\(self.path): \(self.message) (SQLite code \(self.code))\(place)"
+    }
+}

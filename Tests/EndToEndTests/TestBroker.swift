@@ -1,0 +1,246 @@
+import Common
+import Glibc
+import TLS
+import TestSupport
+
+/// A whole Martlet of its own in a temporary folder: redis-server, router, listeners, auth workers as real processes.
+///
+/// The listening sockets are made here on ports that the kernel chooses, and passed to the listeners.
+final class TestBroker {
+    let directory: TemporaryDirectory
+    let pki = TestPKI.shared
+    /// Mutual TLS, as for devices.
+    let tlsPort: UInt16
+    /// Plain TCP, anonymous, everything allowed.
+    let plainPort: UInt16
+    /// TLS with an optional certificate, as for back-end applications.
+    let optionalPort: UInt16
+    private(set) var redis: ChildProcess?
+    private(set) var router: ChildProcess
+    private(set) var listeners: [ChildProcess] = []
+    private(set) var authWorkers: [ChildProcess] = []
+    private var sockets: [Int32] = []
+
+    init(listeners: Int = 1, authWorkers: Int = 1, settings: String = "") throws {
+        self.directory = try TemporaryDirectory("martlet-e2e")
+        var sockets: [Int32] = []
+        let ports = try (0..<3).map { _ in try Self.makeListeningSocket(&sockets) }
+        self.sockets = sockets
+        self.tlsPort = ports[0]
+        self.plainPort = ports[1]
+        self.optionalPort = ports[2]
+        for name in ["run", "state"] { mkdir(self.directory.file(name), 0o700) }
+        try Self.write(
+            Self.configuration(self.directory, self.pki, ports, listeners, authWorkers) + settings,
+            to: self.directory.file("martlet.yaml")
+        )
+        self.redis = try Self.startRedis(self.directory)
+        self.router = try Self.start("martlet-router", in: self.directory, instance: nil)
+        try self.router.waitForLog(" ready")
+        for instance in 1...authWorkers { try self.startAuthWorker(instance) }
+        for instance in 1...listeners { try self.startListener(instance) }
+        for listener in self.listeners {
+            try listener.waitForLog("router connected")
+            try listener.waitForLog("auth worker connected", count: authWorkers)
+        }
+    }
+
+    deinit {
+        for socket in self.sockets { close(socket) }
+    }
+
+    // MARK: Processes
+
+    private func startListener(_ instance: Int) throws {
+        let listener = try Self.start(
+            "martlet-listener",
+            in: self.directory,
+            instance: instance,
+            sockets: self.sockets,
+            socketNames: ["devices", "plain", "applications"]
+        )
+        self.listeners.append(listener)
+        try listener.waitForLog(" ready")
+    }
+
+    private func startAuthWorker(_ instance: Int) throws {
+        let worker = try Self.start("martlet-authworker", in: self.directory, instance: instance)
+        self.authWorkers.append(worker)
+        try worker.waitForLog(" ready")
+    }
+
+    /// kill -9 and a new start; waits until the listeners use it again.
+    func restartAuthWorker() throws {
+        let connected = self.listeners[0].log.split(separator: "\n").count { $0.contains("auth worker connected") }
+        self.authWorkers[0].killNow()
+        self.authWorkers.remove(at: 0)
+        try self.startAuthWorker(1)
+        try self.listeners[0].waitForLog("auth worker connected", count: connected + 1)
+    }
+
+    func stopRedis() {
+        self.redis?.killNow()
+        self.redis = nil
+    }
+
+    func startRedis() throws {
+        self.redis = try Self.startRedis(self.directory)
+    }
+
+    var processes: [ChildProcess] { self.listeners + self.authWorkers + [self.router] }
+
+    private static func start(
+        _ executable: String,
+        in directory: TemporaryDirectory,
+        instance: Int?,
+        sockets: [Int32] = [],
+        socketNames: [String] = []
+    ) throws -> ChildProcess {
+        let name = instance.map { "\(executable)-\($0)" } ?? executable
+        return try ChildProcess(
+            Self.executable(executable),
+            arguments: ["--config", directory.file("martlet.yaml")] + (instance.map { ["--instance", "\($0)"] } ?? []),
+            sockets: sockets,
+            socketNames: socketNames,
+            name: name,
+            logFile: directory.file("\(name).log")
+        )
+    }
+
+    /// The executables are built beside the test bundle.
+    static func executable(_ name: String) throws -> String {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+        let own = String(decoding: buffer[..<max(0, length)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        // `swift test` runs a helper of the toolchain that loads the bundle: then the arguments name it.
+        for candidate in [own] + CommandLine.arguments {
+            var path = candidate[...]
+            while let slash = path.lastIndex(of: "/") {
+                path = path[..<slash]
+                let executable = "\(path)/\(name)"
+                if access(executable, X_OK) == 0 { return executable }
+            }
+        }
+        throw ProcessError(description: "\(name) is not built")
+    }
+
+    // MARK: Redis
+
+    func redisCommand(_ arguments: String...) throws -> String {
+        let socket = self.directory.file("redis.sock")
+        let (status, output) = try runProcess("redis-cli", arguments: ["-s", socket] + arguments)
+        guard status == 0 else { throw ProcessError(description: "redis-cli: \(output)") }
+        return output
+    }
+
+    /// Gives a device its row.
+    func provision(_ device: String, password: String) throws {
+        _ = try self.redisCommand("HSET", "tls_domain:\(device)", "password", password)
+    }
+
+    private static func startRedis(_ directory: TemporaryDirectory) throws -> ChildProcess {
+        let socket = directory.file("redis.sock")
+        unlink(socket)
+        let redis = try ChildProcess(
+            "/usr/bin/redis-server",
+            arguments: [
+                "--port", "0", "--unixsocket", socket, "--dir", directory.path, "--save", "", "--appendonly", "yes",
+                "--daemonize", "no",
+            ],
+            name: "redis-server",
+            logFile: directory.file("redis.log")
+        )
+        try waitUntil("redis-server answers") {
+            try runProcess("redis-cli", arguments: ["-s", socket, "PING"]).output.contains("PONG")
+        }
+        return redis
+    }
+
+    // MARK: Clients
+
+    func tlsContext(_ credentials: TestPKI.Credentials?) throws -> TLSClientContext {
+        try TLSClientContext(
+            TLSClientConfiguration(
+                caFile: self.pki.caFile,
+                certificateFile: credentials?.certificateFile,
+                keyFile: credentials?.keyFile,
+                serverName: "localhost"
+            )
+        )
+    }
+
+    /// The options of mosquitto_pub and mosquitto_sub for a device.
+    func mosquittoOptions(_ credentials: TestPKI.Credentials?, port: UInt16? = nil) -> [String] {
+        var options = ["-h", "localhost", "-p", "\(port ?? self.tlsPort)", "--cafile", self.pki.caFile]
+        if let credentials { options += ["--cert", credentials.certificateFile, "--key", credentials.keyFile] }
+        return options
+    }
+
+    // MARK: Set-up
+
+    private static func makeListeningSocket(_ sockets: inout [Int32]) throws -> UInt16 {
+        let fileDescriptor = socket(AF_INET6, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var off: Int32 = 0
+        setsockopt(fileDescriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &off, socklen_t(MemoryLayout<Int32>.size))
+        let address = ListenAddress.anyAddress(port: 0)
+        guard address.withSocketAddress({ bind(fileDescriptor, $0, $1) }) == 0, listen(fileDescriptor, 1024) == 0,
+            let bound = SocketAddress.local(of: fileDescriptor)?.listenAddress
+        else { throw SystemError("listen") }
+        sockets.append(fileDescriptor)
+        return bound.port
+    }
+
+    private static func write(_ text: String, to path: String) throws {
+        let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw SystemError("open \(path)") }
+        defer { close(file) }
+        let bytes = Array(text.utf8)
+        guard Glibc.write(file, bytes, bytes.count) == bytes.count else { throw SystemError("write \(path)") }
+    }
+
+    private static func configuration(
+        _ directory: TemporaryDirectory,
+        _ pki: TestPKI,
+        _ ports: [UInt16],
+        _ listeners: Int,
+        _ authWorkers: Int
+    ) -> String {
+        """
+        runtime_directory: \(directory.file("run"))
+        state_directory: \(directory.file("state"))
+        processes: {listeners: \(listeners), auth_workers: \(authWorkers)}
+        log: {level: debug, refused_per_second: 1000}
+        listeners:
+          - name: devices
+            addresses: ["[::]:\(ports[0])"]
+            tls:
+              certificate_file: \(pki.server.certificateFile)
+              key_file: \(pki.server.keyFile)
+              client_ca_file: \(pki.caFile)
+          - name: plain
+            addresses: ["[::]:\(ports[1])"]
+            transport: tcp
+            allow_insecure_network: true
+            anonymous: true
+            rules: everything
+            client_certificate: none
+          - name: applications
+            addresses: ["[::]:\(ports[2])"]
+            client_certificate: optional
+            tls:
+              certificate_file: \(pki.server.certificateFile)
+              key_file: \(pki.server.keyFile)
+              client_ca_file: \(pki.caFile)
+        authentication:
+          command: HMGET tls_domain:%C password
+          redis: {url: "unix://\(directory.file("redis.sock"))"}
+        authorization:
+          rules:
+            default:
+              - {allow: all, topics: ["devices/%C/#", "shared/#"]}
+            everything:
+              - {allow: all, topics: ["#", "$SYS/#"]}
+
+        """
+    }
+}

@@ -1,0 +1,101 @@
+import Glibc
+
+/// Certificate authorities and certificates made with the openssl command, so that tests do not rely on our own issuing.
+package final class TestPKI: Sendable {
+    package struct Credentials: Sendable {
+        package var certificateFile: String
+        package var keyFile: String
+    }
+
+    /// Made once per test process: a trusted CA, another one, a server certificate for localhost.
+    package static let shared: TestPKI = {
+        do {
+            return try TestPKI()
+        } catch {
+            preconditionFailure("cannot make test certificates: \(error)")
+        }
+    }()
+
+    package let directory: TemporaryDirectory
+    package let caFile: String
+    package let otherCAFile: String
+    package let server: Credentials
+
+    package init() throws {
+        self.directory = try TemporaryDirectory("martlet-pki")
+        self.caFile = self.directory.file("ca.crt")
+        self.otherCAFile = self.directory.file("other.crt")
+        self.server = Credentials(
+            certificateFile: self.directory.file("server.crt"),
+            keyFile: self.directory.file("server.key")
+        )
+        try self.makeAuthority("ca", name: "Test CA")
+        try self.makeAuthority("other", name: "Other CA")
+        let names = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:0:0:0:0:0:0:0:1\nextendedKeyUsage=serverAuth"
+        _ = try self.issue("server", subject: "/CN=localhost", authority: "ca", extensions: names, days: 30)
+    }
+
+    /// A device certificate with its key.
+    ///
+    /// - Parameter days: negative: it ended that many days ago.
+    package func device(_ commonName: String, authority: String = "ca", days: Int = 30) throws -> Credentials {
+        try self.device(file: commonName, subject: "/CN=\(commonName)", authority: authority, days: days)
+    }
+
+    package func device(file: String, subject: String, authority: String = "ca", days: Int = 30) throws -> Credentials {
+        try self.issue(
+            "device-\(file)-\(authority)-\(days)",
+            subject: subject,
+            authority: authority,
+            extensions: "extendedKeyUsage=clientAuth",
+            days: days
+        )
+    }
+
+    private func makeAuthority(_ file: String, name: String) throws {
+        try self.openssl([
+            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
+            "-subj", "/CN=\(name)", "-keyout", self.directory.file("\(file).key"), "-out",
+            self.directory.file("\(file).crt"), "-addext", "basicConstraints=critical,CA:TRUE",
+        ])
+    }
+
+    private func issue(
+        _ file: String,
+        subject: String,
+        authority: String,
+        extensions: String,
+        days: Int
+    ) throws -> Credentials {
+        let credentials = Credentials(
+            certificateFile: self.directory.file("\(file).crt"),
+            keyFile: self.directory.file("\(file).key")
+        )
+        let request = self.directory.file("\(file).csr")
+        try self.openssl([
+            "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", subject,
+            "-keyout", credentials.keyFile, "-out", request, "-utf8",
+        ])
+        // `x509 -req -days` takes a negative number for a certificate that has ended.
+        try self.openssl(
+            [
+                "x509", "-req", "-in", request, "-CA", self.directory.file("\(authority).crt"), "-CAkey",
+                self.directory.file("\(authority).key"), "-set_serial", "0x\(Self.serial())", "-days", "\(days)",
+                "-out", credentials.certificateFile, "-extfile", "/dev/stdin",
+            ],
+            input: Array(extensions.utf8)
+        )
+        return credentials
+    }
+
+    private static func serial() -> String {
+        String(UInt64.random(in: 1 << 60..<UInt64.max), radix: 16)
+    }
+
+    private func openssl(_ arguments: [String], input: [UInt8] = []) throws {
+        let (status, output) = try runProcess("openssl", arguments: arguments, input: input)
+        guard status == 0 else {
+            throw ProcessError(description: "openssl \(arguments.joined(separator: " ")): \(output)")
+        }
+    }
+}

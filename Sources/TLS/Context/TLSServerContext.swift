@@ -13,6 +13,8 @@ package final class TLSServerContext: @unchecked Sendable {
     package init(_ configuration: TLSServerConfiguration) throws(TLSError) {
         var builder = try ContextBuilder(server: true)
         martlet_ssl_context_set_server_options(builder.pointer)
+        // A resumed session would skip the look at certificates and revocations.
+        martlet_ssl_context_disable_resumption(builder.pointer)
         try builder.setVersions(minimum: configuration.minimumVersion, maximum: configuration.maximumVersion)
         try builder.setCiphers(
             configuration.ciphers,

@@ -4,9 +4,16 @@ import Glibc
 /// Why a command ends with exit code 1, in one sentence for the person who typed it.
 package struct CommandFailure: Error, Equatable, CustomStringConvertible {
     package var description: String
+    /// Mistakes in a file, one a line: they begin with the file's name, as compilers' do, and not with ours.
+    package var isListOfMistakes = false
 
     package init(_ description: String) {
         self.description = description
+    }
+
+    package init(mistakes: [String]) {
+        self.description = mistakes.joined(separator: "\n")
+        self.isListOfMistakes = true
     }
 }
 
@@ -14,6 +21,11 @@ package struct CommandFailure: Error, Equatable, CustomStringConvertible {
 package enum Terminal {
     package static func say(_ line: String) {
         Self.write(Array("\(line)\n".utf8), to: STDOUT_FILENO)
+    }
+
+    package static func complain(of failure: CommandFailure) {
+        guard failure.isListOfMistakes else { return Self.complain(failure.description) }
+        Self.write(Array("\(failure)\n".utf8), to: STDERR_FILENO)
     }
 
     package static func complain(_ line: String) {

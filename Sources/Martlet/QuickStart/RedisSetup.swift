@@ -1,3 +1,4 @@
+import CLinux
 import Common
 import Glibc
 
@@ -55,7 +56,9 @@ package final class RedisSetup {
     private func run(_ command: [[UInt8]]) throws(CommandFailure) -> RESPValue {
         var request = RESPValue.encode(command: command)[...]
         while !request.isEmpty {
-            let count = request.withUnsafeBytes { send(self.fileDescriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            let count = request.withUnsafeBytes {
+                send(self.fileDescriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             if count < 0, errno == EINTR { continue }
             guard count > 0 else { throw self.failure(errno) }
             request = request.dropFirst(count)

@@ -76,7 +76,7 @@ package final class TLSServerContext: @unchecked Sendable {
         var mode = SSL_VERIFY_PEER
         if configuration.clientCertificate == .required { mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT }
         SSL_CTX_set_verify(builder.pointer, mode, TLSConnection.verifyCallback)
-        SSL_CTX_set_verify_depth(builder.pointer, Int32(clamping: configuration.verifyDepth))
+        SSL_CTX_set_verify_depth(builder.pointer, Int32(clamping: max(0, configuration.verifyDepth)))
         return authorities
     }
 

@@ -8,7 +8,7 @@ package struct CertificateSubject: Equatable, Sendable {
         /// checked.
         case automatic
         /// The value's bytes as they are, unchecked, as a string of this type. For tests with odd certificates.
-        case utf8String, printableString, teletexString, bmpString, universalString, ia5String, octetString
+        case utf8String, printableString, teletexString, bmpString, universalString, ia5String, bitString
 
         fileprivate var type: Int32 {
             switch self {
@@ -19,7 +19,7 @@ package struct CertificateSubject: Equatable, Sendable {
             case .bmpString: V_ASN1_BMPSTRING
             case .universalString: V_ASN1_UNIVERSALSTRING
             case .ia5String: V_ASN1_IA5STRING
-            case .octetString: V_ASN1_OCTET_STRING
+            case .bitString: V_ASN1_BIT_STRING
             }
         }
     }

@@ -1,0 +1,117 @@
+import Common
+
+// Packets other than PUBLISH from a connected client.
+extension RouterCore {
+    mutating func receivedOther(_ packet: UnsafeRawBufferPointer, _ header: FixedHeader, _ session: Session) {
+        do {
+            switch header.type {
+            case .puback, .pubrec, .pubrel, .pubcomp:
+                let version = session.version
+                let ack = try AcknowledgementPacket.decode(packet, header: header, version: version)
+                self.receivedAcknowledgement(header.type, ack.packetIdentifier, ack.reasonCode, session)
+            case .subscribe:
+                let subscribe = try SubscribePacket.decode(packet, header: header, version: session.version)
+                self.receivedSubscribe(subscribe, session)
+            case .unsubscribe:
+                let unsubscribe = try UnsubscribePacket.decode(packet, header: header, version: session.version)
+                self.receivedUnsubscribe(unsubscribe, session)
+            case .disconnect:
+                let disconnect = try DisconnectPacket.decode(packet, header: header, version: session.version)
+                self.receivedDisconnect(disconnect, session)
+            case .pingreq:
+                // The listener answers these; one that comes here all the same is answered too [MQTT-3.12.4-1].
+                self.control.write(PacketType.pingresp.rawValue << 4)
+                self.control.write(0 as UInt8)
+            case .connect:
+                // [MQTT-3.1.0-2]
+                self.close(session, .protocolError, "a second CONNECT")
+            case .auth:
+                // Only after a CONNECT with an authentication method, which is refused [MQTT-4.12.0-6].
+                self.close(session, .protocolError, "AUTH without authentication method")
+            case .connack, .suback, .unsuback, .pingresp, .publish:
+                self.close(session, .protocolError, "a packet that only servers send")
+            }
+        } catch {
+            self.close(session, error.reasonCode, error.explanation)
+        }
+    }
+
+    private mutating func receivedAcknowledgement(
+        _ type: PacketType,
+        _ identifier: UInt16,
+        _ reason: ReasonCode,
+        _ session: Session
+    ) {
+        switch type {
+        case .puback: self.receivedPuback(identifier, session)
+        case .pubrec: self.receivedPubrec(identifier, reason, session)
+        case .pubrel: self.receivedPubrel(identifier, session)
+        default: self.receivedPubcomp(identifier, session)
+        }
+    }
+
+    private mutating func receivedPuback(_ identifier: UInt16, _ session: Session) {
+        // One that we wait for no more may be late; nobody is harmed.
+        guard session.inflight.stage(of: identifier) == .published else { return }
+        guard session.inflight.item(of: identifier)?.qos == .atLeastOnce else {
+            return self.close(session, .protocolError, "PUBACK for a QoS 2 message")
+        }
+        self.finishDelivery(identifier, session)
+    }
+
+    private mutating func receivedPubrec(_ identifier: UInt16, _ reason: ReasonCode, _ session: Session) {
+        switch session.inflight.stage(of: identifier) {
+        case .free:
+            // [MQTT-4.3.3-7] asks for a PUBREL; the code tells the client that we know nothing of it (section 3.6.2.1).
+            return self.acknowledge(.pubrel, identifier, .packetIdentifierNotFound, session)
+        case .released:
+            return self.acknowledge(.pubrel, identifier, .success, session)
+        case .published:
+            guard session.inflight.item(of: identifier)?.qos == .exactlyOnce else {
+                return self.close(session, .protocolError, "PUBREC for a QoS 1 message")
+            }
+            // [MQTT-4.4.0-2], section 4.3.3: a failure ends the exchange.
+            if reason.isFailure { return self.finishDelivery(identifier, session) }
+            session.inflight.release(identifier)
+            self.acknowledge(.pubrel, identifier, .success, session)
+        }
+    }
+
+    private mutating func receivedPubrel(_ identifier: UInt16, _ session: Session) {
+        if let position = session.receivedIdentifiers.firstIndex(of: identifier) {
+            session.receivedIdentifiers.swapAt(position, session.receivedIdentifiers.count - 1)
+            session.receivedIdentifiers.removeLast()
+            return self.acknowledge(.pubcomp, identifier, .success, session)
+        }
+        self.acknowledge(.pubcomp, identifier, .packetIdentifierNotFound, session)
+    }
+
+    private mutating func receivedPubcomp(_ identifier: UInt16, _ session: Session) {
+        switch session.inflight.stage(of: identifier) {
+        case .free: return
+        case .released: self.finishDelivery(identifier, session)
+        case .published: self.close(session, .protocolError, "PUBCOMP without PUBREC")
+        }
+    }
+
+    private mutating func finishDelivery(_ identifier: UInt16, _ session: Session) {
+        session.inflight.remove(identifier)
+        session.returnQuota()
+        if session.hasBacklog { self.markForPump(session) }
+    }
+
+    /// Section 3.14.
+    private mutating func receivedDisconnect(_ disconnect: DisconnectPacket, _ session: Session) {
+        if let seconds = disconnect.properties.sessionExpiryInterval {
+            // [MQTT-3.14.2-2], section 3.14.2.2.2: 0 in CONNECT cannot become anything else.
+            guard session.expirySeconds != 0 || seconds == 0 else {
+                return self.close(session, .protocolError, "session expiry set at DISCONNECT after 0 at CONNECT")
+            }
+            session.expirySeconds = min(seconds, self.settings.session.maxExpirySeconds)
+        }
+        self.flushControl(session)
+        self.writeClose(session, .success, packet: UnsafeRawBufferPointer(start: nil, count: 0))
+        // [MQTT-3.14.4-3]: only code 0 takes the will away.
+        self.connectionEnded(session, publishesWill: disconnect.reasonCode != .success)
+    }
+}

@@ -1,0 +1,268 @@
+import Common
+
+// From the CONNECT of an authenticated client to its session (MQTT 5.0, sections 3.1 and 3.2).
+extension RouterCore {
+    mutating func receivedOpen(_ frame: Frame, _ link: RouterLink) -> StaticString? {
+        guard let open = SessionOpen.decode(frame.body) else { return "broken sessionOpen frame" }
+        let number = Int(truncatingIfNeeded: frame.handle & 0xFFFF_FFFF)
+        guard number < RouterLimits.slotsPerLinkMax, frame.handle != RouterLink.noHandle else {
+            return "handle beyond the limit"
+        }
+        while link.slots.count <= number { link.slots.append(RouterLink.Slot(generation: 0)) }
+        if let forgotten = link.slots[number].session == RouterLink.Slot.noSession ? nil : link.slots[number].session {
+            // The place was given to another connection without telling us that the former is gone.
+            if let session = self.sessions[Int(forgotten)] { self.connectionEnded(session, publishesWill: true) }
+        }
+        link.slots[number] = RouterLink.Slot(generation: UInt32(truncatingIfNeeded: frame.handle >> 32))
+        self.connect(open, frame.handle, number, link)
+        return nil
+    }
+
+    private mutating func connect(_ open: SessionOpen, _ handle: UInt64, _ slot: Int, _ link: RouterLink) {
+        let connect: ConnectPacket
+        switch open.connect.withUnsafeBytes({ bytes in Self.decodeResult(bytes) }) {
+        case .success(let packet):
+            connect = packet
+        case .failure(let error):
+            return self.refuse(error.reasonCode, handle, link, Self.version(of: open.connect), error.explanation)
+        }
+        if let refusal = self.refusal(of: connect) { return self.refuse(refusal, handle, link, connect.version) }
+        var clientIdentifier = connect.clientIdentifier
+        if clientIdentifier.isEmpty {
+            repeat { clientIdentifier = self.random.next() } while self.sessionsByClient[clientIdentifier] != nil
+        }
+        var known = self.sessionsByClient[clientIdentifier].flatMap { self.sessions[Int($0)] }
+        if let session = known, session.isConnected {
+            guard Self.isNewer(open.connectStamp, link, than: session) else {
+                return self.refuse(.serverBusy, handle, link, connect.version, "a newer connection has this session")
+            }
+            self.takeOver(session)
+            known = self.sessionsByClient[clientIdentifier].flatMap { self.sessions[Int($0)] }
+        }
+        if let session = known, connect.cleanStart {
+            // [MQTT-3.1.2-4]; a pending will is published: its session ends [MQTT-3.1.3-9].
+            self.endSession(session)
+            known = nil
+        }
+        let isResumed = known != nil
+        guard let session = known ?? self.makeSession(clientIdentifier) else {
+            return self.refuse(.quotaExceeded, handle, link, connect.version)
+        }
+        self.attach(session, connect, open, handle, slot, link)
+        self.accept(session, connect, isResumed: isResumed, link)
+        if isResumed { self.resume(session) }
+    }
+
+    private static func decodeResult(_ packet: UnsafeRawBufferPointer) -> Result<ConnectPacket, DecodeError> {
+        do {
+            return .success(try Self.decodeConnect(packet))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private static func decodeConnect(_ packet: UnsafeRawBufferPointer) throws(DecodeError) -> ConnectPacket {
+        switch FixedHeader.decode(packet) {
+        case .needMore: throw .malformed("CONNECT ends early")
+        case .malformed(let error): throw error
+        case .header(let header):
+            guard header.type == .connect, header.packetBytes == packet.count else {
+                throw .malformed("CONNECT of another length than it says")
+            }
+            return try ConnectPacket.decode(packet, header: header)
+        }
+    }
+
+    /// The version of a CONNECT that is broken elsewhere, to refuse it in its own words.
+    private static func version(of connect: [UInt8]) -> ProtocolVersion {
+        connect.withUnsafeBytes { packet in
+            guard case .header(let header) = FixedHeader.decode(packet) else { return .v5_0 }
+            var reader = ByteReader(UnsafeRawBufferPointer(rebasing: packet[header.headerBytes...]))
+            guard let count = reader.readBigEndian(UInt16.self), reader.readBytes(Int(count)) != nil,
+                let level = reader.readUInt8()
+            else { return .v5_0 }
+            return ProtocolVersion(rawValue: level & 0x7F) ?? .v5_0
+        }
+    }
+
+    private func refusal(of connect: ConnectPacket) -> ReasonCode? {
+        // [MQTT-4.12.0-1]: there is no method that we offer.
+        if connect.properties.authenticationMethod != nil { return .badAuthenticationMethod }
+        if connect.clientIdentifier.isEmpty, self.settings.emptyClientID == .refuse { return .clientIdentifierNotValid }
+        if connect.clientIdentifier.count > self.settings.maxClientIDLengthBytes { return .clientIdentifierNotValid }
+        if let will = connect.will {
+            // [MQTT-3.2.2-12], [MQTT-3.2.2-13]
+            if will.qos > self.settings.maxQoS { return .qosNotSupported }
+            if will.retain, !self.settings.retainAvailable, connect.version.hasProperties { return .retainNotSupported }
+            let levels = will.topic.withUnsafeBytes { TopicName.levelCount($0) }
+            if levels > self.settings.maxTopicLevels { return .topicNameInvalid }
+        }
+        return nil
+    }
+
+    /// Who keeps the session: the newest connection; of two with one stamp that of the listener with the higher boot id.
+    private static func isNewer(_ stamp: UInt64, _ link: RouterLink, than session: Session) -> Bool {
+        if stamp != session.connectStamp || session.link === link { return stamp >= session.connectStamp }
+        guard let other = session.link else { return true }
+        return other.peer.bootID.lexicographicallyPrecedes(link.peer.bootID)
+    }
+
+    /// [MQTT-3.1.4-3]
+    private mutating func takeOver(_ session: Session) {
+        self.counters.sessionsTakenOver += 1
+        self.writeClose(session, .sessionTakenOver)
+        self.connectionEnded(session, publishesWill: true)
+    }
+
+    private mutating func makeSession(_ clientIdentifier: [UInt8]) -> Session? {
+        guard self.sessionsByClient.count < self.settings.maxSessions else { return nil }
+        let index = self.freeSessions.popLast() ?? UInt32(truncatingIfNeeded: self.sessions.count)
+        let session = Session(index: index, clientIdentifier: clientIdentifier)
+        if Int(index) == self.sessions.count {
+            self.sessions.append(session)
+        } else {
+            self.sessions[Int(index)] = session
+        }
+        self.sessionsByClient[clientIdentifier] = index
+        return session
+    }
+
+    private mutating func attach(
+        _ session: Session,
+        _ connect: ConnectPacket,
+        _ open: SessionOpen,
+        _ handle: UInt64,
+        _ slot: Int,
+        _ link: RouterLink
+    ) {
+        link.slots[slot].session = session.index
+        link.sessionCount += 1
+        self.connectedCount += 1
+        session.link = link
+        session.handle = handle
+        session.connectStamp = open.connectStamp
+        session.credit = Int(link.peer.sessionCreditBytes)
+        session.version = connect.version
+        session.isBridge = connect.isBridge
+        session.setAccess(open.access)
+        session.willDue = nil
+        session.expiryDue = nil
+        self.deadlines.set(session.index, deadline: nil)
+        // A new connection before the delay is over takes a pending will away [MQTT-3.1.3-9]; and this one may bring another.
+        session.will = connect.will.map { self.makeWill($0) }
+        let properties = connect.properties
+        switch connect.version {
+        case .v5_0:
+            let wanted = properties.sessionExpiryInterval ?? 0
+            session.expirySeconds = min(wanted, self.settings.session.maxExpirySeconds)
+        case .v3_1, .v3_1_1:
+            session.expirySeconds = connect.cleanStart ? 0 : self.settings.session.version3ExpirySeconds
+        }
+        session.sendQuotaMax = Int(properties.receiveMaximum ?? self.settings.session.maxInflight)
+        session.sendQuota = session.sendQuotaMax
+        session.maximumPacketBytes = properties.maximumPacketSize.map { Int($0) } ?? Session.noLimit
+        session.wantsProblemInformation = properties.requestProblemInformation ?? true
+    }
+
+    private func makeWill(_ will: ConnectPacket.Will) -> Session.Will {
+        var properties = will.properties
+        let delay = properties.willDelayInterval ?? 0
+        let expiry = properties.messageExpiryInterval
+        properties.willDelayInterval = nil
+        properties.messageExpiryInterval = nil
+        var buffer = ByteBuffer()
+        properties.encode(into: &buffer)
+        // Forwarded properties are kept without their length, which takes 1 to 4 bytes.
+        var prefix = 0
+        while prefix < buffer.readableBytes, buffer.readable[prefix] >= 0x80 { prefix += 1 }
+        buffer.consume(min(prefix + 1, buffer.readableBytes))
+        let message = will.topic.withUnsafeBytes { topic in
+            will.payload.withUnsafeBytes { payload in
+                Message.make(
+                    copying: MessageView(
+                        topic: topic,
+                        properties: buffer.readable,
+                        payload: payload,
+                        expiry: Instant.max,
+                        qos: will.qos,
+                        retain: will.retain && self.settings.retainAvailable
+                    )
+                )
+            }
+        }
+        return Session.Will(message: message, delaySeconds: delay, expirySeconds: expiry)
+    }
+
+    // MARK: CONNACK
+
+    private mutating func accept(_ session: Session, _ connect: ConnectPacket, isResumed: Bool, _ link: RouterLink) {
+        self.counters.connectsAccepted += 1
+        var keepAlive = connect.keepAliveSeconds
+        var connack = ConnackPacket(sessionPresent: isResumed, returnCode: 0)
+        // [MQTT-3.2.2-2] is about 5.0 and 3.1.1; 3.1 has no such flag.
+        if session.version == .v3_1 { connack.sessionPresent = false }
+        if session.version.hasProperties {
+            let longest = self.settings.maxKeepAliveSeconds
+            if longest < UInt16.max, keepAlive == 0 || keepAlive > longest {
+                keepAlive = longest
+                connack.properties.serverKeepAlive = longest
+            }
+            self.describe(session, connect, &connack.properties)
+        }
+        self.scratch.clear()
+        connack.encode(into: &self.scratch, version: session.version)
+        SessionAccepted.encode(
+            into: &link.output,
+            handle: session.handle,
+            keepAliveSeconds: keepAlive,
+            connack: self.scratch.readable
+        )
+    }
+
+    /// What differs from what the client assumes or asked for (section 3.2.2.3).
+    private func describe(_ session: Session, _ connect: ConnectPacket, _ properties: inout Properties) {
+        if session.expirySeconds != connect.properties.sessionExpiryInterval ?? 0 {
+            properties.sessionExpiryInterval = session.expirySeconds
+        }
+        if self.settings.receiveMaximum != UInt16.max { properties.receiveMaximum = self.settings.receiveMaximum }
+        if self.settings.maxQoS != .exactlyOnce { properties.maximumQoS = self.settings.maxQoS }
+        if !self.settings.retainAvailable { properties.retainAvailable = false }
+        properties.maximumPacketSize = UInt32(clamping: self.settings.maxPacketSizeBytes)
+        if connect.clientIdentifier.isEmpty { properties.assignedClientIdentifier = session.clientIdentifier }
+        if self.settings.topicAliasMaximum > 0 { properties.topicAliasMaximum = self.settings.topicAliasMaximum }
+        if !self.settings.wildcardSubscriptions { properties.wildcardSubscriptionAvailable = false }
+        if !self.settings.subscriptionIdentifiers { properties.subscriptionIdentifiersAvailable = false }
+        if !self.settings.sharedSubscriptions { properties.sharedSubscriptionAvailable = false }
+    }
+
+    private mutating func refuse(
+        _ reason: ReasonCode,
+        _ handle: UInt64,
+        _ link: RouterLink,
+        _ version: ProtocolVersion,
+        _ explanation: StaticString? = nil
+    ) {
+        self.counters.connectsRefused += 1
+        self.scratch.clear()
+        if let code = reason.connackReturnCode(for: version) {
+            var connack = ConnackPacket(sessionPresent: false, returnCode: code)
+            if let explanation, version.hasProperties {
+                connack.properties.reasonString = Array(explanation.description.utf8)
+            }
+            connack.encode(into: &self.scratch, version: version)
+        }
+        SessionEnd.encode(
+            .sessionRefused,
+            into: &link.output,
+            handle: handle,
+            reason: reason,
+            packet: self.scratch.readable
+        )
+    }
+
+    /// Has what was under way sent again, and then what waited.
+    private mutating func resume(_ session: Session) {
+        session.resend = session.inflight.identifiersInOrder().reversed()
+        if session.hasBacklog { self.markForPump(session) }
+    }
+}

@@ -1,0 +1,241 @@
+import Common
+
+// From frames to packets: whole ones in place, those in parts put together; and credit for PUBLISH bytes.
+extension RouterCore {
+    mutating func receivedPackets(_ frame: Frame, _ link: RouterLink) -> StaticString? {
+        guard let slot = link.slot(of: frame.handle), link.slots[slot].session != RouterLink.Slot.noSession,
+            let session = self.sessions[Int(link.slots[slot].session)]
+        else {
+            self.discard(frame, link)
+            return nil
+        }
+        var body = frame.body
+        if session.partialInput != nil {
+            let taken = self.continuePartial(session, link, body)
+            guard session.handle == frame.handle else {
+                self.discardRest(body, from: taken, frame, link)
+                return nil
+            }
+            body = UnsafeRawBufferPointer(rebasing: body[taken...])
+        }
+        let handled = self.handlePackets(body, session, link)
+        if session.handle == frame.handle {
+            if handled < body.count {
+                let rest = UnsafeRawBufferPointer(rebasing: body[handled...])
+                self.startPartial(session, link, rest, continues: frame.flags & FrameFlags.packetContinues != 0)
+            }
+            self.flushControl(session)
+        } else {
+            self.discardRest(body, from: handled, frame, link)
+        }
+        return nil
+    }
+
+    /// Handles the whole packets at the front of `bytes`, as long as the session stays connected.
+    /// - Parameter countsCredit: false where the bytes were counted as they came.
+    /// - Returns: bytes handled.
+    private mutating func handlePackets(
+        _ bytes: UnsafeRawBufferPointer,
+        _ session: Session,
+        _ link: RouterLink,
+        countsCredit: Bool = true
+    ) -> Int {
+        let handle = session.handle
+        var offset = 0
+        while offset < bytes.count, session.handle == handle {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
+            switch FixedHeader.decode(rest, version: session.version) {
+            case .needMore:
+                return offset
+            case .malformed(let error):
+                self.close(session, error.reasonCode, error.explanation)
+            case .header(let header):
+                guard header.packetBytes <= self.settings.maxPacketSizeBytes else {
+                    self.close(session, .packetTooLarge)
+                    return offset
+                }
+                guard header.packetBytes <= rest.count else { return offset }
+                let packet = UnsafeRawBufferPointer(rebasing: rest[..<header.packetBytes])
+                offset += header.packetBytes
+                if header.type == .publish {
+                    if countsCredit { self.consumed(header.packetBytes, session, link) }
+                    self.receivedPublish(packet, header, session)
+                } else {
+                    self.receivedOther(packet, header, session)
+                }
+            }
+        }
+        return offset
+    }
+
+    // MARK: Packets in parts
+
+    private mutating func startPartial(
+        _ session: Session,
+        _ link: RouterLink,
+        _ bytes: UnsafeRawBufferPointer,
+        continues: Bool
+    ) {
+        guard continues else { return self.close(session, .malformedPacket, "a packet ended early") }
+        var partial = Session.PartialInput()
+        partial.isPublish = bytes[0] >> 4 == PacketType.publish.rawValue
+        session.partialInput = partial
+        self.appendPartial(session, link, bytes)
+    }
+
+    /// Takes what belongs to the packet under way, and handles the packet once it is whole.
+    /// - Returns: bytes taken.
+    private mutating func continuePartial(
+        _ session: Session,
+        _ link: RouterLink,
+        _ body: UnsafeRawBufferPointer
+    ) -> Int {
+        var taken = 0
+        while let partial = session.partialInput, taken < body.count {
+            if partial.packetBytes == 0 {
+                // The fixed header itself is in parts.
+                let byte = UnsafeRawBufferPointer(rebasing: body[taken..<taken + 1])
+                taken += 1
+                self.appendPartial(session, link, byte)
+                continue
+            }
+            let count = min(partial.packetBytes - partial.bytes.count, body.count - taken)
+            let bytes = UnsafeRawBufferPointer(rebasing: body[taken..<taken + count])
+            taken += count
+            self.appendPartial(session, link, bytes)
+        }
+        return taken
+    }
+
+    private mutating func appendPartial(_ session: Session, _ link: RouterLink, _ bytes: UnsafeRawBufferPointer) {
+        guard let isPublish = session.partialInput?.isPublish else { return }
+        session.partialInput?.bytes.append(contentsOf: bytes)
+        link.partialInputBytes += bytes.count
+        if isPublish { self.consumed(bytes.count, session, link) }
+        if session.partialInput?.packetBytes == 0 {
+            switch session.partialInput?.bytes.withUnsafeBytes({ FixedHeader.decode($0, version: session.version) }) {
+            case .header(let header):
+                guard header.packetBytes <= self.settings.maxPacketSizeBytes else {
+                    return self.close(session, .packetTooLarge)
+                }
+                session.partialInput?.packetBytes = header.packetBytes
+            case .malformed(let error):
+                return self.close(session, error.reasonCode, error.explanation)
+            case .needMore, nil:
+                return
+            }
+        }
+        guard let partial = session.partialInput else { return }
+        guard partial.bytes.count == partial.packetBytes else {
+            let bytesMax = max(RouterLimits.partialInputBytesPerLinkMax, 4 * self.settings.maxPacketSizeBytes)
+            if link.partialInputBytes > bytesMax { self.close(session, .quotaExceeded) }
+            return
+        }
+        session.partialInput = nil
+        link.partialInputBytes -= partial.bytes.count
+        partial.bytes.withUnsafeBytes { whole in
+            _ = self.handlePackets(whole, session, link, countsCredit: false)
+        }
+    }
+
+    // MARK: Frames of closed sessions
+
+    /// A frame for a session that is not there any more: its PUBLISH bytes still give credit back to the link.
+    private mutating func discard(_ frame: Frame, _ link: RouterLink) {
+        self.counters.framesDiscarded += 1
+        self.discardRest(frame.body, from: 0, frame, link)
+    }
+
+    private mutating func discardRest(
+        _ body: UnsafeRawBufferPointer,
+        from start: Int,
+        _ frame: Frame,
+        _ link: RouterLink
+    ) {
+        var offset = start
+        let slot = link.slot(of: frame.handle)
+        if let slot, link.slots[slot].bytesToDiscard > 0 {
+            let count = min(Int(link.slots[slot].bytesToDiscard), body.count - offset)
+            link.slots[slot].bytesToDiscard -= UInt32(truncatingIfNeeded: count)
+            if link.slots[slot].discardsPublish { link.consumedBytes += count }
+            offset += count
+        }
+        while offset < body.count {
+            let rest = UnsafeRawBufferPointer(rebasing: body[offset...])
+            guard case .header(let header) = FixedHeader.decode(rest, version: .v3_1) else { return }
+            let count = min(header.packetBytes, rest.count)
+            if header.type == .publish { link.consumedBytes += count }
+            if let slot, count < header.packetBytes {
+                link.slots[slot].bytesToDiscard = UInt32(truncatingIfNeeded: header.packetBytes - count)
+                link.slots[slot].discardsPublish = header.type == .publish
+            }
+            offset += count
+        }
+    }
+
+    // MARK: Credit
+
+    @inline(__always)
+    private mutating func consumed(_ bytes: Int, _ session: Session, _ link: RouterLink) {
+        self.counters.publishBytesReceived += UInt64(bytes)
+        link.consumedBytes += bytes
+        session.consumedBytes += bytes
+        // Returned in quarters: the rest lets the client go on meanwhile, and a frame for every few bytes helps nobody.
+        if session.consumedBytes * 4 >= self.publishCreditPerSession, !session.isInCreditReturns {
+            session.isInCreditReturns = true
+            link.creditReturns.append(session.index)
+        }
+    }
+
+    mutating func returnCredit(_ link: RouterLink) {
+        guard !link.creditReturns.isEmpty || link.consumedBytes * 4 >= self.publishCreditPerLink else { return }
+        var returns: [(handle: UInt64, bytes: UInt32)] = []
+        returns.reserveCapacity(link.creditReturns.count)
+        for index in link.creditReturns {
+            guard let session = self.sessions[Int(index)], session.isInCreditReturns, session.link === link else {
+                continue
+            }
+            session.isInCreditReturns = false
+            returns.append((session.handle, UInt32(clamping: session.consumedBytes)))
+            session.consumedBytes = 0
+        }
+        link.creditReturns.removeAll(keepingCapacity: true)
+        var linkBytes = UInt32(clamping: link.consumedBytes)
+        link.consumedBytes = 0
+        var start = 0
+        repeat {
+            let end = min(returns.count, start + CreditFrame.entriesMax)
+            CreditFrame.encode(.publishCredit, into: &link.output, linkBytes: linkBytes, sessions: returns[start..<end])
+            linkBytes = 0
+            start = end
+        } while start < returns.count
+    }
+
+    mutating func receivedCredit(_ frame: Frame, _ link: RouterLink) -> StaticString? {
+        guard let credit = CreditFrame(frame.body) else { return "broken credit frame" }
+        // A listener cannot return more than it was given: beyond that, numbers are wrong, and are cut off.
+        link.credit = min(link.credit &+ Int(credit.linkBytes), Int(link.peer.linkCreditBytes))
+        for position in 0..<credit.count {
+            guard let slot = link.slot(of: credit.handle(at: position)),
+                link.slots[slot].session != RouterLink.Slot.noSession,
+                let session = self.sessions[Int(link.slots[slot].session)]
+            else { continue }
+            let bytes = Int(credit.bytes(at: position))
+            session.credit = min(session.credit &+ bytes, Int(link.peer.sessionCreditBytes))
+            if session.hasBacklog { self.markForPump(session) }
+        }
+        self.serveWaiting(link)
+        return nil
+    }
+
+    /// Lets sessions send that waited for the link's credit, in turn.
+    private mutating func serveWaiting(_ link: RouterLink) {
+        var turns = link.waiting.count
+        while turns > 0, link.credit > 0, let index = link.waiting.popFirst() {
+            turns -= 1
+            guard let session = self.sessions[Int(index)], session.isWaitingForLink else { continue }
+            session.isWaitingForLink = false
+            self.markForPump(session)
+        }
+    }
+}

@@ -1,0 +1,189 @@
+import Common
+
+// PUBLISH from a client (MQTT 5.0, section 3.3).
+extension RouterCore {
+    mutating func receivedPublish(_ packet: UnsafeRawBufferPointer, _ header: FixedHeader, _ session: Session) {
+        self.counters.publishesReceived += 1
+        let publish: PublishView
+        do {
+            publish = try PublishView.decode(packet, header: header, version: session.version)
+        } catch {
+            return self.close(session, error.reasonCode, error.explanation)
+        }
+        guard self.checkCapabilities(publish, session) else { return }
+        if publish.topicAlias == 0 {
+            let topic = UnsafeRawBufferPointer(rebasing: packet[publish.topic])
+            self.acceptPublish(publish, packet, topic: topic, session)
+        } else {
+            self.resolveAlias(publish, packet, session)
+        }
+    }
+
+    /// Section 3.3.2.3.4: an alias stands for the topic it last came with on this connection.
+    private mutating func resolveAlias(
+        _ publish: PublishView,
+        _ packet: UnsafeRawBufferPointer,
+        _ session: Session
+    ) {
+        let alias = Int(publish.topicAlias)
+        // [MQTT-3.3.2-9]
+        guard alias <= Int(self.settings.topicAliasMaximum) else { return self.close(session, .topicAliasInvalid) }
+        if publish.topic.isEmpty {
+            guard alias <= session.topicAliases.count, !session.topicAliases[alias - 1].isEmpty else {
+                return self.close(session, .protocolError, "topic alias that was not set on this connection")
+            }
+            let topic = session.topicAliases[alias - 1]
+            topic.withUnsafeBytes { self.acceptPublish(publish, packet, topic: $0, session) }
+            return
+        }
+        while session.topicAliases.count < alias { session.topicAliases.append([]) }
+        session.topicAliases[alias - 1] = [UInt8](packet[publish.topic])
+        let topic = UnsafeRawBufferPointer(rebasing: packet[publish.topic])
+        self.acceptPublish(publish, packet, topic: topic, session)
+    }
+
+    private mutating func checkCapabilities(_ publish: PublishView, _ session: Session) -> Bool {
+        if publish.qos > self.settings.maxQoS {
+            // [MQTT-3.2.2-11]
+            self.close(session, .qosNotSupported)
+            return false
+        }
+        if publish.retain, !self.settings.retainAvailable, session.version.hasProperties {
+            // [MQTT-3.2.2-14]
+            self.close(session, .retainNotSupported)
+            return false
+        }
+        return true
+    }
+
+    private mutating func acceptPublish(
+        _ publish: PublishView,
+        _ packet: UnsafeRawBufferPointer,
+        topic: UnsafeRawBufferPointer,
+        _ session: Session
+    ) {
+        if publish.qos == .exactlyOnce, session.receivedIdentifiers.contains(publish.packetIdentifier) {
+            // Sent again: it was routed when it first came [MQTT-4.3.3-10].
+            return self.acknowledge(.pubrec, publish.packetIdentifier, .success, session)
+        }
+        guard self.hasReceiveRoom(publish.qos, session) else { return self.close(session, .receiveMaximumExceeded) }
+        var message = MessageView(
+            topic: topic,
+            properties: UnsafeRawBufferPointer(rebasing: packet[publish.properties]),
+            payload: UnsafeRawBufferPointer(rebasing: packet[publish.payload]),
+            expiry: Instant.max,
+            qos: publish.qos,
+            retain: publish.retain && self.settings.retainAvailable
+        )
+        guard publish.topicAlias == 0, publish.messageExpiryInterval == nil else {
+            if let seconds = publish.messageExpiryInterval {
+                message.expiry = self.now &+ UInt64(seconds) * Nanoseconds.perSecond
+            }
+            let properties = publish.forwardedProperties(of: packet)
+            return properties.withUnsafeBytes {
+                message.properties = $0
+                self.completePublish(publish, message, session)
+            }
+        }
+        self.completePublish(publish, message, session)
+    }
+
+    private func hasReceiveRoom(_ qos: QoS, _ session: Session) -> Bool {
+        guard qos != .atMostOnce, session.version.hasProperties else { return true }
+        let underWay = session.receivedIdentifiers.count + session.unacknowledgedInFrame
+        return underWay < Int(self.settings.receiveMaximum)
+    }
+
+    /// Routes the message and acknowledges it, in this order.
+    private mutating func completePublish(_ publish: PublishView, _ message: MessageView, _ session: Session) {
+        var reason = self.refusal(of: message, session)
+        if reason == nil {
+            let found = self.publish(message, publisher: session.index)
+            if !found { reason = .noMatchingSubscribers }
+        } else if session.handle == RouterLink.noHandle {
+            return
+        }
+        switch publish.qos {
+        case .atMostOnce:
+            return
+        case .atLeastOnce:
+            session.unacknowledgedInFrame += 1
+            self.acknowledge(.puback, publish.packetIdentifier, reason ?? .success, session)
+        case .exactlyOnce:
+            // A PUBREC with a failure ends the exchange [MQTT-4.3.3-4]; before 5.0 there is no failure to tell.
+            if reason?.isFailure != true || !session.version.hasProperties {
+                session.receivedIdentifiers.append(publish.packetIdentifier)
+            }
+            self.acknowledge(.pubrec, publish.packetIdentifier, reason ?? .success, session)
+        }
+    }
+
+    /// Why a message is not taken; nil: it is. May close the session.
+    private mutating func refusal(of message: MessageView, _ session: Session) -> ReasonCode? {
+        if !session.mayPublish(topic: message.topic, qos: message.qos, retain: message.retain)
+            || Self.isReserved(message.topic)
+        {
+            self.counters.publishesDenied += 1
+            if self.denyAction == .disconnect { self.close(session, .notAuthorized) }
+            return .notAuthorized
+        }
+        if TopicName.levelCount(message.topic) > self.settings.maxTopicLevels { return .topicNameInvalid }
+        // A publisher that can be told is told; for others the message is delivered, and only not kept.
+        if message.retain, message.payload.count > 0, message.qos != .atMostOnce, session.version.hasProperties,
+            !self.retained.hasRoom(topic: message.topic, bytes: Message.countedBytes(of: message))
+        {
+            self.counters.retainedRefused += 1
+            return .quotaExceeded
+        }
+        return nil
+    }
+
+    /// `$SYS` is the broker's own, `$share` is no topic.
+    static func isReserved(_ topic: UnsafeRawBufferPointer) -> Bool {
+        guard topic.count >= 4, topic[0] == UInt8(ascii: "$") else { return false }
+        return Self.hasFirstLevel(topic, "$SYS") || Self.hasFirstLevel(topic, "$share")
+    }
+
+    private static func hasFirstLevel(_ topic: UnsafeRawBufferPointer, _ level: StaticString) -> Bool {
+        let count = level.utf8CodeUnitCount
+        guard topic.count >= count, topic.count == count || topic[count] == UInt8(ascii: "/") else { return false }
+        return equalBytes(
+            UnsafeRawBufferPointer(rebasing: topic[..<count]),
+            UnsafeRawBufferPointer(start: level.utf8Start, count: count)
+        )
+    }
+
+    // MARK: Acknowledgements
+
+    /// Appends an acknowledgement to those of the frame being handled: it leaves with them, after all effects of the frame.
+    mutating func acknowledge(_ type: PacketType, _ identifier: UInt16, _ reason: ReasonCode, _ session: Session) {
+        self.control.writeAcknowledgement(
+            type: type,
+            packetIdentifier: identifier,
+            reasonCode: reason,
+            version: session.version
+        )
+    }
+
+    /// Sends the acknowledgements of the frame that was handled.
+    mutating func flushControl(_ session: Session) {
+        session.unacknowledgedInFrame = 0
+        guard !self.control.isEmpty else { return }
+        if session.isConnected { self.sendControl(self.control.readable, session) }
+        self.control.clear()
+    }
+
+    /// Sends packets that need no credit; behind a large packet that is on its way.
+    mutating func sendControl(_ bytes: UnsafeRawBufferPointer, _ session: Session) {
+        guard let link = session.link else { return }
+        if let partial = session.partialOutput {
+            session.partialOutput?.heldControl.append(contentsOf: bytes)
+            if partial.heldControl.count > RouterLimits.heldControlBytesMax {
+                self.condemned.append((session.index, .quotaExceeded))
+            }
+            return
+        }
+        link.beginDeliver(handle: session.handle, flags: 0, bytes: bytes.count)
+        link.output.write(bytes)
+    }
+}

@@ -1,0 +1,180 @@
+import Common
+
+// How connections and sessions end (MQTT 5.0, sections 3.1.2.5, 3.1.2.11.2 and 4.1).
+extension RouterCore {
+    mutating func receivedClosed(_ frame: Frame, _ link: RouterLink) -> StaticString? {
+        guard frame.body.count >= 1, let cause = SessionCloseCause(rawValue: frame.body[0]) else {
+            return "broken sessionClosed frame"
+        }
+        guard let slot = link.slot(of: frame.handle) else { return nil }
+        link.slots[slot].bytesToDiscard = 0
+        guard link.slots[slot].session != RouterLink.Slot.noSession,
+            let session = self.sessions[Int(link.slots[slot].session)]
+        else { return nil }
+        switch cause {
+        case .protocolError: self.counters.closedForErrors += 1
+        case .connectionLost, .keepAliveTimeout, .listenerShutdown, .administrative: break
+        }
+        // [MQTT-3.1.2-8]: no DISCONNECT came, so the will is published, whatever the cause.
+        self.connectionEnded(session, publishesWill: true)
+        return nil
+    }
+
+    /// Closes a client's connection for a reason of ours.
+    mutating func close(_ session: Session, _ reason: ReasonCode, _ explanation: StaticString? = nil) {
+        guard session.isConnected else { return }
+        self.counters.closedForErrors += 1
+        self.flushControl(session)
+        self.writeClose(session, reason, explanation)
+        self.connectionEnded(session, publishesWill: true)
+    }
+
+    /// Tells the listener to close the connection, with a DISCONNECT where the version has one for us to send.
+    func writeClose(_ session: Session, _ reason: ReasonCode, _ explanation: StaticString? = nil) {
+        var buffer = ByteBuffer()
+        // In the middle of a large packet nothing can be said any more.
+        if session.version.hasProperties, session.partialOutput == nil {
+            var disconnect = DisconnectPacket(reasonCode: reason)
+            if let explanation, session.wantsProblemInformation, session.maximumPacketBytes >= 256 {
+                disconnect.properties.reasonString = Array(explanation.description.utf8)
+            }
+            disconnect.encode(into: &buffer, version: session.version)
+        }
+        self.writeClose(session, reason, packet: buffer.readable)
+    }
+
+    func writeClose(_ session: Session, _ reason: ReasonCode, packet: UnsafeRawBufferPointer) {
+        guard let link = session.link else { return }
+        SessionEnd.encode(.sessionClose, into: &link.output, handle: session.handle, reason: reason, packet: packet)
+    }
+
+    /// The connection is gone: what belongs to it is forgotten, will and expiry take their course.
+    mutating func connectionEnded(_ session: Session, publishesWill: Bool) {
+        guard session.isConnected else { return }
+        self.detach(session)
+        if !publishesWill { session.will = nil }
+        if let will = session.will {
+            let delay = min(will.delaySeconds, session.expirySeconds)
+            if delay == 0 {
+                self.publishWill(session)
+            } else {
+                session.willDue = self.now &+ UInt64(delay) * Nanoseconds.perSecond
+            }
+        }
+        if session.expirySeconds == 0 { return self.endSession(session) }
+        if session.expirySeconds != UInt32.max {
+            session.expiryDue = self.now &+ UInt64(session.expirySeconds) * Nanoseconds.perSecond
+        }
+        self.schedule(session)
+    }
+
+    private mutating func detach(_ session: Session) {
+        if let link = session.link, let slot = link.slot(of: session.handle) {
+            link.slots[slot].session = RouterLink.Slot.noSession
+            link.sessionCount -= 1
+            if let partial = session.partialInput {
+                link.partialInputBytes -= partial.bytes.count
+                let missing = max(0, partial.packetBytes - partial.bytes.count)
+                link.slots[slot].bytesToDiscard = UInt32(truncatingIfNeeded: missing)
+                link.slots[slot].discardsPublish = partial.isPublish
+            }
+        }
+        self.connectedCount -= 1
+        session.link = nil
+        session.handle = RouterLink.noHandle
+        session.credit = 0
+        session.consumedBytes = 0
+        session.isInCreditReturns = false
+        session.isWaitingForLink = false
+        session.topicAliases = []
+        session.partialInput = nil
+        session.partialOutput = nil
+        session.resend = []
+        for position in session.retainedCursors.indices { session.retainedCursors[position].close(&self.retained) }
+        session.retainedCursors = []
+        // QoS 0 messages do not wait for a client that is away.
+        var lostBytes = session.queue.bytes
+        let lost = session.queue.removeAll { $0.qos != .atMostOnce }
+        lostBytes -= session.queue.bytes
+        self.queuedBytes -= lostBytes
+        self.counters.droppedOffline += UInt64(lost)
+        session.inflight.releaseMemoryIfEmpty()
+    }
+
+    // MARK: Time
+
+    private mutating func schedule(_ session: Session) {
+        guard let will = session.willDue else {
+            return self.deadlines.set(session.index, deadline: session.expiryDue)
+        }
+        self.deadlines.set(session.index, deadline: session.expiryDue.map { min($0, will) } ?? will)
+    }
+
+    mutating func deadlineReached(_ session: Session) {
+        guard !session.isConnected else { return }
+        if let due = session.willDue, due <= self.now { self.publishWill(session) }
+        if let due = session.expiryDue, due <= self.now {
+            self.counters.sessionsExpired += 1
+            return self.endSession(session)
+        }
+        self.schedule(session)
+    }
+
+    // MARK: Wills
+
+    private mutating func publishWill(_ session: Session) {
+        session.willDue = nil
+        guard let will = session.will else { return }
+        session.will = nil
+        var message = will.message.view
+        if let seconds = will.expirySeconds {
+            // Counted from here: the will is published now (section 3.1.3.2.4).
+            message.expiry = self.now &+ UInt64(seconds) * Nanoseconds.perSecond
+        }
+        guard session.mayPublish(topic: message.topic, qos: message.qos, retain: message.retain),
+            !Self.isReserved(message.topic)
+        else {
+            self.counters.publishesDenied += 1
+            return
+        }
+        self.counters.willsPublished += 1
+        _ = self.publish(message, publisher: session.index)
+        withExtendedLifetime(will.message) {}
+    }
+
+    // MARK: The end
+
+    /// Removes a session and everything of it. A pending will is published: the session's end is its latest moment.
+    mutating func endSession(_ session: Session) {
+        if session.isConnected { return }
+        if session.will != nil { self.publishWill(session) }
+        self.deadlines.set(session.index, deadline: nil)
+        for subscription in session.subscriptions {
+            if subscription.isShared {
+                _ = self.trie.removeShared(group: subscription.place, session: session.index)
+            } else {
+                _ = self.trie.remove(node: subscription.place, session: session.index)
+            }
+        }
+        session.subscriptions = []
+        self.sessionsByClient[session.clientIdentifier] = nil
+        self.sessions[Int(session.index)] = nil
+        self.freeSessions.append(session.index)
+        self.redistributeAll(of: session)
+    }
+
+    /// What the session got through shared groups and did not acknowledge goes to other members (section 4.8.2).
+    private mutating func redistributeAll(of session: Session) {
+        for identifier in session.inflight.identifiersInOrder() {
+            guard let item = session.inflight.item(of: identifier), item.group != QueuedMessage.noGroup else {
+                continue
+            }
+            self.redistribute(item)
+        }
+        session.inflight = Inflight()
+        while let item = session.queue.removeFirst() {
+            self.queuedBytes -= item.message.countedBytes
+            if item.group != QueuedMessage.noGroup { self.redistribute(item) }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+import Common
+
+// SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0, sections 3.8 to 3.11).
+extension RouterCore {
+    mutating func receivedSubscribe(_ packet: SubscribePacket, _ session: Session) {
+        let identifier = packet.properties.subscriptionIdentifiers.first ?? 0
+        if identifier != 0, !self.settings.subscriptionIdentifiers {
+            return self.close(session, .subscriptionIdentifiersNotSupported)
+        }
+        var codes: [UInt8] = []
+        codes.reserveCapacity(packet.subscriptions.count)
+        for subscription in packet.subscriptions {
+            let reason = subscription.filter.withUnsafeBytes { filter in
+                self.subscribe(session, filter, subscription, identifier: identifier)
+            }
+            if reason.isFailure { self.counters.subscriptionsDenied += 1 }
+            codes.append(reason.subackReturnCode(for: session.version))
+        }
+        SubackPacket(packetIdentifier: packet.packetIdentifier, returnCodes: codes)
+            .encode(into: &self.control, version: session.version)
+        // The SUBACK goes before the retained messages.
+        self.flushControl(session)
+        if !session.retainedCursors.isEmpty { self.markForPump(session) }
+    }
+
+    /// - Returns: what SUBACK says of this filter.
+    private mutating func subscribe(
+        _ session: Session,
+        _ filter: UnsafeRawBufferPointer,
+        _ subscription: SubscribePacket.Subscription,
+        identifier: UInt32
+    ) -> ReasonCode {
+        let qos = min(subscription.qos, self.settings.maxQoS)
+        if let refusal = self.refusal(of: filter, qos, session) { return refusal }
+        let options = Subscriber.Options(
+            qos: qos,
+            noLocal: subscription.noLocal,
+            retainAsPublished: subscription.retainAsPublished,
+            identifier: identifier
+        )
+        let subscriber = Subscriber(session: session.index, options: options)
+        let granted = ReasonCode(granted: qos)
+        switch TopicFilter.parse(filter) {
+        case .invalid:
+            return .topicFilterInvalid
+        case .shared(let group, let shared):
+            let (place, result) = self.trie.addShared(
+                filter: UnsafeRawBufferPointer(rebasing: filter[shared]),
+                name: UnsafeRawBufferPointer(rebasing: filter[group]),
+                subscriber
+            )
+            if result == .added { session.subscriptions.append(Session.Subscription(place: place, isShared: true)) }
+        case .plain:
+            let (place, result) = self.trie.add(filter: filter, subscriber)
+            if result == .added { session.subscriptions.append(Session.Subscription(place: place, isShared: false)) }
+            let wantsRetained =
+                subscription.retainHandling == .send
+                || (subscription.retainHandling == .sendIfNew && result == .added)
+            if wantsRetained, self.retained.count > 0 {
+                let cursor = RetainedCursor(filter: filter, options: options, store: &self.retained)
+                session.retainedCursors.append(cursor)
+            }
+        }
+        return granted
+    }
+
+    private func refusal(of filter: UnsafeRawBufferPointer, _ qos: QoS, _ session: Session) -> ReasonCode? {
+        let isShared = TopicFilter.hasSharePrefix(filter)
+        if isShared, !self.settings.sharedSubscriptions { return .sharedSubscriptionsNotSupported }
+        let plain = TopicFilter.withoutShare(filter)
+        if !self.settings.wildcardSubscriptions, TopicName.hasWildcard(plain) {
+            return .wildcardSubscriptionsNotSupported
+        }
+        if TopicFilter.levelCount(plain) > self.settings.maxTopicLevels { return .topicFilterInvalid }
+        if !session.access.allowsSubscribe(filter: filter, qos: qos) { return .notAuthorized }
+        if session.subscriptions.count >= self.settings.session.maxSubscriptions,
+            !self.isSubscribed(filter, session)
+        {
+            return .quotaExceeded
+        }
+        return nil
+    }
+
+    private func isSubscribed(_ filter: UnsafeRawBufferPointer, _ session: Session) -> Bool {
+        switch TopicFilter.parse(filter) {
+        case .invalid:
+            return false
+        case .plain:
+            let node = self.trie.find(filter: filter)
+            return node != 0 && self.trie.subscription(node: node, session: session.index) != nil
+        case .shared(let name, let plain):
+            return self.findGroup(filter, name, plain).map {
+                session.subscriptions.contains(Session.Subscription(place: $0, isShared: true))
+            } ?? false
+        }
+    }
+
+    private func findGroup(_ filter: UnsafeRawBufferPointer, _ name: Range<Int>, _ plain: Range<Int>) -> UInt32? {
+        let node = self.trie.find(filter: UnsafeRawBufferPointer(rebasing: filter[plain]))
+        return node == 0 ? nil : self.trie.findGroup(node: node, name: UnsafeRawBufferPointer(rebasing: filter[name]))
+    }
+
+    // MARK: UNSUBSCRIBE
+
+    mutating func receivedUnsubscribe(_ packet: UnsubscribePacket, _ session: Session) {
+        var reply = UnsubackPacket(packetIdentifier: packet.packetIdentifier)
+        for filter in packet.filters {
+            let existed = filter.withUnsafeBytes { self.unsubscribe($0, session) }
+            reply.reasonCodes.append(existed ? .success : .noSubscriptionExisted)
+        }
+        reply.encode(into: &self.control, version: session.version)
+    }
+
+    private mutating func unsubscribe(_ filter: UnsafeRawBufferPointer, _ session: Session) -> Bool {
+        switch TopicFilter.parse(filter) {
+        case .invalid:
+            return false
+        case .plain:
+            let node = self.trie.find(filter: filter)
+            guard node != 0, self.trie.remove(node: node, session: session.index) else { return false }
+            self.forget(Session.Subscription(place: node, isShared: false), session)
+            return true
+        case .shared(let name, let plain):
+            guard let group = self.findGroup(filter, name, plain),
+                self.trie.removeShared(group: group, session: session.index)
+            else { return false }
+            self.forget(Session.Subscription(place: group, isShared: true), session)
+            return true
+        }
+    }
+
+    private func forget(_ subscription: Session.Subscription, _ session: Session) {
+        guard let position = session.subscriptions.firstIndex(of: subscription) else { return }
+        session.subscriptions.swapAt(position, session.subscriptions.count - 1)
+        session.subscriptions.removeLast()
+    }
+}

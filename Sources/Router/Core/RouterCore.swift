@@ -1,0 +1,213 @@
+import Common
+
+/// All session and topic semantics of MQTT, without sockets, clocks or randomness: frames and the time come in, frames go out.
+///
+/// ```
+///  frames ─▶ received ─▶ packets ─▶ match ─▶ fan-out ─▶ output of each link ─▶ takeOutput
+///                          │                    │
+///                          ▼                    ▼ no credit, no quota, away
+///                   acknowledgements      session queues ◀── credit, acknowledgements, resumption
+/// ```
+///
+/// The effects of a packet are computed first, its acknowledgement is appended to `control` after that and leaves at the end of
+/// the frame: what must be durable before an acknowledgement goes has its place between the two.
+package struct RouterCore: ~Copyable {
+    let settings: Configuration.MQTT
+    let denyAction: Configuration.Authorization.DenyAction
+    let publishCreditPerSession: Int
+    let publishCreditPerLink: Int
+    var random: IdentifierGenerator
+
+    /// Of the event that is being handled.
+    var now: Instant = 0
+    var links: [RouterLink?] = []
+    private(set) var linksWithOutput: [Int] = []
+    var sessions: [Session?] = []
+    var freeSessions: [UInt32] = []
+    var sessionsByClient: [[UInt8]: UInt32] = [:]
+    var trie: SubscriptionTrie
+    var retained: RetainedStore
+    /// When the next will or session expiry of a session is due.
+    var deadlines = DeadlineHeap()
+    var queuedBytes = 0
+    package internal(set) var connectedCount = 0
+    package internal(set) var counters = RouterCounters()
+
+    // Reused from packet to packet.
+    var matches = MatchResult()
+    var fanout = Fanout()
+    /// Acknowledgements for the session whose frame is being handled.
+    var control = ByteBuffer()
+    /// Sessions that can perhaps send more than they could.
+    var pumpList = SessionRing()
+    /// Sessions whose retained cursors used up their turn.
+    var runnable: [UInt32] = []
+    /// Sessions to be closed that were found where closing was not possible.
+    var condemned: [(session: UInt32, reason: ReasonCode)] = []
+    var scratch = ByteBuffer()
+
+    /// - Parameter seed: a random number: for hashing and assigned client identifiers.
+    package init(configuration: Configuration, seed: UInt64) {
+        self.settings = configuration.mqtt
+        self.denyAction = configuration.authorization.denyAction
+        self.publishCreditPerSession = configuration.flowControl.sessionCreditBytes
+        self.publishCreditPerLink = configuration.flowControl.linkCreditBytes
+        self.random = IdentifierGenerator(seed: seed)
+        self.trie = SubscriptionTrie(seed: seed ^ 0x7269_6555)
+        self.retained = RetainedStore(
+            seed: seed ^ 0x5265_7461,
+            messagesMax: configuration.mqtt.retained.maxMessages,
+            bytesMax: configuration.mqtt.retained.maxBytes
+        )
+    }
+
+    // MARK: Links
+
+    /// A listener is there. The number names its link from now on.
+    package mutating func linkUp(peer: LinkHello, now: Instant) -> Int {
+        self.now = now
+        let free = self.links.firstIndex { $0 == nil }
+        let index = free ?? self.links.count
+        let link = RouterLink(index: index, peer: peer)
+        if free == nil { self.links.append(link) } else { self.links[index] = link }
+        return index
+    }
+
+    /// A listener is gone: all its connections are.
+    package mutating func linkDown(_ index: Int, now: Instant) {
+        self.now = now
+        guard index < self.links.count, let link = self.links[index] else { return }
+        for slot in link.slots where slot.session != RouterLink.Slot.noSession {
+            if let session = self.sessions[Int(slot.session)] { self.connectionEnded(session, publishesWill: true) }
+        }
+        self.links[index] = nil
+        self.settle()
+    }
+
+    /// Handles one frame.
+    /// - Returns: what is wrong with it, if the link has to be closed for it.
+    package mutating func received(_ frame: Frame, on index: Int, now: Instant) -> StaticString? {
+        self.now = now
+        guard index < self.links.count, let link = self.links[index] else { return "frame on a link that is not up" }
+        defer { self.settle() }
+        switch frame.kind {
+        case .sessionPackets: return self.receivedPackets(frame, link)
+        case .sessionOpen: return self.receivedOpen(frame, link)
+        case .sessionClosed: return self.receivedClosed(frame, link)
+        case .deliveryCredit: return self.receivedCredit(frame, link)
+        case nil: return nil
+        case .linkHello, .sessionAccepted, .sessionRefused, .sessionDeliver, .sessionMulticast, .sessionClose,
+            .publishCredit, .authQuery, .authVerdict, .statusRequest, .statusReport:
+            return "frame of a kind that a listener does not send"
+        }
+    }
+
+    /// Moves the frames that wait for a link to the end of `output`.
+    package mutating func takeOutput(of index: Int, into output: inout ByteBuffer) {
+        guard index < self.links.count, let link = self.links[index], !link.output.isEmpty else { return }
+        link.takeOutput(&output)
+    }
+
+    /// Whether frames wait for a link.
+    package func hasOutput(_ index: Int) -> Bool {
+        guard index < self.links.count, let link = self.links[index] else { return false }
+        return !link.output.isEmpty
+    }
+
+    /// Called after everything was read that there was to read: credit goes back, and long work gets another slice.
+    package mutating func endTurn(now: Instant) {
+        self.now = now
+        if !self.runnable.isEmpty {
+            let sessions = self.runnable
+            self.runnable = []
+            for index in sessions {
+                if let session = self.sessions[Int(index)] { self.pump(session) }
+            }
+            self.settle()
+        }
+        for link in self.links {
+            if let link { self.returnCredit(link) }
+        }
+    }
+
+    /// Work is left that needs no event: `endTurn` should be called again soon.
+    package var hasWork: Bool { !self.runnable.isEmpty }
+
+    // MARK: Time
+
+    /// When `timePassed` has something to do next.
+    package var nextDeadline: Instant? {
+        guard let session = self.deadlines.earliest else { return self.retained.nextExpiry }
+        guard let retained = self.retained.nextExpiry else { return session }
+        return min(session, retained)
+    }
+
+    /// Publishes wills, ends sessions and forgets retained messages whose time has come.
+    package mutating func timePassed(now: Instant) {
+        self.now = now
+        while let index = self.deadlines.popDue(now) {
+            if let session = self.sessions[Int(index)] { self.deadlineReached(session) }
+        }
+        self.counters.retainedExpired += UInt64(self.retained.removeExpired(now))
+        self.settle()
+    }
+
+    /// Does what was put off while a frame was handled.
+    mutating func settle() {
+        while true {
+            if let index = self.pumpList.popFirst() {
+                guard let session = self.sessions[Int(index)] else { continue }
+                session.isMarkedForPump = false
+                self.pump(session)
+            } else if let (index, reason) = self.condemned.popLast() {
+                if let session = self.sessions[Int(index)] { self.close(session, reason) }
+            } else {
+                return
+            }
+        }
+    }
+
+    mutating func markForPump(_ session: Session) {
+        guard !session.isMarkedForPump else { return }
+        session.isMarkedForPump = true
+        self.pumpList.append(session.index)
+    }
+
+    // MARK: Figures
+
+    package var sessionCount: Int { self.sessionsByClient.count }
+    package var subscriptionCount: Int { self.trie.count }
+    package var retainedCount: Int { self.retained.count }
+    package var retainedBytes: Int { self.retained.bytes }
+    /// Of messages in the queues of all sessions.
+    package var queuedBytesTotal: Int { self.queuedBytes }
+    package var linkCount: Int { self.links.count { $0 != nil } }
+}
+
+/// Random letters and digits for client identifiers that the broker assigns.
+struct IdentifierGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) {
+        self.state = seed
+    }
+
+    /// `auto-` and 20 characters: 100 bits, so that none comes twice.
+    mutating func next() -> [UInt8] {
+        let alphabet = Array("abcdefghijklmnopqrstuvwxyz234567".utf8)
+        var result = Array("auto-".utf8)
+        for _ in 0..<2 {
+            // SplitMix64.
+            self.state &+= 0x9E37_79B9_7F4A_7C15
+            var mixed = self.state
+            mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+            mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+            mixed ^= mixed >> 31
+            for _ in 0..<10 {
+                result.append(alphabet[Int(mixed & 31)])
+                mixed >>= 5
+            }
+        }
+        return result
+    }
+}

@@ -1,0 +1,62 @@
+/// What happened since the start. Every drop is in here.
+package struct RouterCounters: Equatable, Sendable {
+    package var publishesReceived: UInt64 = 0
+    package var publishBytesReceived: UInt64 = 0
+    package var publishesSent: UInt64 = 0
+    package var publishBytesSent: UInt64 = 0
+    package var connectsAccepted: UInt64 = 0
+    package var connectsRefused: UInt64 = 0
+    package var sessionsTakenOver: UInt64 = 0
+    package var sessionsExpired: UInt64 = 0
+    package var willsPublished: UInt64 = 0
+    /// Sessions that were closed because of what their client sent.
+    package var closedForErrors: UInt64 = 0
+    package var publishesDenied: UInt64 = 0
+    package var subscriptionsDenied: UInt64 = 0
+    /// QoS 0 messages for which a slow client's queue had no room.
+    package var droppedQoS0: UInt64 = 0
+    /// QoS 1 and 2 messages for which a queue had no room.
+    package var droppedQueueFull: UInt64 = 0
+    /// The same because of the limit over all sessions.
+    package var droppedTotalFull: UInt64 = 0
+    /// Larger than their receiver's maximum packet size.
+    package var droppedTooLarge: UInt64 = 0
+    /// Expired before they could be sent.
+    package var droppedExpired: UInt64 = 0
+    /// QoS 0 messages for sessions whose client is away.
+    package var droppedOffline: UInt64 = 0
+    /// Messages that were not retained because the store is full.
+    package var retainedRefused: UInt64 = 0
+    package var retainedExpired: UInt64 = 0
+    /// Frames for sessions that are not of this link any more.
+    package var framesDiscarded: UInt64 = 0
+
+    package init() {}
+
+    /// Names and values, as the status report shows them.
+    package var lines: [(name: String, value: UInt64)] {
+        [
+            ("publishes_received", self.publishesReceived),
+            ("publish_bytes_received", self.publishBytesReceived),
+            ("publishes_sent", self.publishesSent),
+            ("publish_bytes_sent", self.publishBytesSent),
+            ("connects_accepted", self.connectsAccepted),
+            ("connects_refused", self.connectsRefused),
+            ("sessions_taken_over", self.sessionsTakenOver),
+            ("sessions_expired", self.sessionsExpired),
+            ("wills_published", self.willsPublished),
+            ("closed_for_errors", self.closedForErrors),
+            ("publishes_denied", self.publishesDenied),
+            ("subscriptions_denied", self.subscriptionsDenied),
+            ("dropped_qos0", self.droppedQoS0),
+            ("dropped_queue_full", self.droppedQueueFull),
+            ("dropped_total_full", self.droppedTotalFull),
+            ("dropped_too_large", self.droppedTooLarge),
+            ("dropped_expired", self.droppedExpired),
+            ("dropped_offline", self.droppedOffline),
+            ("retained_refused", self.retainedRefused),
+            ("retained_expired", self.retainedExpired),
+            ("frames_discarded", self.framesDiscarded),
+        ]
+    }
+}

@@ -1,0 +1,22 @@
+import Common
+
+/// Bounds of the router that are not configuration.
+enum RouterLimits {
+    /// Connections that one listener may name: the low half of a handle counts from 0 to below this, and each place takes
+    /// 16 bytes. A frame with a higher one ends the link.
+    static let slotsPerLinkMax = 1 << 20
+
+    /// Bytes of packets over 64 KiB that have arrived in part, over all sessions of a link; but at least room for four of the
+    /// largest packet the configuration allows. The session that goes beyond is closed with 0x97.
+    static let partialInputBytesPerLinkMax = 256 << 20
+
+    /// Acknowledgements held back for one session while a large packet is on its way to it; a client that makes us hold more
+    /// is closed with 0x97.
+    static let heldControlBytesMax = 1 << 20
+
+    /// Different encodings of one message that are gathered into multicast frames; receivers of further ones get a frame each.
+    static let fanoutShapesMax = 16
+
+    /// Nodes of the retained tree that one cursor visits before other work gets its turn: well under a millisecond.
+    static let retainedNodesPerTurn = 2048
+}

@@ -1,0 +1,175 @@
+import Common
+import Glibc
+import Logging
+
+/// The router: sessions, subscriptions, retained messages, queues; all that MQTT says about them.
+///
+/// - Talks to: listeners over a Unix socket, the tool over its control socket.
+/// - Holds: sessions and messages in memory. No TLS key, no Redis password, no internet socket.
+/// - When killed: listeners lose their link to it, and their sessions with it.
+/// - An attacker who owns it can: read and forge messages. Not: impersonate the server or a device, or reach Redis.
+package final class RouterService: Role, LinkDelegate {
+    private let context: RoleContext
+    private let loop: EventLoop
+    private let logger: Logger
+    private var core: RouterCore
+    private var acceptor: LinkAcceptor?
+    /// By the core's number of the link.
+    private var links: [Int: Link] = [:]
+    /// Connected, but their hello has not come.
+    private var greeting: [ObjectIdentifier: Link] = [:]
+    private var timer: (deadline: Instant, timer: EventLoop.Timer)?
+    private var continues: EventLoop.Timer?
+    private let hello: LinkHello
+
+    package init(_ context: RoleContext) {
+        self.context = context
+        self.loop = context.loop
+        self.logger = context.logger
+        let configuration = context.configuration
+        self.core = RouterCore(configuration: configuration, seed: UInt64.random(in: 0...UInt64.max))
+        self.hello = LinkHello(
+            role: .router,
+            bootID: RoleProcess.makeBootID(),
+            name: Array(context.name.utf8),
+            sessionCreditBytes: UInt32(clamping: configuration.flowControl.sessionCreditBytes),
+            linkCreditBytes: UInt32(clamping: configuration.flowControl.linkCreditBytes)
+        )
+    }
+
+    package func start() throws {
+        self.acceptor = try LinkAcceptor(
+            loop: self.loop,
+            path: self.context.configuration.routerSocketPath,
+            allowedUsers: self.allowedUsers(),
+            refused: { [unowned self] reason in self.logger.warning("link refused: \(reason)") },
+            makeLink: { [unowned self] fileDescriptor, peer in self.accept(fileDescriptor, peer) }
+        )
+        self.loop.atEndOfTurn { [unowned self] in self.endOfTurn() }
+    }
+
+    package func stop() {
+        self.acceptor?.close()
+        self.acceptor = nil
+        // What clients were promised leaves before the links close.
+        self.flushAll()
+        for link in self.links.values { link.close() }
+        for link in self.greeting.values { link.close() }
+        self.links.removeAll()
+        self.greeting.removeAll()
+        self.loop.stop()
+    }
+
+    package func status() -> StatusReport {
+        var report = StatusReport()
+        report.add("links", self.core.linkCount)
+        report.add("sessions", self.core.sessionCount)
+        report.add("sessions_connected", self.core.connectedCount)
+        report.add("subscriptions", self.core.subscriptionCount)
+        report.add("retained_messages", self.core.retainedCount)
+        report.add("retained_bytes", self.core.retainedBytes)
+        report.add("queued_bytes", self.core.queuedBytesTotal)
+        for line in self.core.counters.lines { report.add(line.name, line.value) }
+        return report
+    }
+
+    private func allowedUsers() -> Set<uid_t> {
+        var users: Set<uid_t> = []
+        for name in self.context.configuration.linkUsers {
+            if let entry = getpwnam(name) {
+                users.insert(entry.pointee.pw_uid)
+            } else {
+                self.logger.warning(
+                    "link_users names a user that this host does not have",
+                    metadata: ["user": "\(name)"]
+                )
+            }
+        }
+        return users
+    }
+
+    // MARK: Links
+
+    private func accept(_ fileDescriptor: Int32, _ peer: String) {
+        do {
+            let link = try Link(
+                loop: self.loop,
+                fileDescriptor: fileDescriptor,
+                peerDescription: peer,
+                hello: self.hello,
+                expectedRoles: [.listener],
+                delegate: self
+            )
+            self.greeting[ObjectIdentifier(link)] = link
+        } catch {
+            self.logger.error("cannot take a link", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    package func linkUp(_ link: Link, peer: LinkHello) {
+        self.greeting[ObjectIdentifier(link)] = nil
+        link.index = self.core.linkUp(peer: peer, now: self.loop.now)
+        self.links[link.index] = link
+        self.logger.info("listener connected", metadata: Self.metadata(link))
+    }
+
+    package func link(_ link: Link, received frame: Frame) {
+        guard let problem = self.core.received(frame, on: link.index, now: self.loop.now) else { return }
+        self.logger.error("link closed: \(problem)", metadata: Self.metadata(link))
+        link.close()
+        self.forget(link)
+    }
+
+    package func linkFinishedReading(_ link: Link) {}
+
+    package func linkDown(_ link: Link, reason: String) {
+        if self.greeting.removeValue(forKey: ObjectIdentifier(link)) != nil {
+            return self.logger.warning("link without hello ended", metadata: ["peer": "\(link.peerDescription)"])
+        }
+        self.logger.notice("listener lost: \(reason)", metadata: Self.metadata(link))
+        self.forget(link)
+    }
+
+    private func forget(_ link: Link) {
+        guard self.links[link.index] === link else { return }
+        self.links[link.index] = nil
+        self.core.linkDown(link.index, now: self.loop.now)
+    }
+
+    private static func metadata(_ link: Link) -> Logger.Metadata {
+        let name = link.peer.map { String(decoding: $0.name, as: UTF8.self) } ?? ""
+        return ["listener": "\(name)", "peer": "\(link.peerDescription)"]
+    }
+
+    // MARK: Turns
+
+    /// One write per link, and a timer for what comes due: without either, an idle router sleeps.
+    private func endOfTurn() {
+        self.core.endTurn(now: self.loop.now)
+        self.flushAll()
+        self.scheduleDeadline()
+        if self.core.hasWork, self.continues == nil {
+            self.continues = self.loop.schedule(at: self.loop.now) { [unowned self] in self.continues = nil }
+        }
+    }
+
+    private func flushAll() {
+        for (index, link) in self.links where self.core.hasOutput(index) {
+            self.core.takeOutput(of: index, into: &link.output)
+            link.flush()
+        }
+    }
+
+    private func scheduleDeadline() {
+        let deadline = self.core.nextDeadline
+        guard deadline != self.timer?.deadline else { return }
+        if let timer = self.timer { self.loop.cancel(timer.timer) }
+        self.timer = deadline.map { deadline in
+            let timer = self.loop.schedule(at: deadline) { [unowned self] in
+                self.timer = nil
+                self.core.timePassed(now: self.loop.now)
+            }
+            return (deadline, timer)
+        }
+    }
+}

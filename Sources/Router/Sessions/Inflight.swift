@@ -1,0 +1,102 @@
+import Common
+
+/// QoS 1 and 2 messages sent to one client and not yet done with (MQTT 5.0, section 4.3). The packet id is the place in the
+/// table plus one, so that an acknowledgement finds its message without searching.
+struct Inflight {
+    enum Stage: UInt8 {
+        case free
+        /// PUBLISH sent or to be sent again; waits for PUBACK or PUBREC.
+        case published
+        /// PUBREC came; waits for PUBCOMP.
+        case released
+    }
+
+    struct Entry {
+        /// Nil once released: the content is not needed any more.
+        var item: QueuedMessage?
+        /// Orders entries by their first sending [MQTT-4.6.0-1]; in a free entry the next free one (place plus one).
+        var sequence: UInt64
+        var stage: Stage
+    }
+
+    /// Identifiers are taken in turns over at least this many, so that a late acknowledgement meets no new message.
+    private static let rotation = 16
+
+    private var entries: [Entry] = []
+    private var firstFree: UInt64 = 0
+    private var lastFree: UInt64 = 0
+    private var nextSequence: UInt64 = 1
+    private(set) var count = 0
+
+    var isEmpty: Bool { self.count == 0 }
+
+    /// Nil when all 65,535 identifiers are taken.
+    mutating func add(_ item: QueuedMessage) -> UInt16? {
+        let entry = Entry(item: item, sequence: self.nextSequence, stage: .published)
+        var identifier: UInt16
+        if self.firstFree != 0, self.entries.count >= Self.rotation {
+            let index = Int(self.firstFree) - 1
+            identifier = UInt16(truncatingIfNeeded: self.firstFree)
+            self.firstFree = self.entries[index].sequence
+            if self.firstFree == 0 { self.lastFree = 0 }
+            self.entries[index] = entry
+        } else {
+            guard self.entries.count < Int(UInt16.max) else { return nil }
+            self.entries.append(entry)
+            identifier = UInt16(truncatingIfNeeded: self.entries.count)
+        }
+        self.nextSequence += 1
+        self.count += 1
+        return identifier
+    }
+
+    func stage(of identifier: UInt16) -> Stage {
+        guard identifier > 0, Int(identifier) <= self.entries.count else { return .free }
+        return self.entries[Int(identifier) - 1].stage
+    }
+
+    func item(of identifier: UInt16) -> QueuedMessage? {
+        guard identifier > 0, Int(identifier) <= self.entries.count else { return nil }
+        return self.entries[Int(identifier) - 1].item
+    }
+
+    /// PUBREC came.
+    mutating func release(_ identifier: UInt16) {
+        let index = Int(identifier) - 1
+        self.entries[index].stage = .released
+        self.entries[index].item = nil
+    }
+
+    /// The message is done with; its identifier may be used again.
+    mutating func remove(_ identifier: UInt16) {
+        let index = Int(identifier) - 1
+        precondition(self.entries[index].stage != .free, "removed a packet identifier that is not in use")
+        self.entries[index] = Entry(item: nil, sequence: 0, stage: .free)
+        if self.lastFree != 0 {
+            self.entries[Int(self.lastFree) - 1].sequence = UInt64(identifier)
+        } else {
+            self.firstFree = UInt64(identifier)
+        }
+        self.lastFree = UInt64(identifier)
+        self.count -= 1
+    }
+
+    /// What is under way, in the order of the first sending.
+    func identifiersInOrder() -> [UInt16] {
+        var found: [(sequence: UInt64, identifier: UInt16)] = []
+        found.reserveCapacity(self.count)
+        for (index, entry) in self.entries.enumerated() where entry.stage != .free {
+            found.append((entry.sequence, UInt16(truncatingIfNeeded: index + 1)))
+        }
+        found.sort { $0.sequence < $1.sequence }
+        return found.map(\.identifier)
+    }
+
+    /// Gives memory back while nothing is under way.
+    mutating func releaseMemoryIfEmpty() {
+        guard self.count == 0 else { return }
+        self.entries = []
+        self.firstFree = 0
+        self.lastFree = 0
+    }
+}

@@ -1,0 +1,133 @@
+import Common
+
+/// The MQTT state of one client identifier (MQTT 5.0, section 4.1), and of its connection while it has one.
+final class Session {
+    /// A message to be published when the connection ends without a proper DISCONNECT (section 3.1.2.5).
+    struct Will {
+        var message: Message
+        var delaySeconds: UInt32
+        /// The message expiry interval; nil: none.
+        var expirySeconds: UInt32?
+    }
+
+    /// One of its subscriptions, as the trie knows it.
+    struct Subscription: Equatable {
+        /// Of the filter; of a shared one, the group.
+        var place: UInt32
+        var isShared: Bool
+    }
+
+    /// A packet over 64 KiB of which parts have come.
+    struct PartialInput {
+        var bytes: [UInt8] = []
+        /// The whole packet; 0 until its fixed header is there.
+        var packetBytes = 0
+        var isPublish = false
+    }
+
+    /// A packet over 64 KiB of which parts were sent. Other packets wait until it is through.
+    struct PartialOutput {
+        var message: Message
+        /// Everything before the payload.
+        var head: [UInt8]
+        var packetBytes: Int
+        var sentBytes = 0
+        /// Acknowledgements that wait behind it.
+        var heldControl: [UInt8] = []
+    }
+
+    static let noLimit = Int.max
+
+    let index: UInt32
+    let clientIdentifier: [UInt8]
+
+    // Survives the connection.
+    var subscriptions: [Subscription] = []
+    var inflight = Inflight()
+    var queue = SessionQueue()
+    /// QoS 2 messages that came and wait for their PUBREL: method B of section 4.3.3.
+    var receivedIdentifiers: [UInt16] = []
+    /// Seconds it outlives its connection; `UInt32.max`: for ever.
+    var expirySeconds: UInt32 = 0
+    var will: Will?
+    var access = AccessRules(noMatch: .deny)
+    var version = ProtocolVersion.v5_0
+
+    // While disconnected.
+    var willDue: Instant?
+    var expiryDue: Instant?
+
+    // The connection.
+    unowned(unsafe) var link: RouterLink?
+    var handle = RouterLink.noHandle
+    var connectStamp: UInt64 = 0
+    /// PUBLISH bytes that may still go down.
+    var credit = 0
+    /// PUBLISH bytes that came up since credit was last returned.
+    var consumedBytes = 0
+    var isInCreditReturns = false
+    /// QoS 1 and 2 messages that may still be sent before acknowledgements come.
+    var sendQuota = 0
+    var sendQuotaMax = 0
+    /// The largest packet the client takes.
+    var maximumPacketBytes = Session.noLimit
+    var wantsProblemInformation = true
+    /// Keeps retain flags: the client is a bridge of the kind that says so in its protocol level.
+    var isBridge = false
+    /// Topics by alias, which counts from 1.
+    var topicAliases: [[UInt8]] = []
+    var partialInput: PartialInput?
+    var partialOutput: PartialOutput?
+    /// What was under way when the session was resumed and is not sent again yet, last one first.
+    var resend: [UInt16] = []
+    /// Retained messages still to be sent for subscriptions of this connection.
+    var retainedCursors: [RetainedCursor] = []
+    /// QoS 1 messages of the frame being handled, whose acknowledgements have not left.
+    var unacknowledgedInFrame = 0
+    var isWaitingForLink = false
+    var isMarkedForPump = false
+
+    // The last topic that the access rules allowed it to publish to.
+    private var allowedTopic: [UInt8] = []
+    private var allowedShape: UInt8 = 0xFF
+
+    init(index: UInt32, clientIdentifier: [UInt8]) {
+        self.index = index
+        self.clientIdentifier = clientIdentifier
+    }
+
+    var isConnected: Bool { self.handle != RouterLink.noHandle }
+
+    /// Something waits, so that what comes next must wait behind it.
+    @inline(__always) var hasBacklog: Bool {
+        !self.queue.isEmpty || self.partialOutput != nil || !self.resend.isEmpty || !self.retainedCursors.isEmpty
+    }
+
+    /// Whether the access rules allow a PUBLISH; the last allowed one is remembered, because devices repeat themselves.
+    func mayPublish(topic: UnsafeRawBufferPointer, qos: QoS, retain: Bool) -> Bool {
+        if self.access.isSuperuser { return true }
+        let shape = qos.rawValue | (retain ? 4 : 0)
+        if shape == self.allowedShape, self.allowedTopic.count == topic.count {
+            let isSame = self.allowedTopic.withUnsafeBytes { known in
+                equalBytes(known, topic)
+            }
+            if isSame { return true }
+        }
+        guard self.access.allowsPublish(topic: topic, qos: qos, retain: retain) else { return false }
+        self.allowedTopic.removeAll(keepingCapacity: true)
+        self.allowedTopic.append(contentsOf: topic)
+        self.allowedShape = shape
+        return true
+    }
+
+    func setAccess(_ access: AccessRules) {
+        self.access = access
+        self.allowedTopic = []
+        self.allowedShape = 0xFF
+    }
+
+    /// An acknowledgement came that lets another message go; never beyond the maximum [MQTT-4.9.0-2].
+    func returnQuota() {
+        if self.sendQuota < self.sendQuotaMax { self.sendQuota += 1 }
+    }
+}

@@ -1,0 +1,58 @@
+import Common
+
+/// Messages that wait for one session, in order. The caller keeps it within limits; it holds no memory while empty.
+struct SessionQueue {
+    private var items: [QueuedMessage?] = []
+    private var head = 0
+    private(set) var count = 0
+    /// Of the messages in here, as `Message.countedBytes` has it.
+    private(set) var bytes = 0
+
+    var isEmpty: Bool { self.count == 0 }
+
+    var first: QueuedMessage? { self.count == 0 ? nil : self.items[self.head] }
+
+    mutating func append(_ item: QueuedMessage) {
+        if self.count == self.items.count { self.grow() }
+        self.items[(self.head + self.count) & (self.items.count - 1)] = item
+        self.count += 1
+        self.bytes += item.message.countedBytes
+    }
+
+    @discardableResult
+    mutating func removeFirst() -> QueuedMessage? {
+        guard self.count > 0, let item = self.items[self.head] else { return nil }
+        self.items[self.head] = nil
+        self.head = (self.head + 1) & (self.items.count - 1)
+        self.count -= 1
+        self.bytes -= item.message.countedBytes
+        if self.count == 0 { self.releaseMemory() }
+        return item
+    }
+
+    /// Keeps what `isWanted` likes, in order; returns how many were thrown out.
+    mutating func removeAll(unless isWanted: (QueuedMessage) -> Bool) -> Int {
+        var kept = SessionQueue()
+        let before = self.count
+        while let item = self.removeFirst() {
+            if isWanted(item) { kept.append(item) }
+        }
+        self = kept
+        return before - self.count
+    }
+
+    private mutating func grow() {
+        var larger: [QueuedMessage?] = []
+        larger.reserveCapacity(max(4, self.items.count * 2))
+        for position in 0..<self.count { larger.append(self.items[(self.head + position) & (self.items.count - 1)]) }
+        while larger.count < max(4, self.items.count * 2) { larger.append(nil) }
+        self.items = larger
+        self.head = 0
+    }
+
+    /// A small ring is kept: a busy session's queue empties many times a second.
+    private mutating func releaseMemory() {
+        if self.items.count > 64 { self.items = [] }
+        self.head = 0
+    }
+}

@@ -49,7 +49,7 @@ var targets: [Target] = [
 
     // The command-line tool.
     .target(name: "Martlet", dependencies: ["Common", "TLS", logging, argumentParser], exclude: ["Main"]),
-    .executableTarget(name: "martlet", dependencies: ["Martlet"], path: "Sources/Martlet/Main"),
+    .executableTarget(name: "martlet", dependencies: ["Martlet", argumentParser], path: "Sources/Martlet/Main"),
 
     // Tests.
     .target(name: "TestSupport", dependencies: ["Common", "TLS"], path: "Tests/Support"),

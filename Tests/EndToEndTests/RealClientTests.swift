@@ -18,16 +18,22 @@ import Testing
             self.options = self.broker.mosquittoOptions(credentials) + ["-u", "somebody", "-P", "public"]
         }
 
-        /// Starts mosquitto_sub and waits until its subscription is acknowledged.
-        func subscribe(_ arguments: [String], logFile: String) throws -> ChildProcess {
+        /// Starts mosquitto_sub with its output in a file and waits until the router has its subscription.
+        func subscribe(_ arguments: [String], output: String) throws -> ChildProcess {
             let subscriber = try ChildProcess(
-                "/usr/bin/mosquitto_sub",
-                arguments: self.options + ["-d", "-W", "60"] + arguments,
+                "/bin/sh",
+                arguments: ["-c", "exec mosquitto_sub \"$@\" > \(output)", "sh", "-W", "60"] + self.options + arguments,
                 name: "mosquitto_sub",
-                logFile: self.broker.directory.file(logFile)
+                logFile: self.broker.directory.file("mosquitto_sub.log")
             )
-            try subscriber.waitForLog("received SUBACK")
+            try self.waitForSubscriptions(1)
             return subscriber
+        }
+
+        func waitForSubscriptions(_ count: Int) throws {
+            try waitUntil("the router has \(count) subscriptions") {
+                try self.broker.status(of: "router").contains("subscriptions \(count)\n")
+            }
         }
     }
 
@@ -36,9 +42,10 @@ import Testing
         let setup = try Setup()
         for qos in 0...2 {
             let topic = "devices/\(Self.device)/qos\(qos)"
+            let received = setup.broker.directory.file("received")
             let subscriber = try setup.subscribe(
                 ["-V", version, "-t", topic, "-q", "\(qos)", "-C", "1", "-F", "payload=%p qos=%q end"],
-                logFile: "sub-\(qos)"
+                output: received
             )
             let (status, output) = try runProcess(
                 "mosquitto_pub",
@@ -46,7 +53,8 @@ import Testing
             )
             #expect(status == 0, "\(output)")
             #expect(try subscriber.waitForExit() == 0)
-            #expect(subscriber.log.contains("payload=hello \(qos) qos=\(qos) end"), "\(subscriber.log)")
+            #expect(String(decoding: try readFile(received), as: UTF8.self) == "payload=hello \(qos) qos=\(qos) end\n")
+            try setup.waitForSubscriptions(0)
         }
     }
 
@@ -59,18 +67,10 @@ import Testing
         try writeFile(file, payload)
         for qos in 0...2 {
             let topic = "devices/\(Self.device)/size"
-            let subscriber = try ChildProcess(
-                "/bin/sh",
-                arguments: [
-                    "-c", "exec mosquitto_sub \"$@\" > \(received)", "sh",
-                ] + setup.options + ["-V", "mqttv5", "-W", "60", "-t", topic, "-q", "\(qos)", "-C", "1", "-N"],
-                name: "mosquitto_sub",
-                logFile: setup.broker.directory.file("sub-size")
+            let subscriber = try setup.subscribe(
+                ["-V", "mqttv5", "-t", topic, "-q", "\(qos)", "-C", "1", "-N"],
+                output: received
             )
-            // Without -d it says nothing of its SUBACK: the router does.
-            try waitUntil("the subscription is there") {
-                try setup.broker.status(of: "router").contains("subscriptions 1\n")
-            }
             let (status, output) = try runProcess(
                 "mosquitto_pub",
                 arguments: setup.options + ["-V", "mqttv5", "-t", topic, "-q", "\(qos)", "-f", file]
@@ -78,9 +78,7 @@ import Testing
             #expect(status == 0, "\(output)")
             #expect(try subscriber.waitForExit() == 0)
             #expect(try readFile(received) == payload, "QoS \(qos), \(bytes) bytes")
-            try waitUntil("the subscription is gone") {
-                try setup.broker.status(of: "router").contains("subscriptions 0\n")
-            }
+            try setup.waitForSubscriptions(0)
         }
     }
 

@@ -17,6 +17,8 @@ import Testing
         var unacknowledged = 0
         var received: [UInt32] = []
         var nextPacketIdentifier: UInt16 = 0
+        /// QoS 2 messages towards this client whose handshake is not over.
+        var unreleased = 0
 
         init(_ client: TestClient, number: Int, qos: QoS) {
             self.client = client
@@ -41,12 +43,16 @@ import Testing
             case .pubrec(let pubrec):
                 self.client.send(.pubrel(AcknowledgementPacket(packetIdentifier: pubrec.packetIdentifier)))
             case .pubrel(let pubrel):
+                self.unreleased -= 1
                 self.client.send(.pubcomp(AcknowledgementPacket(packetIdentifier: pubrel.packetIdentifier)))
             case .publish(let publish):
                 self.received.append(publish.payload.reduce(0) { $0 << 8 | UInt32($1) })
                 let acknowledgement = AcknowledgementPacket(packetIdentifier: publish.packetIdentifier)
                 if publish.qos == .atLeastOnce { self.client.send(.puback(acknowledgement)) }
-                if publish.qos == .exactlyOnce { self.client.send(.pubrec(acknowledgement)) }
+                if publish.qos == .exactlyOnce {
+                    self.unreleased += 1
+                    self.client.send(.pubrec(acknowledgement))
+                }
             case .connect, .subscribe, .unsubscribe, .unsuback, .pingreq, .pingresp, .disconnect, .auth:
                 Issue.record("client \(self.number) got \(packet)")
             }
@@ -98,7 +104,9 @@ import Testing
         try loop.wait("all are subscribed", seconds: 120) { peers.allSatisfy(\.subscribed) }
         try loop.wait("everything has arrived", seconds: 240) {
             for peer in peers { peer.publishMore(to: (peer.number + 1) % clients, total: messages, window: 8) }
-            return peers.allSatisfy { $0.received.count >= Int(messages) && $0.unacknowledged == 0 }
+            return peers.allSatisfy {
+                $0.received.count >= Int(messages) && $0.unacknowledged == 0 && $0.unreleased == 0
+            }
         }
         // Whatever would come twice has come before this answer.
         for peer in peers {

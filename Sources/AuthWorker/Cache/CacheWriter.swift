@@ -67,14 +67,21 @@ final class CacheWriter: @unchecked Sendable {
     /// Starts the thread, and waits for its first attempt at opening the file, at most two seconds.
     func start() {
         let context = Unmanaged.passRetained(self).toOpaque()
-        let result = pthread_create(&self.thread, nil, { context in
-            guard let context else { return nil }
-            Unmanaged<CacheWriter>.fromOpaque(context).takeRetainedValue().run()
-            return nil
-        }, context)
+        let result = pthread_create(
+            &self.thread,
+            nil,
+            { context in
+                guard let context else { return nil }
+                Unmanaged<CacheWriter>.fromOpaque(context).takeRetainedValue().run()
+                return nil
+            },
+            context
+        )
         guard result == 0 else {
             Unmanaged<CacheWriter>.fromOpaque(context).release()
-            self.monitor.locked { self.shared.events.append(.trouble("no thread: \(String(cString: strerror(result)))")) }
+            self.monitor.locked {
+                self.shared.events.append(.trouble("no thread: \(String(cString: strerror(result)))"))
+            }
             return
         }
         self.isRunning = true
@@ -161,7 +168,9 @@ final class CacheWriter: @unchecked Sendable {
                 self.shared.brokenNumber = nil
                 return .replace(broken: number)
             }
-            if self.shared.isStopping && (self.shared.queue.isEmpty || self.inTrouble || self.file == nil) { return .stop }
+            if self.shared.isStopping && (self.shared.queue.isEmpty || self.inTrouble || self.file == nil) {
+                return .stop
+            }
             if self.file == nil || self.shared.queue.isEmpty { return .inspect }
             let batch = Array(self.shared.queue.prefix(AuthLimits.cacheWritesPerTransaction))
             return .write(batch)
@@ -277,7 +286,9 @@ final class CacheWriter: @unchecked Sendable {
         do throws(CacheTrouble) {
             let file = try self.settings.directory.withLock { () throws(CacheTrouble) in
                 // Another worker may have replaced it already.
-                if let number = try self.settings.directory.currentNumber(), number != broken { return try self.openCurrent() }
+                if let number = try self.settings.directory.currentNumber(), number != broken {
+                    return try self.openCurrent()
+                }
                 self.monitor.locked { self.shared.counters.replacements += 1 }
                 self.tell(.replaced(reason: reason))
                 return try self.makeNext()

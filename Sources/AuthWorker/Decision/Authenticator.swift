@@ -208,7 +208,9 @@ package struct Authenticator {
             self.actions.append(.readCache(key))
         } else {
             // For a fresh row the password did not fit: what forces a look-up now may not do so again for a while.
-            if let entry, self.isFresh(entry, now: now) { self.known.update(key) { $0.lastForcedLookup = now.monotonic } }
+            if let entry, self.isFresh(entry, now: now) {
+                self.known.update(key) { $0.lastForcedLookup = now.monotonic }
+            }
             self.lookUp(key, pending, now: now)
         }
     }
@@ -275,7 +277,9 @@ package struct Authenticator {
             }
             self.pending[key] = nil
             guard !left.isEmpty else { return }
-            if let entry, self.isFresh(entry, now: now) { self.known.update(key) { $0.lastForcedLookup = now.monotonic } }
+            if let entry, self.isFresh(entry, now: now) {
+                self.known.update(key) { $0.lastForcedLookup = now.monotonic }
+            }
             pending.waiters = left
             self.lookUp(key, pending, now: now)
         }
@@ -333,7 +337,9 @@ package struct Authenticator {
                 self.actions.append(.write(.markAbsent(key, atMilliseconds: time, generation: pending.generation)))
             }
             self.waiterCount -= pending.waiters.count
-            for waiter in pending.waiters { self.answer(waiter.request, .deny, .noSuchDevice, source: .redis, key: key) }
+            for waiter in pending.waiters {
+                self.answer(waiter.request, .deny, .noSuchDevice, source: .redis, key: key)
+            }
         case .unusable(let text):
             self.lookupFailed(pending, key: key, .redisError, text, now: now)
         }

@@ -57,7 +57,7 @@ package struct RedisClient: ~Copyable {
         case close
         case answered(token: UInt64, RedisReply)
         case notAnswered(token: UInt64, RedisFailure)
-        /// Look-ups are refused from now on. Told once until `back`.
+        /// Look-ups are refused from now on. Told once for each reason until `back`.
         case lost(RedisFailure)
         /// Redis is in use (again), after this long.
         case back(downNanoseconds: UInt64)
@@ -112,6 +112,8 @@ package struct RedisClient: ~Copyable {
         initialNanoseconds: AuthLimits.reconnectInitialNanoseconds,
         maximumNanoseconds: AuthLimits.reconnectMaximumNanoseconds
     )
+    private static let reasonsToldMax = 8
+    private var reasonsTold: [RedisFailure] = []
     private var downSince: Instant
     private var lastTraffic: Instant = 0
     package private(set) var counters = RedisCounters()
@@ -243,6 +245,7 @@ package struct RedisClient: ~Copyable {
             if let text = reply.errorText, !text.hasPrefix("NOPERM") { throw .refused(text) }
             self.state = .ready
             self.outage = nil
+            self.reasonsTold = []
             self.counters.connections += 1
             self.actions.append(.back(downNanoseconds: now &- self.downSince))
         }
@@ -255,13 +258,16 @@ package struct RedisClient: ~Copyable {
         case .connecting, .handshaking, .ready: break
         }
         if self.state == .ready { self.downSince = now }
-        let wasAvailable = self.outage == nil
+        let isNews = self.reasonsTold.count < Self.reasonsToldMax && !self.reasonsTold.contains(failure)
         self.outage = failure
         self.counters.failures += 1
         self.state = .waiting(until: now &+ self.nextDelay())
         self.output.clear()
         self.actions.append(.close)
-        if wasAvailable { self.actions.append(.lost(failure)) }
+        if isNews {
+            self.reasonsTold.append(failure)
+            self.actions.append(.lost(failure))
+        }
         self.abandonCommands(failure)
     }
 

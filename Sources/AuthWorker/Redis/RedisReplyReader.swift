@@ -60,6 +60,8 @@ struct RedisReplyReader: ~Copyable {
     }
 
     private static func text(_ reply: UnsafeMutablePointer<redisReply>) -> [UInt8] {
-        [UInt8](UnsafeRawBufferPointer(start: reply.pointee.str, count: reply.pointee.str == nil ? 0 : reply.pointee.len))
+        [UInt8](
+            UnsafeRawBufferPointer(start: reply.pointee.str, count: reply.pointee.str == nil ? 0 : reply.pointee.len)
+        )
     }
 }

@@ -81,7 +81,8 @@ package enum CommandLineSplitter {
         case UInt8(ascii: "b"): return 0x08
         case UInt8(ascii: "a"): return 0x07
         case UInt8(ascii: "x"):
-            guard index + 1 < line.count, let high = Self.hexDigit(line[index]), let low = Self.hexDigit(line[index + 1])
+            guard index + 1 < line.count, let high = Self.hexDigit(line[index]),
+                let low = Self.hexDigit(line[index + 1])
             else { return byte }
             index += 2
             return high << 4 | low

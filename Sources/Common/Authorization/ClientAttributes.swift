@@ -29,10 +29,18 @@ package struct ClientAttributes: Equatable, Sendable {
             case .subject: self.identity?.subject
             case .serialNumber: self.identity?.serialNumber
             case .fingerprint: self.identity.map { Self.hexadecimal($0.fingerprint) }
+            case .dnsName: self.alternativeName(.dns)
+            case .ipAddress: self.alternativeName(.ipAddress)
+            case .email: self.alternativeName(.email)
+            case .uri: self.alternativeName(.uri)
             case .peerHost: self.peerHost
             }
         guard let value, !value.isEmpty else { return nil }
         return value
+    }
+
+    private func alternativeName(_ kind: CertificateIdentity.AlternativeNameKind) -> [UInt8]? {
+        self.identity?.alternativeNames.first { $0.kind == kind }?.value
     }
 
     private var peerHost: [UInt8] {

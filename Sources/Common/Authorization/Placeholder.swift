@@ -8,6 +8,11 @@ package enum Placeholder: CaseIterable, Equatable, Sendable {
     case serialNumber
     /// SHA-256 of the certificate in lower-case hexadecimal.
     case fingerprint
+    /// The first alternative name of a kind.
+    case dnsName
+    case ipAddress
+    case email
+    case uri
     /// The client's address without the port.
     case peerHost
 
@@ -19,6 +24,10 @@ package enum Placeholder: CaseIterable, Equatable, Sendable {
         case .subject: "cert_subject"
         case .serialNumber: "cert_serial"
         case .fingerprint: "cert_fingerprint"
+        case .dnsName: "cert_san.dns"
+        case .ipAddress: "cert_san.ip"
+        case .email: "cert_san.email"
+        case .uri: "cert_san.uri"
         case .peerHost: "peerhost"
         }
     }
@@ -30,7 +39,7 @@ package enum Placeholder: CaseIterable, Equatable, Sendable {
         case .clientIdentifier: UInt8(ascii: "c")
         case .commonName: UInt8(ascii: "C")
         case .subject: UInt8(ascii: "d")
-        case .serialNumber, .fingerprint, .peerHost: nil
+        case .serialNumber, .fingerprint, .dnsName, .ipAddress, .email, .uri, .peerHost: nil
         }
     }
 
@@ -43,6 +52,10 @@ package enum Placeholder: CaseIterable, Equatable, Sendable {
         case .subject: "a certificate with a subject"
         case .serialNumber: "a certificate with a serial number"
         case .fingerprint: "a certificate"
+        case .dnsName: "a certificate with a DNS name"
+        case .ipAddress: "a certificate with an IP address"
+        case .email: "a certificate with an e-mail address"
+        case .uri: "a certificate with a URI"
         case .peerHost: "a network address"
         }
     }
@@ -50,7 +63,7 @@ package enum Placeholder: CaseIterable, Equatable, Sendable {
     /// The value is the broker's own reading of the certificate, not something that the client writes into CONNECT.
     package var isFromCertificate: Bool {
         switch self {
-        case .commonName, .subject, .serialNumber, .fingerprint: true
+        case .commonName, .subject, .serialNumber, .fingerprint, .dnsName, .ipAddress, .email, .uri: true
         case .userName, .clientIdentifier, .peerHost: false
         }
     }

@@ -17,4 +17,7 @@ extension Configuration {
 
     /// The longest path of a Unix socket (sun_path without its terminating zero).
     package static let socketPathBytesMax = 107
+
+    /// The longest runtime directory: `/control/authworker-256.sock` must fit below it.
+    package static let runtimeDirectoryBytesMax = Self.socketPathBytesMax - "/control/authworker-256.sock".utf8.count
 }

@@ -53,13 +53,12 @@ extension Configuration {
     static let bytesMax = 1 << 40
 
     private func checkRuntimeDirectory(_ top: ConfigurationSection) {
-        let longest = self.controlSocketPath(role: "authworker", instance: Self.processesMax)
-        let excess = longest.utf8.count - Self.socketPathBytesMax
-        if excess > 0 {
-            let bytes = self.runtimeDirectory.utf8.count
+        let bytes = self.runtimeDirectory.utf8.count
+        if bytes > Self.runtimeDirectoryBytesMax {
             top.report(
                 "runtime_directory",
-                "has \(bytes) bytes; for the paths of Unix sockets below it, at most \(bytes - excess) are possible"
+                "has \(bytes) bytes; for the paths of Unix sockets below it, "
+                    + "at most \(Self.runtimeDirectoryBytesMax) are possible"
             )
         }
     }

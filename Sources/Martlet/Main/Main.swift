@@ -1,6 +1,9 @@
+import ArgumentParser
 import Martlet
 
 @main
 struct Main {
-    static func main() {}
+    static func main() {
+        MartletCommand.main()
+    }
 }

@@ -23,6 +23,16 @@ extension CertificateIdentity {
         )
     }
 
+    /// The identity in the first certificate of a PEM file: what a listener would see if its holder connected.
+    package static func load(certificateFile path: String) throws(TLSError) -> CertificateIdentity {
+        let certificates = try TLSFiles.certificates(path, setting: "certificate")
+        do {
+            return try CertificateIdentity(certificate: certificates[0].pointer)
+        } catch {
+            throw TLSError("certificate \(path) cannot be used: \(error)")
+        }
+    }
+
     /// As `openssl x509 -serial` writes it.
     private static func serialNumber(_ certificate: OpaquePointer) throws(PeerIdentityError) -> [UInt8] {
         guard let number = X509_get0_serialNumber(certificate) else {

@@ -126,6 +126,12 @@ package final class TLSConnection {
     /// The session was taken up from a ticket or a cache: certificates were not looked at in this handshake.
     package var isResumed: Bool { SSL_session_reused(self.pointer) == 1 }
 
+    /// The server gave the client a ticket or a session id with which it may come back.
+    package var canBeResumed: Bool {
+        guard let session = SSL_get_session(self.pointer) else { return false }
+        return SSL_SESSION_is_resumable(session) == 1
+    }
+
     /// Who the peer is, by the certificate it showed and that was verified; nil without one. Throws when a field cannot be
     /// used as a name: such a peer must be refused.
     package func peerCertificateIdentity() throws(PeerIdentityError) -> CertificateIdentity? {
@@ -154,9 +160,6 @@ package final class TLSConnection {
         case SSL_ERROR_WANT_WRITE: return .wantsWrite
         case SSL_ERROR_ZERO_RETURN: return .closed
         case SSL_ERROR_SYSCALL where code == 0: return .closed
-        case SSL_ERROR_SSL where martlet_ssl_error_reason(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING:
-            OpenSSLLibrary.clearErrors()
-            return .closed
         case let error: return .failed(self.fail(self.connectionFailure(error: error, systemError: code)))
         }
     }

@@ -4,6 +4,7 @@ import Glibc
 /// An SSL_CTX in the making; the steps that servers and clients share. Frees the context unless `finish` took it out.
 struct ContextBuilder: ~Copyable {
     let pointer: OpaquePointer
+    private let isServer: Bool
     private(set) var warnings: [String] = []
 
     /// A certificate that ends within this time is worth a warning: two weeks.
@@ -19,9 +20,9 @@ struct ContextBuilder: ~Copyable {
             throw TLSError("OpenSSL cannot make a TLS context: \(OpenSSLLibrary.takeErrorText())")
         }
         self.pointer = pointer
+        self.isServer = server
         martlet_ssl_context_set_modes(pointer)
         martlet_ssl_context_set_common_options(pointer)
-        martlet_ssl_context_disable_resumption(pointer)
     }
 
     deinit {
@@ -113,9 +114,10 @@ struct ContextBuilder: ~Copyable {
             throw TLSError("certificate_file \(file): the validity of the certificate cannot be read")
         }
         guard notAfter >= now else {
-            throw TLSError(
-                "certificate_file \(file) expired on \(DateText.utc(notAfter)); every client would refuse it: renew it"
-            )
+            let text = "certificate_file \(file) expired on \(DateText.utc(notAfter)); renew it"
+            // A server would be no use to anybody; what a client's peer says about it, that peer decides.
+            guard !self.isServer else { throw TLSError("\(text), every client would refuse it") }
+            return self.warn(text)
         }
         if notBefore > now {
             self.warn("certificate_file \(file) is valid only from \(DateText.utc(notBefore)); is the clock right?")

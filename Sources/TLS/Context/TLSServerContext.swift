@@ -13,6 +13,8 @@ package final class TLSServerContext: @unchecked Sendable {
     package init(_ configuration: TLSServerConfiguration) throws(TLSError) {
         var builder = try ContextBuilder(server: true)
         martlet_ssl_context_set_server_options(builder.pointer)
+        // A resumed session would skip the look at certificates and revocations.
+        martlet_ssl_context_disable_resumption(builder.pointer)
         try builder.setVersions(minimum: configuration.minimumVersion, maximum: configuration.maximumVersion)
         try builder.setCiphers(
             configuration.ciphers,
@@ -74,7 +76,7 @@ package final class TLSServerContext: @unchecked Sendable {
         var mode = SSL_VERIFY_PEER
         if configuration.clientCertificate == .required { mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT }
         SSL_CTX_set_verify(builder.pointer, mode, TLSConnection.verifyCallback)
-        SSL_CTX_set_verify_depth(builder.pointer, Int32(clamping: configuration.verifyDepth))
+        SSL_CTX_set_verify_depth(builder.pointer, Int32(clamping: max(0, configuration.verifyDepth)))
         return authorities
     }
 

@@ -67,37 +67,40 @@ enum TLSFiles {
         passwordFile: String?,
         passwordSetting: String = "key_password_file"
     ) throws(TLSError) -> PrivateKey {
-        var password: [UInt8]?
+        var request = PasswordRequest()
+        defer { request.wipe() }
         if let passwordFile {
-            password = try Self.read(passwordFile, setting: passwordSetting)
-            if password?.last == UInt8(ascii: "\n") { password?.removeLast() }
+            var password = try Self.read(passwordFile, setting: passwordSetting)
+            if password.last == UInt8(ascii: "\n") { password.removeLast() }
+            request.password = consume password
         }
-        defer { password?.withUnsafeMutableBytes { OPENSSL_cleanse($0.baseAddress, $0.count) } }
         var bytes = try Self.read(path, setting: setting)
+        let looksLikeKey = Self.contains(bytes, "PRIVATE KEY-----")
         let bio = MemoryBIO(copying: bytes)
         wipe(&bytes)
-
-        OpenSSLLibrary.clearErrors()
-        let pointer = PEM_read_bio_PrivateKey_withPassword(bio.pointer, &password)
-        if let pointer { return PrivateKey(owning: pointer) }
-        let error = ERR_peek_error()
-        let reason = martlet_ssl_error_library(error) == ERR_LIB_PEM ? martlet_ssl_error_reason(error) : 0
-        let text = OpenSSLLibrary.takeErrorText()
-        if let passwordFile {
-            throw TLSError(
-                "cannot decrypt \(setting) \(path) with the password in \(passwordSetting) \(passwordFile): \(text)"
-            )
-        }
-        switch reason {
-        case PEM_R_NO_START_LINE:
+        guard looksLikeKey else {
             throw TLSError("\(setting) \(path) holds no private key; it must be PEM, with a BEGIN PRIVATE KEY line")
-        case PEM_R_BAD_PASSWORD_READ:
+        }
+        OpenSSLLibrary.clearErrors()
+        if let pointer = request.readPrivateKey(bio.pointer) {
+            OpenSSLLibrary.clearErrors()
+            return PrivateKey(owning: pointer)
+        }
+        let text = OpenSSLLibrary.takeErrorText()
+        guard request.wasAsked else { throw TLSError("\(setting) \(path) is not a usable private key: \(text)") }
+        guard let passwordFile else {
             throw TLSError(
                 "\(setting) \(path) is encrypted; put its password into a file and name it as \(passwordSetting)"
             )
-        default:
-            throw TLSError("\(setting) \(path) is not a usable private key: \(text)")
         }
+        throw TLSError(
+            "cannot decrypt \(setting) \(path) with the password in \(passwordSetting) \(passwordFile): \(text)"
+        )
+    }
+
+    private static func contains(_ bytes: [UInt8], _ text: String) -> Bool {
+        let text = Array(text.utf8)
+        return bytes.indices.contains { bytes[$0] == text[0] && bytes[$0...].starts(with: text) }
     }
 
     /// A warning if anybody on the machine may read the key.
@@ -108,20 +111,30 @@ enum TLSFiles {
     }
 }
 
-/// PEM_read_bio_PrivateKey with a callback that never asks the terminal.
-private func PEM_read_bio_PrivateKey_withPassword(_ bio: OpaquePointer, _ password: inout [UInt8]?) -> OpaquePointer? {
-    withUnsafeMutablePointer(to: &password) { userData in
-        PEM_read_bio_PrivateKey(
-            bio,
-            nil,
-            { buffer, size, _, userData in
-                guard let buffer, let password = userData?.assumingMemoryBound(to: [UInt8]?.self).pointee,
-                    password.count <= Int(size)
-                else { return -1 }
-                UnsafeMutableRawBufferPointer(start: buffer, count: Int(size)).copyBytes(from: password)
-                return Int32(password.count)
-            },
-            userData
-        )
+/// What OpenSSL gets when it asks for the password of a key: never a prompt on the terminal.
+private struct PasswordRequest {
+    var password: [UInt8]?
+    var wasAsked = false
+
+    mutating func readPrivateKey(_ bio: OpaquePointer) -> OpaquePointer? {
+        withUnsafeMutablePointer(to: &self) { PEM_read_bio_PrivateKey(bio, nil, Self.callback, $0) }
     }
+
+    mutating func wipe() {
+        self.password?.withUnsafeMutableBytes { OPENSSL_cleanse($0.baseAddress, $0.count) }
+        self.password = nil
+    }
+
+    private static let callback:
+        @convention(c) @Sendable (UnsafeMutablePointer<CChar>?, Int32, Int32, UnsafeMutableRawPointer?) -> Int32 = {
+            buffer,
+            size,
+            _,
+            userData in
+            guard let buffer, let request = userData?.assumingMemoryBound(to: PasswordRequest.self) else { return -1 }
+            request.pointee.wasAsked = true
+            guard let password = request.pointee.password, password.count <= Int(size) else { return -1 }
+            UnsafeMutableRawBufferPointer(start: buffer, count: Int(size)).copyBytes(from: password)
+            return Int32(password.count)
+        }
 }

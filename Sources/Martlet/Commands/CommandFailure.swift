@@ -1,0 +1,46 @@
+import Common
+import Glibc
+
+/// Why a command ends with exit code 1, in one sentence for the person who typed it.
+package struct CommandFailure: Error, Equatable, CustomStringConvertible {
+    package var description: String
+    /// Mistakes in a file, one a line: they begin with the file's name, as compilers' do, and not with ours.
+    package var isListOfMistakes = false
+
+    package init(_ description: String) {
+        self.description = description
+    }
+
+    package init(mistakes: [String]) {
+        self.description = mistakes.joined(separator: "\n")
+        self.isListOfMistakes = true
+    }
+}
+
+/// What people read: one write per text, so that lines of several processes do not mix.
+package enum Terminal {
+    package static func say(_ line: String) {
+        Self.write(Array("\(line)\n".utf8), to: STDOUT_FILENO)
+    }
+
+    package static func complain(of failure: CommandFailure) {
+        guard failure.isListOfMistakes else { return Self.complain(failure.description) }
+        Self.write(Array("\(failure)\n".utf8), to: STDERR_FILENO)
+    }
+
+    package static func complain(_ line: String) {
+        Self.write(Array("martlet: \(line)\n".utf8), to: STDERR_FILENO)
+    }
+
+    package static func write(_ bytes: [UInt8], to fileDescriptor: Int32) {
+        bytes.withUnsafeBytes { buffer in
+            var rest = buffer[...]
+            while !rest.isEmpty {
+                let count = Glibc.write(fileDescriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+                if count < 0, errno == EINTR { continue }
+                guard count > 0 else { return }
+                rest = rest.dropFirst(count)
+            }
+        }
+    }
+}

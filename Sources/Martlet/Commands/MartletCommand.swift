@@ -1,0 +1,132 @@
+package import ArgumentParser
+import Common
+import Glibc
+
+/// The command line of `martlet`.
+package struct MartletCommand: ParsableCommand {
+    package static let configuration = CommandConfiguration(
+        commandName: "martlet",
+        abstract: "Runs and inspects the Martlet MQTT broker.",
+        subcommands: [RunCommand.self, ConfigCommand.self, StatusCommand.self]
+    )
+
+    package init() {}
+
+    /// Runs a command's work; a failure is said on stderr, and the process ends with exit code 1.
+    static func perform(_ work: () throws -> Void) throws {
+        do {
+            try work()
+        } catch let exit as ExitCode {
+            throw exit
+        } catch let failure as CommandFailure {
+            Terminal.complain(of: failure)
+            throw ExitCode(1)
+        } catch {
+            Terminal.complain("\(error)")
+            throw ExitCode(1)
+        }
+    }
+}
+
+/// The configuration file and what goes over it.
+struct ConfigurationOptions: ParsableArguments {
+    @Option(name: .long, help: ArgumentHelp("Overrides a key of the file; may be repeated.", valueName: "key=value"))
+    var set: [String] = []
+}
+
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run",
+        abstract: "Runs all roles on this host, in the foreground, until Ctrl-C.",
+        discussion: """
+            The roles are started and, when one dies, started again; their log lines go to stderr with the role's name in \
+            front. With --quick-start, a folder is filled with everything that a first device needs: certificates, a \
+            configuration, a Redis of its own. REDIS_URL=redis://host:port uses another Redis, MARTLET_PORT another port \
+            than 8883.
+            """
+    )
+
+    @Option(help: "The configuration file.")
+    var config: String?
+
+    @Option(help: ArgumentHelp("Sets everything up in a folder, if it is not there yet.", valueName: "dir"))
+    var quickStart: String?
+
+    @OptionGroup var options: ConfigurationOptions
+
+    func validate() throws {
+        guard (self.config == nil) != (self.quickStart == nil) else {
+            throw ValidationError("Name either a configuration with --config, or a folder with --quick-start.")
+        }
+    }
+
+    func run() throws {
+        try MartletCommand.perform {
+            if let directory = self.quickStart {
+                try QuickStart.run(directory: directory, settings: self.options.set)
+            } else if let file = self.config {
+                try LocalRun.run(file: file, settings: self.options.set)
+            }
+        }
+    }
+}
+
+struct ConfigCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "config",
+        abstract: "Works on configuration files.",
+        subcommands: [ConfigCheckCommand.self]
+    )
+}
+
+struct ConfigCheckCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check",
+        abstract: "Looks for mistakes in a configuration and in the files that it names.",
+        discussion: "Prints one line for each mistake, with its place, and exits with 1 if there is any."
+    )
+
+    @Argument(help: "The configuration file.")
+    var file: String
+
+    @OptionGroup var options: ConfigurationOptions
+
+    func run() throws {
+        try MartletCommand.perform {
+            _ = try LocalRun.load(file: self.file, settings: self.options.set)
+            Terminal.say("\(self.file): no mistakes found")
+        }
+    }
+}
+
+struct StatusCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Shows how the roles on this host are.",
+        discussion: "Exits with 0 when all roles of the configuration are up, with 1 otherwise."
+    )
+
+    @Option(help: "The configuration file; without it /etc/martlet/martlet.yaml, or else var/martlet.yaml.")
+    var config: String?
+
+    @OptionGroup var options: ConfigurationOptions
+
+    func run() throws {
+        try MartletCommand.perform {
+            let defaults = ["/etc/martlet/martlet.yaml", "var/martlet.yaml"]
+            guard let file = self.config ?? defaults.first(where: { Folder.exists($0) }) else {
+                throw CommandFailure(
+                    "name a configuration with --config; there is no \(defaults.joined(separator: " and no "))"
+                )
+            }
+            let configuration = try LocalRun.load(file: file, settings: self.options.set, checksFiles: false)
+            let processes = try StatusClient.ask(configuration)
+            Terminal.say(StatusTable.render(processes))
+            let areUp = processes.allSatisfy { process in
+                if case .report = process.answer { return true }
+                return false
+            }
+            if !areUp { throw ExitCode(1) }
+        }
+    }
+}

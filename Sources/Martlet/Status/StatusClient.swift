@@ -1,0 +1,94 @@
+import Common
+import Glibc
+
+/// Asks every role of a configuration how it is.
+package final class StatusClient: LinkDelegate {
+    package enum Answer: Equatable {
+        case report([StatusReport.Line])
+        /// Why there is none.
+        case silent(String)
+    }
+
+    package struct Process: Equatable {
+        package var name: String
+        package var answer: Answer
+    }
+
+    package static let timeoutNanoseconds = 2 * Nanoseconds.perSecond
+
+    private let loop: EventLoop
+    private var processes: [Process] = []
+    private var links: [Link] = []
+
+    private init(loop: EventLoop) {
+        self.loop = loop
+    }
+
+    /// One answer per process that the configuration wants, in the order router, auth workers, listeners.
+    package static func ask(_ configuration: Configuration) throws -> [Process] {
+        let client = StatusClient(loop: try EventLoop())
+        client.connect(configuration, role: .router, name: "router", instance: 1)
+        if configuration.authentication.source == .redis {
+            for instance in 1...configuration.processes.authWorkers {
+                client.connect(configuration, role: .authWorker, name: "authworker-\(instance)", instance: instance)
+            }
+        }
+        for instance in 1...configuration.processes.listeners {
+            client.connect(configuration, role: .listener, name: "listener-\(instance)", instance: instance)
+        }
+        let deadline = Clock.monotonic() &+ Self.timeoutNanoseconds
+        while client.links.contains(where: \.isOpen) {
+            let now = Clock.monotonic()
+            guard now < deadline else { break }
+            try client.loop.turn(maximumWaitNanoseconds: deadline - now)
+        }
+        for link in client.links { link.close() }
+        return client.processes
+    }
+
+    private func connect(_ configuration: Configuration, role: LinkHello.Role, name: String, instance: Int) {
+        let path = configuration.controlSocketPath(role: RoleProcess.label(of: role), instance: instance)
+        var process = Process(name: name, answer: .silent("no answer within 2 s"))
+        do throws(SystemError) {
+            let link = try Link(
+                loop: self.loop,
+                fileDescriptor: try UnixSocket.connect(path: path),
+                peerDescription: name,
+                hello: LinkHello(role: .tool, bootID: RoleProcess.makeBootID(), name: Array("martlet".utf8)),
+                expectedRoles: [role],
+                delegate: self
+            )
+            link.index = self.processes.count
+            self.links.append(link)
+        } catch {
+            process.answer = .silent(Self.describe(error, path: path))
+        }
+        self.processes.append(process)
+    }
+
+    private static func describe(_ error: SystemError, path: String) -> String {
+        switch error.code {
+        case ENOENT, ECONNREFUSED: return "not running (nobody answers at \(path))"
+        case EACCES, EPERM: return "not allowed to connect to \(path)"
+        default: return error.description
+        }
+    }
+
+    package func linkUp(_ link: Link, peer: LinkHello) {
+        let position = link.output.beginFrame(.statusRequest)
+        link.output.endFrame(at: position)
+        link.flush()
+    }
+
+    package func link(_ link: Link, received frame: Frame) {
+        guard frame.kind == .statusReport else { return }
+        self.processes[link.index].answer = .report(StatusReport.decode(frame.body).lines)
+        link.close()
+    }
+
+    package func linkFinishedReading(_ link: Link) {}
+
+    package func linkDown(_ link: Link, reason: String) {
+        self.processes[link.index].answer = .silent(reason)
+    }
+}

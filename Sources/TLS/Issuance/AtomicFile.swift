@@ -1,0 +1,39 @@
+import Glibc
+
+/// Replaces files whole.
+enum AtomicFile {
+    /// Writes a temporary file beside `path`, brings it to disk and renames it.
+    static func write(_ bytes: [UInt8], to path: String, permissions: mode_t) throws(TLSError) {
+        let suffix = String(decoding: Hex.encode(SecureRandom.bytes(6)), as: UTF8.self)
+        let temporary = "\(path).\(suffix).tmp"
+        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions)
+        guard descriptor >= 0 else { throw Self.error(path, errno) }
+        var code: Int32 = 0
+        if fchmod(descriptor, permissions) != 0 { code = errno }
+        if code == 0 { code = Self.writeAll(bytes, to: descriptor) }
+        if code == 0, fsync(descriptor) != 0 { code = errno }
+        if close(descriptor) != 0, code == 0 { code = errno }
+        if code == 0, rename(temporary, path) != 0 { code = errno }
+        guard code == 0 else {
+            unlink(temporary)
+            throw Self.error(path, code)
+        }
+    }
+
+    private static func writeAll(_ bytes: [UInt8], to descriptor: Int32) -> Int32 {
+        bytes.withUnsafeBytes { buffer in
+            var rest = buffer[...]
+            while !rest.isEmpty {
+                let count = Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+                if count < 0, errno == EINTR { continue }
+                if count <= 0 { return count == 0 ? EIO : errno }
+                rest = rest.dropFirst(count)
+            }
+            return 0
+        }
+    }
+
+    private static func error(_ path: String, _ code: Int32) -> TLSError {
+        TLSError("cannot write \(path): \(OpenSSLLibrary.systemErrorText(code))")
+    }
+}

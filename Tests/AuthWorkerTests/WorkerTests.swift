@@ -1,0 +1,251 @@
+import AuthWorker
+import Common
+import Glibc
+import TestSupport
+import Testing
+
+/// The whole worker with a real Redis.
+@Suite struct WorkerTests {
+    let cache: TemporaryDirectory
+    let redis: RedisServer
+
+    init() throws {
+        self.cache = try TemporaryDirectory("martlet-cache")
+        self.redis = try RedisServer()
+        try self.redis.cli(["hset", "tls_domain:alpha", "password", "public"])
+        try self.redis.cli(["hset", "tls_domain:beta", "password", "other"])
+    }
+
+    func configuration() -> Configuration {
+        .test(redis: .unixSocket(self.redis.socketPath), cache: self.cache.file("auth"))
+    }
+
+    @Test func verdictsOfAHealthyRedis() throws {
+        let worker = try WorkerHarness(self.configuration())
+        let allowed = try worker.ask("alpha", password: "public")
+        #expect(allowed.outcome == .allow)
+        #expect(allowed.source == .redis)
+        #expect(allowed.access.rules.map(\.filter) == [Array("devices/alpha/#".utf8)])
+        #expect(!allowed.access.isSuperuser)
+        #expect(allowed.credentialTag.count == 16)
+        #expect(try worker.ask("alpha", password: "public").source == .memoryCache)
+
+        let wrong = try worker.ask("alpha", password: "wrong")
+        #expect((wrong.outcome, wrong.reason) == (.deny, .wrongPassword))
+        let absent = try worker.ask("nobody", password: "public")
+        #expect((absent.outcome, absent.reason) == (.deny, .noSuchDevice))
+        let silent = try worker.ask("alpha", password: nil)
+        #expect((silent.outcome, silent.reason) == (.deny, .passwordMissing))
+        let bare = try worker.ask([.device(nil, password: "public")])[0]
+        #expect((bare.outcome, bare.reason) == (.deny, .fieldMissing))
+        #expect(String(decoding: bare.detail, as: UTF8.self) == "the look-up needs a certificate with a common name")
+        let hostile = try worker.ask([.device("al\npha", password: "public")])[0]
+        #expect((hostile.outcome, hostile.reason) == (.deny, .fieldNotAllowed))
+    }
+
+    @Test func aThousandQueriesOfOneKeyAreOneCommand() throws {
+        let worker = try WorkerHarness(self.configuration())
+        let before = try self.redis.calls(of: "hmget")
+        let verdicts = try worker.ask((0..<1000).map { .device("alpha", password: "public", clientID: "c\($0)") })
+        #expect(verdicts.allSatisfy { $0.outcome == .allow })
+        #expect(try self.redis.calls(of: "hmget") - before == 1)
+    }
+
+    @Test func aTurnsLookupsAreOnePipeline() throws {
+        for index in 0..<200 { try self.redis.cli(["hset", "tls_domain:d\(index)", "password", "p\(index)"]) }
+        let worker = try WorkerHarness(self.configuration())
+        try worker.waitForStatus("redis") { $0 == "in use" }
+        let verdicts = try worker.ask((0..<200).map { .device("d\($0)", password: "p\($0)") })
+        #expect(verdicts.allSatisfy { $0.outcome == .allow })
+        let pipelines = Int(worker.status("redis_pipelines")) ?? 0
+        // The queries come in one write, which the worker reads in one turn or, when it is split, a few.
+        #expect(pipelines >= 1 && pipelines <= 5)
+    }
+
+    @Test func whatIsKnownOutlivesRedisAndARestart() throws {
+        do {
+            let worker = try WorkerHarness(self.configuration())
+            #expect(try worker.ask("alpha", password: "public").outcome == .allow)
+            self.redis.kill()
+            try worker.waitForStatus("redis") { $0.hasPrefix("unavailable") }
+            #expect(try worker.ask("alpha", password: "public").outcome == .allow)
+            let unseen = try worker.ask("beta", password: "other")
+            #expect((unseen.outcome, unseen.reason) == (.unknown, .redisUnavailable))
+            let wrong = try worker.ask("alpha", password: "wrong")
+            #expect((wrong.outcome, wrong.reason) == (.unknown, .redisUnavailable))
+            let again = try worker.ask("alpha", password: "wrong")
+            #expect((again.outcome, again.reason) == (.unknown, .redisUnavailable))
+        }
+        do {
+            let worker = try WorkerHarness(self.configuration())
+            let seen = try worker.ask("alpha", password: "public")
+            #expect((seen.outcome, seen.source) == (.allow, .diskCache))
+            #expect(try worker.ask("alpha", password: "public").source == .memoryCache)
+            #expect(try worker.ask("beta", password: "other").outcome == .unknown)
+        }
+        try self.redis.start()
+        try self.redis.cli(["hset", "tls_domain:beta", "password", "other"])
+        let worker = try WorkerHarness(self.configuration())
+        #expect(try worker.ask("beta", password: "other").outcome == .allow)
+    }
+
+    @Test func anExpiredRowServesWhileRedisIsGone() throws {
+        var configuration = self.configuration()
+        configuration.authentication.cache.positiveTTLNanoseconds = 1
+        let worker = try WorkerHarness(configuration)
+        #expect(try worker.ask("alpha", password: "public").source == .redis)
+        #expect(try worker.ask("alpha", password: "public").source == .redis)
+        self.redis.kill()
+        try worker.waitForStatus("redis") { $0.hasPrefix("unavailable") }
+        let stale = try worker.ask("alpha", password: "public")
+        #expect((stale.outcome, stale.source) == (.allow, .staleCache))
+        #expect(try worker.ask("alpha", password: "wrong").outcome == .unknown)
+    }
+
+    @Test func aHangingRedisHoldsNobodyUpForLong() throws {
+        var configuration = self.configuration()
+        configuration.authentication.redis.queryTimeoutNanoseconds = 200 * Nanoseconds.perMillisecond
+        let worker = try WorkerHarness(configuration)
+        #expect(try worker.ask("alpha", password: "public").outcome == .allow)
+        self.redis.signal(SIGSTOP)
+        // The row is cached, so that nothing has to be asked.
+        let start = Clock.monotonic()
+        #expect(try worker.ask("alpha", password: "public").outcome == .allow)
+        #expect(Clock.monotonic() - start < 150 * Nanoseconds.perMillisecond)
+        let unseen = try worker.ask("beta", password: "other")
+        #expect((unseen.outcome, unseen.reason) == (.unknown, .redisUnavailable))
+        try worker.waitForStatus("redis") { $0.hasPrefix("unavailable") }
+        self.redis.signal(SIGCONT)
+        try worker.waitForStatus("redis") { $0 == "in use" }
+        #expect(try worker.ask("beta", password: "other").outcome == .allow)
+    }
+
+    @Test func aRotatedPasswordIsNoticedAtOnce() throws {
+        let worker = try WorkerHarness(self.configuration())
+        let first = try worker.ask("alpha", password: "public")
+        try self.redis.cli(["hset", "tls_domain:alpha", "password", "rotated"])
+        let second = try worker.ask("alpha", password: "rotated")
+        #expect((second.outcome, second.source) == (.allow, .redis))
+        #expect(first.credentialTag != second.credentialTag)
+        #expect(first.keyHash == second.keyHash && first.keyHash != 0)
+        // Guessing costs Redis one look-up a second.
+        let before = try self.redis.calls(of: "hmget")
+        let guesses = try (0..<50).map { try worker.ask("alpha", password: "guess \($0)") }
+        #expect(guesses.allSatisfy { $0.outcome == .deny && $0.reason == .wrongPassword })
+        #expect(try self.redis.calls(of: "hmget") - before <= 3)
+    }
+
+    @Test func anErrorOfRedisIsNoDenial() throws {
+        try self.redis.cli(["set", "tls_domain:gamma", "a string"])
+        let worker = try WorkerHarness(self.configuration())
+        let verdict = try worker.ask("gamma", password: "public")
+        #expect((verdict.outcome, verdict.reason) == (.unknown, .redisError))
+        #expect(String(decoding: verdict.detail, as: UTF8.self).hasPrefix("WRONGTYPE"))
+        // The connection goes on.
+        #expect(try worker.ask("alpha", password: "public").outcome == .allow)
+    }
+
+    @Test func aRemovedRowIsNotServedAfterARestart() throws {
+        var configuration = self.configuration()
+        configuration.authentication.cache.positiveTTLNanoseconds = 1
+        configuration.authentication.cache.negativeTTLNanoseconds = 1
+        do {
+            let worker = try WorkerHarness(configuration)
+            #expect(try worker.ask("alpha", password: "public").outcome == .allow)
+            try self.redis.cli(["del", "tls_domain:alpha"])
+            #expect(try worker.ask("alpha", password: "public").reason == .noSuchDevice)
+            self.redis.kill()
+            try worker.waitForStatus("redis") { $0.hasPrefix("unavailable") }
+            #expect(try worker.ask("alpha", password: "public").outcome == .unknown)
+        }
+        let worker = try WorkerHarness(configuration)
+        #expect(try worker.ask("alpha", password: "public").outcome == .unknown)
+    }
+
+    @Test func withoutACacheARedisThatIsGoneLetsNobodyIn() throws {
+        let worker = try WorkerHarness(.test(redis: .unixSocket(self.redis.socketPath), cache: nil))
+        #expect(try worker.ask("alpha", password: "public").source == .redis)
+        #expect(try worker.ask("alpha", password: "public").source == .redis)
+        self.redis.kill()
+        try worker.waitForStatus("redis") { $0.hasPrefix("unavailable") }
+        #expect(try worker.ask("alpha", password: "public").outcome == .unknown)
+    }
+
+    @Test func noPasswordIsOnDisk() throws {
+        let worker = try WorkerHarness(self.configuration())
+        let secret = "a-password-nobody-has-4711"
+        try self.redis.cli(["hset", "tls_domain:alpha", "password", secret])
+        #expect(try worker.ask("alpha", password: secret).outcome == .allow)
+        try worker.waitForStatus("cache_rows_written") { $0 != "0" }
+        worker.stop()
+        let (status, _) = try runProcess("grep", arguments: ["-rqF", secret, self.cache.path])
+        #expect(status == 1)
+        let (found, _) = try runProcess("grep", arguments: ["-rqF", "tls_domain:alpha", self.cache.path])
+        #expect(found == 0)
+    }
+
+    @Test func aCacheDirectoryThatCannotBeMadeStopsNothing() throws {
+        var configuration = self.configuration()
+        configuration.authentication.cache.directory = self.redis.socketPath + "/cache"
+        let worker = try WorkerHarness(configuration)
+        #expect(try worker.ask("alpha", password: "public").source == .redis)
+        #expect(try worker.ask("alpha", password: "public").source == .memoryCache)
+    }
+
+    @Test func mistakesStopTheStart() {
+        var configuration = self.configuration()
+        configuration.authentication.command = "HMGET tls_domain:%C password salt"
+        #expect(throws: ConfigurationMistake.self) { _ = try WorkerHarness(configuration) }
+        configuration.authentication.command = "KEYS %C"
+        #expect(throws: ConfigurationMistake.self) { _ = try WorkerHarness(configuration) }
+        configuration = self.configuration()
+        configuration.authorization.ruleSets[0].rules[0].topics = [.init("devices/%x/#")]
+        #expect(throws: TemplateError.self) { _ = try WorkerHarness(configuration) }
+        configuration = self.configuration()
+        configuration.authentication.redis.passwordFile = self.cache.file("missing")
+        #expect(throws: ConfigurationMistake.self) { _ = try WorkerHarness(configuration) }
+    }
+}
+
+/// Over TCP, with a password, a user and a database.
+@Suite struct WorkerOverTCPTests {
+    @Test func authenticatesAndSelects() throws {
+        let (redis, port) = try Self.serverOnAFreePort()
+        try redis.cli(["--pass", "sesame", "-n", "3", "hset", "tls_domain:alpha", "password", "public"])
+        let users = ["acl", "setuser", "worker", "on", ">opensesame", "~*", "+hmget", "+select", "+ping"]
+        try redis.cli(["--pass", "sesame"] + users)
+        let cache = try TemporaryDirectory()
+        let password = cache.file("redis.password")
+        _ = try runProcess("sh", arguments: ["-c", "echo sesame > '\(password)'"])
+        var url = RedisURL.tcp(host: "localhost", port: port, database: 3)
+        var configuration = Configuration.test(redis: url, cache: cache.file("auth"))
+        configuration.authentication.redis.passwordFile = password
+        do {
+            let worker = try WorkerHarness(configuration)
+            #expect(try worker.ask("alpha", password: "public").outcome == .allow)
+            #expect(try redis.cli(["--pass", "sesame", "client", "list"]).output.contains("name=martlet-authworker-1"))
+        }
+        _ = try runProcess("sh", arguments: ["-c", "echo opensesame > '\(password)'"])
+        url.user = "worker"
+        configuration.authentication.redis.url = url
+        configuration.authentication.cache.enabled = false
+        do {
+            let worker = try WorkerHarness(configuration)
+            #expect(try worker.ask("alpha", password: "public").outcome == .allow)
+        }
+        _ = try runProcess("sh", arguments: ["-c", "echo wrong > '\(password)'"])
+        let worker = try WorkerHarness(configuration)
+        #expect(try worker.ask("alpha", password: "public").outcome == .unknown)
+        #expect(worker.status("redis").contains("WRONGPASS"))
+    }
+
+    private static func serverOnAFreePort() throws -> (RedisServer, UInt16) {
+        for _ in 0..<5 {
+            let port = try RedisServer.freePort()
+            if let server = try? RedisServer(.tcp(port: port), options: ["--requirepass", "sesame"]) {
+                return (server, port)
+            }
+        }
+        throw ProcessError(description: "no free port")
+    }
+}

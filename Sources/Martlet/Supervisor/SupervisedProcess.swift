@@ -3,7 +3,7 @@ import Common
 import Glibc
 
 /// A running child: its pid and the pipe with its output.
-final class ChildProcess: EventHandler {
+final class SupervisedProcess: EventHandler {
     let pid: pid_t
     /// The last line it wrote.
     var lastLine: String { self.prefixer.lastLine }

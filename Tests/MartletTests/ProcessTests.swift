@@ -33,7 +33,7 @@ import Testing
         /// Waits for a signal; ready at once. Debian's redis-server speaks sd_notify(3).
         static let serving = """
             echo "$0 $* fds=$LISTEN_FDS names=$LISTEN_FDNAMES" >&2
-            exec redis-server --port 0 --supervised systemd --daemonize no --save '' --logfile '' --loglevel warning
+            exec redis-server --port 0 --unixsocket "$0.$$.sock" --supervised systemd --daemonize no --save '' --logfile '' --loglevel warning
             """
 
         init(router: String = Self.serving, listener: String = Self.serving) throws {
@@ -57,7 +57,7 @@ import Testing
                 state_directory: state
                 processes: {listeners: 2}
                 listeners:
-                  - {name: plain, transport: tcp, anonymous: true, addresses: ["127.0.0.1:0", "[::1]:0"]}
+                  - {name: plain, transport: tcp, anonymous: true, addresses: ["127.0.0.1:0", "127.0.0.2:0"]}
                 authentication: {source: none}
                 authorization: {rules: {default: []}}
                 """
@@ -187,7 +187,7 @@ import Testing
     @Test func aRoleThatDoesNotStopIsKilled() throws {
         let stubborn = """
             trap '' TERM
-            redis-server --port 0 --supervised systemd --daemonize no --save '' --logfile '' --loglevel warning &
+            redis-server --port 0 --unixsocket "$0.$$.sock" --supervised systemd --daemonize no --save '' --logfile '' --loglevel warning &
             while :; do sleep 1; done
             """
         let roles = try FakeRoles(listener: stubborn)
@@ -208,6 +208,43 @@ import Testing
         #expect(lines.first == "PROCESS     STATE  PID  UPTIME")
         #expect(lines.filter { $0.contains(" down ") }.count == 3)
         #expect(lines.contains { $0.hasPrefix("    not running (nobody answers at ") })
+    }
+
+    /// Everything real, in a folder whose path is too long for Unix sockets; then again, with the state that was kept.
+    @Test func theQuickStartInADeepFolder() throws {
+        let outer = try TemporaryDirectory("martlet-quick")
+        let deep = outer.file((0..<12).map { "deep-folder-\($0)" }.joined(separator: "/"))
+        let layout = QuickStartLayout(directory: deep, userRuntimeDirectory: nil, userID: geteuid())
+        defer { _ = try? runProcess("rm", arguments: ["-rf", "--", layout.runtimeDirectory]) }
+        let environment = ["MARTLET_PORT": "0", "XDG_RUNTIME_DIR": "", "REDIS_URL": ""]
+        let arguments = ["run", "--quick-start", deep]
+        var certificate: [UInt8] = []
+        for start in 1...2 {
+            let process = try ChildProcess(
+                Self.program("martlet"),
+                arguments: arguments,
+                environment: environment,
+                name: "martlet",
+                logFile: outer.file("log-\(start)")
+            )
+            try process.waitForLog("martlet: ready, mqtts://localhost:", seconds: 60)
+            #expect(process.log.contains("mosquitto_sub -h localhost -p "))
+            #expect(process.log.contains("so they are in \(layout.runtimeDirectory)\n"))
+            #expect(try self.martlet(["status", "--config", "\(deep)/martlet.yaml"]).0 == 0)
+
+            let second = try self.martlet(arguments, environment: environment)
+            #expect(second.0 == 1)
+            let folder = try Folder.resolve(deep)
+            #expect(second.1.hasPrefix("martlet: another martlet run uses the folder \(folder) already (process "))
+
+            process.signal(start == 1 ? SIGINT : SIGTERM)
+            #expect(try process.waitForExit() == 0)
+            #expect(!process.log.contains("killed"))
+            let now = try Configuration.readFile("\(deep)/device.crt", bytesMax: 1 << 16)
+            #expect(start == 1 || now == certificate)
+            certificate = now
+        }
+        #expect(try self.martlet(["status", "--config", "\(deep)/martlet.yaml"]).0 == 1)
     }
 
     /// Children in the order in which they were started.

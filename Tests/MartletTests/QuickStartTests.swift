@@ -38,7 +38,7 @@ import Testing
         )
     }
 
-    @Test(arguments: ["/srv/var", "/" + String(repeating: "deep \"\\/", count: 20)])
+    @Test(arguments: ["/srv/var", String(repeating: "/deep \"\\", count: 20)])
     func itsConfigurationHasNoMistakes(directory: String) throws {
         let layout = QuickStartLayout(directory: directory, userRuntimeDirectory: nil, userID: 1)
         let configuration = try Configuration.parse(
@@ -202,17 +202,17 @@ import Testing
         var connecting = self.dialogue(upTo: 0)
         #expect(
             connecting.receive(.connack(ConnackPacket(sessionPresent: false, returnCode: 0x86)))
-                == .failed("the connection was refused: badUserNameOrPassword (0x86)")
+                == .failed("the connection was refused: bad user name or password (0x86)")
         )
         var subscribing = self.dialogue(upTo: 1)
         #expect(
             subscribing.receive(.suback(SubackPacket(packetIdentifier: 1, returnCodes: [0x87])))
-                == .failed("the subscription was refused: notAuthorized (0x87)")
+                == .failed("the subscription was refused: not authorized (0x87)")
         )
         var publishing = self.dialogue(upTo: 2)
         #expect(
             publishing.receive(.disconnect(DisconnectPacket(reasonCode: .serverShuttingDown)))
-                == .failed("the connection was ended: serverShuttingDown (0x8B)")
+                == .failed("the connection was ended: server shutting down (0x8B)")
         )
     }
 }

@@ -94,4 +94,9 @@ final class SupervisedProcess: EventHandler {
     func signal(_ number: Int32) {
         _ = Glibc.kill(self.pid, number)
     }
+
+    /// With everything that it started: it leads a process group of its own.
+    func kill() {
+        _ = Glibc.kill(-self.pid, SIGKILL)
+    }
 }

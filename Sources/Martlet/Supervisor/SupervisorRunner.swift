@@ -125,7 +125,7 @@ package final class SupervisorRunner {
             switch action {
             case .start(let id): self.start(id)
             case .terminate(let id): self.processes[id]?.signal(SIGTERM)
-            case .kill(let id): self.processes[id]?.signal(SIGKILL)
+            case .kill(let id): self.processes[id]?.kill()
             case .noteRestart(let id, let ending, let delay):
                 let wait = DurationText.describe(nanoseconds: delay)
                 let name = self.programs[id].name

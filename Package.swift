@@ -58,7 +58,12 @@ var targets: [Target] = [
     .testTarget(name: "RouterTests", dependencies: ["Router", "Common", "TestSupport"]),
     .testTarget(name: "ListenerTests", dependencies: ["Listener", "Common", "TLS", "TestSupport", logging]),
     .testTarget(name: "AuthWorkerTests", dependencies: ["AuthWorker", "Common", "SQLite", "TLS", "TestSupport"]),
-    .testTarget(name: "MartletTests", dependencies: ["Martlet", "Common", "TestSupport"]),
+    .testTarget(
+        name: "MartletTests",
+        dependencies: [
+            "Martlet", "Common", "TestSupport", "martlet", "martlet-router", "martlet-listener", "martlet-authworker",
+        ]
+    ),
     .testTarget(
         name: "EndToEndTests",
         dependencies: [

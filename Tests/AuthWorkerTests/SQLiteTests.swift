@@ -139,4 +139,19 @@ import Testing
         let isSound = (try? database.passesQuickCheck()) ?? false
         #expect(!isSound)
     }
+
+    @Test func anImmutableFileNeedsNothingBesideIt() throws {
+        let name = "odd name#1?100%é.db"
+        do {
+            let database = try self.open(name)
+            try database.useWriteAheadLog(synchronous: .normal)
+            try database.execute("CREATE TABLE t (i INTEGER); INSERT INTO t VALUES (42)")
+        }
+        let database = try self.open(name, access: .immutable)
+        let select = try database.prepare("SELECT i FROM t")
+        #expect(try select.step() && select.int64(0) == 42)
+        #expect(throws: SQLiteError.self) { try database.execute("INSERT INTO t VALUES (1)") }
+        let (_, files) = try runProcess("ls", arguments: [self.directory.path])
+        #expect(files.split(whereSeparator: \.isNewline).count == 1)
+    }
 }

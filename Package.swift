@@ -22,7 +22,7 @@ var targets: [Target] = [
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
 
     // Shared by all roles.
-    .target(name: "Common", dependencies: ["CLinux", "CYAML", logging], exclude: ["README.md"]),
+    .target(name: "Common", dependencies: ["CLinux", "CYAML", logging], exclude: ["README.md", "Wire/README.md"]),
     .target(name: "TLS", dependencies: ["Common", "COpenSSL"]),
     .target(name: "SQLite", dependencies: ["CSQLite"]),
     .target(name: "RoleCommand", dependencies: ["Common", argumentParser]),
@@ -58,7 +58,12 @@ var targets: [Target] = [
     .testTarget(name: "RouterTests", dependencies: ["Router", "Common", "TestSupport"]),
     .testTarget(name: "ListenerTests", dependencies: ["Listener", "Common", "TLS", "TestSupport"]),
     .testTarget(name: "AuthWorkerTests", dependencies: ["AuthWorker", "Common", "SQLite", "TLS", "TestSupport"]),
-    .testTarget(name: "MartletTests", dependencies: ["Martlet", "Common", "TestSupport"]),
+    .testTarget(
+        name: "MartletTests",
+        dependencies: [
+            "Martlet", "Common", "TestSupport", "martlet", "martlet-router", "martlet-listener", "martlet-authworker",
+        ]
+    ),
     .testTarget(
         name: "EndToEndTests",
         dependencies: [

@@ -619,7 +619,8 @@ final class ClientConnection: EventHandler {
     /// The router is gone, and with it the session.
     func routerLost() {
         guard self.phase == .open else { return }
-        self.close(.connectionLost, code: .serverUnavailable, "the router is gone")
+        // "Server unavailable" is no reason for a DISCONNECT (MQTT 5.0, section 3.14.2.1).
+        self.close(.connectionLost, code: .serverShuttingDown, "the router is gone")
     }
 
     private func lost(_ detail: String) {

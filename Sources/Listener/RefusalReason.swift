@@ -21,7 +21,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
 
     var description: String {
         switch self {
-        case .tls(let kind): "tls-\(kind.rawValue)"
+        case .tls(let kind): "tls-" + String(kind.rawValue.map { $0 == "_" ? "-" : $0 })
         case .tooManyConnections: "too-many-connections"
         case .handshakeTimeout: "handshake-timeout"
         case .connectTimeout: "connect-timeout"

@@ -30,10 +30,8 @@ final class TestBroker {
         self.plainPort = ports[1]
         self.optionalPort = ports[2]
         for name in ["run", "state"] { mkdir(self.directory.file(name), 0o700) }
-        try Self.write(
-            Self.configuration(self.directory, self.pki, ports, listeners, authWorkers) + settings,
-            to: self.directory.file("martlet.yaml")
-        )
+        let text = Self.configuration(self.directory, self.pki, ports, listeners, authWorkers) + settings
+        try writeFile(self.directory.file("martlet.yaml"), Array(text.utf8))
         self.redis = try Self.startRedis(self.directory)
         self.router = try Self.start("martlet-router", in: self.directory, instance: nil)
         try self.router.waitForLog(" ready")
@@ -124,6 +122,11 @@ final class TestBroker {
         throw ProcessError(description: "\(name) is not built")
     }
 
+    /// What a role says of itself at its control socket: lines of `name value`.
+    func status(of role: String, instance: Int = 1) throws -> String {
+        try askStatus(self.directory.file("run") + "/control/\(role)-\(instance).sock")
+    }
+
     // MARK: Redis
 
     func redisCommand(_ arguments: String...) throws -> String {
@@ -188,14 +191,6 @@ final class TestBroker {
         else { throw SystemError("listen") }
         sockets.append(fileDescriptor)
         return bound.port
-    }
-
-    private static func write(_ text: String, to path: String) throws {
-        let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard file >= 0 else { throw SystemError("open \(path)") }
-        defer { close(file) }
-        let bytes = Array(text.utf8)
-        guard Glibc.write(file, bytes, bytes.count) == bytes.count else { throw SystemError("write \(path)") }
     }
 
     private static func configuration(

@@ -37,14 +37,15 @@ package final class TestPKI: Sendable {
 
     /// A device certificate with its key.
     ///
-    /// - Parameter days: negative: it ended that many days ago.
+    /// - Parameter days: -1: it ended yesterday.
     package func device(_ commonName: String, authority: String = "ca", days: Int = 30) throws -> Credentials {
         try self.device(file: commonName, subject: "/CN=\(commonName)", authority: authority, days: days)
     }
 
     package func device(file: String, subject: String, authority: String = "ca", days: Int = 30) throws -> Credentials {
         try self.issue(
-            "device-\(file)-\(authority)-\(days)",
+            // Tests that run at the same time may ask for the same device.
+            "device-\(file)-\(Self.serial())",
             subject: subject,
             authority: authority,
             extensions: "extendedKeyUsage=clientAuth",
@@ -72,18 +73,19 @@ package final class TestPKI: Sendable {
             keyFile: self.directory.file("\(file).key")
         )
         let request = self.directory.file("\(file).csr")
+        let extensionsFile = self.directory.file("\(file).ext")
+        try writeFile(extensionsFile, Array(extensions.utf8))
         try self.openssl([
             "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", subject,
             "-keyout", credentials.keyFile, "-out", request, "-utf8",
         ])
-        // `x509 -req -days` takes a negative number for a certificate that has ended.
+        // `x509 -req -days` takes -1 for a certificate that ended yesterday.
         try self.openssl(
             [
                 "x509", "-req", "-in", request, "-CA", self.directory.file("\(authority).crt"), "-CAkey",
                 self.directory.file("\(authority).key"), "-set_serial", "0x\(Self.serial())", "-days", "\(days)",
-                "-out", credentials.certificateFile, "-extfile", "/dev/stdin",
-            ],
-            input: Array(extensions.utf8)
+                "-out", credentials.certificateFile, "-extfile", extensionsFile,
+            ]
         )
         return credentials
     }
@@ -92,8 +94,8 @@ package final class TestPKI: Sendable {
         String(UInt64.random(in: 1 << 60..<UInt64.max), radix: 16)
     }
 
-    private func openssl(_ arguments: [String], input: [UInt8] = []) throws {
-        let (status, output) = try runProcess("openssl", arguments: arguments, input: input)
+    private func openssl(_ arguments: [String]) throws {
+        let (status, output) = try runProcess("openssl", arguments: arguments)
         guard status == 0 else {
             throw ProcessError(description: "openssl \(arguments.joined(separator: " ")): \(output)")
         }

@@ -6,7 +6,7 @@ extension Configuration {
         }
 
         /// The whole packet with its fixed header; at most 268,435,460 (MQTT 5.0, section 2.1.4).
-        package var maxPacketSizeBytes = 1024 * 1024
+        package var maxPacketSizeBytes = 4 * 1024 * 1024
         package var maxQoS = QoS.exactlyOnce
         package var retainAvailable = true
         package var wildcardSubscriptions = true

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Tells the service manager how the process is doing: the sd_notify(3) protocol, a datagram to `$NOTIFY_SOCKET`.

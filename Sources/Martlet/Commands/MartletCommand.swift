@@ -109,6 +109,9 @@ struct StatusCommand: ParsableCommand {
     @Option(help: "The configuration file; without it /etc/martlet/martlet.yaml, or else var/martlet.yaml.")
     var config: String?
 
+    @Flag(help: "Also shows counters that are 0.")
+    var all = false
+
     @OptionGroup var options: ConfigurationOptions
 
     func run() throws {
@@ -121,7 +124,7 @@ struct StatusCommand: ParsableCommand {
             }
             let configuration = try LocalRun.load(file: file, settings: self.options.set, checksFiles: false)
             let processes = try StatusClient.ask(configuration)
-            Terminal.say(StatusTable.render(processes))
+            Terminal.say(StatusTable.render(processes, showsZeros: self.all))
             let areUp = processes.allSatisfy { process in
                 if case .report = process.answer { return true }
                 return false

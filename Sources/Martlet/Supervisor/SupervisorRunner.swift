@@ -11,7 +11,7 @@ package final class SupervisorRunner {
     private let environment: [String]
     private let nameWidth: Int
     private var supervisor: Supervisor
-    private var processes: [Int: ChildProcess] = [:]
+    private var processes: [Int: SupervisedProcess] = [:]
     private var notifySockets: [Int: NotifySocket] = [:]
     private var signals: SignalSource?
     private var timer: EventLoop.Timer?
@@ -125,7 +125,7 @@ package final class SupervisorRunner {
             switch action {
             case .start(let id): self.start(id)
             case .terminate(let id): self.processes[id]?.signal(SIGTERM)
-            case .kill(let id): self.processes[id]?.signal(SIGKILL)
+            case .kill(let id): self.processes[id]?.kill()
             case .noteRestart(let id, let ending, let delay):
                 let wait = DurationText.describe(nanoseconds: delay)
                 let name = self.programs[id].name
@@ -155,7 +155,7 @@ package final class SupervisorRunner {
         var environment = self.environment
         if let socket = self.notifySockets[id] { environment.append("NOTIFY_SOCKET=\(socket.path)") }
         do throws(SystemError) {
-            let process = try ChildProcess(
+            let process = try SupervisedProcess(
                 loop: self.loop,
                 program: program,
                 environment: environment,

@@ -3,7 +3,7 @@ import Common
 import Glibc
 
 /// A running child: its pid and the pipe with its output.
-final class ChildProcess: EventHandler {
+final class SupervisedProcess: EventHandler {
     let pid: pid_t
     /// The last line it wrote.
     var lastLine: String { self.prefixer.lastLine }
@@ -93,5 +93,10 @@ final class ChildProcess: EventHandler {
 
     func signal(_ number: Int32) {
         _ = Glibc.kill(self.pid, number)
+    }
+
+    /// With everything that it started: it leads a process group of its own.
+    func kill() {
+        _ = Glibc.kill(-self.pid, SIGKILL)
     }
 }

@@ -1,0 +1,59 @@
+import Common
+import Glibc
+import TestSupport
+import Testing
+
+/// Redis goes away: devices seen before get in, unknown ones are told that the server is unavailable.
+@Suite struct OutageTests {
+    private static func connect(
+        _ broker: TestBroker,
+        _ device: String,
+        password: String = "secret",
+        version: ProtocolVersion = .v5_0
+    ) throws -> UInt8 {
+        let loop = try EventLoop()
+        let tls = try broker.tlsContext(try broker.pki.device(device))
+        let client = try TestClient(loop: loop, port: broker.tlsPort, version: version, tls: tls)
+        return try client.connect(clientIdentifier: device, userName: "u", password: password).returnCode
+    }
+
+    @Test func `with Redis killed, known devices get in and new ones do not, also after a restart of the worker`()
+        throws
+    {
+        let broker = try TestBroker()
+        try broker.provision("known", password: "secret")
+        try broker.provision("new", password: "secret")
+        #expect(try Self.connect(broker, "known") == 0)
+
+        broker.stopRedis()
+        #expect(try Self.connect(broker, "known") == 0)
+        #expect(try Self.connect(broker, "new") == 0x88)
+        #expect(try Self.connect(broker, "new", version: .v3_1_1) == 3)
+        #expect(try Self.connect(broker, "known", password: "wrong") != 0)
+
+        try broker.restartAuthWorker()
+        #expect(try Self.connect(broker, "known") == 0)
+        #expect(try Self.connect(broker, "new") == 0x88)
+        #expect(try Self.connect(broker, "known", password: "wrong") != 0)
+
+        try broker.startRedis()
+        try waitUntil("the new device gets in once Redis is back") { try Self.connect(broker, "new") == 0 }
+    }
+
+    @Test func `with Redis hanging, known devices still get in quickly`() throws {
+        let broker = try TestBroker()
+        try broker.provision("known", password: "secret")
+        #expect(try Self.connect(broker, "known") == 0)
+        broker.redis?.signal(SIGSTOP)
+        defer { broker.redis?.signal(SIGCONT) }
+        #expect(try Self.connect(broker, "new") == 0x88)
+        #expect(try Self.connect(broker, "known") == 0)
+    }
+
+    @Test func `a killed auth worker comes back and nobody is refused meanwhile`() throws {
+        let broker = try TestBroker(authWorkers: 2)
+        try broker.provision("known", password: "secret")
+        broker.authWorkers[1].killNow()
+        for _ in 0..<4 { #expect(try Self.connect(broker, "known") == 0) }
+    }
+}

@@ -1,0 +1,204 @@
+import Common
+import TestSupport
+import Testing
+
+@testable import Router
+
+/// A router core with listeners of no more than a few lines: clients send packets, and look at what came back.
+final class RouterHarness {
+    final class FakeListener {
+        let index: Int
+        var nextSlot: UInt64 = 0
+        var freeSlots: [UInt64] = []
+        var generations: [UInt64: UInt64] = [:]
+        var clients: [UInt64: FakeClient] = [:]
+        /// PUBLISH bytes that came down and for which credit was not returned.
+        var heldLinkCredit = 0
+        var returnsLinkCredit = true
+        /// Credit that the router returned.
+        var publishCredit = 0
+        var multicastFrames = 0
+        var deliverFrames = 0
+
+        init(index: Int) {
+            self.index = index
+        }
+
+        func takeHandle() -> UInt64 {
+            let slot: UInt64
+            if let free = self.freeSlots.popLast() {
+                slot = free
+            } else {
+                slot = self.nextSlot
+                self.nextSlot += 1
+            }
+            let generation = self.generations[slot, default: 0] + 1
+            self.generations[slot] = generation
+            return generation << 32 | slot
+        }
+
+        func give(back handle: UInt64) {
+            self.clients[handle] = nil
+            self.freeSlots.append(handle & 0xFFFF_FFFF)
+        }
+    }
+
+    var core: RouterCore
+    var now: Instant = 1_000 * Nanoseconds.perSecond
+    private(set) var listeners: [FakeListener] = []
+    private var stamp: UInt64 = 0
+    private var problems: [String] = []
+
+    init(_ configure: (inout Configuration) -> Void = { _ in }) {
+        var configuration = Configuration()
+        configure(&configuration)
+        self.core = RouterCore(configuration: configuration, seed: 42)
+    }
+
+    @discardableResult
+    func addListener(sessionCredit: Int = 256 << 10, linkCredit: Int = 64 << 20) -> FakeListener {
+        let hello = LinkHello(
+            role: .listener,
+            bootID: [UInt8](repeating: UInt8(self.listeners.count), count: 16),
+            name: Array("listener-\(self.listeners.count + 1)".utf8),
+            sessionCreditBytes: UInt32(sessionCredit),
+            linkCreditBytes: UInt32(linkCredit)
+        )
+        let listener = FakeListener(index: self.core.linkUp(peer: hello, now: self.now))
+        self.listeners.append(listener)
+        return listener
+    }
+
+    /// The first listener, made when it is asked for first.
+    var listener: FakeListener { self.listeners.first ?? self.addListener() }
+
+    func client(_ name: String = "", _ version: ProtocolVersion = .v5_0, on listener: FakeListener? = nil) -> FakeClient
+    {
+        FakeClient(self, listener ?? self.listener, name, version)
+    }
+
+    func removeListener(_ listener: FakeListener) {
+        self.core.linkDown(listener.index, now: self.now)
+        for client in listener.clients.values { client.isOpen = false }
+        listener.clients = [:]
+        self.flush()
+    }
+
+    func nextStamp() -> UInt64 {
+        self.stamp += 1
+        return self.stamp
+    }
+
+    func pass(seconds: Double) {
+        self.now += UInt64(seconds * Double(Nanoseconds.perSecond))
+        while let deadline = self.core.nextDeadline, deadline <= self.now { self.core.timePassed(now: self.now) }
+        self.flush()
+    }
+
+    // MARK: Frames
+
+    /// Hands frames to the core, without the end of the turn.
+    func deliver(_ frames: borrowing ByteBuffer, from listener: FakeListener) {
+        var offset = 0
+        while case .frame(let frame) = FrameReader.frame(in: frames.readable, at: offset) {
+            offset += FrameHeader.byteCount + frame.header.bodyBytes
+            if let problem = self.core.received(frame, on: listener.index, now: self.now) {
+                Issue.record("the core closed the link: \(problem)")
+            }
+        }
+    }
+
+    /// Ends turns until nothing moves any more.
+    func flush() {
+        for _ in 0..<10_000 {
+            self.core.endTurn(now: self.now)
+            var moved = self.core.hasWork
+            for listener in self.listeners {
+                var output = ByteBuffer()
+                self.core.takeOutput(of: listener.index, into: &output)
+                if output.isEmpty { continue }
+                moved = true
+                self.take(output, for: listener)
+            }
+            if !moved { return }
+        }
+        Issue.record("the router never comes to rest")
+    }
+
+    private func take(_ output: borrowing ByteBuffer, for listener: FakeListener) {
+        var offset = 0
+        var credits: [(handle: UInt64, bytes: UInt32)] = []
+        while offset < output.readableBytes {
+            guard case .frame(let frame) = FrameReader.frame(in: output.readable, at: offset) else {
+                Issue.record("broken frame from the router")
+                return
+            }
+            offset += FrameHeader.byteCount + frame.header.bodyBytes
+            self.take(frame, listener, &credits)
+        }
+        self.returnCredit(listener, credits)
+    }
+
+    func returnCredit(_ listener: FakeListener, _ credits: [(handle: UInt64, bytes: UInt32)]) {
+        let linkBytes = listener.returnsLinkCredit ? listener.heldLinkCredit : 0
+        if linkBytes == 0, credits.isEmpty { return }
+        listener.heldLinkCredit -= linkBytes
+        var buffer = ByteBuffer()
+        CreditFrame.encode(.deliveryCredit, into: &buffer, linkBytes: UInt32(linkBytes), sessions: credits[...])
+        self.deliver(buffer, from: listener)
+    }
+
+    private func take(_ frame: Frame, _ listener: FakeListener, _ credits: inout [(handle: UInt64, bytes: UInt32)]) {
+        switch frame.kind {
+        case .sessionDeliver:
+            listener.deliverFrames += 1
+            let debits = frame.flags & FrameFlags.debitsCredit != 0
+            if debits { listener.heldLinkCredit += frame.body.count }
+            guard let client = listener.clients[frame.handle] else { return }
+            let continues = frame.flags & FrameFlags.packetContinues != 0
+            let credit = client.took([UInt8](frame.body), debits: debits, continues: continues)
+            if credit > 0 { credits.append((frame.handle, UInt32(credit))) }
+        case .sessionMulticast:
+            listener.multicastFrames += 1
+            guard let multicast = MulticastFrame(frame.body) else {
+                Issue.record("broken multicast")
+                return
+            }
+            for index in 0..<multicast.count {
+                var packet = [UInt8](multicast.packet)
+                let identifier = multicast.packetIdentifier(at: index)
+                if multicast.packetIdentifierOffset > 0 {
+                    packet[multicast.packetIdentifierOffset] = UInt8(identifier >> 8)
+                    packet[multicast.packetIdentifierOffset + 1] = UInt8(identifier & 0xFF)
+                }
+                listener.heldLinkCredit += packet.count
+                let handle = multicast.handle(at: index)
+                let credit = listener.clients[handle]?.took(packet, debits: true, continues: false) ?? 0
+                if credit > 0 { credits.append((handle, UInt32(credit))) }
+            }
+        case .sessionAccepted:
+            guard let accepted = SessionAccepted.decode(frame.body), let client = listener.clients[frame.handle] else {
+                return
+            }
+            client.keepAliveInForce = accepted.keepAliveSeconds
+            _ = client.took([UInt8](accepted.connack), debits: false, continues: false)
+        case .sessionRefused, .sessionClose:
+            guard let end = SessionEnd.decode(frame.body), let client = listener.clients[frame.handle] else { return }
+            if end.packet.count > 0 { _ = client.took([UInt8](end.packet), debits: false, continues: false) }
+            client.closeReason = end.reason
+            client.isOpen = false
+            listener.give(back: frame.handle)
+        case .publishCredit:
+            guard let credit = CreditFrame(frame.body) else {
+                Issue.record("broken credit")
+                return
+            }
+            listener.publishCredit += Int(credit.linkBytes)
+            for index in 0..<credit.count {
+                listener.clients[credit.handle(at: index)]?.publishCredit += Int(credit.bytes(at: index))
+            }
+        default:
+            Issue.record("unexpected frame of kind \(frame.header.kind)")
+        }
+    }
+}

@@ -120,6 +120,8 @@ import Testing
         opened.stop()
         let (_, modes) = try runProcess("stat", arguments: ["-c", "%a", self.path])
         #expect(modes.hasPrefix("700"))
+        let (_, files) = try runProcess("sh", arguments: ["-c", "stat -c %a '\(self.path)'/*"])
+        #expect(files.split(whereSeparator: \.isNewline).allSatisfy { $0 == "600" }, "\(files)")
     }
 
     @Test func severalWorkersShareTheFile() throws {

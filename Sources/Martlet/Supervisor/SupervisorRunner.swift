@@ -17,6 +17,7 @@ package final class SupervisorRunner {
     private var timer: EventLoop.Timer?
     private var failure: CommandFailure?
     private var lastLines: [Int: String] = [:]
+    private let hasTerminal = isatty(STDIN_FILENO) == 1
     /// Called once, when all children are ready for the first time.
     package var onReady: () -> Void = {}
     /// Called when a stage's children are ready and the next one is about to start; throws what ends everything.
@@ -82,6 +83,9 @@ package final class SupervisorRunner {
         switch number {
         case SIGTERM, SIGINT: self.perform(self.supervisor.stopRequested(now: Clock.monotonic()))
         case SIGCHLD: self.reap()
+        case SIGHUP where self.hasTerminal:
+            // The terminal is gone, and with it whoever could press Ctrl-C.
+            self.perform(self.supervisor.stopRequested(now: Clock.monotonic()))
         case SIGHUP: for process in self.processes.values { process.signal(SIGHUP) }
         default: break
         }

@@ -144,6 +144,8 @@ import Testing
             query_timeout: 4s
             pipeline_max: 5
             queue_max: 6
+          password_changed: close
+          revoked_will: suppress
           worker_timeout: 7s
           cache:
             enabled: false

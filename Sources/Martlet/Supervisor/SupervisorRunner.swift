@@ -54,6 +54,7 @@ package final class SupervisorRunner {
         guard mkdir(notifyDirectory, 0o700) == 0 || errno == EEXIST else {
             throw CommandFailure("cannot make the folder \(notifyDirectory): \(Configuration.describe(errno))")
         }
+        Self.raiseDescriptorLimit()
         self.signals = try SignalSource(loop: self.loop) { [weak self] number in self?.handleSignal(number) }
         for (id, program) in self.programs.enumerated() {
             guard case .notification = program.readiness else { continue }
@@ -69,6 +70,14 @@ package final class SupervisorRunner {
         self.perform(self.supervisor.begin(now: Clock.monotonic()))
         try self.loop.run()
         if let failure = self.failure { throw failure }
+    }
+
+    /// A descriptor per connection: the children inherit as many as this process may have.
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
     /// Stops everything; `run` then throws this.

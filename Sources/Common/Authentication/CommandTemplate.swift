@@ -1,10 +1,24 @@
 /// The configured Redis command (`HMGET tls_domain:%C password`), taken apart once: split into arguments first and filled in
 /// afterwards, so that a value with a space stays one argument.
 package struct CommandTemplate: Equatable, Sendable {
-    package enum Name: String, CaseIterable, Sendable {
-        case hget = "HGET"
-        case hmget = "HMGET"
-        case get = "GET"
+    /// What the answer is for.
+    package enum Purpose: Equatable, Sendable {
+        /// A password or its hash, and perhaps a salt.
+        case credentials
+        /// Whether there is a row; its password is not looked at.
+        case existence
+        /// Whether the client may do everything.
+        case superuser
+        /// What the client may do: pairs of a topic filter and an access.
+        case access
+
+        var key: String {
+            switch self {
+            case .credentials, .existence: "command"
+            case .superuser: "super_command"
+            case .access: "acl_command"
+            }
+        }
     }
 
     /// What a value of the reply means.
@@ -24,86 +38,118 @@ package struct CommandTemplate: Equatable, Sendable {
         package var arguments: [[UInt8]]
     }
 
-    package let name: Name
-    /// One for each value of the reply, in its order.
+    /// In capitals.
+    package let name: String
+    package let purpose: Purpose
+    /// One for each value of the reply, in its order; empty: the first value is the secret and the second the salt.
     package let fields: [Field]
-    private let key: TemplateText
-    /// The arguments after the key.
-    private let rest: [TemplateText]
+    /// The arguments after the name.
+    private let arguments: [TemplateText]
+    /// Where in them the key stands.
+    private let keyIndex: Int
     private let restIsConstant: Bool
 
     /// - Throws: `ConfigurationMistake` with a sentence for whoever wrote the command.
-    package init(_ line: String) throws(ConfigurationMistake) {
+    package init(_ line: String, purpose: Purpose = .credentials) throws(ConfigurationMistake) {
         let arguments: [CommandLineSplitter.Argument]
         var texts: [TemplateText] = []
+        func mistake(_ reason: String) -> ConfigurationMistake {
+            ConfigurationMistake(subject: "authentication.\(purpose.key) \"\(line)\"", reason: reason)
+        }
         do throws(TemplateError) {
             arguments = try CommandLineSplitter.split(Array(line.utf8))
             for argument in arguments { texts.append(try TemplateText(argument.bytes, positions: argument.positions)) }
         } catch {
-            throw Self.mistake(line, "\(error.reason) (at character \(error.position))")
+            throw mistake("\(error.reason) (at character \(error.position))")
         }
-        guard let first = arguments.first else { throw Self.mistake(line, "there is no command in it") }
-        guard let name = Name.allCases.first(where: { Self.isEqual(first.bytes, $0.rawValue) }) else {
-            let shown = String(decoding: first.bytes, as: UTF8.self)
-            throw Self.mistake(line, "\(shown) is not among the commands that can be used: HGET, HMGET, GET")
-        }
-        guard arguments.count >= 2, texts[1].constant != [] else { throw Self.mistake(line, "it names no key") }
-        self.name = name
-        self.key = texts[1]
-        self.rest = Array(texts.dropFirst(2))
-        self.restIsConstant = self.rest.allSatisfy { $0.constant != nil }
-        self.fields = try Self.fields(of: name, self.rest, line)
-        guard !self.key.placeholders.isEmpty || !self.restIsConstant else {
-            throw Self.mistake(
-                line,
-                "it has no placeholder, so all devices would share one password; there are \(Placeholder.listing)"
+        guard let first = arguments.first else { throw mistake("there is no command in it") }
+        let name = Self.capitals(first.bytes)
+        guard let keyIndex = RedisReadCommand.keyIndex(name) else {
+            throw mistake(
+                "\(ConfigurationText.shown(name)) is not among the commands that can be used: those that only read, such as "
+                    + "HGET, HMGET, GET, HGETALL"
             )
+        }
+        guard texts.count > keyIndex, texts[keyIndex].constant != [] else { throw mistake("it names no key") }
+        self.name = name
+        self.purpose = purpose
+        self.keyIndex = keyIndex - 1
+        self.arguments = Array(texts.dropFirst())
+        self.restIsConstant = self.arguments.indices.allSatisfy { [arguments = self.arguments] index in
+            index == keyIndex - 1 || arguments[index].constant != nil
+        }
+        do throws(TemplateError) {
+            self.fields = try Self.fields(of: name, Array(texts.dropFirst(2)), purpose)
+        } catch {
+            throw mistake(error.reason)
+        }
+        guard purpose == .access || self.arguments.contains(where: { !$0.placeholders.isEmpty }) else {
+            let shared = purpose == .superuser ? "would all be superusers or none" : "would share one password"
+            throw mistake("it has no placeholder, so all devices \(shared); there are \(Placeholder.listing)")
         }
     }
 
     /// What the command asks the client for: all placeholders of its arguments.
-    package var placeholders: [Placeholder] { self.key.placeholders + self.rest.flatMap(\.placeholders) }
+    package var placeholders: [Placeholder] { self.arguments.flatMap(\.placeholders) }
 
     package var asksForSalt: Bool { self.fields.contains(.salt) }
 
+    /// Whether a salt comes is only known when the reply is here.
+    package var isPositional: Bool { self.fields.isEmpty }
+
     /// The command for one client. Throws when the client lacks a value, or has one that may not go into a command.
     package func render(_ client: ClientAttributes) throws(TemplateText.RenderFailure) -> Rendered {
-        let redisKey = try self.key.render(client)
-        var arguments = [Array(self.name.rawValue.utf8), redisKey]
+        var rendered = [Array(self.name.utf8)]
         var variant: [UInt8] = []
-        for text in self.rest {
+        for (index, text) in self.arguments.enumerated() {
             let argument = try text.render(client)
-            arguments.append(argument)
-            if self.restIsConstant { continue }
-            withUnsafeBytes(of: UInt32(truncatingIfNeeded: argument.count).littleEndian) { variant += $0 }
-            variant += argument
+            rendered.append(argument)
+            if self.restIsConstant || index == self.keyIndex { continue }
+            LookupKey.append(argument, to: &variant)
         }
-        return Rendered(key: LookupKey(redisKey: redisKey, variant: variant), arguments: arguments)
+        let key = LookupKey(redisKey: rendered[self.keyIndex + 1], variant: variant)
+        return Rendered(key: key, arguments: rendered)
     }
 
     private static func fields(
-        of name: Name,
+        of name: String,
         _ rest: [TemplateText],
-        _ line: String
-    ) throws(ConfigurationMistake) -> [Field] {
+        _ purpose: Purpose
+    ) throws(TemplateError) -> [Field] {
+        func mistake(_ reason: String) -> TemplateError { TemplateError(reason: reason, position: 1) }
         switch name {
-        case .get:
-            guard rest.isEmpty else { throw Self.mistake(line, "GET takes a key and nothing else") }
-            return [.secret]
-        case .hget:
-            guard rest.count == 1 else { throw Self.mistake(line, "HGET takes a key and one field") }
-            return [.secret]
-        case .hmget:
-            guard !rest.isEmpty else { throw Self.mistake(line, "HMGET takes a key and at least one field") }
-            let fields = Self.meanings(of: rest.map(\.constant))
-            guard fields.contains(.secret) else {
-                throw Self.mistake(line, "none of its fields is a password: name one password_hash or password")
-            }
-            for unique in [Field.secret, .salt, .isSuperuser] where fields.filter({ $0 == unique }).count > 1 {
-                throw Self.mistake(line, "a field is asked for twice")
-            }
-            return fields
+        case "GET" where !rest.isEmpty: throw mistake("GET takes a key and nothing else")
+        case "HGET" where rest.count != 1: throw mistake("HGET takes a key and one field")
+        case "HMGET" where rest.isEmpty: throw mistake("HMGET takes a key and at least one field")
+        default: break
         }
+        switch purpose {
+        case .superuser, .access:
+            return []
+        case .credentials:
+            if name == "HGETALL" {
+                throw mistake("HGETALL answers names between the values; ask with HMGET for the fields that are needed")
+            }
+            if RedisReadCommand.answeringNumbers.contains(name) {
+                throw mistake("\(name) answers a number, which is no password; with password_hash: none it can be used")
+            }
+        case .existence:
+            break
+        }
+        switch name {
+        case "GET", "HGET": return [purpose == .existence ? .ignored : .secret]
+        case "HMGET": break
+        default: return []
+        }
+        let fields = Self.meanings(of: rest.map(\.constant))
+        guard purpose == .credentials else { return fields.map { $0 == .isSuperuser ? $0 : .ignored } }
+        guard fields.contains(.secret) else {
+            throw mistake("none of its fields is a password: name one password_hash or password")
+        }
+        for unique in [Field.secret, .salt, .isSuperuser] where fields.filter({ $0 == unique }).count > 1 {
+            throw mistake("a field is asked for twice")
+        }
+        return fields
     }
 
     /// EMQX 5's field names mean what they say wherever they stand. The other names go by position, as in EMQX 4: the first
@@ -131,11 +177,8 @@ package struct CommandTemplate: Equatable, Sendable {
         return fields.map { $0 ?? .ignored }
     }
 
-    private static func isEqual(_ bytes: [UInt8], _ name: String) -> Bool {
-        bytes.map { (UInt8(ascii: "a")...UInt8(ascii: "z")).contains($0) ? $0 - 0x20 : $0 } == Array(name.utf8)
-    }
-
-    private static func mistake(_ line: String, _ reason: String) -> ConfigurationMistake {
-        ConfigurationMistake(subject: "authentication.command \"\(line)\"", reason: reason)
+    private static func capitals(_ bytes: [UInt8]) -> String {
+        let letters = UInt8(ascii: "a")...UInt8(ascii: "z")
+        return String(decoding: bytes.map { letters.contains($0) ? $0 - 0x20 : $0 }, as: UTF8.self)
     }
 }

@@ -20,4 +20,10 @@ package struct LookupKey: Hashable, Sendable {
         }
         return hash == 0 ? 1 : hash
     }
+
+    /// A field after its length, so that two fields cannot be cut in another place.
+    package static func append(_ field: [UInt8], to bytes: inout [UInt8]) {
+        withUnsafeBytes(of: UInt32(truncatingIfNeeded: field.count).littleEndian) { bytes += $0 }
+        bytes += field
+    }
 }

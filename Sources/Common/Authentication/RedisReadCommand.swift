@@ -1,0 +1,24 @@
+/// The Redis commands that a template may use: those that Redis itself flags as read-only and whose answer can hold a row.
+package enum RedisReadCommand {
+    /// Where the key stands among the arguments, the name being 0; nil: not to be used.
+    package static func keyIndex(_ name: String) -> Int? {
+        if Self.firstArgumentIsKey.contains(name) { return 1 }
+        // script, number of keys, key …
+        if ["EVAL_RO", "EVALSHA_RO", "FCALL_RO"].contains(name) { return 3 }
+        return nil
+    }
+
+    private static let firstArgumentIsKey: Set<String> = [
+        "BITCOUNT", "BITFIELD_RO", "BITPOS", "EXISTS", "EXPIRETIME", "GET", "GETBIT", "GETRANGE", "HEXISTS", "HGET",
+        "HGETALL", "HKEYS", "HLEN", "HMGET", "HRANDFIELD", "HSTRLEN", "HVALS", "LINDEX", "LLEN", "LPOS", "LRANGE", "MGET",
+        "PEXPIRETIME", "PTTL", "SCARD", "SDIFF", "SINTER", "SISMEMBER", "SMEMBERS", "SMISMEMBER", "SORT_RO", "SRANDMEMBER",
+        "STRLEN", "SUBSTR", "SUNION", "TTL", "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZMSCORE", "ZRANDMEMBER", "ZRANGE",
+        "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZRANK", "ZREVRANGE", "ZREVRANGEBYLEX", "ZREVRANGEBYSCORE", "ZREVRANK", "ZSCORE",
+    ]
+
+    /// Answers a number: good for "the row is there", never for a password.
+    package static let answeringNumbers: Set<String> = [
+        "BITCOUNT", "BITPOS", "EXISTS", "EXPIRETIME", "GETBIT", "HEXISTS", "HLEN", "HSTRLEN", "LLEN", "LPOS", "PEXPIRETIME",
+        "PTTL", "SCARD", "SISMEMBER", "STRLEN", "TTL", "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZRANK", "ZREVRANK",
+    ]
+}

@@ -27,7 +27,7 @@ extension RouterCore {
     ) {
         let alias = Int(publish.topicAlias)
         // [MQTT-3.3.2-9]
-        guard alias <= Int(self.settings.topicAliasMaximum) else { return self.close(session, .topicAliasInvalid) }
+        guard alias <= Int(self.offer(to: session).topicAliasMaximum) else { return self.close(session, .topicAliasInvalid) }
         if publish.topic.isEmpty {
             guard alias <= session.topicAliases.count, !session.topicAliases[alias - 1].isEmpty else {
                 return self.close(session, .protocolError, "topic alias that was not set on this connection")
@@ -43,12 +43,13 @@ extension RouterCore {
     }
 
     private mutating func checkCapabilities(_ publish: PublishView, _ session: Session) -> Bool {
-        if publish.qos > self.settings.maxQoS {
+        let offer = self.offer(to: session)
+        if publish.qos > offer.maxQoS {
             // [MQTT-3.2.2-11]
             self.close(session, .qosNotSupported)
             return false
         }
-        if publish.retain, !self.settings.retainAvailable, session.version.hasProperties {
+        if publish.retain, !offer.retainAvailable, session.version.hasProperties {
             // [MQTT-3.2.2-14]
             self.close(session, .retainNotSupported)
             return false
@@ -73,7 +74,7 @@ extension RouterCore {
             payload: UnsafeRawBufferPointer(rebasing: packet[publish.payload]),
             expiry: Instant.max,
             qos: publish.qos,
-            retain: publish.retain && self.settings.retainAvailable
+            retain: publish.retain && self.offer(to: session).retainAvailable
         )
         guard publish.topicAlias == 0, publish.messageExpiryInterval == nil else {
             if let seconds = publish.messageExpiryInterval {
@@ -91,7 +92,7 @@ extension RouterCore {
     private func hasReceiveRoom(_ qos: QoS, _ session: Session) -> Bool {
         guard qos != .atMostOnce, session.version.hasProperties else { return true }
         let underWay = session.receivedIdentifiers.count + session.unacknowledgedInFrame
-        return underWay < Int(self.settings.receiveMaximum)
+        return underWay < Int(self.offer(to: session).receiveMaximum)
     }
 
     /// Routes the message and acknowledges it, in this order.

@@ -14,6 +14,8 @@ import Common
 package struct RouterCore: ~Copyable {
     let settings: Configuration.MQTT
     let denyAction: Configuration.Authorization.DenyAction
+    let policies: ListenerPolicies
+    let partialInputBytesMax: Int
     let publishCreditPerSession: Int
     let publishCreditPerLink: Int
     var random: IdentifierGenerator
@@ -50,6 +52,8 @@ package struct RouterCore: ~Copyable {
     package init(configuration: Configuration, seed: UInt64) {
         self.settings = configuration.mqtt
         self.denyAction = configuration.authorization.denyAction
+        self.policies = ListenerPolicies(configuration)
+        self.partialInputBytesMax = configuration.flowControl.partialPacketBytesMax
         self.publishCreditPerSession = configuration.flowControl.sessionCreditBytes
         self.publishCreditPerLink = configuration.flowControl.linkCreditBytes
         self.random = IdentifierGenerator(seed: seed)

@@ -11,6 +11,8 @@ package struct RouterCounters: Equatable, Sendable {
     package var willsPublished: UInt64 = 0
     /// Sessions that were closed because of what their client sent.
     package var closedForErrors: UInt64 = 0
+    /// Of these, because too many bytes of incomplete packets had come through their listener.
+    package var closedPartialBytes: UInt64 = 0
     package var publishesDenied: UInt64 = 0
     package var subscriptionsDenied: UInt64 = 0
     /// QoS 0 messages for which a slow client's queue had no room.
@@ -46,6 +48,7 @@ package struct RouterCounters: Equatable, Sendable {
             ("sessions_expired", self.sessionsExpired),
             ("wills_published", self.willsPublished),
             ("closed_for_errors", self.closedForErrors),
+            ("closed_partial_bytes", self.closedPartialBytes),
             ("publishes_denied", self.publishesDenied),
             ("subscriptions_denied", self.subscriptionsDenied),
             ("dropped_qos0", self.droppedQoS0),

@@ -53,6 +53,9 @@ final class Session {
     var access = AccessRules(noMatch: .deny)
     var version = ProtocolVersion.v5_0
 
+    /// Of the listener it is, or was last, connected through: see `ListenerPolicies`.
+    var policy = 0
+
     // While disconnected.
     var willDue: Instant?
     var expiryDue: Instant?

@@ -62,9 +62,12 @@ final class ClientConnection: EventHandler {
 
     private var version = ProtocolVersion.v3_1_1
     private var clientName = ""
+    /// The one in force: from CONNECT, or from the certificate.
+    private var clientIdentifier: [UInt8] = []
     private var uplink: SessionUplink?
     private var delivery: DeliveryAccount
     private var isBlockedByCredit = false
+    private var isBlockedByRate = false
     private var inputEnded = false
     /// The router sent part of a packet: nothing of ours may come in between.
     private var isInsideDelivery = false
@@ -181,7 +184,9 @@ final class ClientConnection: EventHandler {
     private var wantsInput: Bool {
         switch self.phase {
         case .awaitingConnect: true
-        case .open: !self.isBlockedByCredit && !self.inputEnded && self.output.readableBytes < Self.outputBytesHigh
+        case .open:
+            !self.isBlockedByCredit && !self.isBlockedByRate && !self.inputEnded
+                && self.output.readableBytes < Self.outputBytesHigh
         case .handshaking, .authenticating, .opening, .closing, .lingering, .closed: false
         }
     }
@@ -264,7 +269,7 @@ final class ClientConnection: EventHandler {
             self.version = packet.version
             self.clientName = String(decoding: packet.clientIdentifier, as: UTF8.self)
             self.connect = packet
-            self.authenticate(packet)
+            self.checkOffer(packet)
             return count
         }
     }
@@ -277,7 +282,8 @@ final class ClientConnection: EventHandler {
             handle: self.handle,
             linkCredit: &self.service.router.linkCredit,
             link: &link.output,
-            replies: &self.ownPacketsHeldBack
+            replies: &self.ownPacketsHeldBack,
+            now: self.service.loop.now
         )
         self.uplink = uplink
         self.sendOwnPackets()
@@ -287,8 +293,12 @@ final class ClientConnection: EventHandler {
             self.service.counters.creditStops += 1
             if uplink.credit > 0 { self.service.router.waitForLinkCredit(self.handle) }
         }
+        if let until = progress.blockedUntil { self.waitForRate(until) }
         switch progress.end {
         case nil: break
+        case .rateExceeded:
+            self.service.counters.rateDisconnects += 1
+            self.close(.protocolError, code: .messageRateTooHigh, "publishes faster than publish_rate allows")
         case .malformed(let error): self.fail(error.reasonCode, "\(error)")
         case .tooLarge: self.fail(.packetTooLarge, "a packet is larger than mqtt.max_packet_size")
         case .clientDisconnected: self.inputEnded = true
@@ -297,6 +307,23 @@ final class ClientConnection: EventHandler {
     }
 
     // MARK: CONNECT
+
+    /// What the listener does not offer, and client ids that the certificate does not allow, are refused before anybody is asked.
+    private func checkOffer(_ packet: ConnectPacket) {
+        let configuration = self.policy.configuration
+        guard configuration.offer.protocolVersions.contains(packet.version) else {
+            let detail = "protocol_versions of the listener leaves out \(packet.version)"
+            return self.refuse(.protocolVersion, code: .unsupportedProtocolVersion, detail: detail)
+        }
+        let commonName = self.identity?.commonName
+        guard let identifier = configuration.clientID.clientIdentifier(packet.clientIdentifier, commonName: commonName)
+        else {
+            let detail = "client_id: \(configuration.clientID.rawValue), and the certificate's common name does not fit"
+            return self.refuse(.clientIdentifierPolicy, code: .clientIdentifierNotValid, detail: detail)
+        }
+        self.clientIdentifier = identifier
+        self.authenticate(packet)
+    }
 
     private func authenticate(_ packet: ConnectPacket) {
         guard packet.properties.authenticationMethod == nil else {
@@ -317,7 +344,7 @@ final class ClientConnection: EventHandler {
             return self.refuse(.auth(.fieldMissing), code: .notAuthorized, detail: detail)
         }
         let attributes = ClientAttributes(
-            clientIdentifier: packet.clientIdentifier,
+            clientIdentifier: self.clientIdentifier,
             userName: self.userName,
             peerAddress: Array(self.peerAddress.utf8),
             identity: self.identity
@@ -340,7 +367,7 @@ final class ClientConnection: EventHandler {
             peerAddress: Array(self.peerAddress.utf8),
             version: connect.version,
             identity: self.identity,
-            clientIdentifier: connect.clientIdentifier,
+            clientIdentifier: self.clientIdentifier,
             userName: self.userName,
             password: connect.password
         )
@@ -393,7 +420,8 @@ final class ClientConnection: EventHandler {
         self.service.counters.sessionsOpened += 1
         self.uplink = SessionUplink(
             credit: credit,
-            maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes
+            maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes,
+            rate: PublishRateGate(self.policy.configuration.offer.publishRate)
         )
         self.keepAliveNanoseconds = UInt64(keepAliveSeconds) * Nanoseconds.perSecond / 2 * 3
         self.lastReceived = self.service.loop.now
@@ -455,6 +483,23 @@ final class ClientConnection: EventHandler {
         guard self.isBlockedByCredit else { return }
         self.isBlockedByCredit = false
         // Time in which the broker did not read does not count against the client.
+        self.lastReceived = self.service.loop.now
+        self.resumeInput()
+    }
+
+    /// The client has used up its rate: it is read again when a PUBLISH may pass.
+    private func waitForRate(_ until: Instant) {
+        guard !self.isBlockedByRate else { return }
+        self.isBlockedByRate = true
+        self.service.counters.rateStops += 1
+        let handle = self.handle
+        self.service.loop.schedule(at: until) { [weak service = self.service] in
+            service?.connection(handle)?.resumeAfterRate()
+        }
+    }
+
+    private func resumeAfterRate() {
+        self.isBlockedByRate = false
         self.lastReceived = self.service.loop.now
         self.resumeInput()
     }
@@ -569,7 +614,9 @@ final class ClientConnection: EventHandler {
         case .opening:
             self.refuse(.routerUnavailable, code: .serverUnavailable, detail: "the router does not answer")
         case .open:
-            if self.isBlockedByCredit || self.inputEnded { return self.setDeadline(now + self.keepAliveNanoseconds) }
+            if self.isBlockedByCredit || self.isBlockedByRate || self.inputEnded {
+                return self.setDeadline(now + self.keepAliveNanoseconds)
+            }
             self.service.counters.keepAliveTimeouts += 1
             self.close(.keepAliveTimeout, code: .keepAliveTimeout, "keep alive timeout")
         case .closing:

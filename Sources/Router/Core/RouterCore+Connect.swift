@@ -13,6 +13,7 @@ extension RouterCore {
             // The place was given to another connection without telling us that the former is gone.
             if let session = self.sessions[Int(forgotten)] { self.connectionEnded(session, publishesWill: true) }
         }
+        self.countReceived(open.connect.count)
         link.slots[number] = RouterLink.Slot(generation: UInt32(truncatingIfNeeded: frame.handle >> 32))
         self.connect(open, frame.handle, number, link)
         return nil
@@ -30,7 +31,13 @@ extension RouterCore {
         let commonName = open.identity?.commonName
         guard var clientIdentifier = policy.clientID.clientIdentifier(connect.clientIdentifier, commonName: commonName)
         else {
-            return self.refuse(.clientIdentifierNotValid, handle, link, connect.version, "client id is not the common name")
+            return self.refuse(
+                .clientIdentifierNotValid,
+                handle,
+                link,
+                connect.version,
+                "client id is not the common name"
+            )
         }
         if let refusal = self.refusal(of: connect, clientIdentifier, policy.offer) {
             return self.refuse(refusal, handle, link, connect.version)
@@ -150,6 +157,7 @@ extension RouterCore {
         link.slots[slot].session = session.index
         link.sessionCount += 1
         self.connectedCount += 1
+        self.connectedMax = max(self.connectedMax, self.connectedCount)
         session.link = link
         session.handle = handle
         session.connectStamp = open.connectStamp
@@ -174,6 +182,8 @@ extension RouterCore {
         session.sendQuotaMax = Int(min(properties.receiveMaximum ?? UInt16.max, self.settings.session.maxInflight))
         session.sendQuota = session.sendQuotaMax
         session.maximumPacketBytes = properties.maximumPacketSize.map { Int($0) } ?? Session.noLimit
+        let aliases = min(Int(properties.topicAliasMaximum ?? 0), Int(self.settings.topicAliasesToClients))
+        session.outboundAliases = aliases > 0 ? OutboundAliases(maximum: aliases) : nil
         session.wantsProblemInformation = properties.requestProblemInformation ?? true
     }
 
@@ -224,6 +234,7 @@ extension RouterCore {
         }
         self.scratch.clear()
         connack.encode(into: &self.scratch, version: session.version)
+        self.countSent(packets: 1, bytes: self.scratch.readableBytes)
         SessionAccepted.encode(
             into: &link.output,
             handle: session.handle,
@@ -265,6 +276,7 @@ extension RouterCore {
             }
             connack.encode(into: &self.scratch, version: version)
         }
+        if !self.scratch.isEmpty { self.countSent(packets: 1, bytes: self.scratch.readableBytes) }
         SessionEnd.encode(
             .sessionRefused,
             into: &link.output,

@@ -18,7 +18,7 @@ extension RouterCore {
     }
 
     /// - Parameter kept: the message in memory of its own, if somebody made that already.
-    private mutating func route(_ message: MessageView, kept: Message?, publisher: UInt32) -> Bool {
+    mutating func route(_ message: MessageView, kept: Message?, publisher: UInt32) -> Bool {
         self.trie.match(topic: message.topic, publisher: publisher, into: &self.matches)
         let count = self.matches.subscribers.count
         if count == 0, self.matches.groups.isEmpty { return false }
@@ -60,11 +60,13 @@ extension RouterCore {
         }
     }
 
-    /// One member gets the message: one that can take it now, if there is any (section 4.8.2).
+    /// One member gets the message: one that is connected, if there is any (section 4.8.2).
     private mutating func deliverToGroup(_ group: UInt32, _ message: MessageView, _ kept: inout Message?) {
         let sessions = self.sessions
-        let member = self.trie.chooseMember(of: group) { index in
-            sessions[Int(index)].map { $0.isConnected && !$0.hasBacklog } ?? false
+        let member = self.trie.chooseMember(of: group, self.settings.sharedSpread) { index in
+            guard let session = sessions[Int(index)], session.isConnected else { return .away }
+            let waiting = session.inflight.count + session.queue.count
+            return session.hasBacklog ? .busy(waiting: waiting) : .free(waiting: waiting)
         }
         if let member { self.deliver(message, &kept, to: member, group: group) }
     }
@@ -94,9 +96,9 @@ extension RouterCore {
         let qos = min(message.qos, options.qos)
         let retain = message.retain && (options.retainAsPublished || session.isBridge)
         if let link = session.link, session.credit > 0, link.credit > 0, !session.hasBacklog,
-            qos == .atMostOnce || session.sendQuota > 0
+            qos == .atMostOnce || self.mayStart(session)
         {
-            let shape = PublishShape(
+            var shape = PublishShape(
                 hasProperties: session.version.hasProperties,
                 qos: qos,
                 retain: retain,
@@ -104,7 +106,7 @@ extension RouterCore {
                 furtherIdentifiers: furtherIdentifiers ?? []
             )
             let bucket = gathers ? self.fanout.bucket(link, shape, message, now: self.now) : nil
-            let layout = bucket.map { self.fanout.buckets[$0].layout } ?? PublishLayout(message, shape, now: self.now)
+            var layout = bucket.map { self.fanout.buckets[$0].layout } ?? PublishLayout(message, shape, now: self.now)
             if layout.packetBytes <= Limits.packetPartBytes {
                 guard layout.packetBytes <= session.maximumPacketBytes else {
                     self.counters.droppedTooLarge += 1
@@ -117,10 +119,12 @@ extension RouterCore {
                     identifier = free
                     session.sendQuota -= 1
                 }
-                self.debit(layout.packetBytes, session, link)
                 if let bucket {
+                    self.debit(layout.packetBytes, session, link)
                     self.fanout.add(Fanout.Target(handle: session.handle, packetIdentifier: identifier), to: bucket)
                 } else {
+                    self.chooseAlias(&shape, &layout, message, session)
+                    self.debit(layout.packetBytes, session, link)
                     link.writePublish(message, shape, layout, handle: session.handle, packetIdentifier: identifier)
                 }
                 return
@@ -155,12 +159,45 @@ extension RouterCore {
         )
     }
 
+    /// Has a PUBLISH that is for one session alone, and written at once, name its topic by an alias if that pays.
+    @inline(__always)
+    func chooseAlias(
+        _ shape: inout PublishShape,
+        _ layout: inout PublishLayout,
+        _ message: MessageView,
+        _ session: Session
+    ) {
+        // The packet that introduces an alias is longer, and must still be one that the client takes.
+        guard session.outboundAliases != nil, message.topic.count >= OutboundAliases.topicBytesMin,
+            layout.packetBytes + OutboundAliases.packetBytesAddedMax <= session.maximumPacketBytes,
+            layout.bodyBytes + OutboundAliases.packetBytesAddedMax <= Limits.packetBodyBytesMax,
+            let choice = session.outboundAliases?.choose(message.topic)
+        else { return }
+        switch choice {
+        case .none:
+            return
+        case .introduce(let alias):
+            shape.alias = alias
+        case .use(let alias):
+            shape.alias = alias
+            shape.omitsTopic = true
+        }
+        layout = PublishLayout(message, shape, now: self.now)
+    }
+
+    /// Whether another QoS 1 or 2 message may go to the client before it acknowledges one.
+    @inline(__always)
+    func mayStart(_ session: Session) -> Bool {
+        session.sendQuota > 0 && session.inflight.bytes < self.settings.session.maxInflightBytes
+    }
+
     @inline(__always)
     mutating func debit(_ bytes: Int, _ session: Session, _ link: RouterLink) {
         session.credit -= bytes
         link.credit -= bytes
         self.counters.publishesSent += 1
         self.counters.publishBytesSent += UInt64(bytes)
+        self.countSent(packets: 1, bytes: bytes)
     }
 
     // MARK: Waiting
@@ -185,11 +222,13 @@ extension RouterCore {
                 return
             }
             self.queuedBytes -= oldest.message.countedBytes
+            self.queuedMessages -= 1
             if oldest.qos == .atMostOnce { self.counters.droppedQoS0 += 1 } else { self.counters.droppedQueueFull += 1 }
         }
         let hadBacklog = session.hasBacklog
         session.queue.append(item)
         self.queuedBytes += bytes
+        self.queuedMessages += 1
         // With a backlog, what it waits for sets it going.
         if session.isConnected, !hadBacklog { self.markForPump(session) }
     }

@@ -27,7 +27,9 @@ extension RouterCore {
     ) {
         let alias = Int(publish.topicAlias)
         // [MQTT-3.3.2-9]
-        guard alias <= Int(self.offer(to: session).topicAliasMaximum) else { return self.close(session, .topicAliasInvalid) }
+        guard alias <= Int(self.offer(to: session).topicAliasMaximum) else {
+            return self.close(session, .topicAliasInvalid)
+        }
         if publish.topic.isEmpty {
             guard alias <= session.topicAliases.count, !session.topicAliases[alias - 1].isEmpty else {
                 return self.close(session, .protocolError, "topic alias that was not set on this connection")
@@ -141,17 +143,7 @@ extension RouterCore {
 
     /// `$SYS` is the broker's own, `$share` is no topic.
     static func isReserved(_ topic: UnsafeRawBufferPointer) -> Bool {
-        guard topic.count >= 4, topic[0] == UInt8(ascii: "$") else { return false }
-        return Self.hasFirstLevel(topic, "$SYS") || Self.hasFirstLevel(topic, "$share")
-    }
-
-    private static func hasFirstLevel(_ topic: UnsafeRawBufferPointer, _ level: StaticString) -> Bool {
-        let count = level.utf8CodeUnitCount
-        guard topic.count >= count, topic.count == count || topic[count] == UInt8(ascii: "/") else { return false }
-        return equalBytes(
-            UnsafeRawBufferPointer(rebasing: topic[..<count]),
-            UnsafeRawBufferPointer(start: level.utf8Start, count: count)
-        )
+        TopicName.isSystem(topic) || TopicName.hasFirstLevel(topic, "$share")
     }
 
     // MARK: Acknowledgements
@@ -164,13 +156,18 @@ extension RouterCore {
             reasonCode: reason,
             version: session.version
         )
+        self.countSent(packets: 1, bytes: 0)
     }
 
     /// Sends the acknowledgements of the frame that was handled.
     mutating func flushControl(_ session: Session) {
         session.unacknowledgedInFrame = 0
         guard !self.control.isEmpty else { return }
-        if session.isConnected { self.sendControl(self.control.readable, session) }
+        if session.isConnected {
+            // Its packets were counted one by one.
+            self.countSent(packets: 0, bytes: self.control.readableBytes)
+            self.sendControl(self.control.readable, session)
+        }
         self.control.clear()
     }
 

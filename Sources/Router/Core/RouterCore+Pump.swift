@@ -40,22 +40,24 @@ extension RouterCore {
             self.removeFirstQueued(session)
             return true
         }
-        if item.qos != .atMostOnce, session.sendQuota <= 0 { return false }
+        if item.qos != .atMostOnce, !self.mayStart(session) { return false }
         guard self.start(item, session, link) else { return false }
         self.removeFirstQueued(session)
         return true
     }
 
     private mutating func removeFirstQueued(_ session: Session) {
-        if let item = session.queue.removeFirst() { self.queuedBytes -= item.message.countedBytes }
+        guard let item = session.queue.removeFirst() else { return }
+        self.queuedBytes -= item.message.countedBytes
+        self.queuedMessages -= 1
     }
 
     /// Begins the delivery of a message that was not sent before; drops it when it is too large for the receiver.
     /// - Returns: false when all packet identifiers are taken.
     private mutating func start(_ item: QueuedMessage, _ session: Session, _ link: RouterLink) -> Bool {
         let message = item.message.view
-        let shape = item.shape(hasProperties: session.version.hasProperties)
-        let layout = PublishLayout(message, shape, now: self.now)
+        var shape = item.shape(hasProperties: session.version.hasProperties)
+        var layout = PublishLayout(message, shape, now: self.now)
         guard layout.packetBytes <= session.maximumPacketBytes, layout.isPossible else {
             // [MQTT-3.1.2-25]
             self.counters.droppedTooLarge += 1
@@ -67,6 +69,7 @@ extension RouterCore {
             identifier = free
             session.sendQuota -= 1
         }
+        self.chooseAlias(&shape, &layout, message, session)
         self.write(item.message, shape, layout, identifier, session, link)
         return true
     }
@@ -93,6 +96,7 @@ extension RouterCore {
         )
         self.counters.publishesSent += 1
         self.counters.publishBytesSent += UInt64(layout.packetBytes)
+        self.countSent(packets: 1, bytes: layout.packetBytes)
     }
 
     // MARK: Large packets
@@ -143,6 +147,7 @@ extension RouterCore {
             )
             session.resend.removeLast()
             let pubrel = self.scratch.array
+            self.countSent(packets: 1, bytes: pubrel.count)
             pubrel.withUnsafeBytes { self.sendControl($0, session) }
             return true
         case .published:
@@ -170,7 +175,7 @@ extension RouterCore {
     /// - Returns: false when it cannot go on now.
     private mutating func sendRetained(_ session: Session, _ link: RouterLink, _ nodes: inout Int) -> Bool {
         // A QoS 0 subscription needs no quota, but what comes next is not known before it is taken.
-        guard session.sendQuota > 0 || session.retainedCursors[0].options.qos == .atMostOnce else { return false }
+        guard self.mayStart(session) || session.retainedCursors[0].options.qos == .atMostOnce else { return false }
         switch session.retainedCursors[0].next(&self.retained, budget: &nodes) {
         case .finished:
             session.retainedCursors.removeFirst()

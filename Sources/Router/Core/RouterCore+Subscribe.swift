@@ -18,6 +18,7 @@ extension RouterCore {
         }
         SubackPacket(packetIdentifier: packet.packetIdentifier, returnCodes: codes)
             .encode(into: &self.control, version: session.version)
+        self.countSent(packets: 1, bytes: 0)
         // The SUBACK goes before the retained messages.
         self.flushControl(session)
         if !session.retainedCursors.isEmpty { self.markForPump(session) }
@@ -56,7 +57,7 @@ extension RouterCore {
             let wantsRetained =
                 subscription.retainHandling == .send
                 || (subscription.retainHandling == .sendIfNew && result == .added)
-            if wantsRetained, self.retained.count > 0 {
+            if wantsRetained, !self.retained.isEmpty {
                 let cursor = RetainedCursor(filter: filter, options: options, store: &self.retained)
                 session.retainedCursors.append(cursor)
             }
@@ -110,6 +111,7 @@ extension RouterCore {
             reply.reasonCodes.append(existed ? .success : .noSubscriptionExisted)
         }
         reply.encode(into: &self.control, version: session.version)
+        self.countSent(packets: 1, bytes: 0)
     }
 
     private mutating func unsubscribe(_ filter: UnsafeRawBufferPointer, _ session: Session) -> Bool {

@@ -32,7 +32,12 @@ package struct RouterCore: ~Copyable {
     /// When the next will or session expiry of a session is due.
     var deadlines = DeadlineHeap()
     var queuedBytes = 0
+    /// In the queues of all sessions.
+    package internal(set) var queuedMessages = 0
     package internal(set) var connectedCount = 0
+    /// The most at any time.
+    var connectedMax = 0
+    var system: SystemTopics
     package internal(set) var counters = RouterCounters()
 
     // Reused from packet to packet.
@@ -52,6 +57,7 @@ package struct RouterCore: ~Copyable {
     package init(configuration: Configuration, seed: UInt64) {
         self.settings = configuration.mqtt
         self.denyAction = configuration.authorization.denyAction
+        self.system = SystemTopics(intervalNanoseconds: configuration.mqtt.sysIntervalNanoseconds)
         self.policies = ListenerPolicies(configuration)
         self.partialInputBytesMax = configuration.flowControl.partialPacketBytesMax
         self.publishCreditPerSession = configuration.flowControl.sessionCreditBytes
@@ -141,9 +147,11 @@ package struct RouterCore: ~Copyable {
 
     /// When `timePassed` has something to do next.
     package var nextDeadline: Instant? {
-        guard let session = self.deadlines.earliest else { return self.retained.nextExpiry }
-        guard let retained = self.retained.nextExpiry else { return session }
-        return min(session, retained)
+        var earliest = self.system.due
+        for deadline in [self.deadlines.earliest, self.retained.nextExpiry] {
+            if let deadline { earliest = min(deadline, earliest ?? deadline) }
+        }
+        return earliest
     }
 
     /// Publishes wills, ends sessions and forgets retained messages whose time has come.
@@ -153,6 +161,7 @@ package struct RouterCore: ~Copyable {
             if let session = self.sessions[Int(index)] { self.deadlineReached(session) }
         }
         self.counters.retainedExpired += UInt64(self.retained.removeExpired(now))
+        if let due = self.system.due, due <= now { self.publishSystemTopics() }
         self.settle()
     }
 
@@ -178,6 +187,18 @@ package struct RouterCore: ~Copyable {
     }
 
     // MARK: Figures
+
+    @inline(__always)
+    mutating func countReceived(_ packetBytes: Int) {
+        self.counters.packetsReceived += 1
+        self.counters.packetBytesReceived += UInt64(packetBytes)
+    }
+
+    @inline(__always)
+    mutating func countSent(packets: Int, bytes: Int) {
+        self.counters.packetsSent += UInt64(packets)
+        self.counters.packetBytesSent += UInt64(bytes)
+    }
 
     package var sessionCount: Int { self.sessionsByClient.count }
     package var subscriptionCount: Int { self.trie.count }

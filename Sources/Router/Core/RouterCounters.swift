@@ -1,5 +1,10 @@
 /// What happened since the start. Every drop is in here.
 package struct RouterCounters: Equatable, Sendable {
+    /// All packets; those that the listener answers itself (PINGREQ) do not come here.
+    package var packetsReceived: UInt64 = 0
+    package var packetBytesReceived: UInt64 = 0
+    package var packetsSent: UInt64 = 0
+    package var packetBytesSent: UInt64 = 0
     package var publishesReceived: UInt64 = 0
     package var publishBytesReceived: UInt64 = 0
     package var publishesSent: UInt64 = 0
@@ -35,9 +40,19 @@ package struct RouterCounters: Equatable, Sendable {
 
     package init() {}
 
+    /// Messages that did not reach a session they were for.
+    package var messagesDropped: UInt64 {
+        self.droppedQoS0 + self.droppedQueueFull + self.droppedTotalFull + self.droppedTooLarge + self.droppedExpired
+            + self.droppedOffline
+    }
+
     /// Names and values, as the status report shows them.
     package var lines: [(name: String, value: UInt64)] {
         [
+            ("packets_received", self.packetsReceived),
+            ("packet_bytes_received", self.packetBytesReceived),
+            ("packets_sent", self.packetsSent),
+            ("packet_bytes_sent", self.packetBytesSent),
             ("publishes_received", self.publishesReceived),
             ("publish_bytes_received", self.publishBytesReceived),
             ("publishes_sent", self.publishesSent),

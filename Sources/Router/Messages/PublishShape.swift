@@ -11,6 +11,10 @@ struct PublishShape: Equatable {
     var identifier: UInt32
     /// Of overlapping subscriptions; empty nearly always.
     var furtherIdentifiers: [UInt32] = []
+    /// Topic alias, 0: none. Belongs to one connection: shapes that several receivers share have none.
+    var alias: UInt16 = 0
+    /// The alias alone names the topic.
+    var omitsTopic = false
 
     /// Identifiers left out, in one number.
     @inline(__always) var bits: UInt8 {
@@ -28,7 +32,7 @@ struct PublishLayout {
     let expirySeconds: UInt32?
 
     init(_ view: MessageView, _ shape: PublishShape, now: Instant) {
-        var body = 2 + view.topic.count + view.payload.count
+        var body = 2 + (shape.omitsTopic ? 0 : view.topic.count) + view.payload.count
         if shape.qos != .atMostOnce { body += 2 }
         var properties = 0
         var seconds: UInt32?
@@ -41,6 +45,7 @@ struct PublishLayout {
                 seconds = UInt32(clamping: rounded)
                 properties += 5
             }
+            if shape.alias != 0 { properties += 3 }
             if shape.identifier != 0 {
                 properties += 1 + ByteBuffer.variableByteIntegerLength(Int(shape.identifier))
                 for further in shape.furtherIdentifiers {
@@ -73,7 +78,7 @@ extension ByteBuffer {
         let flags = (shape.dup ? 8 : 0) | shape.qos.rawValue << 1 | (shape.retain ? 1 : 0)
         self.write(PacketType.publish.rawValue << 4 | flags)
         self.writeVariableByteInteger(layout.bodyBytes)
-        self.writeMQTTString(view.topic)
+        self.writeMQTTString(shape.omitsTopic ? UnsafeRawBufferPointer(start: nil, count: 0) : view.topic)
         var identifierOffset = 0
         if shape.qos != .atMostOnce {
             identifierOffset = self.readableBytes - start
@@ -84,6 +89,10 @@ extension ByteBuffer {
             if let seconds = layout.expirySeconds {
                 self.write(PropertyIdentifier.messageExpiryInterval.rawValue)
                 self.writeBigEndian(seconds)
+            }
+            if shape.alias != 0 {
+                self.write(PropertyIdentifier.topicAlias.rawValue)
+                self.writeBigEndian(shape.alias)
             }
             if shape.identifier != 0 {
                 self.write(PropertyIdentifier.subscriptionIdentifier.rawValue)

@@ -79,6 +79,8 @@ final class Session {
     var isBridge = false
     /// Topics by alias, which counts from 1.
     var topicAliases: [[UInt8]] = []
+    /// Those that we use; nil: none.
+    var outboundAliases: OutboundAliases?
     var partialInput: PartialInput?
     var partialOutput: PartialOutput?
     /// What was under way when the session was resumed and is not sent again yet, last one first.

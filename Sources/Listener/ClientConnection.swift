@@ -62,8 +62,8 @@ final class ClientConnection: EventHandler {
 
     private var version = ProtocolVersion.v3_1_1
     private var clientName = ""
-    /// The one in force: from CONNECT, or from the certificate.
-    private var clientIdentifier: [UInt8] = []
+    /// What let the session in, to be asked about again while it lives.
+    private var credentials = SessionCredentials()
     private var uplink: SessionUplink?
     private var delivery: DeliveryAccount
     private var isBlockedByCredit = false
@@ -186,10 +186,13 @@ final class ClientConnection: EventHandler {
         case .awaitingConnect: true
         case .open:
             !self.isBlockedByCredit && !self.isBlockedByRate && !self.inputEnded
-                && self.output.readableBytes < Self.outputBytesHigh
+                && self.waitingBytes < Self.outputBytesHigh
         case .handshaking, .authenticating, .opening, .closing, .lingering, .closed: false
         }
     }
+
+    /// What the client has not read yet, and what waits behind a partial delivery.
+    private var waitingBytes: Int { self.output.readableBytes + self.ownPacketsHeldBack.readableBytes }
 
     func receive() {
         var budget = 4
@@ -269,7 +272,12 @@ final class ClientConnection: EventHandler {
             self.version = packet.version
             self.clientName = String(decoding: packet.clientIdentifier, as: UTF8.self)
             self.connect = packet
-            self.checkOffer(packet)
+            switch self.policy.admission(of: packet, identity: self.identity) {
+            case .refused(let reason, let code, let detail): self.refuse(reason, code: code, detail: detail)
+            case .admitted(let clientIdentifier):
+                self.credentials.clientIdentifier = clientIdentifier
+                self.authenticate(packet)
+            }
             return count
         }
     }
@@ -308,23 +316,6 @@ final class ClientConnection: EventHandler {
 
     // MARK: CONNECT
 
-    /// What the listener does not offer, and client ids that the certificate does not allow, are refused before anybody is asked.
-    private func checkOffer(_ packet: ConnectPacket) {
-        let configuration = self.policy.configuration
-        guard configuration.offer.protocolVersions.contains(packet.version) else {
-            let detail = "protocol_versions of the listener leaves out \(packet.version)"
-            return self.refuse(.protocolVersion, code: .unsupportedProtocolVersion, detail: detail)
-        }
-        let commonName = self.identity?.commonName
-        guard let identifier = configuration.clientID.clientIdentifier(packet.clientIdentifier, commonName: commonName)
-        else {
-            let detail = "client_id: \(configuration.clientID.rawValue), and the certificate's common name does not fit"
-            return self.refuse(.clientIdentifierPolicy, code: .clientIdentifierNotValid, detail: detail)
-        }
-        self.clientIdentifier = identifier
-        self.authenticate(packet)
-    }
-
     private func authenticate(_ packet: ConnectPacket) {
         guard packet.properties.authenticationMethod == nil else {
             return self.refuse(
@@ -344,7 +335,7 @@ final class ClientConnection: EventHandler {
             return self.refuse(.auth(.fieldMissing), code: .notAuthorized, detail: detail)
         }
         let attributes = ClientAttributes(
-            clientIdentifier: self.clientIdentifier,
+            clientIdentifier: self.credentials.clientIdentifier,
             userName: self.userName,
             peerAddress: Array(self.peerAddress.utf8),
             identity: self.identity
@@ -367,13 +358,14 @@ final class ClientConnection: EventHandler {
             peerAddress: Array(self.peerAddress.utf8),
             version: connect.version,
             identity: self.identity,
-            clientIdentifier: self.clientIdentifier,
+            clientIdentifier: self.credentials.clientIdentifier,
             userName: self.userName,
             password: connect.password
         )
     }
 
     func received(_ verdict: AuthVerdict) {
+        if self.phase == .open, self.credentials.isAsked { return self.revalidated(verdict) }
         guard self.phase == .authenticating else { return }
         guard verdict.outcome == .allow else {
             let code = RefusalReason.reasonCode(for: verdict)
@@ -383,7 +375,72 @@ final class ClientConnection: EventHandler {
                 detail: String(decoding: verdict.detail, as: UTF8.self)
             )
         }
+        self.credentials = SessionCredentials(
+            clientIdentifier: self.credentials.clientIdentifier,
+            keyHash: verdict.keyHash,
+            tag: verdict.credentialTag,
+            access: verdict.access
+        )
         self.openSession(verdict.access)
+    }
+
+    // MARK: The right to stay
+
+    /// Asks again whether the device may be here; nil when there is nothing to ask, or somebody is asked already.
+    func revalidationQuery() -> AuthQuery? {
+        guard self.phase == .open, self.credentials.keyHash != 0, !self.credentials.isAsked else { return nil }
+        self.credentials.isAsked = true
+        return AuthQuery(
+            listenerName: self.policy.name,
+            rulesName: self.policy.rulesName,
+            peerAddress: Array(self.peerAddress.utf8),
+            version: self.version,
+            identity: self.identity,
+            clientIdentifier: self.credentials.clientIdentifier,
+            userName: self.userName,
+            password: nil,
+            revalidatedTag: self.credentials.tag
+        )
+    }
+
+    /// Every quarter of the time for which a row may be stale, spread so that a fleet that connected at once is not asked about
+    /// at once.
+    private func scheduleRevalidation() {
+        guard self.credentials.keyHash != 0 else { return }
+        let period = self.service.configuration.authentication.cache.staleMaxNanoseconds / 4
+        let spread = UInt64.random(in: 0...period / 4)
+        self.credentials.revalidation = self.service.loop.now &+ period - spread
+    }
+
+    /// The answer about a live session. Who cannot be judged stays, and is asked about again.
+    private func revalidated(_ verdict: AuthVerdict) {
+        self.credentials.isAsked = false
+        switch verdict.outcome {
+        case .unknown:
+            self.service.revalidateLater(self.handle)
+        case .deny:
+            self.endByRevocation(
+                verdict.reason == .noSuchDevice ? "the device is no longer known" : "\(verdict.reason)"
+            )
+        case .allow:
+            if verdict.credentialTag != self.credentials.tag {
+                guard self.service.configuration.authentication.passwordChanged == .keep else {
+                    return self.endByRevocation("the device's credentials have changed")
+                }
+                self.credentials.tag = verdict.credentialTag
+            }
+            guard verdict.access != self.credentials.access else { return }
+            self.credentials.access = verdict.access
+            self.service.counters.rulesChanged += 1
+            self.service.router.rulesChanged(self.handle, verdict.access)
+        }
+    }
+
+    private func endByRevocation(_ detail: String) {
+        self.service.counters.sessionsRevoked += 1
+        self.service.logRevocation(self, detail)
+        let suppressesWill = self.service.configuration.authentication.revokedWill == .suppress
+        self.close(suppressesWill ? .revoked : .administrative, code: .notAuthorized, detail)
     }
 
     private func openSession(_ access: AccessRules) {
@@ -419,10 +476,13 @@ final class ClientConnection: EventHandler {
         self.access = nil
         self.service.counters.sessionsOpened += 1
         self.uplink = SessionUplink(
+            version: self.version,
             credit: credit,
             maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes,
             rate: PublishRateGate(self.policy.configuration.offer.publishRate)
         )
+        self.service.live.add(self.handle, keyHash: self.credentials.keyHash)
+        self.scheduleRevalidation()
         self.keepAliveNanoseconds = UInt64(keepAliveSeconds) * Nanoseconds.perSecond / 2 * 3
         self.lastReceived = self.service.loop.now
         self.output.write(connack)
@@ -591,7 +651,13 @@ final class ClientConnection: EventHandler {
     /// The timer wheel brought this connection up; `tick` is the end of the slot it was in.
     func wheelCameUp(now: Instant) {
         guard self.wheelDue <= now else { return }
-        if self.phase == .open { self.deadline = self.keepAliveDeadline }
+        if self.phase == .open {
+            self.deadline = self.keepAliveDeadline
+            if now >= self.credentials.revalidation {
+                self.scheduleRevalidation()
+                self.service.revalidateLater(self.handle)
+            }
+        }
         self.wheelDue = .max
         if now >= self.deadline { self.deadlinePassed(now) }
         if self.phase != .closed {
@@ -645,6 +711,13 @@ final class ClientConnection: EventHandler {
         self.endAfterOutput()
     }
 
+    /// The worker that was asked about the live session is gone.
+    func revalidationLost() {
+        guard self.credentials.isAsked else { return }
+        self.credentials.isAsked = false
+        self.service.revalidateLater(self.handle)
+    }
+
     /// The client broke the protocol: DISCONNECT says how ([MQTT-4.13.1-1]).
     private func fail(_ code: ReasonCode, _ detail: String) {
         self.service.counters.protocolErrors += 1
@@ -663,8 +736,10 @@ final class ClientConnection: EventHandler {
         self.endAfterOutput()
     }
 
-    /// The router is gone, and with it the session.
+    /// The router is gone, and with it the session. The credit for what is under way was its to have: the next one starts with
+    /// all of it.
     func routerLost() {
+        _ = self.delivery.close()
         guard self.phase == .open else { return }
         // "Server unavailable" is no reason for a DISCONNECT (MQTT 5.0, section 3.14.2.1).
         self.close(.connectionLost, code: .serverShuttingDown, "the router is gone")
@@ -702,6 +777,7 @@ final class ClientConnection: EventHandler {
     private func finish() {
         guard self.phase != .closed else { return }
         self.phase = .closed
+        self.service.live.remove(self.handle, keyHash: self.credentials.keyHash)
         self.service.router.returnLinkCredit(self.delivery.close())
         if let registration = self.registration { self.service.loop.deregister(registration) }
         self.registration = nil

@@ -29,14 +29,16 @@ struct SessionUplink {
 
     /// PUBLISH bytes that may still be sent up for this session. It may go below zero by the packet that uses it up.
     private(set) var credit: Int
+    private let version: ProtocolVersion
     private let maximumPacketBytes: Int
     /// Nil: no limit.
     private var rate: PublishRateGate?
-    /// Of the packet that travels in parts: bytes still to come, and whether they count against the credit.
+    /// Of the packet that travels in parts: bytes still to come, and what it is.
     private var partBytesLeft = 0
-    private var partDebits = false
+    private var partType = PacketType.publish
 
-    init(credit: Int, maximumPacketBytes: Int, rate: PublishRateGate? = nil) {
+    init(version: ProtocolVersion, credit: Int, maximumPacketBytes: Int, rate: PublishRateGate? = nil) {
+        self.version = version
         self.credit = credit
         self.rate = rate
         self.maximumPacketBytes = maximumPacketBytes
@@ -67,17 +69,21 @@ struct SessionUplink {
         var runStart = 0
         scanning: while progress.consumed < bytes.count {
             if self.partBytesLeft > 0 {
-                guard !self.partDebits || (self.credit > 0 && linkCredit > 0) else {
+                guard self.partType != .publish || (self.credit > 0 && linkCredit > 0) else {
                     progress.isBlocked = true
                     break
                 }
                 self.forwardPart(bytes, at: &progress.consumed, handle: handle, linkCredit: &linkCredit, link: &link)
                 runStart = progress.consumed
+                if self.partBytesLeft == 0, self.partType == .disconnect {
+                    progress.end = .clientDisconnected
+                    break
+                }
                 continue
             }
             let rest = UnsafeRawBufferPointer(rebasing: bytes[progress.consumed...])
             let header: FixedHeader
-            switch FixedHeader.decode(rest) {
+            switch FixedHeader.decode(rest, version: self.version) {
             case .needMore:
                 break scanning
             case .malformed(let error):
@@ -88,6 +94,11 @@ struct SessionUplink {
             }
             guard header.packetBytes <= self.maximumPacketBytes else {
                 progress.end = .tooLarge
+                break
+            }
+            guard header.type != .pingreq || header.bodyBytes == 0 else {
+                // Section 3.12: a fixed header is all there is.
+                progress.end = .malformed(.malformed("PINGREQ with a body"))
                 break
             }
             let isWhole = header.packetBytes <= rest.count
@@ -102,7 +113,7 @@ struct SessionUplink {
             if header.packetBytes > Limits.packetPartBytes {
                 Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
                 self.partBytesLeft = header.packetBytes
-                self.partDebits = header.type == .publish
+                self.partType = header.type
                 runStart = progress.consumed
                 continue
             }
@@ -154,7 +165,7 @@ struct SessionUplink {
     ) {
         let count = min(bytes.count - offset, self.partBytesLeft, Limits.packetPartBytes)
         self.partBytesLeft -= count
-        if self.partDebits {
+        if self.partType == .publish {
             self.credit -= count
             linkCredit -= count
         }

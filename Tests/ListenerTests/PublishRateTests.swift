@@ -16,7 +16,12 @@ import Testing
             var rate = Configuration.Offer.PublishRate()
             rate.burstNanoseconds = Nanoseconds.perSecond
             configure(&rate)
-            self.uplink = SessionUplink(credit: 1 << 30, maximumPacketBytes: 1 << 20, rate: PublishRateGate(rate))
+            self.uplink = SessionUplink(
+                version: .v5_0,
+                credit: 1 << 30,
+                maximumPacketBytes: 1 << 20,
+                rate: PublishRateGate(rate)
+            )
         }
 
         func forward(_ bytes: [UInt8], at now: Instant) -> SessionUplink.Progress {

@@ -115,7 +115,7 @@ import Testing
               verify_depth: 9
         authentication:
           source: none
-          command: GET %u
+          command: HMGET k:%u password_hash salt
           password_hash: salt,sha256
           redis:
             url: unix:///r.sock
@@ -124,6 +124,8 @@ import Testing
             query_timeout: 4s
             pipeline_max: 5
             queue_max: 6
+          password_changed: close
+          revoked_will: suppress
           worker_timeout: 7s
           cache:
             enabled: false

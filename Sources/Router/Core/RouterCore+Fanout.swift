@@ -24,7 +24,7 @@ extension RouterCore {
         if count == 0, self.matches.groups.isEmpty { return false }
         var kept = kept
         if count == 1, self.matches.furtherIdentifiers.isEmpty {
-            self.deliver(message, &kept, to: self.matches.subscribers[0])
+            self.deliver(message, &kept, to: self.matches.subscribers[0], gathers: false)
         } else if count > 0 {
             self.deliverToMany(message, &kept)
         }
@@ -33,25 +33,31 @@ extension RouterCore {
     }
 
     private mutating func deliverToMany(_ message: MessageView, _ kept: inout Message?) {
-        var further = 0
-        for entry in 0..<self.matches.subscribers.count {
-            let subscriber = self.matches.subscribers[entry]
-            if further < self.matches.furtherIdentifiers.count,
-                Int(self.matches.furtherIdentifiers[further].entry) == entry
-            {
-                var identifiers: [UInt32] = []
-                while further < self.matches.furtherIdentifiers.count,
-                    Int(self.matches.furtherIdentifiers[further].entry) == entry
-                {
-                    identifiers.append(self.matches.furtherIdentifiers[further].identifier)
-                    further += 1
-                }
-                self.deliver(message, &kept, to: subscriber, furtherIdentifiers: identifiers)
-            } else {
-                self.deliver(message, &kept, to: subscriber, gathers: true)
-            }
+        if self.matches.furtherIdentifiers.isEmpty {
+            let subscribers = self.matches.subscribers
+            for subscriber in subscribers { self.deliver(message, &kept, to: subscriber, gathers: true) }
+        } else {
+            self.deliverWithIdentifiers(message, &kept)
         }
         self.fanout.flush(message)
+    }
+
+    /// Some of the receivers have several subscription identifiers.
+    private mutating func deliverWithIdentifiers(_ message: MessageView, _ kept: inout Message?) {
+        var further = self.matches.furtherIdentifiers[...]
+        for entry in 0..<self.matches.subscribers.count {
+            var identifiers: [UInt32] = []
+            while let next = further.first, Int(next.entry) == entry {
+                identifiers.append(next.identifier)
+                further.removeFirst()
+            }
+            let subscriber = self.matches.subscribers[entry]
+            if identifiers.isEmpty {
+                self.deliver(message, &kept, to: subscriber, gathers: true)
+            } else {
+                self.deliverSlowly(message, &kept, to: subscriber, furtherIdentifiers: identifiers)
+            }
+        }
     }
 
     private mutating func deliverToGroups(_ message: MessageView, _ kept: inout Message?) {
@@ -68,7 +74,7 @@ extension RouterCore {
             let waiting = session.inflight.count + session.queue.count
             return session.hasBacklog ? .busy(waiting: waiting) : .free(waiting: waiting)
         }
-        if let member { self.deliver(message, &kept, to: member, group: group) }
+        if let member { self.deliverSlowly(message, &kept, to: member, group: group) }
     }
 
     /// Gives a message that a leaving member of a shared group did not acknowledge to another member.
@@ -78,102 +84,81 @@ extension RouterCore {
         self.deliverToGroup(item.group, item.message.view, &kept)
     }
 
-    /// Sends a message to one session, or has it wait there.
-    /// - Parameters:
-    ///   - gathers: other receivers may get the same bytes: leave the writing to `fanout`.
-    ///   - group: the shared group through which it comes.
+    /// Sends a message to one session, or has it wait there. This is the loop of every fan-out: what is rare is elsewhere.
+    /// - Parameter gathers: other receivers may get the same bytes: leave the writing to `fanout`.
     @inline(__always)
     private mutating func deliver(
         _ message: MessageView,
         _ kept: inout Message?,
         to subscriber: Subscriber,
-        furtherIdentifiers: [UInt32]? = nil,
-        gathers: Bool = false,
-        group: UInt32 = QueuedMessage.noGroup
+        gathers: Bool
     ) {
         guard let session = self.sessions[Int(subscriber.session)] else { return }
         let options = subscriber.options
-        let qos = min(message.qos, options.qos)
-        let retain = message.retain && (options.retainAsPublished || session.isBridge)
-        if let link = session.link, session.credit > 0, link.credit > 0, !session.hasBacklog,
-            qos == .atMostOnce || self.mayStart(session)
-        {
-            var shape = PublishShape(
-                hasProperties: session.version.hasProperties,
-                qos: qos,
-                retain: retain,
-                identifier: session.version.hasProperties ? options.identifier : 0,
-                furtherIdentifiers: furtherIdentifiers ?? []
-            )
-            let bucket = gathers ? self.fanout.bucket(link, shape, message, now: self.now) : nil
-            var layout = bucket.map { self.fanout.buckets[$0].layout } ?? PublishLayout(message, shape, now: self.now)
-            if layout.packetBytes <= Limits.packetPartBytes {
-                guard layout.packetBytes <= session.maximumPacketBytes else {
-                    self.counters.droppedTooLarge += 1
-                    return
-                }
-                var identifier: UInt16 = 0
-                if qos != .atMostOnce {
-                    let item = self.makeItem(message, &kept, options, furtherIdentifiers, qos, retain, group)
-                    guard let free = session.inflight.add(item) else { return self.enqueue(item, session) }
-                    identifier = free
-                    session.sendQuota -= 1
-                }
-                if let bucket {
-                    self.debit(layout.packetBytes, session, link)
-                    self.fanout.add(Fanout.Target(handle: session.handle, packetIdentifier: identifier), to: bucket)
-                } else {
-                    self.chooseAlias(&shape, &layout, message, session)
-                    self.debit(layout.packetBytes, session, link)
-                    link.writePublish(message, shape, layout, handle: session.handle, packetIdentifier: identifier)
-                }
-                return
-            }
+        let qos = QoS.lower(message.qos, options.qos)
+        guard let link = session.link, session.credit > 0, link.credit > 0, !session.hasBacklog,
+            !qos.isAcknowledged || self.mayStart(session)
+        else { return self.deliverSlowly(message, &kept, to: subscriber) }
+        let shape = PublishShape(
+            hasProperties: session.hasProperties,
+            qos: qos,
+            retain: message.retain && (options.retainAsPublished || session.isBridge),
+            identifier: session.hasProperties ? options.identifier : 0
+        )
+        let bucket = gathers ? self.fanout.bucket(link, shape, message, now: self.now) : nil
+        let layout = bucket?.layout ?? PublishLayout(message, shape, now: self.now)
+        guard layout.packetBytes <= self.partBytes, layout.packetBytes <= session.maximumPacketBytes else {
+            return self.deliverSlowly(message, &kept, to: subscriber)
         }
-        if qos == .atMostOnce, !session.isConnected {
-            self.counters.droppedOffline += 1
-            return
+        var identifier: UInt16 = 0
+        if qos.isAcknowledged {
+            let item = self.makeItem(message, &kept, options, qos, shape.retain)
+            guard let free = session.inflight.add(item) else { return self.enqueue(item, session) }
+            identifier = free
+            session.sendQuota -= 1
         }
-        self.enqueue(self.makeItem(message, &kept, options, furtherIdentifiers, qos, retain, group), session)
+        if session.outboundAliases != nil, bucket == nil {
+            return self.writeWithAlias(message, shape, layout, identifier, session, link)
+        }
+        self.debit(layout.packetBytes, session, link)
+        if let bucket {
+            bucket.add(handle: session.handle, packetIdentifier: identifier)
+        } else {
+            link.writePublish(message, shape, layout, handle: session.handle, packetIdentifier: identifier)
+        }
     }
 
-    private func makeItem(
+    /// For one session alone that has aliases for its topics.
+    @inline(never)
+    private mutating func writeWithAlias(
         _ message: MessageView,
-        _ kept: inout Message?,
-        _ options: Subscriber.Options,
-        _ furtherIdentifiers: [UInt32]?,
-        _ qos: QoS,
-        _ retain: Bool,
-        _ group: UInt32
-    ) -> QueuedMessage {
-        let shared = kept ?? Message.make(copying: message)
-        kept = shared
-        return QueuedMessage(
-            message: shared,
-            furtherIdentifiers: furtherIdentifiers,
-            identifier: options.identifier,
-            group: group,
-            groupStamp: group == QueuedMessage.noGroup ? 0 : self.trie.groups[Int(group)].stamp,
-            qos: qos,
-            retain: retain
-        )
+        _ shape: PublishShape,
+        _ layout: PublishLayout,
+        _ identifier: UInt16,
+        _ session: Session,
+        _ link: RouterLink
+    ) {
+        var shape = shape
+        var layout = layout
+        self.chooseAlias(&shape, &layout, message, session)
+        self.debit(layout.packetBytes, session, link)
+        link.writePublish(message, shape, layout, handle: session.handle, packetIdentifier: identifier)
     }
 
     /// Has a PUBLISH that is for one session alone, and written at once, name its topic by an alias if that pays.
-    @inline(__always)
     func chooseAlias(
         _ shape: inout PublishShape,
         _ layout: inout PublishLayout,
         _ message: MessageView,
-        _ session: Session
+        _ session: Session,
+        furtherIdentifiers: [UInt32] = []
     ) {
         // The packet that introduces an alias is longer, and must still be one that the client takes.
-        guard session.outboundAliases != nil, message.topic.count >= OutboundAliases.topicBytesMin,
+        guard let aliases = session.outboundAliases, message.topic.count >= OutboundAliases.topicBytesMin,
             layout.packetBytes + OutboundAliases.packetBytesAddedMax <= session.maximumPacketBytes,
-            layout.bodyBytes + OutboundAliases.packetBytesAddedMax <= Limits.packetBodyBytesMax,
-            let choice = session.outboundAliases?.choose(message.topic)
+            layout.bodyBytes + OutboundAliases.packetBytesAddedMax <= Limits.packetBodyBytesMax
         else { return }
-        switch choice {
+        switch aliases.choose(message.topic) {
         case .none:
             return
         case .introduce(let alias):
@@ -182,7 +167,7 @@ extension RouterCore {
             shape.alias = alias
             shape.omitsTopic = true
         }
-        layout = PublishLayout(message, shape, now: self.now)
+        layout = PublishLayout(message, shape, furtherIdentifiers: furtherIdentifiers, now: self.now)
     }
 
     /// Whether another QoS 1 or 2 message may go to the client before it acknowledges one.
@@ -191,13 +176,52 @@ extension RouterCore {
         session.sendQuota > 0 && session.inflight.bytes < self.settings.session.maxInflightBytes
     }
 
+    /// The same for whatever is not plain: through the queue, which may well be empty and let it go at once.
+    /// - Parameter group: the shared group through which it comes.
+    @inline(never)
+    private mutating func deliverSlowly(
+        _ message: MessageView,
+        _ kept: inout Message?,
+        to subscriber: Subscriber,
+        furtherIdentifiers: [UInt32]? = nil,
+        group: UInt32 = QueuedMessage.noGroup
+    ) {
+        guard let session = self.sessions[Int(subscriber.session)] else { return }
+        let options = subscriber.options
+        let qos = QoS.lower(message.qos, options.qos)
+        guard qos.isAcknowledged || session.isConnected else {
+            self.counters.droppedOffline += 1
+            return
+        }
+        let retain = message.retain && (options.retainAsPublished || session.isBridge)
+        var item = self.makeItem(message, &kept, options, qos, retain)
+        item.furtherIdentifiers = furtherIdentifiers
+        if group != QueuedMessage.noGroup {
+            item.group = group
+            item.groupStamp = self.trie.groups[Int(group)].stamp
+        }
+        self.enqueue(item, session)
+    }
+
+    @inline(__always)
+    private func makeItem(
+        _ message: MessageView,
+        _ kept: inout Message?,
+        _ options: Subscriber.Options,
+        _ qos: QoS,
+        _ retain: Bool
+    ) -> QueuedMessage {
+        let shared = kept ?? Message.make(copying: message)
+        kept = shared
+        return QueuedMessage(message: shared, identifier: options.identifier, qos: qos, retain: retain)
+    }
+
     @inline(__always)
     mutating func debit(_ bytes: Int, _ session: Session, _ link: RouterLink) {
         session.credit -= bytes
         link.credit -= bytes
         self.counters.publishesSent += 1
         self.counters.publishBytesSent += UInt64(bytes)
-        self.countSent(packets: 1, bytes: bytes)
     }
 
     // MARK: Waiting
@@ -207,14 +231,14 @@ extension RouterCore {
         let limits = self.settings.session
         let bytes = item.message.countedBytes
         if self.queuedBytes + bytes > self.settings.maxQueuedBytesTotal {
-            if item.qos == .atMostOnce { self.counters.droppedQoS0 += 1 } else { self.counters.droppedTotalFull += 1 }
+            if !item.qos.isAcknowledged { self.counters.droppedQoS0 += 1 } else { self.counters.droppedTotalFull += 1 }
             return
         }
         while session.queue.count >= limits.maxQueuedMessages || session.queue.bytes + bytes > limits.maxQueuedBytes {
             // QoS 0 never pushes anything out.
-            guard item.qos != .atMostOnce, limits.queueFull == .dropOldest, let oldest = session.queue.removeFirst()
+            guard item.qos.isAcknowledged, limits.queueFull == .dropOldest, let oldest = session.queue.removeFirst()
             else {
-                if item.qos == .atMostOnce {
+                if !item.qos.isAcknowledged {
                     self.counters.droppedQoS0 += 1
                 } else {
                     self.counters.droppedQueueFull += 1
@@ -223,7 +247,11 @@ extension RouterCore {
             }
             self.queuedBytes -= oldest.message.countedBytes
             self.queuedMessages -= 1
-            if oldest.qos == .atMostOnce { self.counters.droppedQoS0 += 1 } else { self.counters.droppedQueueFull += 1 }
+            if !oldest.qos.isAcknowledged {
+                self.counters.droppedQoS0 += 1
+            } else {
+                self.counters.droppedQueueFull += 1
+            }
         }
         let hadBacklog = session.hasBacklog
         session.queue.append(item)

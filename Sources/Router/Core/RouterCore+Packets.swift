@@ -57,11 +57,11 @@ extension RouterCore {
                 guard header.packetBytes <= rest.count else { return offset }
                 let packet = UnsafeRawBufferPointer(rebasing: rest[..<header.packetBytes])
                 offset += header.packetBytes
-                self.countReceived(header.packetBytes)
                 if header.type == .publish {
                     if countsCredit { self.consumed(header.packetBytes, session, link) }
                     self.receivedPublish(packet, header, session)
                 } else {
+                    self.countReceived(header.packetBytes)
                     self.receivedOther(packet, header, session)
                 }
             }

@@ -21,7 +21,7 @@ extension RouterCore {
         self.countSent(packets: 1, bytes: 0)
         // The SUBACK goes before the retained messages.
         self.flushControl(session)
-        if !session.retainedCursors.isEmpty { self.markForPump(session) }
+        if session.pending != nil { self.markForPump(session) }
     }
 
     /// - Returns: what SUBACK says of this filter.
@@ -59,7 +59,7 @@ extension RouterCore {
                 || (subscription.retainHandling == .sendIfNew && result == .added)
             if wantsRetained, !self.retained.isEmpty {
                 let cursor = RetainedCursor(filter: filter, options: options, store: &self.retained)
-                session.retainedCursors.append(cursor)
+                session.makePending().retainedCursors.append(cursor)
             }
         }
         return granted

@@ -16,6 +16,7 @@ package struct RouterCore: ~Copyable {
     let denyAction: Configuration.Authorization.DenyAction
     let policies: ListenerPolicies
     let partialInputBytesMax: Int
+    let partBytes = Limits.packetPartBytes
     let publishCreditPerSession: Int
     let publishCreditPerLink: Int
     var random: IdentifierGenerator
@@ -189,16 +190,17 @@ package struct RouterCore: ~Copyable {
 
     // MARK: Figures
 
-    @inline(__always)
+    /// Packets other than PUBLISH, which is counted for itself.
     mutating func countReceived(_ packetBytes: Int) {
-        self.counters.packetsReceived += 1
-        self.counters.packetBytesReceived += UInt64(packetBytes)
+        self.counters.otherPacketsReceived += 1
+        self.counters.otherBytesReceived += UInt64(packetBytes)
     }
 
+    /// The same.
     @inline(__always)
     mutating func countSent(packets: Int, bytes: Int) {
-        self.counters.packetsSent += UInt64(packets)
-        self.counters.packetBytesSent += UInt64(bytes)
+        self.counters.otherPacketsSent += UInt64(packets)
+        self.counters.otherBytesSent += UInt64(bytes)
     }
 
     package var sessionCount: Int { self.sessionsByClient.count }

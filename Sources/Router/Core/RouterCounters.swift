@@ -1,10 +1,10 @@
 /// What happened since the start. Every drop is in here.
 package struct RouterCounters: Equatable, Sendable {
-    /// All packets; those that the listener answers itself (PINGREQ) do not come here.
-    package var packetsReceived: UInt64 = 0
-    package var packetBytesReceived: UInt64 = 0
-    package var packetsSent: UInt64 = 0
-    package var packetBytesSent: UInt64 = 0
+    /// Packets other than PUBLISH; those that the listener answers itself (PINGREQ) do not come here.
+    package var otherPacketsReceived: UInt64 = 0
+    package var otherBytesReceived: UInt64 = 0
+    package var otherPacketsSent: UInt64 = 0
+    package var otherBytesSent: UInt64 = 0
     package var publishesReceived: UInt64 = 0
     package var publishBytesReceived: UInt64 = 0
     package var publishesSent: UInt64 = 0
@@ -41,6 +41,11 @@ package struct RouterCounters: Equatable, Sendable {
     package var framesDiscarded: UInt64 = 0
 
     package init() {}
+
+    package var packetsReceived: UInt64 { self.publishesReceived + self.otherPacketsReceived }
+    package var packetBytesReceived: UInt64 { self.publishBytesReceived + self.otherBytesReceived }
+    package var packetsSent: UInt64 { self.publishesSent + self.otherPacketsSent }
+    package var packetBytesSent: UInt64 { self.publishBytesSent + self.otherBytesSent }
 
     /// Messages that did not reach a session they were for.
     package var messagesDropped: UInt64 {

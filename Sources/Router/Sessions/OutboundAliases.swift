@@ -5,7 +5,7 @@ import Glibc
 /// A topic gets an alias when it is seen again among the last few that have none. When all aliases are taken, each such
 /// candidate wears down the use count of the least used one, and takes its place when that is down to nothing: so a topic that
 /// was busy once does not keep its alias for ever, and a flood of topics that each come twice does not push out the busy ones.
-struct OutboundAliases {
+final class OutboundAliases {
     enum Choice: Equatable {
         /// The topic in full, no alias.
         case none
@@ -40,7 +40,7 @@ struct OutboundAliases {
     }
 
     /// What the next packet, which must be written to the connection, does about its topic.
-    mutating func choose(_ topic: UnsafeRawBufferPointer) -> Choice {
+    func choose(_ topic: UnsafeRawBufferPointer) -> Choice {
         let hash = Self.hash(topic)
         var least = 0
         for position in self.entries.indices {
@@ -67,7 +67,7 @@ struct OutboundAliases {
         return .introduce(UInt16(truncatingIfNeeded: least + 1))
     }
 
-    private mutating func addCandidate(_ hash: UInt64) {
+    private func addCandidate(_ hash: UInt64) {
         if self.candidates.count < self.maximum * 2 {
             self.candidates.append(hash)
         } else {

@@ -103,12 +103,8 @@ struct SessionUplink {
             }
             let isWhole = header.packetBytes <= rest.count
             guard isWhole || header.packetBytes > Limits.packetPartBytes else { break }
-            if header.type == .publish {
-                if self.credit <= 0 || linkCredit <= 0 {
-                    progress.isBlocked = true
-                    break
-                }
-                guard self.passesRate(header.packetBytes, now: now, &progress) else { break }
+            if header.type == .publish, !self.mayPublish(header.packetBytes, linkCredit, now: now, &progress) {
+                break
             }
             if header.packetBytes > Limits.packetPartBytes {
                 Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
@@ -143,7 +139,16 @@ struct SessionUplink {
     }
 
     /// Whether the PUBLISH goes on now; if not, `progress` says what becomes of it.
-    private mutating func passesRate(_ packetBytes: Int, now: Instant, _ progress: inout Progress) -> Bool {
+    private mutating func mayPublish(
+        _ packetBytes: Int,
+        _ linkCredit: Int,
+        now: Instant,
+        _ progress: inout Progress
+    ) -> Bool {
+        guard self.credit > 0, linkCredit > 0 else {
+            progress.isBlocked = true
+            return false
+        }
         guard let until = self.rate?.blockedUntil(now: now) else {
             self.rate?.passed(packetBytes: packetBytes, now: now)
             return true

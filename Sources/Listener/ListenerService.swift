@@ -119,8 +119,9 @@ package final class ListenerService: Role {
         for connection in self.table.all {
             if connection.phase == .open {
                 connection.close(.listenerShutdown, code: .serverShuttingDown, "the listener is stopping")
-                connection.flush()
             }
+            // Also where the router was lost in this very turn, and the goodbye has not left.
+            connection.flush()
         }
         self.router.flush()
         for connection in self.table.all { connection.abandon() }

@@ -18,7 +18,7 @@ let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: 
 
 var targets: [Target] = [
     // C libraries and kernel interfaces: module maps, and shims for macros.
-    .target(name: "CLinux"),
+    .target(name: "CLinux", linkerSettings: [.linkedLibrary("crypt")]),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CHiredis", pkgConfig: "hiredis", providers: [.apt(["libhiredis-dev"])]),
     .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
@@ -33,7 +33,11 @@ var targets: [Target] = [
     // The roles: a library each, and a main of a few lines.
     .target(name: "Router", dependencies: ["Common", logging], exclude: ["Main"]),
     .target(name: "Listener", dependencies: ["Common", "TLS", logging], exclude: ["Main"]),
-    .target(name: "AuthWorker", dependencies: ["Common", "TLS", "SQLite", "CHiredis", logging], exclude: ["Main"]),
+    .target(
+        name: "AuthWorker",
+        dependencies: ["Common", "TLS", "SQLite", "CHiredis", "CLinux", logging],
+        exclude: ["Main"]
+    ),
     .executableTarget(
         name: "martlet-router",
         dependencies: ["Router", "Common", "RoleCommand", argumentParser],

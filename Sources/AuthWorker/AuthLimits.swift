@@ -23,6 +23,12 @@ package enum AuthLimits {
     /// One look-up per key and this long is forced by passwords that fail against a cached row.
     package static let forcedLookupIntervalNanoseconds: UInt64 = Nanoseconds.perSecond
 
+    /// Passwords that wait for being compared by bcrypt or PBKDF2; more are answered "server unavailable".
+    package static let passwordChecksWaitingMax = 10_000
+
+    /// Threads that compare them; they share the machine's cores with everything else.
+    package static let passwordThreadsMax = 4
+
     /// Rows that wait for the thread that writes the cache file; more are dropped and counted, the look-ups were answered
     /// anyway.
     package static let cacheWritesWaitingMax = 50_000

@@ -341,7 +341,7 @@ final class ClientConnection: EventHandler {
             identity: self.identity
         )
         if let access = self.policy.anonymousAccess(for: attributes) { return self.openSession(access) }
-        guard self.service.configuration.authentication.source == .redis else {
+        guard self.service.configuration.authentication.usesWorkers else {
             let detail = "authentication.source is none, and the listener is not anonymous"
             return self.refuse(.noAuthenticationConfigured, code: .notAuthorized, detail: detail)
         }

@@ -90,7 +90,7 @@ package final class ListenerService: Role {
             linkCreditBytes: UInt32(clamping: self.configuration.flowControl.linkCreditBytes)
         )
         self.router.start(hello: hello)
-        if self.configuration.authentication.source == .redis { self.auth.start(hello: hello) }
+        if self.configuration.authentication.usesWorkers { self.auth.start(hello: hello) }
         self.loop.atEndOfTurn { [unowned self] in self.endOfTurn() }
     }
 

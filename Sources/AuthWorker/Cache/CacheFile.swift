@@ -30,7 +30,9 @@ final class CacheFile {
         ) WITHOUT ROWID;
         CREATE INDEX rows_by_age ON rows (known_current) WHERE absent_since IS NULL;
         CREATE INDEX absent_rows_by_age ON rows (absent_since) WHERE absent_since IS NOT NULL;
-        """
+        """,
+        // What the device may do: filters and accesses, each after its length; NULL where nobody asked.
+        "ALTER TABLE rows ADD COLUMN access BLOB",
     ]
 
     /// Times that lie further in the future than this come from a clock that was wrong.
@@ -102,7 +104,7 @@ final class CacheFile {
     // MARK: Reading
 
     private static let selectSQL = """
-        SELECT secret_kind, secret, salt, superuser, must_fetch, known_current, absent_since, generation
+        SELECT secret_kind, secret, salt, superuser, must_fetch, known_current, absent_since, generation, access
         FROM rows WHERE source = ?1 AND redis_key = ?2 AND variant = ?3
         """
 
@@ -120,8 +122,14 @@ final class CacheFile {
         // Of a later release.
         default: return nil
         }
+        guard let access = [AccessRow](encoded: self.select.bytes(8) ?? []) else { return nil }
         return CachedRow(
-            row: CredentialRow(secret: secret, salt: self.select.bytes(2) ?? [], isSuperuser: self.select.bool(3)),
+            row: CredentialRow(
+                secret: secret,
+                salt: self.select.bytes(2) ?? [],
+                isSuperuser: self.select.bool(3),
+                access: access
+            ),
             absentSinceMilliseconds: self.select.isNull(6) ? nil : self.select.int64(6),
             mustFetch: self.select.bool(4),
             knownCurrentMilliseconds: self.select.int64(5),
@@ -141,11 +149,11 @@ final class CacheFile {
     /// time lies in the future (after ?10), where a wrong clock put it.
     private static let upsertSQL = """
         INSERT INTO rows (source, redis_key, variant, secret_kind, secret, salt, superuser, must_fetch, known_current,
-            absent_since, generation)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, NULL, ?9)
+            absent_since, generation, access)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, NULL, ?9, ?11)
         ON CONFLICT (source, redis_key, variant) DO UPDATE SET
             secret_kind = excluded.secret_kind, secret = excluded.secret, salt = excluded.salt,
-            superuser = excluded.superuser, must_fetch = 0, known_current = excluded.known_current, absent_since = NULL
+            superuser = excluded.superuser, access = excluded.access, must_fetch = 0, known_current = excluded.known_current, absent_since = NULL
         WHERE rows.generation = excluded.generation
             AND (max(rows.known_current, ifnull(rows.absent_since, 0)) <= excluded.known_current
                 OR max(rows.known_current, ifnull(rows.absent_since, 0)) > ?10)
@@ -192,6 +200,7 @@ final class CacheFile {
             try statement.bind(time, at: 8)
             try statement.bind(generation, at: 9)
             try statement.bind(future, at: 10)
+            try statement.bind(row.access.isEmpty ? nil : row.access.encoded, at: 11)
             try statement.run()
             return self.database.changes > 0
         case .markAbsent(let key, let time, let generation):

@@ -5,15 +5,14 @@ import TLS
 /// after a change of the configuration.
 package enum CredentialSource {
     package static func tag(
-        command: String,
-        scheme: Configuration.Authentication.PasswordHash,
+        commands: [String],
+        scheme: PasswordHash,
         database: Int,
         hostKey: [UInt8]
     ) -> [UInt8] {
         var input: [UInt8] = []
-        for field in [Array(command.utf8), Array(scheme.rawValue.utf8), Array("\(database)".utf8)] {
-            withUnsafeBytes(of: UInt32(truncatingIfNeeded: field.count).littleEndian) { input += $0 }
-            input += field
+        for field in commands + [scheme.description, "\(database)"] {
+            LookupKey.append(Array(field.utf8), to: &input)
         }
         // A new host key makes codes of plain passwords worthless.
         input += Digest.sha256(hostKey)

@@ -3,6 +3,7 @@ import Common
 package struct AuthCounters: Equatable, Sendable {
     package var queries: UInt64 = 0
     package var allowedByRedis: UInt64 = 0
+    package var allowedByCertificate: UInt64 = 0
     package var allowedByMemory: UInt64 = 0
     package var allowedByDisk: UInt64 = 0
     package var allowedStale: UInt64 = 0
@@ -14,6 +15,8 @@ package struct AuthCounters: Equatable, Sendable {
     package var lookups: UInt64 = 0
     /// Queries that shared a look-up that was under way.
     package var joined: UInt64 = 0
+    /// Passwords handed to the threads for bcrypt and PBKDF2.
+    package var slowChecks: UInt64 = 0
     /// Look-ups made before a row in use expires.
     package var revalidations: UInt64 = 0
     /// Rules that were left out of verdicts: see `RuleTemplate`.
@@ -28,6 +31,7 @@ extension AuthCounters {
         case .allow:
             switch verdict.source {
             case .none, .redis: self.allowedByRedis += 1
+            case .certificate: self.allowedByCertificate += 1
             case .memoryCache: self.allowedByMemory += 1
             case .diskCache: self.allowedByDisk += 1
             case .staleCache: self.allowedStale += 1

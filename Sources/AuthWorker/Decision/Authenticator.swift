@@ -1,4 +1,5 @@
 import Common
+import TLS
 
 /// Decides who may come in: memory, then the cache file, then Redis, one look-up at a time for each key. It makes no system
 /// call: queries, answers and the time go in, actions come out.
@@ -25,6 +26,7 @@ package struct Authenticator {
         package var waitersMax: Int
         /// There is a cache file to ask.
         package var readsCache: Bool
+        package var accessRows: Configuration.Authorization.AccessRows
 
         package init(
             positiveTTLNanoseconds: Int64 = 300 * 1_000_000_000,
@@ -33,7 +35,8 @@ package struct Authenticator {
             memoryEntries: Int = 100_000,
             negativeEntries: Int = 20_000,
             waitersMax: Int = 100_000,
-            readsCache: Bool = true
+            readsCache: Bool = true,
+            accessRows: Configuration.Authorization.AccessRows = .first
         ) {
             self.positiveTTLNanoseconds = positiveTTLNanoseconds
             self.staleMaxNanoseconds = staleMaxNanoseconds
@@ -42,6 +45,7 @@ package struct Authenticator {
             self.negativeEntries = negativeEntries
             self.waitersMax = waitersMax
             self.readsCache = readsCache
+            self.accessRows = accessRows
         }
     }
 
@@ -59,8 +63,10 @@ package struct Authenticator {
     package enum Action: Equatable {
         /// Look into the cache file and report `cacheAnswered`.
         case readCache(LookupKey)
-        /// Ask Redis and report `lookupAnswered` or `lookupFailed`.
-        case lookUp(token: UInt64, arguments: [[UInt8]])
+        /// Ask Redis all of these in one pipeline and report `lookupAnswered` with all answers, or `lookupFailed`.
+        case lookUp(token: UInt64, commands: [[[UInt8]]])
+        /// Compare on another thread and report `passwordChecked`.
+        case check(token: UInt64, PasswordCheck)
         case write(CacheWrite)
         case answer(Request, AuthVerdict)
     }
@@ -79,6 +85,10 @@ package struct Authenticator {
         var lastForcedLookup: Int64?
         /// That look-up gave nothing yet: the row is not confirmed against the password that did not fit.
         var awaitsConfirmation = false
+        /// The row's access rows taken apart; nil when it has none.
+        var accessRules: AccessRowRules?
+        /// Of the last password that fitted a row whose hash is slow: see `PasswordChecker.acceptanceCode`.
+        var acceptanceCode: [UInt8]?
 
         mutating func forceLookup(at now: Int64) {
             self.lastForcedLookup = now
@@ -93,6 +103,8 @@ package struct Authenticator {
         var password: Secret
         /// The look-up was on its way already: what it brings may be older than this query.
         var joinedAfterSending = false
+        /// What a slow comparison with this row gave.
+        var checked: (row: CredentialRow, fits: Bool)?
     }
 
     private enum Stage: Equatable {
@@ -103,7 +115,7 @@ package struct Authenticator {
     }
 
     private struct Pending {
-        var arguments: [[UInt8]]
+        var commands: [[[UInt8]]]
         var stage: Stage
         var waiters: [Waiter] = []
         var startedAt: AuthTime
@@ -114,12 +126,29 @@ package struct Authenticator {
         var cacheWasNotReadable = false
     }
 
+    /// Where a query goes on when its slow comparison is done.
+    private enum CheckStage {
+        /// With what memory and the cache know.
+        case known
+        /// With what Redis has just answered.
+        case fetched(Entry)
+        /// Redis gave nothing: the last try.
+        case withoutRedis(AuthVerdict.Reason, String)
+    }
+
+    private struct Checking {
+        var waiter: Waiter
+        var row: CredentialRow
+        var rendered: CommandSet.Rendered
+        var stage: CheckStage
+    }
+
     /// To be taken and performed after each call.
     package var actions: [Action] = []
     var counters = AuthCounters()
 
     private let settings: Settings
-    private let command: CommandTemplate
+    private let command: CommandSet
     private let checker: PasswordChecker
     private let ruleSets: [[UInt8]: RuleTemplate]
     private var known: BoundedCache<LookupKey, Entry>
@@ -128,10 +157,11 @@ package struct Authenticator {
     private var keys: [UInt64: LookupKey] = [:]
     private var nextToken: UInt64 = 1
     private var waiterCount = 0
+    private var checking: [UInt64: Checking] = [:]
 
     package init(
         settings: Settings,
-        command: CommandTemplate,
+        command: CommandSet,
         checker: PasswordChecker,
         ruleSets: [[UInt8]: RuleTemplate]
     ) {
@@ -148,6 +178,7 @@ package struct Authenticator {
     package var absentKeysInMemory: Int { self.absent.count }
     package var lookupsPending: Int { self.pending.count }
     package var queriesWaiting: Int { self.waiterCount }
+    package var checksPending: Int { self.checking.count }
 
     // MARK: Queries
 
@@ -164,7 +195,7 @@ package struct Authenticator {
             let detail = "there is no set of rules \"\(name)\" in the auth worker's configuration"
             return self.answer(request, .unknown, .redisError, detail: detail)
         }
-        let rendered: CommandTemplate.Rendered
+        let rendered: CommandSet.Rendered
         do throws(TemplateText.RenderFailure) {
             rendered = try self.command.render(client)
         } catch {
@@ -180,23 +211,53 @@ package struct Authenticator {
         guard key.redisKey.count + key.variant.count <= AuthLimits.redisKeyBytesMax else {
             return self.answer(request, .deny, .fieldNotAllowed, detail: "the look-up's key is too long")
         }
-        guard let password = query.password else {
+        // Where no password is asked for, whatever the client sends is as good as none.
+        guard let password = self.checker.scheme.needsPassword ? query.password : [] else {
             return self.answer(request, .deny, .passwordMissing, key: key)
         }
         let waiter = Waiter(request: request, client: client, rules: rules, password: Secret(password))
         self.decide(waiter, rendered, now: now)
     }
 
-    private mutating func decide(_ waiter: Waiter, _ rendered: CommandTemplate.Rendered, now: AuthTime) {
+    /// The certificate that the listener has checked is enough.
+    package mutating func receiveCertificate(_ query: AuthQuery, request: Request) {
+        self.counters.queries += 1
+        let client = ClientAttributes(
+            clientIdentifier: query.clientIdentifier,
+            userName: query.userName,
+            peerAddress: query.peerAddress,
+            identity: query.identity
+        )
+        guard query.identity != nil else {
+            return self.answer(request, .deny, .fieldMissing, detail: "a certificate is needed")
+        }
+        guard let rules = self.ruleSets[query.rulesName] else {
+            let name = String(decoding: query.rulesName, as: UTF8.self)
+            let detail = "there is no set of rules \"\(name)\" in the auth worker's configuration"
+            return self.answer(request, .unknown, .redisError, detail: detail)
+        }
+        let rendered = rules.render(for: client)
+        self.counters.rulesDropped += UInt64(rendered.rulesDropped)
+        self.answer(request, AuthVerdict(outcome: .allow, source: .certificate, access: rendered.access))
+    }
+
+    private mutating func decide(_ waiter: Waiter, _ rendered: CommandSet.Rendered, now: AuthTime) {
         let key = rendered.key
         let entry = self.entry(for: key)
-        if let entry, let verdict = self.judge(waiter, entry, key: key, now: now) {
-            self.answer(waiter.request, verdict)
-            if verdict.outcome == .allow { self.revalidateIfDue(rendered, entry, now: now) }
-            return
+        if let entry {
+            switch self.judge(waiter, entry, key: key, now: now) {
+            case .verdict(let verdict):
+                self.answer(waiter.request, verdict)
+                if verdict.outcome == .allow { self.revalidateIfDue(rendered, entry, now: now) }
+                return
+            case .compare(let check, let row):
+                return self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: .known))
+            case .askRedis:
+                break
+            }
         }
         guard self.waiterCount < self.settings.waitersMax else {
-            return self.settle(waiter, key: key, .overloaded, "too many queries are waiting", now: now)
+            return self.settle(waiter, rendered, .overloaded, "too many queries are waiting", now: now)
         }
         self.waiterCount += 1
         if var pending = self.pending.removeValue(forKey: key) {
@@ -207,7 +268,7 @@ package struct Authenticator {
             self.pending[key] = pending
             return
         }
-        var pending = Pending(arguments: rendered.arguments, stage: .readingCache, waiters: [waiter], startedAt: now)
+        var pending = Pending(commands: rendered.commands, stage: .readingCache, waiters: [waiter], startedAt: now)
         pending.generation = entry?.generation ?? 0
         pending.isOnDisk = entry?.row != nil
         if entry == nil && self.settings.readsCache {
@@ -235,17 +296,17 @@ package struct Authenticator {
         self.pending[key] = pending
         self.keys[token] = key
         self.counters.lookups += 1
-        self.actions.append(.lookUp(token: token, arguments: pending.arguments))
+        self.actions.append(.lookUp(token: token, commands: pending.commands))
     }
 
     /// Asks again in the background before a row in use expires; when exactly depends on the key, so that rows fetched
     /// together are not asked for together.
-    private mutating func revalidateIfDue(_ rendered: CommandTemplate.Rendered, _ entry: Entry, now: AuthTime) {
+    private mutating func revalidateIfDue(_ rendered: CommandSet.Rendered, _ entry: Entry, now: AuthTime) {
         guard entry.row != nil, self.pending[rendered.key] == nil else { return }
         let share = 70 + Int64(rendered.key.hash % 25)
         guard now.monotonic &- entry.knownCurrent >= self.settings.positiveTTLNanoseconds / 100 * share else { return }
         self.counters.revalidations += 1
-        var pending = Pending(arguments: rendered.arguments, stage: .readingCache, startedAt: now)
+        var pending = Pending(commands: rendered.commands, stage: .readingCache, startedAt: now)
         pending.generation = entry.generation
         pending.isOnDisk = true
         self.lookUp(rendered.key, pending, now: now)
@@ -271,18 +332,10 @@ package struct Authenticator {
             return
         case .readingCacheAgain(let reason, let detail):
             self.pending[key] = nil
-            self.settleAll(pending.waiters, key: key, reason, detail, now: now)
+            self.settleAll(pending, key: key, reason, detail, now: now)
         case .readingCache:
-            var left: [Waiter] = []
-            for waiter in pending.waiters {
-                if let entry, let verdict = self.judge(waiter, entry, key: key, now: now) {
-                    self.waiterCount -= 1
-                    self.answer(waiter.request, verdict)
-                } else {
-                    left.append(waiter)
-                }
-            }
             self.pending[key] = nil
+            let left = self.judgeAll(pending, entry, key: key, now: now)
             guard !left.isEmpty else { return }
             if let entry, self.isFresh(entry, now: now) {
                 self.known.update(key) { $0.forceLookup(at: now.monotonic) }
@@ -290,6 +343,26 @@ package struct Authenticator {
             pending.waiters = left
             self.lookUp(key, pending, now: now)
         }
+    }
+
+    /// Answers those whom what the cache had is enough for; returns the others.
+    private mutating func judgeAll(_ pending: Pending, _ entry: Entry?, key: LookupKey, now: AuthTime) -> [Waiter] {
+        guard let entry else { return pending.waiters }
+        var left: [Waiter] = []
+        let rendered = CommandSet.Rendered(key: key, commands: pending.commands)
+        for waiter in pending.waiters {
+            switch self.judge(waiter, entry, key: key, now: now) {
+            case .verdict(let verdict):
+                self.waiterCount -= 1
+                self.answer(waiter.request, verdict)
+            case .compare(let check, let row):
+                self.waiterCount -= 1
+                self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: .known))
+            case .askRedis:
+                left.append(waiter)
+            }
+        }
+        return left
     }
 
     /// Takes a row of the cache file into memory.
@@ -314,6 +387,7 @@ package struct Authenticator {
             self.absent.insert(entry, for: key)
         } else {
             entry.credentialTag = self.checker.credentialTag(of: cached.row, key: key)
+            entry.accessRules = cached.row.access.isEmpty ? nil : AccessRowRules(cached.row.access)
             self.known.insert(entry, for: key)
         }
         entry.origin = .diskCache
@@ -323,11 +397,11 @@ package struct Authenticator {
     /// Longer ages count as this: a hundred years.
     private static let ageMillisecondsMax: Int64 = 100 * 365 * 86_400_000
 
-    package mutating func lookupAnswered(token: UInt64, _ reply: RedisReply, now: AuthTime) {
+    package mutating func lookupAnswered(token: UInt64, _ replies: [RedisReply], now: AuthTime) {
         guard let key = self.keys.removeValue(forKey: token), let pending = self.pending.removeValue(forKey: key) else {
             return
         }
-        switch self.command.interpret(reply) {
+        switch self.command.interpret(replies) {
         case .found(let found):
             self.take(found, key: key, pending, now: now)
         case .absent:
@@ -355,13 +429,16 @@ package struct Authenticator {
     private mutating func take(_ found: CredentialReply, key: LookupKey, _ pending: Pending, now: AuthTime) {
         let row = self.checker.row(from: found, key: key)
         self.absent.remove(key)
+        let before = self.known.value(for: key)
         let entry = Entry(
             row: row,
             origin: .memoryCache,
             knownCurrent: pending.startedAt.monotonic,
             generation: pending.generation,
             credentialTag: self.checker.credentialTag(of: row, key: key),
-            lastForcedLookup: self.known.value(for: key)?.lastForcedLookup
+            lastForcedLookup: before?.lastForcedLookup,
+            accessRules: row.access.isEmpty ? nil : AccessRowRules(row.access),
+            acceptanceCode: before?.acceptanceCode
         )
         self.known.insert(entry, for: key)
         let time = pending.startedAt.wallMilliseconds
@@ -369,15 +446,23 @@ package struct Authenticator {
             .write(.store(key, row, knownCurrentMilliseconds: time, generation: pending.generation))
         )
         var late: [Waiter] = []
+        let rendered = CommandSet.Rendered(key: key, commands: pending.commands)
         for waiter in pending.waiters {
-            if self.checker.isPassword(waiter.password, of: row, key: key) {
+            switch self.compare(waiter, row, entry, key: key) {
+            case .fits:
                 self.waiterCount -= 1
                 self.answer(waiter.request, self.allow(waiter, entry, .redis, key: key))
-            } else if waiter.joinedAfterSending, self.mayForceLookup(entry, now: now) {
-                late.append(waiter)
-            } else {
+            case .slow(let check):
                 self.waiterCount -= 1
-                self.answer(waiter.request, .deny, .wrongPassword, source: .redis, key: key)
+                let stage = CheckStage.fetched(entry)
+                self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: stage))
+            case .doesNotFit:
+                if waiter.joinedAfterSending, self.mayForceLookup(entry, now: now) {
+                    late.append(waiter)
+                } else {
+                    self.waiterCount -= 1
+                    self.answer(waiter.request, .deny, .wrongPassword, source: .redis, key: key)
+                }
             }
         }
         guard !late.isEmpty else { return }
@@ -415,7 +500,7 @@ package struct Authenticator {
             self.pending[key] = again
             self.actions.append(.readCache(key))
         } else {
-            self.settleAll(pending.waiters, key: key, reason, detail, now: now)
+            self.settleAll(pending, key: key, reason, detail, now: now)
         }
     }
 
@@ -425,28 +510,100 @@ package struct Authenticator {
         self.absent.remove(key)
     }
 
+    // MARK: Slow comparisons
+
+    private mutating func begin(_ check: PasswordCheck, _ checking: Checking) {
+        guard self.checking.count < AuthLimits.passwordChecksWaitingMax else {
+            let detail = "too many passwords wait for being compared"
+            return self.answer(checking.waiter.request, .unknown, .overloaded, detail: detail, key: checking.rendered.key)
+        }
+        let token = self.nextToken
+        self.nextToken += 1
+        self.checking[token] = checking
+        self.counters.slowChecks += 1
+        self.actions.append(.check(token: token, check))
+    }
+
+    /// The comparison is done. The row may have changed meanwhile: then the query starts again with the new one.
+    package mutating func passwordChecked(token: UInt64, fits: Bool, now: AuthTime) {
+        guard let checking = self.checking.removeValue(forKey: token) else { return }
+        let key = checking.rendered.key
+        var waiter = checking.waiter
+        waiter.checked = (checking.row, fits)
+        if fits {
+            let code = self.checker.acceptanceCode(waiter.password, of: checking.row, key: key)
+            self.known.update(key) { $0.acceptanceCode = code }
+        }
+        switch checking.stage {
+        case .known:
+            self.decide(waiter, checking.rendered, now: now)
+        case .fetched(let entry):
+            if let current = self.entry(for: key), current.mustFetch || current.row != entry.row {
+                self.decide(waiter, checking.rendered, now: now)
+            } else if fits {
+                self.answer(waiter.request, self.allow(waiter, entry, .redis, key: key))
+            } else if waiter.joinedAfterSending, self.mayForceLookup(entry, now: now) {
+                waiter.joinedAfterSending = false
+                self.decide(waiter, checking.rendered, now: now)
+            } else {
+                self.answer(waiter.request, .deny, .wrongPassword, source: .redis, key: key)
+            }
+        case .withoutRedis(let reason, let detail):
+            self.settle(waiter, checking.rendered, reason, detail, now: now)
+        }
+    }
+
+    private func compare(
+        _ waiter: Waiter,
+        _ row: CredentialRow,
+        _ entry: Entry,
+        key: LookupKey
+    ) -> PasswordChecker.Answer {
+        if let checked = waiter.checked, checked.row.secret == row.secret, checked.row.salt == row.salt {
+            return checked.fits ? .fits : .doesNotFit
+        }
+        let answer = self.checker.compare(waiter.password, with: row, key: key)
+        guard case .slow = answer, let accepted = entry.acceptanceCode else { return answer }
+        let code = self.checker.acceptanceCode(waiter.password, of: row, key: key)
+        return constantTimeEquals(code, accepted) ? .fits : answer
+    }
+
     // MARK: Verdicts
 
-    /// The verdict on what memory holds; nil when Redis has to be asked.
-    private mutating func judge(_ waiter: Waiter, _ entry: Entry, key: LookupKey, now: AuthTime) -> AuthVerdict? {
-        guard self.isFresh(entry, now: now) else { return nil }
+    private enum Judgement {
+        case verdict(AuthVerdict)
+        case askRedis
+        case compare(PasswordCheck, CredentialRow)
+    }
+
+    /// The verdict on what memory holds.
+    private mutating func judge(_ waiter: Waiter, _ entry: Entry, key: LookupKey, now: AuthTime) -> Judgement {
+        guard self.isFresh(entry, now: now) else { return .askRedis }
         guard let row = entry.row else {
-            return AuthVerdict(outcome: .deny, reason: .noSuchDevice, source: entry.origin, keyHash: key.hash)
+            return .verdict(
+                AuthVerdict(outcome: .deny, reason: .noSuchDevice, source: entry.origin, keyHash: key.hash)
+            )
         }
-        if self.checker.isPassword(waiter.password, of: row, key: key) {
-            return self.allow(waiter, entry, entry.origin, key: key)
+        switch self.compare(waiter, row, entry, key: key) {
+        case .fits: return .verdict(self.allow(waiter, entry, entry.origin, key: key))
+        case .slow(let check): return .compare(check, row)
+        case .doesNotFit: break
         }
         // It may have been changed in Redis since: ask, but not for each guess of an attacker.
-        guard !self.mayForceLookup(entry, now: now), self.pending[key] == nil else { return nil }
+        guard !self.mayForceLookup(entry, now: now), self.pending[key] == nil else { return .askRedis }
         if !entry.awaitsConfirmation {
-            return AuthVerdict(outcome: .deny, reason: .wrongPassword, source: entry.origin, keyHash: key.hash)
+            return .verdict(
+                AuthVerdict(outcome: .deny, reason: .wrongPassword, source: entry.origin, keyHash: key.hash)
+            )
         }
         let detail = "the password does not fit the cached row, and Redis could not say whether it was changed"
-        return AuthVerdict(
-            outcome: .unknown,
-            reason: .redisUnavailable,
-            detail: Array(detail.utf8),
-            keyHash: key.hash
+        return .verdict(
+            AuthVerdict(
+                outcome: .unknown,
+                reason: .redisUnavailable,
+                detail: Array(detail.utf8),
+                keyHash: key.hash
+            )
         )
     }
 
@@ -462,30 +619,40 @@ package struct Authenticator {
     }
 
     private mutating func settleAll(
-        _ waiters: [Waiter],
+        _ pending: Pending,
         key: LookupKey,
         _ reason: AuthVerdict.Reason,
         _ detail: String,
         now: AuthTime
     ) {
-        self.waiterCount -= waiters.count
-        for waiter in waiters { self.settle(waiter, key: key, reason, detail, now: now) }
+        self.waiterCount -= pending.waiters.count
+        let rendered = CommandSet.Rendered(key: key, commands: pending.commands)
+        for waiter in pending.waiters { self.settle(waiter, rendered, reason, detail, now: now) }
     }
 
     /// Redis gave nothing: a row that is stale and fits, or unknown.
     private mutating func settle(
         _ waiter: Waiter,
-        key: LookupKey,
+        _ rendered: CommandSet.Rendered,
         _ reason: AuthVerdict.Reason,
         _ detail: String,
         now: AuthTime
     ) {
+        let key = rendered.key
         if let entry = self.entry(for: key), let row = entry.row, !entry.mustFetch {
             let age = now.monotonic &- entry.knownCurrent
-            if age < self.settings.staleMaxNanoseconds, self.checker.isPassword(waiter.password, of: row, key: key) {
-                let isFresh = age < self.settings.positiveTTLNanoseconds
-                let verdict = self.allow(waiter, entry, isFresh ? entry.origin : .staleCache, key: key)
-                return self.answer(waiter.request, verdict)
+            if age < self.settings.staleMaxNanoseconds {
+                switch self.compare(waiter, row, entry, key: key) {
+                case .fits:
+                    let isFresh = age < self.settings.positiveTTLNanoseconds
+                    let verdict = self.allow(waiter, entry, isFresh ? entry.origin : .staleCache, key: key)
+                    return self.answer(waiter.request, verdict)
+                case .slow(let check):
+                    let stage = CheckStage.withoutRedis(reason, detail)
+                    return self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: stage))
+                case .doesNotFit:
+                    break
+                }
             }
         }
         self.answer(waiter.request, .unknown, reason, detail: detail, key: key)
@@ -500,6 +667,18 @@ package struct Authenticator {
         let rendered = waiter.rules.render(for: waiter.client)
         self.counters.rulesDropped += UInt64(rendered.rulesDropped)
         var access = rendered.access
+        if let rows = entry.accessRules {
+            if let own = rows.render(for: waiter.client) {
+                self.counters.rulesDropped += UInt64(own.dropped)
+                switch self.settings.accessRows {
+                case .first: access.rules = own.rules + access.rules
+                case .only: access = AccessRules(rules: own.rules, noMatch: .deny)
+                }
+            } else {
+                self.counters.rulesDropped += 1
+                access = AccessRules(noMatch: .deny)
+            }
+        }
         access.isSuperuser = entry.row?.isSuperuser ?? false
         return AuthVerdict(
             outcome: .allow,

@@ -3,19 +3,12 @@ import TLS
 
 /// How stored passwords were made, and the host's key for those that were not hashed at all.
 package struct PasswordChecker: Sendable {
-    package typealias Scheme = Configuration.Authentication.PasswordHash
+    package typealias Scheme = PasswordHash
 
     package let scheme: Scheme
     private let hostKey: [UInt8]
 
-    /// - Throws: `ConfigurationMistake` when the scheme and the command do not fit: a salt that is asked for and not used, or the
-    ///   other way round, would let nobody in.
-    package init(
-        scheme: Scheme,
-        asksForSalt: Bool,
-        hostKey: [UInt8]
-    ) throws(ConfigurationMistake) {
-        try scheme.check(asksForSalt: asksForSalt)
+    package init(scheme: Scheme, hostKey: [UInt8]) {
         self.scheme = scheme
         self.hostKey = hostKey
     }
@@ -23,34 +16,65 @@ package struct PasswordChecker: Sendable {
     /// Makes of Redis' reply what may be kept.
     package func row(from reply: CredentialReply, key: LookupKey) -> CredentialRow {
         let secret: CredentialRow.Secret =
-            switch (reply.secret, self.scheme) {
-            case (nil, _): .none
+            switch (reply.secret, self.scheme.algorithm) {
+            case (nil, _), (_, .none): .none
             case (.some(let password), .plain):
                 .passwordCode(password.withUnsafeBytes { self.passwordCode($0, key: key) })
-            case (.some(let hash), .sha256), (.some(let hash), .saltedSHA256), (.some(let hash), .sha256Salted):
+            case (.some(let hash), .digest), (.some(let hash), .bcrypt), (.some(let hash), .pbkdf2):
                 .hash(hash)
             }
-        return CredentialRow(secret: secret, salt: reply.salt ?? [], isSuperuser: reply.isSuperuser)
+        return CredentialRow(
+            secret: secret,
+            salt: self.scheme.needsSalt ? reply.salt ?? [] : [],
+            isSuperuser: reply.isSuperuser,
+            access: reply.access
+        )
+    }
+
+    /// What comparing a password with a row gave.
+    package enum Answer: Equatable, Sendable {
+        case fits
+        case doesNotFit
+        /// To be found out on another thread.
+        case slow(PasswordCheck)
     }
 
     /// Whether the password is the row's, in a time that does not depend on where they differ.
-    package func isPassword(_ password: Secret, of row: CredentialRow, key: LookupKey) -> Bool {
-        switch (row.secret, self.scheme) {
+    package func compare(_ password: Secret, with row: CredentialRow, key: LookupKey) -> Answer {
+        switch (row.secret, self.scheme.algorithm) {
+        case (_, .none):
+            return .fits
         case (.none, _):
-            return false
+            return .doesNotFit
         case (.passwordCode(let stored), .plain):
-            let given = password.withBytes { self.passwordCode($0, key: key) }
-            return constantTimeEquals(given, stored)
-        case (.hash(let stored), .sha256):
-            return self.isHash(stored, of: password, before: [], after: [])
-        case (.hash(let stored), .saltedSHA256):
-            return self.isHash(stored, of: password, before: row.salt, after: [])
-        case (.hash(let stored), .sha256Salted):
-            return self.isHash(stored, of: password, before: [], after: row.salt)
-        case (.passwordCode, .sha256), (.passwordCode, .saltedSHA256), (.passwordCode, .sha256Salted), (.hash, .plain):
+            let given = self.plainCode(password, salt: row.salt, key: key)
+            return constantTimeEquals(given, stored) ? .fits : .doesNotFit
+        case (.hash(let stored), .digest(let digest)):
+            return self.isHash(stored, of: password, digest, salt: row.salt) ? .fits : .doesNotFit
+        case (.hash(let stored), .bcrypt), (.hash(let stored), .pbkdf2):
+            return .slow(PasswordCheck(scheme: self.scheme, password: password, stored: stored, salt: row.salt))
+        case (.passwordCode, .digest), (.passwordCode, .bcrypt), (.passwordCode, .pbkdf2), (.hash, .plain):
             // A row of another scheme; the source tag of the cache keeps them apart.
-            return false
+            return .doesNotFit
         }
+    }
+
+    /// The same without another thread, for tools and tests.
+    package func isPassword(_ password: Secret, of row: CredentialRow, key: LookupKey) -> Bool {
+        switch self.compare(password, with: row, key: key) {
+        case .fits: true
+        case .doesNotFit: false
+        case .slow(let check): check.perform()
+        }
+    }
+
+    /// Names a password that fitted a row, so that the next check of the same one need not be slow. Bound to the row: another
+    /// hash or salt makes it worthless.
+    package func acceptanceCode(_ password: Secret, of row: CredentialRow, key: LookupKey) -> [UInt8] {
+        var input = Array("accepted".utf8)
+        LookupKey.append(self.credentialTag(of: row, key: key), to: &input)
+        input += password.withBytes { self.passwordCode($0, key: key) }
+        return HMAC.sha256(key: self.hostKey, message: input)
     }
 
     /// Names a row's credentials without telling them: changes when the stored hash or the salt does.
@@ -80,22 +104,48 @@ package struct PasswordChecker: Sendable {
         return HMAC.sha256(key: self.hostKey, message: input)
     }
 
-    private func isHash(_ stored: [UInt8], of password: Secret, before: [UInt8], after: [UInt8]) -> Bool {
-        let digest = password.withBytes { password in
-            before.withUnsafeBytes { before in
-                after.withUnsafeBytes { after in
-                    before.isEmpty
-                        ? Digest.hash(.sha256, password, after) : Digest.hash(.sha256, before, password)
+    private func plainCode(_ password: Secret, salt: [UInt8], key: LookupKey) -> [UInt8] {
+        password.withBytes { password in
+            switch self.scheme.salt {
+            case .none, .ignored:
+                return self.passwordCode(password, key: key)
+            case .prefix, .suffix:
+                var whole = self.scheme.salt == .prefix ? salt + password : Array(password) + salt
+                defer { wipe(&whole) }
+                return whole.withUnsafeBytes { self.passwordCode($0, key: key) }
+            }
+        }
+    }
+
+    private func isHash(
+        _ stored: [UInt8],
+        of password: Secret,
+        _ digest: PasswordHash.Digest,
+        salt: [UInt8]
+    ) -> Bool {
+        let algorithm: Digest.Algorithm =
+            switch digest {
+            case .md5: .md5
+            case .sha: .sha1
+            case .sha256: .sha256
+            case .sha512: .sha512
+            }
+        guard algorithm.isAvailable else { return false }
+        let hash = password.withBytes { password in
+            salt.withUnsafeBytes { salt in
+                switch self.scheme.salt {
+                case .prefix: Digest.hash(algorithm, salt, password)
+                case .suffix: Digest.hash(algorithm, password, salt)
+                case .none, .ignored: Digest.hash(algorithm, password, UnsafeRawBufferPointer(start: nil, count: 0))
                 }
             }
         }
         // Two spellings of a digit are one digit.
         guard let stored = Hex.decode(stored) else { return false }
-        return constantTimeEquals(digest, stored)
+        return constantTimeEquals(hash, stored)
     }
 
     private static func append(_ field: [UInt8], to input: inout [UInt8]) {
-        withUnsafeBytes(of: UInt32(truncatingIfNeeded: field.count).littleEndian) { input += $0 }
-        input += field
+        LookupKey.append(field, to: &input)
     }
 }

@@ -2,8 +2,8 @@ import Glibc
 
 /// Bytes that nobody should find in memory later: overwritten when the last owner lets go.
 ///
-/// It has memory of its own, so that no copy on write leaves another copy behind.
-package final class Secret {
+/// It has memory of its own, so that no copy on write leaves another copy behind. Sendable: nothing changes it.
+package final class Secret: @unchecked Sendable {
     private let memory: UnsafeMutableRawBufferPointer
     private let count: Int
 

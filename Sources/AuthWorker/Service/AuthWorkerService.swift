@@ -30,6 +30,9 @@ package final class AuthWorkerService: Role {
     private var timer: (deadline: Instant, timer: EventLoop.Timer)?
     private var isStopped = false
     private var errorLog = ErrorLogLimiter()
+    private var gatherer = ReplyGatherer()
+    private let passwordWaker: Waker
+    private let passwordThreads: PasswordThreads
     private let sourceIsRedis: Bool
 
     /// - Throws: mistakes of the configuration, as a sentence.
@@ -50,15 +53,13 @@ package final class AuthWorkerService: Role {
             random: SystemRandomNumberGenerator(),
             now: context.loop.now
         )
+        self.passwordWaker = try Waker(loop: context.loop) {}
+        self.passwordThreads = PasswordThreads(waker: self.passwordWaker.handle)
         let hostKey = Self.loadHostKey(authentication.cache, context.logger)
         self.authenticator = Authenticator(
-            settings: AuthWorkerSettings.authenticatorSettings(authentication),
+            settings: AuthWorkerSettings.authenticatorSettings(context.configuration),
             command: self.settings.command,
-            checker: try PasswordChecker(
-                scheme: authentication.passwordHash,
-                asksForSalt: self.settings.command.asksForSalt,
-                hostKey: hostKey.key
-            ),
+            checker: PasswordChecker(scheme: authentication.passwordHash, hostKey: hostKey.key),
             ruleSets: self.settings.ruleSets
         )
         if self.sourceIsRedis, authentication.cache.enabled, hostKey.isShared {
@@ -67,7 +68,7 @@ package final class AuthWorkerService: Role {
             self.cache = CredentialCache(
                 directory: authentication.cache.directory,
                 source: CredentialSource.tag(
-                    command: authentication.command,
+                    commands: [authentication.command, authentication.superCommand ?? "", authentication.accessCommand ?? ""],
                     scheme: authentication.passwordHash,
                     database: authentication.redis.url.database,
                     hostKey: hostKey.key
@@ -135,6 +136,8 @@ package final class AuthWorkerService: Role {
             link.close()
         }
         self.links = [:]
+        self.passwordThreads.stop()
+        self.passwordWaker.invalidate()
         self.transport?.invalidate()
         self.cache?.stop()
         self.cacheWaker?.invalidate()
@@ -148,6 +151,7 @@ package final class AuthWorkerService: Role {
         report.add("redis", self.redisDescription)
         report.add("queries", counters.queries)
         report.add("allowed_by_redis", counters.allowedByRedis)
+        report.add("allowed_by_certificate", counters.allowedByCertificate)
         report.add("allowed_by_memory", counters.allowedByMemory)
         report.add("allowed_by_disk", counters.allowedByDisk)
         report.add("allowed_stale", counters.allowedStale)
@@ -160,6 +164,8 @@ package final class AuthWorkerService: Role {
         report.add("queries_waiting", self.authenticator.queriesWaiting)
         report.add("lookups", counters.lookups)
         report.add("lookups_shared", counters.joined)
+        report.add("slow_password_checks", counters.slowChecks)
+        report.add("slow_password_checks_waiting", self.authenticator.checksPending)
         report.add("revalidations", counters.revalidations)
         report.add("rules_dropped", counters.rulesDropped)
         report.add("rows_in_memory", self.authenticator.rowsInMemory)
@@ -204,6 +210,9 @@ package final class AuthWorkerService: Role {
     private func endTurn() {
         guard !self.isStopped else { return }
         self.takeCacheEvents()
+        for result in self.passwordThreads.takeResults() {
+            self.authenticator.passwordChecked(token: result.token, fits: result.fits, now: self.time)
+        }
         if self.sourceIsRedis { self.redis.advance(now: self.loop.now) }
         self.performActions()
         self.redis.fillPipeline(now: self.loop.now)
@@ -233,12 +242,10 @@ package final class AuthWorkerService: Role {
         switch action {
         case .readCache(let key):
             self.authenticator.cacheAnswered(key, self.cache?.read(key) ?? .notFound, now: self.time)
-        case .lookUp(let token, let arguments):
-            do throws(RedisFailure) {
-                try self.redis.submit(arguments, token: token, now: self.loop.now)
-            } catch {
-                self.authenticator.lookupFailed(token: token, error, now: self.time)
-            }
+        case .lookUp(let token, let commands):
+            self.lookUp(commands, token: token)
+        case .check(let token, let check):
+            self.passwordThreads.submit(check, token: token)
         case .write(let write):
             self.cache?.write(write)
         case .answer(let request, let verdict):
@@ -248,15 +255,29 @@ package final class AuthWorkerService: Role {
         }
     }
 
+    private func lookUp(_ commands: [[[UInt8]]], token: UInt64) {
+        let numbers = self.gatherer.begin(token, count: commands.count)
+        for (number, command) in zip(numbers, commands) {
+            do throws(RedisFailure) {
+                try self.redis.submit(command, token: number, now: self.loop.now)
+            } catch {
+                guard let lookup = self.gatherer.failed(number) else { continue }
+                self.authenticator.lookupFailed(token: lookup, error, now: self.time)
+            }
+        }
+    }
+
     private func perform(_ action: RedisClient.Action) {
         switch action {
         case .connect: self.transport?.connect()
         case .close: self.transport?.close()
         case .answered(let token, let reply):
             if let text = reply.errorText { self.logRedisError(text) }
-            self.authenticator.lookupAnswered(token: token, reply, now: self.time)
+            guard let (lookup, replies) = self.gatherer.answered(token, reply) else { return }
+            self.authenticator.lookupAnswered(token: lookup, replies, now: self.time)
         case .notAnswered(let token, let failure):
-            self.authenticator.lookupFailed(token: token, failure, now: self.time)
+            guard let lookup = self.gatherer.failed(token) else { return }
+            self.authenticator.lookupFailed(token: lookup, failure, now: self.time)
         case .lost(let failure):
             self.logger.warning(
                 "Redis lost, devices seen before are let in from the cache",
@@ -355,6 +376,10 @@ package final class AuthWorkerService: Role {
             self.links[link.index] = nil
             return link.close()
         }
+        let request = Authenticator.Request(link: link.index, handle: frame.handle)
+        if self.context.configuration.authentication.source == .certificate {
+            return self.authenticator.receiveCertificate(query, request: request)
+        }
         guard self.sourceIsRedis else {
             let detail = "authentication.source is none, so only listeners with anonymous: true let anybody in"
             let verdict = AuthVerdict(outcome: .deny, reason: .noSuchDevice, detail: Array(detail.utf8))
@@ -362,7 +387,6 @@ package final class AuthWorkerService: Role {
             self.linksToFlush.insert(link.index)
             return
         }
-        let request = Authenticator.Request(link: link.index, handle: frame.handle)
         self.authenticator.receive(query, request: request, now: self.time)
     }
 }

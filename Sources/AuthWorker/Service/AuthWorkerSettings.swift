@@ -2,25 +2,19 @@ import Common
 
 /// What the auth worker makes of the configuration before it opens anything: templates taken apart, mistakes found.
 package struct AuthWorkerSettings {
-    package let command: CommandTemplate
+    package let command: CommandSet
     package let ruleSets: [[UInt8]: RuleTemplate]
     package let redis: RedisClient.Settings
 
     /// - Throws: `ConfigurationMistake`, `TemplateError` or the reason why the password file cannot be read.
     package init(_ configuration: Configuration, name: String) throws {
         let authentication = configuration.authentication
-        self.command = try CommandTemplate(authentication.command)
+        self.command = try authentication.commands()
         var ruleSets: [[UInt8]: RuleTemplate] = [:]
         for set in configuration.authorization.ruleSets {
             ruleSets[Array(set.name.utf8)] = try RuleTemplate(set, noMatch: configuration.authorization.noMatch)
         }
         self.ruleSets = ruleSets
-        // Found at the start rather than with the first device.
-        _ = try PasswordChecker(
-            scheme: authentication.passwordHash,
-            asksForSalt: self.command.asksForSalt,
-            hostKey: []
-        )
         self.redis = RedisClient.Settings(
             user: authentication.redis.url.user.map { Array($0.utf8) },
             password: try authentication.redis.passwordFile.map { try Self.firstLine($0) },
@@ -47,7 +41,8 @@ package struct AuthWorkerSettings {
         return Array(line)
     }
 
-    static func authenticatorSettings(_ configuration: Configuration.Authentication) -> Authenticator.Settings {
+    static func authenticatorSettings(_ whole: Configuration) -> Authenticator.Settings {
+        let configuration = whole.authentication
         let cache = configuration.cache
         return Authenticator.Settings(
             positiveTTLNanoseconds: cache.enabled ? Int64(clamping: cache.positiveTTLNanoseconds) : 0,
@@ -56,7 +51,8 @@ package struct AuthWorkerSettings {
             memoryEntries: cache.enabled ? cache.memoryEntries : 0,
             negativeEntries: cache.enabled ? cache.negativeEntries : 0,
             waitersMax: configuration.redis.queueMax,
-            readsCache: cache.enabled
+            readsCache: cache.enabled,
+            accessRows: whole.authorization.accessRows
         )
     }
 }

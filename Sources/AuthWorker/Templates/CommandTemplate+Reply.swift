@@ -9,29 +9,79 @@ package enum LookupResult: Equatable, Sendable {
     case unusable(String)
 }
 
+extension CommandSet {
+    /// What the replies to all commands say together, in the order of `Rendered.commands`.
+    package func interpret(_ replies: [RedisReply]) -> LookupResult {
+        guard replies.count == self.all.count, let first = replies.first else {
+            return .unusable("\(replies.count) answers came for \(self.all.count) commands")
+        }
+        for reply in replies {
+            if let text = reply.errorText { return .unusable(text) }
+        }
+        guard case .found(var row) = self.row.interpret(first) else { return self.row.interpret(first) }
+        var rest = replies.dropFirst()
+        if self.superuser != nil, let reply = rest.popFirst() {
+            // EMQX 4: the text "1" and nothing else.
+            row.isSuperuser = reply == .bulk([UInt8(ascii: "1")])
+        }
+        if self.access != nil, let reply = rest.popFirst() {
+            guard let rows = Self.accessRows(reply) else {
+                return .unusable("authentication.acl_command did not answer pairs of a topic filter and an access")
+            }
+            row.access = rows
+        }
+        return .found(row)
+    }
+
+    private static func accessRows(_ reply: RedisReply) -> [AccessRow]? {
+        if reply == .null { return [] }
+        guard case .array(let elements) = reply, elements.count.isMultiple(of: 2) else { return nil }
+        var rows: [AccessRow] = []
+        for index in stride(from: 0, to: elements.count, by: 2) {
+            switch (elements[index], elements[index + 1]) {
+            case (.bulk(let filter), .bulk(let access)): rows.append(AccessRow(filter: filter, access: access))
+            case (.null, _), (_, .null): continue
+            default: return nil
+            }
+        }
+        return rows
+    }
+}
+
 extension CommandTemplate {
     package func interpret(_ reply: RedisReply) -> LookupResult {
         if let text = reply.errorText { return .unusable(text) }
-        switch (self.name, reply) {
-        case (.get, .null), (.hget, .null):
+        switch reply {
+        case .null where self.name != "HMGET", .array([]) where self.isPositional:
             return .absent
-        case (.get, .bulk(let bytes)), (.hget, .bulk(let bytes)):
+        case .integer(let number) where self.purpose == .existence:
+            return number > 0 ? .found(CredentialReply(secret: nil)) : .absent
+        case .bulk(let bytes) where self.name != "HMGET":
             return self.row([.bulk(bytes)])
-        case (.hmget, .array(let elements)):
+        case .array(let elements) where self.isPositional:
+            return self.row(elements)
+        case .array(let elements) where self.name == "HMGET":
             guard elements.count == self.fields.count else {
                 return .unusable("\(elements.count) values came for \(self.fields.count) fields")
             }
             return self.row(elements)
-        case (.get, _), (.hget, _), (.hmget, _):
-            return .unusable("\(self.name.rawValue) cannot have such a reply")
+        case .null, .bulk, .array, .integer, .status, .error:
+            return .unusable("\(self.name) cannot have such a reply")
         }
+    }
+
+    /// Whichever command is asked, the first value is the hash and the second the salt, as in EMQX 4.
+    private func meaning(at index: Int) -> Field {
+        if !self.isPositional { return index < self.fields.count ? self.fields[index] : .ignored }
+        guard self.purpose == .credentials else { return .ignored }
+        return index == 0 ? .secret : index == 1 ? .salt : .ignored
     }
 
     private func row(_ elements: [RedisReply]) -> LookupResult {
         guard elements.contains(where: { $0 != .null }) else { return .absent }
         var row = CredentialReply(secret: nil)
         var otherwise: [UInt8]?
-        for (element, field) in zip(elements, self.fields) {
+        for (index, element) in elements.enumerated() {
             let value: [UInt8]
             switch element {
             case .null: continue
@@ -41,7 +91,7 @@ extension CommandTemplate {
             guard value.count <= AuthLimits.credentialBytesMax else {
                 return .unusable("a field's value is longer than \(AuthLimits.credentialBytesMax) bytes")
             }
-            switch field {
+            switch self.meaning(at: index) {
             case .secret: row.secret = value
             case .secretOtherwise: otherwise = value
             case .salt: row.salt = value

@@ -92,6 +92,12 @@ package struct CommandTemplate: Equatable, Sendable {
     /// What the command asks the client for: all placeholders of its arguments.
     package var placeholders: [Placeholder] { self.arguments.flatMap(\.placeholders) }
 
+    /// What all rendered keys begin with; empty when the key begins with a placeholder.
+    package var keyPrefix: [UInt8] { self.arguments[self.keyIndex].literalPrefix }
+
+    /// No two look-ups have one Redis key.
+    package var hasOneKeyPerRedisKey: Bool { self.restIsConstant }
+
     package var asksForSalt: Bool { self.fields.contains(.salt) }
 
     /// Whether a salt comes is only known when the reply is here.

@@ -122,9 +122,9 @@ extension PasswordHash {
         switch (words.count, words.first, words.last) {
         case (1, .some(let name), _):
             guard let algorithm = Self.algorithm(name) else { throw Self.unknown(text) }
-            self.init(algorithm, salt: algorithm == .none ? .ignored : .none)
+            self.init(algorithm, salt: algorithm == Algorithm.none ? .ignored : .none)
         case (2, "salt", .some(let name)), (2, .some(let name), "salt"):
-            guard let algorithm = Self.algorithm(name), algorithm != .none else { throw Self.unknown(text) }
+            guard let algorithm = Self.algorithm(name), algorithm != Algorithm.none else { throw Self.unknown(text) }
             if algorithm == .bcrypt(usesSaltField: false) {
                 self.init(.bcrypt(usesSaltField: true), salt: .prefix)
             } else {
@@ -154,7 +154,7 @@ extension PasswordHash {
 
     package static func algorithm(_ name: String) -> Algorithm? {
         switch name {
-        case "none": .none
+        case "none": Algorithm.none
         case "plain": .plain
         case "bcrypt": .bcrypt(usesSaltField: false)
         default: Digest(rawValue: name).map { .digest($0) }

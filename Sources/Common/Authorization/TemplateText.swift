@@ -63,8 +63,48 @@ package struct TemplateText: Equatable, Sendable {
         try self.init(Array(text.utf8))
     }
 
+    /// Text from a database rather than from the configuration: what is no placeholder stands for itself, as nobody could be
+    /// told of a mistake.
+    package init(stored text: [UInt8]) {
+        var segments: [Segment] = []
+        var literal: [UInt8] = []
+        var index = 0
+        while index < text.count {
+            guard let (placeholder, end) = Self.placeholder(in: text, at: index) else {
+                literal.append(text[index])
+                index += 1
+                continue
+            }
+            if !literal.isEmpty { segments.append(.literal(literal)) }
+            literal = []
+            segments.append(.placeholder(placeholder))
+            index = end
+        }
+        if !literal.isEmpty { segments.append(.literal(literal)) }
+        self.segments = segments
+    }
+
+    private static func placeholder(in text: [UInt8], at index: Int) -> (Placeholder, end: Int)? {
+        guard index + 1 < text.count else { return nil }
+        switch (text[index], text[index + 1]) {
+        case (UInt8(ascii: "%"), let letter):
+            return Placeholder.allCases.first { $0.letter == letter }.map { ($0, index + 2) }
+        case (UInt8(ascii: "$"), UInt8(ascii: "{")):
+            guard let end = text[index...].firstIndex(of: UInt8(ascii: "}")) else { return nil }
+            let name = Array(text[(index + 2)..<end])
+            return Placeholder.allCases.first { Array($0.name.utf8) == name }.map { ($0, end + 1) }
+        default: return nil
+        }
+    }
+
     package var placeholders: [Placeholder] {
         self.segments.compactMap { if case .placeholder(let placeholder) = $0 { placeholder } else { nil } }
+    }
+
+    /// What comes before the first placeholder.
+    package var literalPrefix: [UInt8] {
+        if case .literal(let bytes) = self.segments.first { return bytes }
+        return []
     }
 
     /// The text itself when there is no placeholder in it.

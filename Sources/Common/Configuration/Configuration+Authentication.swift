@@ -2,16 +2,10 @@ extension Configuration {
     package struct Authentication: Equatable, Sendable {
         package enum Source: String, CaseIterable, Sendable {
             case redis
+            /// A certificate that the listener trusts is enough; nothing is looked up.
+            case certificate
             /// Then only listeners with `anonymous: true` let anybody in.
             case none
-        }
-
-        /// How the stored password was made; `salt,sha256` hashes salt and password in this order (EMQX's grammar).
-        package enum PasswordHash: String, CaseIterable, Sendable {
-            case plain
-            case sha256
-            case saltedSHA256 = "salt,sha256"
-            case sha256Salted = "sha256,salt"
         }
 
         package enum PasswordChanged: String, CaseIterable, Sendable {
@@ -28,6 +22,10 @@ extension Configuration {
         /// The Redis command, a template: `%u` user name, `%c` client id, `%C` common name, `%d` subject, or `${username}` and so on.
         package var command = "HMGET tls_domain:%C password"
         package var passwordHash = PasswordHash.plain
+        /// EMQX 4's `super_cmd`, a template like `command`: a client whose reply is exactly `1` may do everything.
+        package var superCommand: String?
+        /// EMQX's `acl_cmd`: answers pairs of a topic filter and an access.
+        package var accessCommand: String?
         package var redis = Redis()
         /// A listener asks the next auth worker after this long without an answer.
         package var workerTimeoutNanoseconds: UInt64 = 2 * Configuration.nanosecondsPerSecond
@@ -38,6 +36,20 @@ extension Configuration {
         package var revokedWill = RevokedWill.publish
 
         package init() {}
+
+        /// Listeners have somebody to ask.
+        package var usesWorkers: Bool { self.source != .none }
+
+        /// The commands taken apart.
+        /// - Throws: `ConfigurationMistake` with a sentence for whoever wrote them.
+        package func commands() throws(ConfigurationMistake) -> CommandSet {
+            try CommandSet(
+                command: self.command,
+                superCommand: self.superCommand,
+                accessCommand: self.accessCommand,
+                passwordHash: self.passwordHash
+            )
+        }
     }
 }
 

@@ -6,6 +6,15 @@ extension Configuration {
             case disconnect
         }
 
+        /// How rows of `authentication.acl_command` and the rules go together.
+        package enum AccessRows: String, CaseIterable, Sendable {
+            /// The device's rows, then the rules, then `no_match` (EMQX 5).
+            case first
+            /// For a device that has rows they are all: what none of them matches is denied (EMQX 4). Others have the rules.
+            case only
+        }
+
+        package var accessRows = AccessRows.first
         /// What applies when no rule matches.
         package var noMatch = AccessRule.Permission.deny
         package var denyAction = DenyAction.ignore

@@ -115,8 +115,8 @@ extension Configuration {
 
     /// What of a client certificate the command asks for, as it is written.
     private var certificatePlaceholder: String? {
-        guard let command = try? CommandTemplate(self.authentication.command) else { return nil }
-        guard let placeholder = command.placeholders.first(where: \.isFromCertificate) else { return nil }
+        guard let commands = try? self.authentication.commands() else { return nil }
+        guard let placeholder = commands.placeholders.first(where: \.isFromCertificate) else { return nil }
         return placeholder.letter.map { "%\(Character(UnicodeScalar($0)))" } ?? "${\(placeholder.name)}"
     }
 

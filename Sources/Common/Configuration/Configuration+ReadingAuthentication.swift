@@ -5,11 +5,10 @@ extension Configuration.Authentication {
 
     mutating func read(_ section: inout ConfigurationSection, stateDirectory: String) {
         section.choice("source", into: &self.source)
-        self.readCommand(&section)
-        section.choice("password_hash", into: &self.passwordHash)
+        self.readPasswordHash(&section)
+        self.readCommands(&section)
         section.choice("password_changed", into: &self.passwordChanged)
         section.choice("revoked_will", into: &self.revokedWill)
-        self.checkPasswordHash(section)
         section.section("redis") { self.redis.read(&$0) }
         let timeouts = Self.millisecond...60 * Self.second
         section.duration("worker_timeout", timeouts, into: &self.workerTimeoutNanoseconds)
@@ -17,23 +16,111 @@ extension Configuration.Authentication {
         section.section("cache") { self.cache.read(&$0, stateDirectory: stateDirectory, longest: Self.year) }
     }
 
-    private mutating func readCommand(_ section: inout ConfigurationSection) {
-        guard let (command, _, _) = section.text("command") else { return }
+    private mutating func readCommands(_ section: inout ConfigurationSection) {
+        let purpose: CommandTemplate.Purpose = self.passwordHash.needsPassword ? .credentials : .existence
+        var command: String?
+        Self.readCommand(&section, "command", purpose, into: &command)
+        if let command { self.command = command }
+        Self.readCommand(&section, "super_command", .superuser, into: &self.superCommand)
+        Self.readCommand(&section, "acl_command", .access, into: &self.accessCommand)
+        guard self.source == .redis, let row = try? CommandTemplate(self.command, purpose: purpose) else { return }
+        guard !row.isPositional, self.passwordHash.needsPassword else { return }
         do throws(ConfigurationMistake) {
-            _ = try CommandTemplate(command)
-            self.command = command
+            try self.passwordHash.check(asksForSalt: row.asksForSalt)
         } catch {
-            section.report("command", error.reason)
+            section.report("password_hash", error.reason)
         }
     }
 
-    private func checkPasswordHash(_ section: ConfigurationSection) {
-        guard self.source == .redis else { return }
+    private static func readCommand(
+        _ section: inout ConfigurationSection,
+        _ key: String,
+        _ purpose: CommandTemplate.Purpose,
+        into value: inout String?
+    ) {
+        guard let (command, _, _) = section.text(key) else { return }
         do throws(ConfigurationMistake) {
-            guard let command = try? CommandTemplate(self.command) else { return }
-            try self.passwordHash.check(asksForSalt: command.asksForSalt)
+            _ = try CommandTemplate(command, purpose: purpose)
+            value = command
+        } catch {
+            section.report(key, error.reason)
+        }
+    }
+
+    /// EMQX 4's text, or EMQX 5's mapping.
+    private mutating func readPasswordHash(_ section: inout ConfigurationSection) {
+        guard let node = section.value("password_hash") else { return }
+        do throws(ConfigurationMistake) {
+            if case .mapping = section.reading.expanded(node).value {
+                var mapping = ConfigurationSection(
+                    node,
+                    path: section.keyPath("password_hash"),
+                    parentOrigin: node.origin,
+                    reading: section.reading
+                )
+                if let hash = try Self.readMapping(&mapping) { self.passwordHash = hash }
+                mapping.finish()
+            } else if let (text, _) = section.reading.text(of: node, path: section.keyPath("password_hash")) {
+                self.passwordHash = try PasswordHash(text: text)
+            }
         } catch {
             section.report("password_hash", error.reason)
+        }
+    }
+
+    private enum SaltPosition: String, CaseIterable {
+        case prefix
+        case suffix
+        case disable
+    }
+
+    private enum Algorithm: String, CaseIterable {
+        case plain
+        case md5
+        case sha
+        case sha256
+        case sha512
+        case bcrypt
+        case pbkdf2
+        case none
+    }
+
+    private static func readMapping(
+        _ section: inout ConfigurationSection
+    ) throws(ConfigurationMistake) -> PasswordHash? {
+        guard section.contains("name") else {
+            section.report("name", "is missing; write one of \(Algorithm.allCases.map(\.rawValue).joined(separator: ", "))")
+            return nil
+        }
+        var name = Algorithm.plain
+        section.choice("name", into: &name)
+        switch name {
+        case .none:
+            return PasswordHash.none
+        case .bcrypt:
+            // Only what makes new hashes needs the rounds.
+            var rounds = 10
+            section.integer("salt_rounds", 4...31, into: &rounds)
+            return PasswordHash(.bcrypt(usesSaltField: false), salt: .ignored)
+        case .pbkdf2:
+            var mac = PasswordHash.MAC.sha256
+            section.choice("mac_fun", into: &mac)
+            var iterations = 0
+            section.integer("iterations", 1...PasswordHash.iterationsMax, into: &iterations)
+            if iterations == 0 { section.report("iterations", "is missing; there is no default") }
+            var keyBytes = mac.byteCount
+            section.integer("dk_length", 1...PasswordHash.keyBytesMax, into: &keyBytes)
+            return PasswordHash(.pbkdf2(mac, iterations: max(1, iterations), keyBytes: keyBytes), salt: .prefix)
+        case .plain, .md5, .sha, .sha256, .sha512:
+            var position = SaltPosition.prefix
+            section.choice("salt_position", into: &position)
+            let salt: PasswordHash.Salt =
+                switch position {
+                case .prefix: .prefix
+                case .suffix: .suffix
+                case .disable: .ignored
+                }
+            return PasswordHash.algorithm(name.rawValue).map { PasswordHash($0, salt: salt) }
         }
     }
 }

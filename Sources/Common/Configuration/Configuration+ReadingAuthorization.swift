@@ -13,6 +13,7 @@ extension Configuration.Authorization {
         section.choice("no_match", into: &noMatch)
         self.noMatch = noMatch == .allow ? .allow : .deny
         section.choice("deny_action", into: &self.denyAction)
+        section.choice("acl", into: &self.accessRows)
         guard section.contains("rules") else {
             _ = section.value("rules")
             section.report(

@@ -108,6 +108,8 @@ package struct AuthVerdict: Equatable, Sendable {
         case diskCache = 3
         /// From a cache, older than its time to live, because Redis is unreachable.
         case staleCache = 4
+        /// The certificate alone.
+        case certificate = 5
     }
 
     package var outcome: Outcome

@@ -28,7 +28,7 @@ package final class StatusClient: LinkDelegate {
     package static func ask(_ configuration: Configuration) throws -> [Process] {
         let client = StatusClient(loop: try EventLoop())
         client.connect(configuration, role: .router, name: "router", instance: 1)
-        if configuration.authentication.source == .redis {
+        if configuration.authentication.usesWorkers {
             for instance in 1...configuration.processes.authWorkers {
                 client.connect(configuration, role: .authWorker, name: "authworker-\(instance)", instance: instance)
             }

@@ -20,7 +20,7 @@ package enum RolePrograms {
         let router = try Self.locate("martlet-router")
         let listener = try Self.locate("martlet-listener")
         var programs = [ChildProgram(name: "router", path: router, arguments: common, stage: firstStage)]
-        if configuration.authentication.source == .redis {
+        if configuration.authentication.usesWorkers {
             let authWorker = try Self.locate("martlet-authworker")
             for instance in 1...configuration.processes.authWorkers {
                 programs.append(

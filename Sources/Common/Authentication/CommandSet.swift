@@ -1,0 +1,70 @@
+/// What Redis is asked about one device: the row with its password, and, where configured, whether it is a superuser and what
+/// it may do. All travel in one pipeline.
+package struct CommandSet: Equatable, Sendable {
+    package struct Rendered: Equatable, Sendable {
+        package var key: LookupKey
+        /// The arguments of each command, the row's first.
+        package var commands: [[[UInt8]]]
+        /// The Redis keys that the others ask for: a change of one of them is a change of the row.
+        package var relatedKeys: [[UInt8]]
+
+        package init(key: LookupKey, commands: [[[UInt8]]], relatedKeys: [[UInt8]] = []) {
+            self.key = key
+            self.commands = commands
+            self.relatedKeys = relatedKeys
+        }
+    }
+
+    package let row: CommandTemplate
+    package let superuser: CommandTemplate?
+    package let access: CommandTemplate?
+
+    package init(row: CommandTemplate, superuser: CommandTemplate? = nil, access: CommandTemplate? = nil) {
+        self.row = row
+        self.superuser = superuser
+        self.access = access
+    }
+
+    /// - Throws: `ConfigurationMistake` with a sentence for whoever wrote the commands.
+    package init(
+        command: String,
+        superCommand: String? = nil,
+        accessCommand: String? = nil,
+        passwordHash: PasswordHash
+    ) throws(ConfigurationMistake) {
+        let purpose: CommandTemplate.Purpose = passwordHash.needsPassword ? .credentials : .existence
+        self.row = try CommandTemplate(command, purpose: purpose)
+        if !self.row.isPositional, passwordHash.needsPassword {
+            try passwordHash.check(asksForSalt: self.row.asksForSalt)
+        }
+        var superuser: CommandTemplate?
+        if let superCommand { superuser = try CommandTemplate(superCommand, purpose: .superuser) }
+        self.superuser = superuser
+        var access: CommandTemplate?
+        if let accessCommand { access = try CommandTemplate(accessCommand, purpose: .access) }
+        self.access = access
+    }
+
+    package var all: [CommandTemplate] { [self.row] + [self.superuser, self.access].compactMap { $0 } }
+
+    package var placeholders: [Placeholder] { self.all.flatMap(\.placeholders) }
+
+    /// What the keys of all commands begin with.
+    package var keyPrefixes: [[UInt8]] { self.all.map(\.keyPrefix) }
+
+    /// No two look-ups have one Redis key.
+    package var hasOneKeyPerRedisKey: Bool { self.all.count == 1 && self.row.hasOneKeyPerRedisKey }
+
+    package func render(_ client: ClientAttributes) throws(TemplateText.RenderFailure) -> Rendered {
+        let row = try self.row.render(client)
+        var rendered = Rendered(key: row.key, commands: [row.arguments])
+        for command in [self.superuser, self.access].compactMap({ $0 }) {
+            let other = try command.render(client)
+            rendered.commands.append(other.arguments)
+            if other.key.redisKey != row.key.redisKey { rendered.relatedKeys.append(other.key.redisKey) }
+            LookupKey.append(other.key.redisKey, to: &rendered.key.variant)
+            LookupKey.append(other.key.variant, to: &rendered.key.variant)
+        }
+        return rendered
+    }
+}

@@ -1,0 +1,47 @@
+import COpenSSL
+
+/// Keys from passwords (RFC 8018).
+package enum KeyDerivation {
+    /// PBKDF2 with HMAC over a digest, named as OpenSSL does (`SHA256`). Takes as long as `iterations` say.
+    /// - Returns: nil when OpenSSL here offers no such digest, or a number is out of its range.
+    package static func pbkdf2(
+        digest: String,
+        password: UnsafeRawBufferPointer,
+        salt: [UInt8],
+        iterations: Int,
+        byteCount: Int
+    ) -> [UInt8]? {
+        guard iterations > 0, byteCount > 0, let iterations = Int32(exactly: iterations),
+            let byteCount = Int32(exactly: byteCount), let digest = EVP_MD_fetch(nil, digest, nil)
+        else {
+            OpenSSLLibrary.clearErrors()
+            return nil
+        }
+        defer { EVP_MD_free(digest) }
+        var output = [UInt8](repeating: 0, count: Int(byteCount))
+        let result = PKCS5_PBKDF2_HMAC(
+            password.baseAddress?.assumingMemoryBound(to: CChar.self),
+            Int32(clamping: password.count),
+            salt,
+            Int32(clamping: salt.count),
+            iterations,
+            digest,
+            byteCount,
+            &output
+        )
+        guard result == 1 else {
+            OpenSSLLibrary.clearErrors()
+            return nil
+        }
+        return output
+    }
+
+    package static func isAvailable(digest: String) -> Bool {
+        guard let digest = EVP_MD_fetch(nil, digest, nil) else {
+            OpenSSLLibrary.clearErrors()
+            return false
+        }
+        EVP_MD_free(digest)
+        return true
+    }
+}

@@ -495,10 +495,8 @@ package struct Authenticator {
     /// Rows may have changed, and nobody knows which: none counts as fresh until it was fetched again; while Redis is away all
     /// are as good as before.
     package mutating func allChanged(now: AuthTime) {
+        // What is on its way was asked for before, and does not count as fresh either.
         self.doubtedBefore = now.monotonic
-        for key in Array(self.pending.keys) {
-            if case .lookingUp = self.pending[key]?.stage { self.pending[key]?.isOutdated = true }
-        }
     }
 
     /// The cache file holds a newer generation of this key: what was fetched may be older than an announced change.

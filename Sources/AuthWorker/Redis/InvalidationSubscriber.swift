@@ -100,7 +100,8 @@ package struct InvalidationSubscriber: ~Copyable {
     /// Without those that another one covers: Redis refuses prefixes that overlap.
     package static func merge(_ prefixes: [[UInt8]]) -> [[UInt8]] {
         var kept: [[UInt8]] = []
-        for prefix in prefixes.sorted(by: { $0.count < $1.count }) where !kept.contains(where: { prefix.starts(with: $0) }) {
+        for prefix in prefixes.sorted(by: { $0.count < $1.count })
+        where !kept.contains(where: { prefix.starts(with: $0) }) {
             kept.append(prefix)
         }
         return kept

@@ -97,7 +97,9 @@ extension AuthWorkerService {
         let interval = self.context.configuration.authentication.redis.pollIntervalNanoseconds
         self.pollTimer = self.loop.schedule(afterNanoseconds: interval) { [weak self] in
             guard let self, !self.isStopped else { return }
-            let isTold = self.feeds.allSatisfy { $0.method == .tracking || $0.method == .keyspace || $0.method == .channel }
+            let isTold = self.feeds.allSatisfy {
+                $0.method == .tracking || $0.method == .keyspace || $0.method == .channel
+            }
             if !isTold, self.redis.state == .ready { self.doubtAll() }
             self.schedulePoll()
         }

@@ -55,8 +55,8 @@ extension AuthWorkerService {
                 "changes of rows are not told at the moment",
                 metadata: ["server": "\(self.serverDescription)", "reason": "\(failure)"]
             )
-            // Live sessions are asked about when changes are told again: most often Redis is away altogether.
-            self.authenticator.allChanged(now: self.time)
+        // Everything is doubted when changes are told again: most often Redis is away altogether, and rows that nobody can
+        // fetch must not cost their devices a time-out each.
         }
     }
 

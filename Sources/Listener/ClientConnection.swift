@@ -381,6 +381,7 @@ final class ClientConnection: EventHandler {
             tag: verdict.credentialTag,
             access: verdict.access
         )
+        self.service.live.add(self.handle, keyHash: self.credentials.keyHash)
         self.openSession(verdict.access)
     }
 
@@ -388,8 +389,13 @@ final class ClientConnection: EventHandler {
 
     /// Asks again whether the device may be here; nil when there is nothing to ask, or somebody is asked already.
     func revalidationQuery() -> AuthQuery? {
-        guard self.phase == .open, self.credentials.keyHash != 0, !self.credentials.isAsked else { return nil }
+        guard self.credentials.keyHash != 0 else { return nil }
+        // A change that is announced before the session is open, or before an earlier question is answered, is asked about
+        // afterwards.
+        if self.phase == .opening || self.credentials.isAsked { self.credentials.mustAskAgain = true }
+        guard self.phase == .open, !self.credentials.isAsked else { return nil }
         self.credentials.isAsked = true
+        self.credentials.mustAskAgain = false
         return AuthQuery(
             listenerName: self.policy.name,
             rulesName: self.policy.rulesName,
@@ -415,6 +421,7 @@ final class ClientConnection: EventHandler {
     /// The answer about a live session. Who cannot be judged stays, and is asked about again.
     private func revalidated(_ verdict: AuthVerdict) {
         self.credentials.isAsked = false
+        defer { if self.credentials.mustAskAgain, self.phase == .open { self.service.auth.revalidate(self) } }
         switch verdict.outcome {
         case .unknown:
             self.service.revalidateLater(self.handle)
@@ -481,13 +488,13 @@ final class ClientConnection: EventHandler {
             maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes,
             rate: PublishRateGate(self.policy.configuration.offer.publishRate)
         )
-        self.service.live.add(self.handle, keyHash: self.credentials.keyHash)
         self.scheduleRevalidation()
         self.keepAliveNanoseconds = UInt64(keepAliveSeconds) * Nanoseconds.perSecond / 2 * 3
         self.lastReceived = self.service.loop.now
         self.output.write(connack)
         self.markDirty()
         self.setDeadline(self.keepAliveDeadline)
+        if self.credentials.mustAskAgain { self.service.auth.revalidate(self) }
         self.service.logger.debug(
             "client connected",
             metadata: ["address": "\(self.peerAddress)", "device": "\(self.device)", "client_id": "\(self.clientName)"]

@@ -126,7 +126,9 @@ import Testing
     @Test(arguments: [
         ("", "there is no command in it"),
         ("KEYS %C", "KEYS is not among the commands that can be used"),
-        ("HGETALL %C", "HGETALL is not among the commands"),
+        ("HGETALL %C", "HGETALL answers names between the values"),
+        ("EXISTS %C", "EXISTS answers a number"),
+        ("EVAL_RO script 1", "it names no key"),
         ("DEL %C", "DEL is not among the commands"),
         ("HMGET", "it names no key"),
         ("GET \"\"", "it names no key"),

@@ -8,9 +8,8 @@ import Testing
     private let key = LookupKey(redisKey: Array("k:alpha".utf8))
     private let hostKey = [UInt8](0..<32)
 
-    private func checker(_ scheme: PasswordChecker.Scheme) throws -> PasswordChecker {
-        let salted = scheme == .saltedSHA256 || scheme == .sha256Salted
-        return try PasswordChecker(scheme: scheme, asksForSalt: salted, hostKey: self.hostKey)
+    private func checker(_ scheme: PasswordChecker.Scheme) -> PasswordChecker {
+        PasswordChecker(scheme: scheme, hostKey: self.hostKey)
     }
 
     private func accepts(
@@ -19,7 +18,7 @@ import Testing
         salt: String? = nil,
         password: String
     ) throws -> Bool {
-        let checker = try self.checker(scheme)
+        let checker = self.checker(scheme)
         let reply = CredentialReply(secret: stored.map { Array($0.utf8) }, salt: salt.map { Array($0.utf8) })
         let row = checker.row(from: reply, key: self.key)
         return checker.isPassword(Secret(Array(password.utf8)), of: row, key: self.key)
@@ -60,16 +59,14 @@ import Testing
     }
 
     @Test func schemeAndCommandMustFit() {
-        for scheme in PasswordChecker.Scheme.allCases {
+        for scheme in [PasswordHash.plain, .sha256, .saltedSHA256, .sha256Salted] {
             let salted = scheme == .saltedSHA256 || scheme == .sha256Salted
-            #expect(throws: ConfigurationMistake.self, "\(scheme)") {
-                try PasswordChecker(scheme: scheme, asksForSalt: !salted, hostKey: [])
-            }
+            #expect(throws: ConfigurationMistake.self, "\(scheme)") { try scheme.check(asksForSalt: !salted) }
         }
     }
 
     @Test func aPlainPasswordIsNotKept() throws {
-        let checker = try self.checker(.plain)
+        let checker = self.checker(.plain)
         let reply = CredentialReply(secret: Array("secret".utf8))
         let row = checker.row(from: reply, key: self.key)
         guard case .passwordCode(let code) = row.secret else {
@@ -79,13 +76,13 @@ import Testing
         #expect(code.count == 32)
         // Neither another device with the same password nor another host has the same code.
         #expect(checker.row(from: reply, key: LookupKey(redisKey: Array("k:beta".utf8))).secret != row.secret)
-        let other = try PasswordChecker(scheme: .plain, asksForSalt: false, hostKey: [UInt8](1..<33))
+        let other = PasswordChecker(scheme: .plain, hostKey: [UInt8](1..<33))
         #expect(other.row(from: reply, key: self.key).secret != row.secret)
         #expect(!other.isPassword(Secret(Array("secret".utf8)), of: row, key: self.key))
     }
 
     @Test func theTagChangesWithTheCredentials() throws {
-        let checker = try self.checker(.saltedSHA256)
+        let checker = self.checker(.saltedSHA256)
         func tag(_ secret: String, _ salt: String, _ key: LookupKey) -> [UInt8] {
             let reply = CredentialReply(secret: Array(secret.utf8), salt: Array(salt.utf8))
             return checker.credentialTag(of: checker.row(from: reply, key: key), key: key)

@@ -21,7 +21,13 @@ final class TestBroker {
     private(set) var authWorkers: [ChildProcess] = []
     private var sockets: [Int32] = []
 
-    init(listeners: Int = 1, authWorkers: Int = 1, settings: String = "", deviceListener: String = "") throws {
+    init(
+        listeners: Int = 1,
+        authWorkers: Int = 1,
+        settings: String = "",
+        deviceListener: String = "",
+        authentication: String = ""
+    ) throws {
         self.directory = try TemporaryDirectory("martlet-e2e")
         var sockets: [Int32] = []
         let ports = try (0..<3).map { _ in try Self.makeListeningSocket(&sockets) }
@@ -32,7 +38,8 @@ final class TestBroker {
         for name in ["run", "state"] { mkdir(self.directory.file(name), 0o700) }
         let text =
             Self.configuration(self.directory, self.pki, ports, listeners, authWorkers)
-            .replacing("  - name: devices\n", with: "  - name: devices\n    \(deviceListener)\n") + settings
+            .replacing("  - name: devices\n", with: "  - name: devices\n    \(deviceListener)\n")
+            .replacing("\nauthentication:\n", with: "\nauthentication:\n  \(authentication)\n") + settings
         try writeFile(self.directory.file("martlet.yaml"), Array(text.utf8))
         self.redis = try Self.startRedis(self.directory)
         self.router = try Self.start("martlet-router", in: self.directory, instance: nil)

@@ -1,5 +1,4 @@
 import Common
-import TLS
 
 /// Decides who may come in: memory, then the cache file, then Redis, one look-up at a time for each key. It makes no system
 /// call: queries, answers and the time go in, actions come out.
@@ -100,7 +99,8 @@ package struct Authenticator {
         var request: Request
         var client: ClientAttributes
         var rules: RuleTemplate
-        var password: Secret
+        /// Nil for a live session that is looked at again: Redis is asked in any case, and the row as it is now is the answer.
+        var password: Secret?
         /// The look-up was on its way already: what it brings may be older than this query.
         var joinedAfterSending = false
         /// What a slow comparison with this row gave.
@@ -121,13 +121,22 @@ package struct Authenticator {
         var startedAt: AuthTime
         /// The key's generation when the look-up began.
         var generation: Int64 = 0
+        /// A change was announced after Redis was asked: the answer may be older than the change.
+        var isOutdated = false
+        /// Look-ups made again for that reason.
+        var repetitions = 0
         /// There is a row of this key in the cache file, as far as known.
         var isOnDisk = false
         var cacheWasNotReadable = false
+
+        /// A new look-up begins: it is later than all who wait.
+        mutating func forgetOrder() {
+            for index in self.waiters.indices { self.waiters[index].joinedAfterSending = false }
+        }
     }
 
     /// Where a query goes on when its slow comparison is done.
-    private enum CheckStage {
+    enum CheckStage {
         /// With what memory and the cache know.
         case known
         /// With what Redis has just answered.
@@ -136,7 +145,7 @@ package struct Authenticator {
         case withoutRedis(AuthVerdict.Reason, String)
     }
 
-    private struct Checking {
+    struct Checking {
         var waiter: Waiter
         var row: CredentialRow
         var rendered: CommandSet.Rendered
@@ -149,15 +158,19 @@ package struct Authenticator {
 
     private let settings: Settings
     private let command: CommandSet
-    private let checker: PasswordChecker
+    let checker: PasswordChecker
     private let ruleSets: [[UInt8]: RuleTemplate]
-    private var known: BoundedCache<LookupKey, Entry>
+    var known: BoundedCache<LookupKey, Entry>
     private var absent: BoundedCache<LookupKey, Entry>
     private var pending: [LookupKey: Pending] = [:]
     private var keys: [UInt64: LookupKey] = [:]
-    private var nextToken: UInt64 = 1
+    var nextToken: UInt64 = 1
     private var waiterCount = 0
-    private var checking: [UInt64: Checking] = [:]
+    var checking: [UInt64: Checking] = [:]
+    /// Rows known current before this moment are fetched again before they count as fresh: nobody knows which have changed.
+    private var doubtedBefore = Int64.min
+    /// Keys announced as changed, and when: the cache file is marked by a thread, and what is read from it meanwhile is too old.
+    private var named = BoundedCache<[UInt8], Int64>(capacity: AuthLimits.namedKeysMax)
 
     package init(
         settings: Settings,
@@ -212,10 +225,12 @@ package struct Authenticator {
             return self.answer(request, .deny, .fieldNotAllowed, detail: "the look-up's key is too long")
         }
         // Where no password is asked for, whatever the client sends is as good as none.
-        guard let password = self.checker.scheme.needsPassword ? query.password : [] else {
+        let given = self.checker.scheme.needsPassword ? query.password : []
+        let password = query.revalidatedTag == nil ? given.map { Secret($0) } : nil
+        if password == nil, query.revalidatedTag == nil {
             return self.answer(request, .deny, .passwordMissing, key: key)
         }
-        let waiter = Waiter(request: request, client: client, rules: rules, password: Secret(password))
+        let waiter = Waiter(request: request, client: client, rules: rules, password: password)
         self.decide(waiter, rendered, now: now)
     }
 
@@ -241,7 +256,7 @@ package struct Authenticator {
         self.answer(request, AuthVerdict(outcome: .allow, source: .certificate, access: rendered.access))
     }
 
-    private mutating func decide(_ waiter: Waiter, _ rendered: CommandSet.Rendered, now: AuthTime) {
+    mutating func decide(_ waiter: Waiter, _ rendered: CommandSet.Rendered, now: AuthTime) {
         let key = rendered.key
         let entry = self.entry(for: key)
         if let entry {
@@ -276,14 +291,14 @@ package struct Authenticator {
             self.actions.append(.readCache(key))
         } else {
             // For a fresh row the password did not fit: what forces a look-up now may not do so again for a while.
-            if let entry, self.isFresh(entry, now: now) {
+            if let entry, waiter.password != nil, self.isFresh(entry, now: now) {
                 self.known.update(key) { $0.forceLookup(at: now.monotonic) }
             }
             self.lookUp(key, pending, now: now)
         }
     }
 
-    private mutating func entry(for key: LookupKey) -> Entry? {
+    mutating func entry(for key: LookupKey) -> Entry? {
         self.known.value(for: key) ?? self.absent.value(for: key)
     }
 
@@ -337,7 +352,7 @@ package struct Authenticator {
             self.pending[key] = nil
             let left = self.judgeAll(pending, entry, key: key, now: now)
             guard !left.isEmpty else { return }
-            if let entry, self.isFresh(entry, now: now) {
+            if let entry, left.contains(where: { $0.password != nil }), self.isFresh(entry, now: now) {
                 self.known.update(key) { $0.forceLookup(at: now.monotonic) }
             }
             pending.waiters = left
@@ -383,6 +398,7 @@ package struct Authenticator {
             knownCurrent: now.monotonic - ageNanoseconds,
             generation: cached.generation
         )
+        if let changed = self.named.value(for: key.redisKey), entry.knownCurrent <= changed { entry.mustFetch = true }
         if entry.row == nil {
             self.absent.insert(entry, for: key)
         } else {
@@ -401,6 +417,9 @@ package struct Authenticator {
         guard let key = self.keys.removeValue(forKey: token), let pending = self.pending.removeValue(forKey: key) else {
             return
         }
+        if pending.isOutdated, pending.repetitions < AuthLimits.outdatedLookupsMax {
+            return self.repeatLookup(key, pending, now: now)
+        }
         switch self.command.interpret(replies) {
         case .found(let found):
             self.take(found, key: key, pending, now: now)
@@ -409,6 +428,7 @@ package struct Authenticator {
             let entry = Entry(
                 row: nil,
                 origin: .redis,
+                mustFetch: pending.isOutdated,
                 knownCurrent: pending.startedAt.monotonic,
                 generation: pending.generation
             )
@@ -417,10 +437,13 @@ package struct Authenticator {
                 let time = pending.startedAt.wallMilliseconds
                 self.actions.append(.write(.markAbsent(key, atMilliseconds: time, generation: pending.generation)))
             }
-            self.waiterCount -= pending.waiters.count
-            for waiter in pending.waiters {
+            // A live session is not ended by an answer that is older than the question.
+            let late = pending.waiters.filter { $0.password == nil && $0.joinedAfterSending }
+            self.waiterCount -= pending.waiters.count - late.count
+            for waiter in pending.waiters where waiter.password != nil || !waiter.joinedAfterSending {
                 self.answer(waiter.request, .deny, .noSuchDevice, source: .redis, key: key)
             }
+            self.lookUpForLate(late, key, pending, now: now)
         case .unusable(let text):
             self.lookupFailed(pending, key: key, .redisError, text, now: now)
         }
@@ -433,6 +456,7 @@ package struct Authenticator {
         let entry = Entry(
             row: row,
             origin: .memoryCache,
+            mustFetch: pending.isOutdated,
             knownCurrent: pending.startedAt.monotonic,
             generation: pending.generation,
             credentialTag: self.checker.credentialTag(of: row, key: key),
@@ -448,6 +472,11 @@ package struct Authenticator {
         var late: [Waiter] = []
         let rendered = CommandSet.Rendered(key: key, commands: pending.commands)
         for waiter in pending.waiters {
+            // A live session is not judged by an answer that is older than the question.
+            if waiter.password == nil, waiter.joinedAfterSending {
+                late.append(waiter)
+                continue
+            }
             switch self.compare(waiter, row, entry, key: key) {
             case .fits:
                 self.waiterCount -= 1
@@ -465,16 +494,29 @@ package struct Authenticator {
                 }
             }
         }
-        guard !late.isEmpty else { return }
         // The password may have been changed after Redis was asked and before these came.
-        self.known.update(key) { $0.forceLookup(at: now.monotonic) }
+        if late.contains(where: { $0.password != nil }) {
+            self.known.update(key) { $0.forceLookup(at: now.monotonic) }
+        }
         var again = pending
         again.isOnDisk = true
-        again.waiters = late.map { waiter in
-            var waiter = waiter
-            waiter.joinedAfterSending = false
-            return waiter
-        }
+        self.lookUpForLate(late, key, again, now: now)
+    }
+
+    private mutating func lookUpForLate(_ late: [Waiter], _ key: LookupKey, _ pending: Pending, now: AuthTime) {
+        guard !late.isEmpty else { return }
+        var again = pending
+        again.waiters = late
+        again.forgetOrder()
+        self.lookUp(key, again, now: now)
+    }
+
+    /// The key was announced as changed while Redis was asked: the answer is neither served nor stored.
+    private mutating func repeatLookup(_ key: LookupKey, _ pending: Pending, now: AuthTime) {
+        var again = pending
+        again.isOutdated = false
+        again.repetitions += 1
+        again.forgetOrder()
         self.lookUp(key, again, now: now)
     }
 
@@ -504,68 +546,61 @@ package struct Authenticator {
         }
     }
 
+    // MARK: Announced changes
+
+    /// Redis named these keys as changed: what is kept of them is not served before it was fetched again, not even while Redis
+    /// is away, and what is on its way may be too old.
+    ///
+    /// - Returns: the keys under which listeners know the sessions: those named, and for a key of access rows or of a
+    ///   superuser's mark those of the devices in memory that it belongs to.
+    @discardableResult
+    package mutating func changed(_ redisKeys: [[UInt8]], now: AuthTime) -> [[UInt8]] {
+        var names = Set(redisKeys)
+        if self.command.hasOneKeyPerRedisKey {
+            for redisKey in redisKeys { self.markChanged(LookupKey(redisKey: redisKey)) }
+        } else {
+            func isNamed(_ key: LookupKey) -> Bool {
+                names.contains(key.redisKey) || key.relatedKeys.contains { names.contains($0) }
+            }
+            let affected = (self.known.keys + self.absent.keys + Array(self.pending.keys)).filter(isNamed)
+            for key in Set(affected) {
+                self.markChanged(key)
+                names.insert(key.redisKey)
+            }
+        }
+        for redisKey in names {
+            self.named.insert(now.monotonic, for: redisKey)
+            self.actions.append(.write(.markChanged(redisKey: redisKey, atMilliseconds: now.wallMilliseconds)))
+        }
+        return redisKeys + names.subtracting(redisKeys)
+    }
+
+    private mutating func markChanged(_ key: LookupKey) {
+        func mark(_ entry: inout Entry) {
+            entry.generation &+= 1
+            entry.mustFetch = true
+        }
+        self.known.update(key, mark)
+        self.absent.update(key, mark)
+        guard var pending = self.pending.removeValue(forKey: key) else { return }
+        if case .lookingUp = pending.stage {
+            pending.isOutdated = true
+            pending.generation &+= 1
+        }
+        self.pending[key] = pending
+    }
+
+    /// Rows may have changed, and nobody knows which: none counts as fresh until it was fetched again; while Redis is away all
+    /// are as good as before.
+    package mutating func allChanged(now: AuthTime) {
+        // What is on its way was asked for before, and does not count as fresh either.
+        self.doubtedBefore = now.monotonic
+    }
+
     /// The cache file holds a newer generation of this key: what was fetched may be older than an announced change.
     package mutating func storeRefused(_ key: LookupKey) {
         self.known.remove(key)
         self.absent.remove(key)
-    }
-
-    // MARK: Slow comparisons
-
-    private mutating func begin(_ check: PasswordCheck, _ checking: Checking) {
-        guard self.checking.count < AuthLimits.passwordChecksWaitingMax else {
-            let detail = "too many passwords wait for being compared"
-            return self.answer(checking.waiter.request, .unknown, .overloaded, detail: detail, key: checking.rendered.key)
-        }
-        let token = self.nextToken
-        self.nextToken += 1
-        self.checking[token] = checking
-        self.counters.slowChecks += 1
-        self.actions.append(.check(token: token, check))
-    }
-
-    /// The comparison is done. The row may have changed meanwhile: then the query starts again with the new one.
-    package mutating func passwordChecked(token: UInt64, fits: Bool, now: AuthTime) {
-        guard let checking = self.checking.removeValue(forKey: token) else { return }
-        let key = checking.rendered.key
-        var waiter = checking.waiter
-        waiter.checked = (checking.row, fits)
-        if fits {
-            let code = self.checker.acceptanceCode(waiter.password, of: checking.row, key: key)
-            self.known.update(key) { $0.acceptanceCode = code }
-        }
-        switch checking.stage {
-        case .known:
-            self.decide(waiter, checking.rendered, now: now)
-        case .fetched(let entry):
-            if let current = self.entry(for: key), current.mustFetch || current.row != entry.row {
-                self.decide(waiter, checking.rendered, now: now)
-            } else if fits {
-                self.answer(waiter.request, self.allow(waiter, entry, .redis, key: key))
-            } else if waiter.joinedAfterSending, self.mayForceLookup(entry, now: now) {
-                waiter.joinedAfterSending = false
-                self.decide(waiter, checking.rendered, now: now)
-            } else {
-                self.answer(waiter.request, .deny, .wrongPassword, source: .redis, key: key)
-            }
-        case .withoutRedis(let reason, let detail):
-            self.settle(waiter, checking.rendered, reason, detail, now: now)
-        }
-    }
-
-    private func compare(
-        _ waiter: Waiter,
-        _ row: CredentialRow,
-        _ entry: Entry,
-        key: LookupKey
-    ) -> PasswordChecker.Answer {
-        if let checked = waiter.checked, checked.row.secret == row.secret, checked.row.salt == row.salt {
-            return checked.fits ? .fits : .doesNotFit
-        }
-        let answer = self.checker.compare(waiter.password, with: row, key: key)
-        guard case .slow = answer, let accepted = entry.acceptanceCode else { return answer }
-        let code = self.checker.acceptanceCode(waiter.password, of: row, key: key)
-        return constantTimeEquals(code, accepted) ? .fits : answer
     }
 
     // MARK: Verdicts
@@ -578,7 +613,7 @@ package struct Authenticator {
 
     /// The verdict on what memory holds.
     private mutating func judge(_ waiter: Waiter, _ entry: Entry, key: LookupKey, now: AuthTime) -> Judgement {
-        guard self.isFresh(entry, now: now) else { return .askRedis }
+        guard waiter.password != nil, self.isFresh(entry, now: now) else { return .askRedis }
         guard let row = entry.row else {
             return .verdict(
                 AuthVerdict(outcome: .deny, reason: .noSuchDevice, source: entry.origin, keyHash: key.hash)
@@ -608,12 +643,12 @@ package struct Authenticator {
     }
 
     private func isFresh(_ entry: Entry, now: AuthTime) -> Bool {
+        guard !entry.mustFetch, entry.knownCurrent >= self.doubtedBefore else { return false }
         let age = now.monotonic &- entry.knownCurrent
-        guard entry.row != nil else { return age < self.settings.negativeTTLNanoseconds }
-        return age < self.settings.positiveTTLNanoseconds && !entry.mustFetch
+        return age < (entry.row == nil ? self.settings.negativeTTLNanoseconds : self.settings.positiveTTLNanoseconds)
     }
 
-    private func mayForceLookup(_ entry: Entry, now: AuthTime) -> Bool {
+    func mayForceLookup(_ entry: Entry, now: AuthTime) -> Bool {
         guard let last = entry.lastForcedLookup else { return true }
         return now.monotonic &- last >= Int64(AuthLimits.forcedLookupIntervalNanoseconds)
     }
@@ -631,7 +666,7 @@ package struct Authenticator {
     }
 
     /// Redis gave nothing: a row that is stale and fits, or unknown.
-    private mutating func settle(
+    mutating func settle(
         _ waiter: Waiter,
         _ rendered: CommandSet.Rendered,
         _ reason: AuthVerdict.Reason,
@@ -639,12 +674,13 @@ package struct Authenticator {
         now: AuthTime
     ) {
         let key = rendered.key
-        if let entry = self.entry(for: key), let row = entry.row, !entry.mustFetch {
+        // A live session stays while nobody can say; it needs no stale row for that.
+        if waiter.password != nil, let entry = self.entry(for: key), let row = entry.row, !entry.mustFetch {
             let age = now.monotonic &- entry.knownCurrent
             if age < self.settings.staleMaxNanoseconds {
                 switch self.compare(waiter, row, entry, key: key) {
                 case .fits:
-                    let isFresh = age < self.settings.positiveTTLNanoseconds
+                    let isFresh = self.isFresh(entry, now: now)
                     let verdict = self.allow(waiter, entry, isFresh ? entry.origin : .staleCache, key: key)
                     return self.answer(waiter.request, verdict)
                 case .slow(let check):
@@ -658,7 +694,7 @@ package struct Authenticator {
         self.answer(waiter.request, .unknown, reason, detail: detail, key: key)
     }
 
-    private mutating func allow(
+    mutating func allow(
         _ waiter: Waiter,
         _ entry: Entry,
         _ source: AuthVerdict.Source,
@@ -689,7 +725,7 @@ package struct Authenticator {
         )
     }
 
-    private mutating func answer(
+    mutating func answer(
         _ request: Request,
         _ outcome: AuthVerdict.Outcome,
         _ reason: AuthVerdict.Reason,
@@ -709,7 +745,7 @@ package struct Authenticator {
         )
     }
 
-    private mutating func answer(_ request: Request, _ verdict: AuthVerdict) {
+    mutating func answer(_ request: Request, _ verdict: AuthVerdict) {
         self.counters.count(verdict)
         self.actions.append(.answer(request, verdict))
     }

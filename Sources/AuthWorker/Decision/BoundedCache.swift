@@ -21,6 +21,8 @@ package struct BoundedCache<Key: Hashable, Value> {
     }
 
     package var count: Int { self.indices.count }
+    /// In no order.
+    package var keys: [Key] { self.nodes.map(\.key) }
 
     /// Reading makes an entry the last to go.
     package mutating func value(for key: Key) -> Value? {

@@ -13,27 +13,29 @@ import TLS
 /// One turn of the loop: read the queries of all links, decide, write all look-ups into one pipeline, flush. It blocks on
 /// nothing: the cache is read without waiting for locks and written by a thread, names are looked up by another.
 package final class AuthWorkerService: Role {
-    private let context: RoleContext
-    private let logger: Logger
-    private let loop: EventLoop
-    private let settings: AuthWorkerSettings
+    let context: RoleContext
+    let logger: Logger
+    let loop: EventLoop
+    let settings: AuthWorkerSettings
     private let hello: LinkHello
-    private var authenticator: Authenticator
-    private var redis: RedisClient
+    var authenticator: Authenticator
+    var redis: RedisClient
     private var transport: RedisTransport?
     private var cache: CredentialCache?
     private var cacheWaker: Waker?
     private var acceptor: LinkAcceptor?
-    private var links: [Int: Link] = [:]
-    private var linksToFlush: Set<Int> = []
+    var links: [Int: Link] = [:]
+    var linksToFlush: Set<Int> = []
     private var nextLink = 1
     private var timer: (deadline: Instant, timer: EventLoop.Timer)?
-    private var isStopped = false
+    var isStopped = false
     private var errorLog = ErrorLogLimiter()
     private var gatherer = ReplyGatherer()
     private let passwordWaker: Waker
     private let passwordThreads: PasswordThreads
-    private let sourceIsRedis: Bool
+    let sourceIsRedis: Bool
+    var feeds: [InvalidationFeed] = []
+    var pollTimer: EventLoop.Timer?
 
     /// - Throws: mistakes of the configuration, as a sentence.
     package init(_ context: RoleContext) throws {
@@ -112,6 +114,7 @@ package final class AuthWorkerService: Role {
                 delegate: self
             )
         }
+        try self.startFeeds()
         self.acceptor = try LinkAcceptor(
             loop: self.loop,
             path: self.context.configuration.authWorkerSocketPath(self.context.instance),
@@ -139,6 +142,7 @@ package final class AuthWorkerService: Role {
         self.passwordThreads.stop()
         self.passwordWaker.invalidate()
         self.transport?.invalidate()
+        self.stopFeeds()
         self.cache?.stop()
         self.cacheWaker?.invalidate()
         self.loop.stop()
@@ -149,6 +153,7 @@ package final class AuthWorkerService: Role {
         let counters = self.authenticator.statistics
         report.add("links", self.links.count)
         report.add("redis", self.redisDescription)
+        report.add("changes_learned_by", self.feedDescription)
         report.add("queries", counters.queries)
         report.add("allowed_by_redis", counters.allowedByRedis)
         report.add("allowed_by_certificate", counters.allowedByCertificate)
@@ -200,7 +205,7 @@ package final class AuthWorkerService: Role {
 
     // MARK: A turn
 
-    private var time: AuthTime {
+    var time: AuthTime {
         AuthTime(
             monotonic: self.loop.now,
             wallMilliseconds: Int64(clamping: Clock.wall() / Nanoseconds.perMillisecond)
@@ -213,6 +218,7 @@ package final class AuthWorkerService: Role {
         for result in self.passwordThreads.takeResults() {
             self.authenticator.passwordChecked(token: result.token, fits: result.fits, now: self.time)
         }
+        self.takeChanges()
         if self.sourceIsRedis { self.redis.advance(now: self.loop.now) }
         self.performActions()
         self.redis.fillPipeline(now: self.loop.now)
@@ -294,7 +300,7 @@ package final class AuthWorkerService: Role {
         }
     }
 
-    private var serverDescription: String { self.context.configuration.authentication.redis.url.description }
+    var serverDescription: String { self.context.configuration.authentication.redis.url.description }
 
     private func logRedisError(_ text: String) {
         guard let leftOut = self.errorLog.admit(now: self.loop.now) else { return }
@@ -302,7 +308,9 @@ package final class AuthWorkerService: Role {
     }
 
     private func scheduleTimer() {
-        guard self.sourceIsRedis, !self.isStopped, let deadline = self.redis.nextDeadline else { return }
+        guard self.sourceIsRedis, !self.isStopped else { return }
+        let deadlines = [self.redis.nextDeadline] + self.feeds.map(\.nextDeadline)
+        guard let deadline = deadlines.compactMap({ $0 }).min() else { return }
         if let timer = self.timer {
             if timer.deadline <= deadline { return }
             self.loop.cancel(timer.timer)

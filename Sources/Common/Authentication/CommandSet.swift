@@ -5,13 +5,10 @@ package struct CommandSet: Equatable, Sendable {
         package var key: LookupKey
         /// The arguments of each command, the row's first.
         package var commands: [[[UInt8]]]
-        /// The Redis keys that the others ask for: a change of one of them is a change of the row.
-        package var relatedKeys: [[UInt8]]
 
-        package init(key: LookupKey, commands: [[[UInt8]]], relatedKeys: [[UInt8]] = []) {
+        package init(key: LookupKey, commands: [[[UInt8]]]) {
             self.key = key
             self.commands = commands
-            self.relatedKeys = relatedKeys
         }
     }
 
@@ -61,7 +58,7 @@ package struct CommandSet: Equatable, Sendable {
         for command in [self.superuser, self.access].compactMap({ $0 }) {
             let other = try command.render(client)
             rendered.commands.append(other.arguments)
-            if other.key.redisKey != row.key.redisKey { rendered.relatedKeys.append(other.key.redisKey) }
+            if other.key.redisKey != row.key.redisKey { rendered.key.relatedKeys.append(other.key.redisKey) }
             LookupKey.append(other.key.redisKey, to: &rendered.key.variant)
             LookupKey.append(other.key.variant, to: &rendered.key.variant)
         }

@@ -4,6 +4,17 @@ package struct LookupKey: Hashable, Sendable {
     package var redisKey: [UInt8]
     /// The rendered arguments after the key, each after its length; empty when they are the same for all clients.
     package var variant: [UInt8]
+    /// Other Redis keys that the answer is made from; they are in `variant` as well, so that equality need not look.
+    package var relatedKeys: [[UInt8]] = []
+
+    package static func == (left: LookupKey, right: LookupKey) -> Bool {
+        left.redisKey == right.redisKey && left.variant == right.variant
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(self.redisKey)
+        hasher.combine(self.variant)
+    }
 
     package init(redisKey: [UInt8], variant: [UInt8] = []) {
         self.redisKey = redisKey

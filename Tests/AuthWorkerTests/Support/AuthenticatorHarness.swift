@@ -19,7 +19,7 @@ struct AuthenticatorHarness {
     var settings = Authenticator.Settings()
     var authenticator: Authenticator
     let checker: PasswordChecker
-    let command: CommandTemplate
+    let command: CommandSet
     /// Common name to password.
     var rows: [String: String] = [:]
     var redis = Redis.works
@@ -38,14 +38,14 @@ struct AuthenticatorHarness {
 
     init(_ change: (inout Authenticator.Settings) -> Void = { _ in }) throws {
         change(&self.settings)
-        self.command = try CommandTemplate("HMGET d:%C password")
-        self.checker = try PasswordChecker(scheme: .plain, asksForSalt: false, hostKey: [1, 2, 3])
+        self.command = CommandSet(row: try CommandTemplate("HMGET d:%C password"))
+        self.checker = PasswordChecker(scheme: .plain, hostKey: [1, 2, 3])
         self.authenticator = try Self.make(self.settings, self.command, self.checker)
     }
 
     private static func make(
         _ settings: Authenticator.Settings,
-        _ command: CommandTemplate,
+        _ command: CommandSet,
         _ checker: PasswordChecker
     ) throws -> Authenticator {
         let set = Configuration.Authorization.RuleSet(
@@ -101,6 +101,18 @@ struct AuthenticatorHarness {
         return self.verdicts[request]
     }
 
+    /// Asks about a live session that was let in with this tag.
+    mutating func revalidate(_ name: String, tag: [UInt8]) -> UInt64 {
+        var query = AuthQuery.device(name, password: nil)
+        query.revalidatedTag = tag
+        return self.send(query)
+    }
+
+    mutating func change(_ names: String...) {
+        self.authenticator.changed(names.map { self.key($0).redisKey }, now: self.time)
+        self.performActions()
+    }
+
     mutating func performActions() {
         while !self.authenticator.actions.isEmpty {
             let actions = self.authenticator.actions
@@ -116,9 +128,11 @@ struct AuthenticatorHarness {
             let answer: CacheAnswer =
                 self.diskIsReadable ? self.disk[key].map { .found($0) } ?? .notFound : .notReadable
             self.authenticator.cacheAnswered(key, answer, now: self.time)
-        case .lookUp(let token, let arguments):
+        case .lookUp(let token, let commands):
             self.lookups += 1
-            self.look(token, arguments)
+            self.look(token, commands[0])
+        case .check(let token, let check):
+            self.authenticator.passwordChecked(token: token, fits: check.perform(), now: self.time)
         case .write(let write):
             self.write(write)
         case .answer(let request, let verdict):
@@ -141,7 +155,7 @@ struct AuthenticatorHarness {
     /// The answer to a look-up arrives.
     mutating func land(_ index: Int) {
         let flight = self.flights.remove(at: index)
-        self.authenticator.lookupAnswered(token: flight.token, flight.reply, now: self.time)
+        self.authenticator.lookupAnswered(token: flight.token, [flight.reply], now: self.time)
         self.performActions()
     }
 
@@ -161,6 +175,20 @@ struct AuthenticatorHarness {
         case .markAbsent(let key, let time, let generation):
             guard self.disk[key]?.generation == generation else { return }
             self.disk[key]?.absentSinceMilliseconds = time
+        case .markChanged(let redisKey, let time):
+            let key = LookupKey(redisKey: redisKey)
+            guard self.disk[key] == nil else {
+                self.disk[key]?.generation += 1
+                self.disk[key]?.mustFetch = true
+                return
+            }
+            self.disk[key] = CachedRow(
+                row: CredentialRow(secret: .none),
+                absentSinceMilliseconds: time,
+                mustFetch: true,
+                knownCurrentMilliseconds: time,
+                generation: 1
+            )
         case .correctTime(let key, let time):
             guard let row = self.disk[key] else { return }
             self.disk[key]?.knownCurrentMilliseconds = min(row.knownCurrentMilliseconds, time)

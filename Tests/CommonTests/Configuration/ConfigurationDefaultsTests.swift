@@ -144,6 +144,8 @@ import Testing
           source: none
           command: HMGET k:%u password_hash salt
           password_hash: salt,sha256
+          super_command: HGET k:%u is_superuser
+          acl_command: HGETALL acl:%u
           redis:
             url: unix:///r.sock
             password_file: p
@@ -151,6 +153,8 @@ import Testing
             query_timeout: 4s
             pipeline_max: 5
             queue_max: 6
+            invalidation: keyspace
+            poll_interval: 17s
           password_changed: close
           revoked_will: suppress
           worker_timeout: 7s
@@ -166,6 +170,7 @@ import Testing
         authorization:
           no_match: allow
           deny_action: disconnect
+          acl: only
           rules:
             office:
               - deny: publish

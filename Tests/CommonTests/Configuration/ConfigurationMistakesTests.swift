@@ -44,19 +44,21 @@ import Testing
         ("link_users: [a b]", "m.yaml:1:14: link_users.0: \"a b\" is not a user name"),
         (
             "authentication: {source: radius}",
-            "m.yaml:1:26: authentication.source: \"radius\" is not redis or none; did you mean redis?"
+            "m.yaml:1:26: authentication.source: \"radius\" is not redis, certificate or none; did you mean redis?"
         ),
         (
             "authentication: {source: none}",
             "m.yaml:3:5: listeners.0.anonymous: authentication.source is none, so nobody could connect here; set source: redis, or anonymous: true"
         ),
         (
-            "authentication: {password_hash: md5}",
-            "m.yaml:1:33: authentication.password_hash: \"md5\" is not plain, sha256, salt,sha256 or sha256,salt"
+            "authentication: {password_hash: scrypt}",
+            "m.yaml:1:33: authentication.password_hash: \"scrypt\" is no way to store passwords; there are "
+                + PasswordHash.grammar
         ),
         (
             "authentication: {command: \"DEL tls_domain:%C\"}",
-            "m.yaml:1:27: authentication.command: DEL is not among the commands that can be used: HGET, HMGET, GET"
+            "m.yaml:1:27: authentication.command: DEL is not among the commands that can be used: those that only read, "
+                + "such as HGET, HMGET, GET, HGETALL"
         ),
         (
             "authentication: {command: \"HMGET tls_domain password\"}",

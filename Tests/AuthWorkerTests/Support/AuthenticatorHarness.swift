@@ -36,10 +36,13 @@ struct AuthenticatorHarness {
     var wallMilliseconds: Int64 = 1_700_000_000_000
     private var nextRequest: UInt64 = 1
 
-    init(_ change: (inout Authenticator.Settings) -> Void = { _ in }) throws {
+    /// Passwords that had to be compared by a slow hash.
+    var slowChecks = 0
+
+    init(scheme: PasswordHash = .plain, _ change: (inout Authenticator.Settings) -> Void = { _ in }) throws {
         change(&self.settings)
         self.command = CommandSet(row: try CommandTemplate("HMGET d:%C password"))
-        self.checker = PasswordChecker(scheme: .plain, hostKey: [1, 2, 3])
+        self.checker = PasswordChecker(scheme: scheme, hostKey: [1, 2, 3])
         self.authenticator = try Self.make(self.settings, self.command, self.checker)
     }
 
@@ -132,6 +135,7 @@ struct AuthenticatorHarness {
             self.lookups += 1
             self.look(token, commands[0])
         case .check(let token, let check):
+            self.slowChecks += 1
             self.authenticator.passwordChecked(token: token, fits: check.perform(), now: self.time)
         case .write(let write):
             self.write(write)

@@ -1,0 +1,65 @@
+import AuthWorker
+import Common
+import TestSupport
+import Testing
+
+@Suite struct SlowPasswordTests {
+    private static let stored = "$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a"
+
+    private func harness(_ change: (inout Authenticator.Settings) -> Void = { _ in }) throws -> AuthenticatorHarness {
+        var harness = try AuthenticatorHarness(scheme: PasswordHash(text: "bcrypt"), change)
+        harness.rows["a"] = Self.stored
+        return harness
+    }
+
+    @Test func theSecondCheckOfAPasswordThatFittedIsNotSlow() throws {
+        var harness = try self.harness()
+        #expect(harness.ask("a", "secret")?.outcome == .allow)
+        #expect(harness.slowChecks == 1)
+        for _ in 0..<5 { #expect(harness.ask("a", "secret")?.outcome == .allow) }
+        #expect(harness.slowChecks == 1)
+        // Also after the row was fetched again, as long as it is the same.
+        harness.advance(seconds: 400)
+        #expect(harness.ask("a", "secret")?.source == .redis)
+        #expect(harness.slowChecks == 1)
+    }
+
+    @Test func aWrongPasswordIsDeniedAndForcesOneLookup() throws {
+        var harness = try self.harness()
+        #expect(harness.ask("a", "secret")?.outcome == .allow)
+        #expect(harness.ask("a", "wrong")?.reason == .wrongPassword)
+        #expect(harness.lookups == 2)
+        #expect(harness.ask("a", "secret")?.outcome == .allow)
+    }
+
+    @Test func anotherHashMakesTheOldPasswordWorthless() throws {
+        var harness = try self.harness()
+        #expect(harness.ask("a", "secret")?.outcome == .allow)
+        harness.rows["a"] = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+        harness.advance(seconds: 400)
+        #expect(harness.ask("a", "secret")?.outcome == .deny)
+        #expect(harness.ask("a", "U*U")?.outcome == .allow)
+    }
+
+    @Test func whileRedisIsAwayStaleRowsAreComparedToo() throws {
+        var harness = try self.harness()
+        #expect(harness.ask("a", "secret")?.outcome == .allow)
+        try harness.restart()
+        harness.redis = .isDown
+        harness.advance(seconds: 3600)
+        #expect(harness.ask("a", "secret")?.source == .staleCache)
+        #expect(harness.ask("a", "wrong")?.outcome == .unknown)
+    }
+
+    @Test func withoutACacheToo() throws {
+        var harness = try self.harness {
+            $0.memoryEntries = 0
+            $0.negativeEntries = 0
+            $0.positiveTTLNanoseconds = 0
+            $0.readsCache = false
+        }
+        #expect(harness.ask("a", "secret")?.outcome == .allow)
+        #expect(harness.ask("a", "wrong")?.outcome == .deny)
+        #expect(harness.ask("b", "secret")?.reason == .noSuchDevice)
+    }
+}

@@ -1,0 +1,114 @@
+import Common
+import Testing
+
+@Suite struct AccessRowTests {
+    private static let client = ClientAttributes(
+        clientIdentifier: Array("c1".utf8),
+        userName: Array("fred".utf8),
+        peerAddress: Array("192.0.2.1:1".utf8)
+    )
+
+    private func rules(_ pairs: [(String, String)], _ client: ClientAttributes = Self.client) -> AccessRules {
+        let rows = AccessRowRules(pairs.map { AccessRow(filter: Array($0.0.utf8), access: Array($0.1.utf8)) })
+        guard let rendered = rows.render(for: client) else { return AccessRules(noMatch: .deny) }
+        return AccessRules(rules: rendered.rules, noMatch: .deny)
+    }
+
+    private func may(_ rules: AccessRules, publish topic: String, qos: QoS = .atMostOnce, retain: Bool = false) -> Bool {
+        Array(topic.utf8).withUnsafeBytes { rules.allowsPublish(topic: $0, qos: qos, retain: retain) }
+    }
+
+    private func may(_ rules: AccessRules, subscribe filter: String, qos: QoS = .atMostOnce) -> Bool {
+        Array(filter.utf8).withUnsafeBytes { rules.allowsSubscribe(filter: $0, qos: qos) }
+    }
+
+    @Test(arguments: [
+        // EMQX 4's bit mask, EMQX 5's words, its JSON.
+        ("1", false, true), ("2", true, false), ("3", true, true),
+        ("subscribe", false, true), ("publish", true, false), ("all", true, true),
+        (#"{"action":"pub"}"#, true, false), (#"{"action":"sub","qos":null}"#, false, true),
+        (#" {"action":"all"}"#, false, false), (#"{"action":"all","permission":"allow"}"#, true, true),
+        ("0", false, false), ("4", false, false), ("", false, false), ("PUBLISH", false, false), ("12", false, false),
+        (#"{"qos":1}"#, false, false), (#"{"action":"all""#, false, false), (#"["all"]"#, false, false),
+        (#"{"action":"all","permission":"perhaps"}"#, false, false), (#"{"action":"all","qos":3}"#, false, false),
+        (#"{"action":"all"} x"#, false, false),
+    ])
+    func accesses(_ access: String, _ publish: Bool, _ subscribe: Bool) {
+        let rules = self.rules([("t/1", access)])
+        #expect(self.may(rules, publish: "t/1") == publish)
+        #expect(self.may(rules, subscribe: "t/1") == subscribe)
+        #expect(!self.may(rules, publish: "t/2"))
+    }
+
+    @Test(arguments: [
+        ("1", [false, true, false]), (#""1,2""#, [false, true, true]), ("[0,2]", [true, false, true]),
+        ("null", [true, true, true]), (#"["0"]"#, [true, false, false]),
+    ])
+    func qualityOfService(_ qos: String, _ expected: [Bool]) {
+        let rules = self.rules([("t", #"{"action":"all","qos":\#(qos)}"#)])
+        let levels: [QoS] = [.atMostOnce, .atLeastOnce, .exactlyOnce]
+        #expect(levels.map { self.may(rules, publish: "t", qos: $0) } == expected)
+        #expect(levels.map { self.may(rules, subscribe: "t", qos: $0) } == expected)
+    }
+
+    @Test(arguments: [
+        ("true", true, false), ("1", true, false), (#""1""#, true, false), ("false", false, true), ("0", false, true),
+        (#""all""#, true, true), ("null", true, true),
+    ])
+    func retain(_ retain: String, _ retained: Bool, _ notRetained: Bool) {
+        let rules = self.rules([("t", #"{"action":"publish","retain":\#(retain)}"#)])
+        #expect(self.may(rules, publish: "t", retain: true) == retained)
+        #expect(self.may(rules, publish: "t", retain: false) == notRetained)
+    }
+
+    @Test func filters() {
+        let rules = self.rules([
+            ("a/+", "3"), ("eq b/+", "3"), ("u/%u/#", "2"), ("v/${username}/${clientid}", "2"), ("w/%C", "3"),
+            ("50%off", "3"), ("bad/#/x", "3"),
+        ])
+        #expect(self.may(rules, publish: "a/x"))
+        #expect(!self.may(rules, publish: "b/x"))
+        #expect(self.may(rules, subscribe: "b/+"))
+        #expect(self.may(rules, publish: "u/fred/x"))
+        #expect(!self.may(rules, publish: "u/bob/x"))
+        #expect(self.may(rules, publish: "v/fred/c1"))
+        // No certificate: no such topic.
+        #expect(!self.may(rules, publish: "w/"))
+        #expect(!self.may(rules, publish: "w/%C"))
+        #expect(self.may(rules, publish: "50%off"))
+        #expect(!self.may(rules, publish: "bad/#/x"))
+    }
+
+    @Test(arguments: ["+", "#", "a/b", "x\u{7}"])
+    func valuesThatWouldWidenAFilterDoNotMatch(_ name: String) {
+        let client = ClientAttributes(clientIdentifier: Array("c".utf8), userName: Array(name.utf8))
+        let allowed = self.rules([("u/%u", "3"), ("open", "3")], client)
+        #expect(!self.may(allowed, subscribe: "u/+"))
+        #expect(!self.may(allowed, publish: "u/\(name)"))
+        #expect(self.may(allowed, publish: "open"))
+        // One that denies: nothing is allowed by the rows any more.
+        let denied = self.rules([("open", "3"), ("u/%u", #"{"action":"all","permission":"deny"}"#)], client)
+        #expect(!self.may(denied, publish: "open"))
+    }
+
+    @Test func whatDeniesComesFirst() {
+        let rules = self.rules([("a/#", "all"), ("a/secret", #"{"action":"publish","permission":"deny"}"#)])
+        #expect(self.may(rules, publish: "a/open"))
+        #expect(!self.may(rules, publish: "a/secret"))
+    }
+
+    @Test func whatMayDenyAndIsNotUnderstoodAllowsNothing() {
+        #expect(!self.may(self.rules([("a/#", "all"), ("a/secret", #"{"permission":"deny""#)]), publish: "a/x"))
+        #expect(self.may(self.rules([("a/#", "all"), ("b", "nonsense")]), publish: "a/x"))
+    }
+
+    @Test(arguments: [
+        ("null", .null), ("true", .flag(true)), ("-12", .integer(-12)), (#""a\n\u00e4\ud83d\ude00""#, .text(Array("a\nä😀".utf8))),
+        ("[1, []]", .list([.integer(1), .list([])])), ("{}", .object([])), ("", nil), ("1.5", nil), ("[1,]", nil),
+        (#""\ud83d""#, nil), ("{1:2}", nil), ("[[[[[[[[[1]]]]]]]]]", nil), ("tru", nil), ("\"\u{1}\"", nil), ("-", nil),
+        ("99999999999999999999", nil),
+    ] as [(String, JSONValue?)])
+    func json(_ text: String, _ expected: JSONValue?) {
+        #expect(JSONValue(Array(text.utf8)) == expected)
+    }
+}

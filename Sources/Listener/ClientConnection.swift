@@ -73,6 +73,8 @@ final class ClientConnection: EventHandler {
     private var isInsideDelivery = false
     private var ownPacketsHeldBack = ByteBuffer()
 
+    /// When the client gets a new ticket: at half of its lifetime.
+    private var ticketRenewal: Instant = .max
     private var keepAliveNanoseconds: UInt64 = 0
     private var lastReceived: Instant
     private var deadline: Instant
@@ -174,6 +176,7 @@ final class ClientConnection: EventHandler {
             return self.endAfterOutput()
         }
         self.phase = .awaitingConnect
+        self.scheduleTicketRenewal()
         self.setDeadline(self.service.loop.now + self.policy.configuration.connectTimeoutNanoseconds)
         // The client's first record may have come with its last handshake message.
         self.receive()
@@ -644,6 +647,11 @@ final class ClientConnection: EventHandler {
         if deadline < self.wheelDue { self.scheduleWheel() }
     }
 
+    private func scheduleTicketRenewal() {
+        guard let tls = self.policy.configuration.tls, tls.sessionTickets else { return }
+        self.ticketRenewal = self.service.loop.now &+ tls.ticketLifetimeNanoseconds / 2
+    }
+
     private func scheduleWheel() {
         self.wheelDue = self.service.scheduleWheel(self.handle, deadline: self.deadline)
     }
@@ -653,6 +661,10 @@ final class ClientConnection: EventHandler {
         guard self.wheelDue <= now else { return }
         if self.phase == .open {
             self.deadline = self.keepAliveDeadline
+            if now >= self.ticketRenewal {
+                self.scheduleTicketRenewal()
+                self.socket.tls?.renewTicket()
+            }
             if now >= self.credentials.revalidation {
                 self.scheduleRevalidation()
                 self.service.revalidateLater(self.handle)

@@ -16,7 +16,8 @@ import Testing
         var one = self.makeKeys()
         var two = self.makeKeys()
         let now = 500_000 * Self.hour + 17
-        let key = try #require(one.sealingKey(now: now))
+        let sealing = one.sealingKey(now: now)
+        let key = try #require(sealing)
         #expect(two.sealingKey(now: now) == key)
         #expect(two.openingKey(name: key.name, now: now)?.key == key)
         #expect(one.sealingKey(now: now + Self.hour) != key)
@@ -27,7 +28,8 @@ import Testing
     func lifetime() throws {
         var keys = self.makeKeys()
         let now = 500_000 * Self.hour
-        let name = try #require(keys.sealingKey(now: now)).name
+        let sealing = keys.sealingKey(now: now)
+        let name = try #require(sealing).name
         #expect(keys.openingKey(name: name, now: now + 11 * Self.hour)?.isAging == false)
         #expect(keys.openingKey(name: name, now: now + 13 * Self.hour)?.isAging == true)
         #expect(keys.openingKey(name: name, now: now + 24 * Self.hour) != nil)
@@ -38,7 +40,8 @@ import Testing
     func secrets() throws {
         var old = self.makeKeys([Self.other])
         let now = 500_000 * Self.hour
-        let name = try #require(old.sealingKey(now: now)).name
+        let sealing = old.sealingKey(now: now)
+        let name = try #require(sealing).name
         var strange = self.makeKeys()
         #expect(strange.openingKey(name: name, now: now) == nil)
         var rotated = self.makeKeys([Self.secret, Self.other])
@@ -51,7 +54,8 @@ import Testing
         var ahead = self.makeKeys()
         var behind = self.makeKeys()
         let now = 500_000 * Self.hour + 30
-        let name = try #require(ahead.sealingKey(now: now + Self.hour)).name
+        let sealing = ahead.sealingKey(now: now + Self.hour)
+        let name = try #require(sealing).name
         #expect(behind.openingKey(name: name, now: now) != nil)
     }
 }

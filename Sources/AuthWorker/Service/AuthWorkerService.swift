@@ -153,7 +153,10 @@ package final class AuthWorkerService: Role {
         report.add("redis", self.redisDescription)
         report.add("changes_learned_by", self.feedDescription)
         if self.authenticator.denialGuard.isSuspended {
-            report.add("alarm", "Redis has lost rows of known devices: they stay in until the rows are back or confirmed gone")
+            report.add(
+                "alarm",
+                "Redis has lost rows of known devices: they stay in until the rows are back or confirmed gone"
+            )
         }
         report.add("rows_held", self.authenticator.denialGuard.held)
         report.add("queries", counters.queries)

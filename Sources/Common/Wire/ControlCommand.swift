@@ -47,7 +47,9 @@ package struct ControlReply: Equatable, Sendable {
     /// Nil when the body is broken.
     package static func decode(_ body: UnsafeRawBufferPointer) -> ControlReply? {
         var reader = ByteReader(body)
-        guard let isDone = reader.readUInt8(), isDone <= 1, let text = reader.readField(), reader.isAtEnd else { return nil }
+        guard let isDone = reader.readUInt8(), isDone <= 1, let text = reader.readField(), reader.isAtEnd else {
+            return nil
+        }
         return ControlReply(isDone: isDone == 1, text: String(decoding: text, as: UTF8.self))
     }
 }

@@ -1,4 +1,4 @@
-import ArgumentParser
+internal import ArgumentParser
 import Common
 
 struct AuthCommand: ParsableCommand {

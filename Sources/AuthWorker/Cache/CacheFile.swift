@@ -143,6 +143,20 @@ final class CacheFile {
         )
     }
 
+    func sampleOfKnownKeys(_ count: Int) throws(SQLiteError) -> [[UInt8]] {
+        let statement = try self.database.prepare(
+            """
+            SELECT redis_key FROM rows WHERE absent_since IS NULL AND source = ?1 AND must_fetch = 0
+            ORDER BY known_current DESC LIMIT ?2
+            """
+        )
+        try statement.bind(self.source, at: 1)
+        try statement.bind(Int64(count), at: 2)
+        var keys: [[UInt8]] = []
+        while try statement.step() { keys.append(statement.bytes(0) ?? []) }
+        return keys
+    }
+
     private func bindKey(_ key: LookupKey, to statement: Statement) throws(SQLiteError) {
         try statement.bind(self.source, at: 1)
         try statement.bind(key.redisKey, at: 2)

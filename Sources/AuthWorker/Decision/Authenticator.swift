@@ -167,6 +167,7 @@ package struct Authenticator {
     var nextToken: UInt64 = 1
     private var waiterCount = 0
     var checking: [UInt64: Checking] = [:]
+    package private(set) var denialGuard = DenialGuard()
     /// Rows known current before this moment are fetched again before they count as fresh: nobody knows which have changed.
     private var doubtedBefore = Int64.min
     /// Keys announced as changed, and when: the cache file is marked by a thread, and what is read from it meanwhile is too old.
@@ -424,6 +425,7 @@ package struct Authenticator {
         case .found(let found):
             self.take(found, key: key, pending, now: now)
         case .absent:
+            if self.holdsBack(key, now: now) { return self.serveHeld(key, pending, now: now) }
             self.known.remove(key)
             let entry = Entry(
                 row: nil,
@@ -544,6 +546,69 @@ package struct Authenticator {
         } else {
             self.settleAll(pending, key: key, reason, detail, now: now)
         }
+    }
+
+    // MARK: A Redis that lost its data
+
+    /// Redis has no row for the key. True: it had one, and seems to have lost it together with too many others.
+    private mutating func holdsBack(_ key: LookupKey, now: AuthTime) -> Bool {
+        guard let entry = self.known.value(for: key), entry.row != nil else { return false }
+        return !self.denialGuard.isDenied(
+            knownCurrent: entry.knownCurrent,
+            known: self.known.count,
+            now: now.monotonic
+        )
+    }
+
+    /// The row that was known stays good, as while Redis is away.
+    private mutating func serveHeld(_ key: LookupKey, _ pending: Pending, now: AuthTime) {
+        self.known.update(key) { $0.mustFetch = false }
+        self.waiterCount -= pending.waiters.count
+        let detail = "Redis has lost rows; see martlet auth confirm-mass-revoke"
+        let rendered = CommandSet.Rendered(key: key, commands: pending.commands)
+        for waiter in pending.waiters {
+            guard let entry = self.known.value(for: key), let row = entry.row,
+                now.monotonic &- entry.knownCurrent < self.settings.staleMaxNanoseconds
+            else {
+                self.answer(waiter.request, .unknown, .redisError, detail: detail, key: key)
+                continue
+            }
+            switch self.compare(waiter, row, entry, key: key) {
+            case .fits:
+                self.answer(waiter.request, self.allow(waiter, entry, .staleCache, key: key))
+            case .doesNotFit:
+                self.answer(waiter.request, .unknown, .redisError, detail: detail, key: key)
+            case .slow(let check):
+                let stage = CheckStage.withoutRedis(.redisError, detail)
+                self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: stage))
+            }
+        }
+    }
+
+    /// Redis may be another one than before: no known row is denied until `sampled`.
+    package mutating func serverMayHaveChanged() {
+        self.denialGuard.beginCheck()
+    }
+
+    /// Redis keys of known rows, of the last used ones.
+    package func sampleOfKnownKeys(_ count: Int) -> [[UInt8]] {
+        self.known.newestKeys(count).map(\.redisKey)
+    }
+
+    /// How many of a sample Redis does not have.
+    package mutating func sampled(_ sample: Int, absent: Int, now: AuthTime) {
+        let known = max(self.known.count, sample)
+        self.denialGuard.checked(sample: sample, absent: absent, known: known, now: now.monotonic)
+    }
+
+    /// Redis was emptied.
+    package mutating func flushed(now: AuthTime) {
+        if self.known.count > 0 { self.denialGuard.suspend(now: now.monotonic) }
+    }
+
+    /// The rows are gone for good.
+    package mutating func confirmMassRevoke(now: AuthTime) {
+        self.denialGuard.confirm(now: now.monotonic)
     }
 
     // MARK: Announced changes

@@ -24,6 +24,17 @@ package struct BoundedCache<Key: Hashable, Value> {
     /// In no order.
     package var keys: [Key] { self.nodes.map(\.key) }
 
+    /// The last used ones, the newest first.
+    package func newestKeys(_ count: Int) -> [Key] {
+        var keys: [Key] = []
+        var index = self.newest
+        while index != Self.none, keys.count < count {
+            keys.append(self.nodes[Int(index)].key)
+            index = self.nodes[Int(index)].older
+        }
+        return keys
+    }
+
     /// Reading makes an entry the last to go.
     package mutating func value(for key: Key) -> Value? {
         guard let index = self.indices[key] else { return nil }

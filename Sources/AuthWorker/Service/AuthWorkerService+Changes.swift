@@ -49,6 +49,8 @@ extension AuthWorkerService {
             self.announce(affected.map { LookupKey(redisKey: $0).hash })
         case .flushed:
             self.logger.warning("Redis was emptied", metadata: ["server": "\(self.serverDescription)"])
+            self.authenticator.flushed(now: self.time)
+            self.noticeSuspension()
             self.doubtAll()
         case .lost(let failure):
             self.logger.warning(

@@ -21,7 +21,7 @@ package final class AuthWorkerService: Role {
     var authenticator: Authenticator
     var redis: RedisClient
     private var transport: RedisTransport?
-    private var cache: CredentialCache?
+    var cache: CredentialCache?
     private var cacheWaker: Waker?
     private var acceptor: LinkAcceptor?
     var links: [Int: Link] = [:]
@@ -36,6 +36,7 @@ package final class AuthWorkerService: Role {
     let sourceIsRedis: Bool
     var feeds: [InvalidationFeed] = []
     var pollTimer: EventLoop.Timer?
+    var dataCheck = DataCheck()
 
     /// - Throws: mistakes of the configuration, as a sentence.
     package init(_ context: RoleContext) throws {
@@ -154,6 +155,13 @@ package final class AuthWorkerService: Role {
         report.add("links", self.links.count)
         report.add("redis", self.redisDescription)
         report.add("changes_learned_by", self.feedDescription)
+        if self.authenticator.denialGuard.isSuspended {
+            report.add(
+                "alarm",
+                "Redis has lost rows of known devices: they stay in until the rows are back or confirmed gone"
+            )
+        }
+        report.add("rows_held", self.authenticator.denialGuard.held)
         report.add("queries", counters.queries)
         report.add("allowed_by_redis", counters.allowedByRedis)
         report.add("allowed_by_certificate", counters.allowedByCertificate)
@@ -277,6 +285,10 @@ package final class AuthWorkerService: Role {
         switch action {
         case .connect: self.transport?.connect()
         case .close: self.transport?.close()
+        case .answered(let token, let reply) where DataCheck.isToken(token):
+            self.checkAnswered(token, reply)
+        case .notAnswered(let token, _) where DataCheck.isToken(token):
+            self.checkFailed()
         case .answered(let token, let reply):
             if let text = reply.errorText { self.logRedisError(text) }
             guard let (lookup, replies) = self.gatherer.answered(token, reply) else { return }
@@ -290,6 +302,7 @@ package final class AuthWorkerService: Role {
                 metadata: ["server": "\(self.serverDescription)", "reason": "\(failure)"]
             )
         case .back(let downNanoseconds):
+            self.beginDataCheck()
             self.logger.notice(
                 "Redis in use",
                 metadata: [

@@ -53,10 +53,10 @@ var targets: [Target] = [
 
     // Tests.
     .target(name: "TestSupport", dependencies: ["Common", "TLS"], path: "Tests/Support"),
-    .testTarget(name: "CommonTests", dependencies: ["Common", "TestSupport"]),
+    .testTarget(name: "CommonTests", dependencies: ["Common", "TestSupport", logging]),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "Common", "TestSupport"]),
     .testTarget(name: "RouterTests", dependencies: ["Router", "Common", "TestSupport"]),
-    .testTarget(name: "ListenerTests", dependencies: ["Listener", "Common", "TLS", "TestSupport"]),
+    .testTarget(name: "ListenerTests", dependencies: ["Listener", "Common", "TLS", "TestSupport", logging]),
     .testTarget(name: "AuthWorkerTests", dependencies: ["AuthWorker", "Common", "SQLite", "TLS", "TestSupport"]),
     .testTarget(
         name: "MartletTests",

@@ -8,8 +8,6 @@ final class AuthDispatcher: LinkDelegate {
     private var connectors: [LinkConnector] = []
     /// Links in use by worker; nil: none.
     private var links: [Link?]
-    /// Connections that wait for any worker to come up.
-    private var waiting: [UInt64] = []
 
     init(service: ListenerService, workers: Int) {
         self.service = service
@@ -69,9 +67,9 @@ final class AuthDispatcher: LinkDelegate {
         let start = connection.authStarted
         guard let worker = order.first(where: { $0 != silent && self.links[$0] != nil }), let link = self.links[worker]
         else {
+            // It waits in its phase for a worker to come up.
             connection.authWorker = nil
             connection.setDeadline(start + ClientConnection.brokerWaitNanoseconds)
-            self.waiting.append(connection.handle)
             return
         }
         connection.authWorker = worker
@@ -101,10 +99,8 @@ final class AuthDispatcher: LinkDelegate {
         self.links[worker] = link
         link.index = worker
         self.service.logger.info("auth worker connected", metadata: ["worker": "\(worker + 1)"])
-        let waiting = self.waiting
-        self.waiting.removeAll()
-        for handle in waiting {
-            if let connection = self.service.connection(handle) { self.ask(connection, excluding: nil) }
+        for connection in self.service.connections where connection.phase == .authenticating {
+            if connection.authWorker == nil { self.ask(connection, excluding: nil) }
         }
     }
 

@@ -181,10 +181,13 @@ final class ClientConnection: EventHandler {
     private var wantsInput: Bool {
         switch self.phase {
         case .awaitingConnect: true
-        case .open: !self.isBlockedByCredit && !self.inputEnded && self.output.readableBytes < Self.outputBytesHigh
+        case .open: !self.isBlockedByCredit && !self.inputEnded && self.waitingBytes < Self.outputBytesHigh
         case .handshaking, .authenticating, .opening, .closing, .lingering, .closed: false
         }
     }
+
+    /// What the client has not read yet, and what waits behind a partial delivery.
+    private var waitingBytes: Int { self.output.readableBytes + self.ownPacketsHeldBack.readableBytes }
 
     func receive() {
         var budget = 4
@@ -392,6 +395,7 @@ final class ClientConnection: EventHandler {
         self.access = nil
         self.service.counters.sessionsOpened += 1
         self.uplink = SessionUplink(
+            version: self.version,
             credit: credit,
             maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes
         )
@@ -616,8 +620,10 @@ final class ClientConnection: EventHandler {
         self.endAfterOutput()
     }
 
-    /// The router is gone, and with it the session.
+    /// The router is gone, and with it the session. The credit for what is under way was its to have: the next one starts with
+    /// all of it.
     func routerLost() {
+        _ = self.delivery.close()
         guard self.phase == .open else { return }
         // "Server unavailable" is no reason for a DISCONNECT (MQTT 5.0, section 3.14.2.1).
         self.close(.connectionLost, code: .serverShuttingDown, "the router is gone")

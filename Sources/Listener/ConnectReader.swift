@@ -13,6 +13,10 @@ enum ConnectReader {
 
     static func read(_ bytes: UnsafeRawBufferPointer) -> Result {
         guard let first = bytes.first else { return .needMore }
+        if bytes.count >= 2, first == 0x16, bytes[1] == 0x03 {
+            // A handshake record (RFC 8446, section 5.1), which looks like a CONNECT with wrong flags.
+            return .refuse(.notMQTT, code: .protocolError, version: nil, detail: "a TLS handshake, but no TLS here")
+        }
         guard first >> 4 == PacketType.connect.rawValue else {
             return .refuse(.notMQTT, code: .protocolError, version: nil, detail: "the first packet is no CONNECT")
         }
@@ -67,7 +71,7 @@ enum ConnectReader {
             reader.readBytes(Int(nameBytes)) != nil, let level = reader.readUInt8()
         else { return nil }
         if error.reasonCode == .unsupportedProtocolVersion { return level & 0x7F > 5 ? .v5_0 : .v3_1_1 }
-        // 3.1 and 3.1.1 have no return code for a broken CONNECT: the connection is closed ([MQTT-3.1.4-1]).
-        return level == ProtocolVersion.v5_0.rawValue ? .v5_0 : nil
+        // Where the version has no return code for the mistake, the connection is closed without a CONNACK ([MQTT-3.1.4-1]).
+        return ProtocolVersion(rawValue: level & 0x7F)
     }
 }

@@ -12,17 +12,17 @@ struct InheritedSockets {
     }
 
     private(set) var sockets: [Socket]
-    private static let firstDescriptor: Int32 = 3
     private static let socketsMax: Int32 = 256
 
-    init(environment: [String: String], processID: pid_t = getpid()) {
+    /// - Parameter firstDescriptor: SD_LISTEN_FDS_START.
+    init(environment: [String: String], processID: pid_t = getpid(), firstDescriptor: Int32 = 3) {
         self.sockets = []
         guard environment["LISTEN_PID"].flatMap({ pid_t($0) }) == processID,
             let count = environment["LISTEN_FDS"].flatMap({ Int32($0) }), count > 0, count <= Self.socketsMax
         else { return }
         let names = (environment["LISTEN_FDNAMES"] ?? "").split(separator: ":", omittingEmptySubsequences: false)
         for index in 0..<count {
-            let fileDescriptor = Self.firstDescriptor + index
+            let fileDescriptor = firstDescriptor + index
             let flags = fcntl(fileDescriptor, F_GETFD)
             guard flags >= 0 else { continue }
             _ = fcntl(fileDescriptor, F_SETFD, flags | FD_CLOEXEC)

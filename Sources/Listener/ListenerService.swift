@@ -94,6 +94,9 @@ package final class ListenerService: Role {
         self.sockets.append(socket)
     }
 
+    /// Where it listens, in the configuration's order: with the port that the kernel chose where that says 0.
+    package var boundAddresses: [ListenAddress] { self.sockets.compactMap(\.boundAddress) }
+
     /// Stops accepting, says goodbye to every client, and ends when the router has been told.
     package func stop() {
         self.isStopping = true

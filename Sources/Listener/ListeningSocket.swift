@@ -34,6 +34,8 @@ final class ListeningSocket: EventHandler {
         try self.resume()
     }
 
+    var boundAddress: ListenAddress? { SocketAddress.local(of: self.fileDescriptor)?.listenAddress }
+
     func close() {
         if let rest = self.rest { self.loop.cancel(rest) }
         if let registration = self.registration { self.loop.deregister(registration) }

@@ -10,8 +10,6 @@ final class RouterUplink: LinkDelegate {
     /// PUBLISH bytes that all sessions together may still send up.
     var linkCredit = 0
     private var sessionCredit = 0
-    /// Connections whose CONNECT waits for the router to come back.
-    private var waitingToOpen: [UInt64] = []
     private var waitingForLinkCredit: [UInt64] = []
     private var linkCreditToReturn = 0
     private var sessionCreditToReturn: [(handle: UInt64, bytes: UInt32)] = []
@@ -40,10 +38,8 @@ final class RouterUplink: LinkDelegate {
     // MARK: Up
 
     func open(_ connection: ClientConnection) {
-        guard let link = self.link, let open = connection.sessionOpen() else {
-            self.waitingToOpen.append(connection.handle)
-            return
-        }
+        // Without a router the connection waits in its phase until `linkUp`.
+        guard let link = self.link, let open = connection.sessionOpen() else { return }
         open.encode(into: &link.output, handle: connection.handle)
     }
 
@@ -96,11 +92,7 @@ final class RouterUplink: LinkDelegate {
         self.linkCredit = Int(peer.linkCreditBytes)
         self.sessionCredit = Int(peer.sessionCreditBytes)
         self.service.logger.info("router connected")
-        let waiting = self.waitingToOpen
-        self.waitingToOpen.removeAll()
-        for handle in waiting {
-            if let connection = self.service.connection(handle) { self.open(connection) }
-        }
+        for connection in self.service.connections where connection.phase == .opening { self.open(connection) }
     }
 
     func link(_ link: Link, received frame: Frame) {
@@ -184,12 +176,6 @@ final class RouterUplink: LinkDelegate {
         self.linkCredit = 0
         self.waitingForLinkCredit.removeAll()
         self.service.logger.error("router lost", metadata: ["reason": "\(reason)"])
-        for connection in self.service.connections {
-            switch connection.phase {
-            case .open: connection.routerLost()
-            case .opening: self.waitingToOpen.append(connection.handle)
-            case .handshaking, .awaitingConnect, .authenticating, .closing, .lingering, .closed: break
-            }
-        }
+        for connection in self.service.connections { connection.routerLost() }
     }
 }

@@ -25,12 +25,14 @@ struct SessionUplink {
 
     /// PUBLISH bytes that may still be sent up for this session. It may go below zero by the packet that uses it up.
     private(set) var credit: Int
+    private let version: ProtocolVersion
     private let maximumPacketBytes: Int
-    /// Of the packet that travels in parts: bytes still to come, and whether they count against the credit.
+    /// Of the packet that travels in parts: bytes still to come, and what it is.
     private var partBytesLeft = 0
-    private var partDebits = false
+    private var partType = PacketType.publish
 
-    init(credit: Int, maximumPacketBytes: Int) {
+    init(version: ProtocolVersion, credit: Int, maximumPacketBytes: Int) {
+        self.version = version
         self.credit = credit
         self.maximumPacketBytes = maximumPacketBytes
     }
@@ -58,17 +60,21 @@ struct SessionUplink {
         var runStart = 0
         scanning: while progress.consumed < bytes.count {
             if self.partBytesLeft > 0 {
-                guard !self.partDebits || (self.credit > 0 && linkCredit > 0) else {
+                guard self.partType != .publish || (self.credit > 0 && linkCredit > 0) else {
                     progress.isBlocked = true
                     break
                 }
                 self.forwardPart(bytes, at: &progress.consumed, handle: handle, linkCredit: &linkCredit, link: &link)
                 runStart = progress.consumed
+                if self.partBytesLeft == 0, self.partType == .disconnect {
+                    progress.end = .clientDisconnected
+                    break
+                }
                 continue
             }
             let rest = UnsafeRawBufferPointer(rebasing: bytes[progress.consumed...])
             let header: FixedHeader
-            switch FixedHeader.decode(rest) {
+            switch FixedHeader.decode(rest, version: self.version) {
             case .needMore:
                 break scanning
             case .malformed(let error):
@@ -81,6 +87,11 @@ struct SessionUplink {
                 progress.end = .tooLarge
                 break
             }
+            guard header.type != .pingreq || header.bodyBytes == 0 else {
+                // Section 3.12: a fixed header is all there is.
+                progress.end = .malformed(.malformed("PINGREQ with a body"))
+                break
+            }
             let isWhole = header.packetBytes <= rest.count
             guard isWhole || header.packetBytes > Limits.packetPartBytes else { break }
             if header.type == .publish, self.credit <= 0 || linkCredit <= 0 {
@@ -90,7 +101,7 @@ struct SessionUplink {
             if header.packetBytes > Limits.packetPartBytes {
                 Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
                 self.partBytesLeft = header.packetBytes
-                self.partDebits = header.type == .publish
+                self.partType = header.type
                 runStart = progress.consumed
                 continue
             }
@@ -129,7 +140,7 @@ struct SessionUplink {
     ) {
         let count = min(bytes.count - offset, self.partBytesLeft, Limits.packetPartBytes)
         self.partBytesLeft -= count
-        if self.partDebits {
+        if self.partType == .publish {
             self.credit -= count
             linkCredit -= count
         }

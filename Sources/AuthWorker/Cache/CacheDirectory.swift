@@ -83,6 +83,15 @@ struct CacheDirectory: Sendable {
         return largest >= Self.fileNumberMax ? 1 : largest + 1
     }
 
+    /// An empty file for SQLite, which would make one that others of the host may read. To be called under the lock, and only
+    /// for a new number: closing a file ends all of the process's locks on it (fcntl(2)).
+    func makeFile(_ number: Int) throws(CacheTrouble) {
+        let path = self.filePath(number)
+        let fileDescriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard fileDescriptor >= 0 else { throw CacheTrouble("create \(path)", errno: errno) }
+        close(fileDescriptor)
+    }
+
     /// Removes the files before `number`, all but the last, which people may want to look at. To be called under the lock.
     func removeFiles(before number: Int) {
         for old in self.fileNumbers() where old < number - 1 {

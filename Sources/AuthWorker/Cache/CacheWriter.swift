@@ -270,6 +270,7 @@ final class CacheWriter: @unchecked Sendable {
     private func makeNext() throws(CacheTrouble) -> CacheFile {
         let directory = self.settings.directory
         let number = try directory.nextNumber()
+        try directory.makeFile(number)
         let file: CacheFile
         do throws(SQLiteError) {
             file = try CacheFile(directory, number: number, source: self.settings.source, use: .write)

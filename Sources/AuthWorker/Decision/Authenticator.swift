@@ -77,6 +77,13 @@ package struct Authenticator {
         var credentialTag: [UInt8] = []
         /// When a password that did not fit last forced a look-up.
         var lastForcedLookup: Int64?
+        /// That look-up gave nothing yet: the row is not confirmed against the password that did not fit.
+        var awaitsConfirmation = false
+
+        mutating func forceLookup(at now: Int64) {
+            self.lastForcedLookup = now
+            self.awaitsConfirmation = true
+        }
     }
 
     struct Waiter {
@@ -209,7 +216,7 @@ package struct Authenticator {
         } else {
             // For a fresh row the password did not fit: what forces a look-up now may not do so again for a while.
             if let entry, self.isFresh(entry, now: now) {
-                self.known.update(key) { $0.lastForcedLookup = now.monotonic }
+                self.known.update(key) { $0.forceLookup(at: now.monotonic) }
             }
             self.lookUp(key, pending, now: now)
         }
@@ -278,7 +285,7 @@ package struct Authenticator {
             self.pending[key] = nil
             guard !left.isEmpty else { return }
             if let entry, self.isFresh(entry, now: now) {
-                self.known.update(key) { $0.lastForcedLookup = now.monotonic }
+                self.known.update(key) { $0.forceLookup(at: now.monotonic) }
             }
             pending.waiters = left
             self.lookUp(key, pending, now: now)
@@ -375,7 +382,7 @@ package struct Authenticator {
         }
         guard !late.isEmpty else { return }
         // The password may have been changed after Redis was asked and before these came.
-        self.known.update(key) { $0.lastForcedLookup = now.monotonic }
+        self.known.update(key) { $0.forceLookup(at: now.monotonic) }
         var again = pending
         again.isOnDisk = true
         again.waiters = late.map { waiter in
@@ -430,9 +437,8 @@ package struct Authenticator {
             return self.allow(waiter, entry, entry.origin, key: key)
         }
         // It may have been changed in Redis since: ask, but not for each guess of an attacker.
-        guard let forced = entry.lastForcedLookup, !self.mayForceLookup(entry, now: now), self.pending[key] == nil
-        else { return nil }
-        if entry.knownCurrent >= forced {
+        guard !self.mayForceLookup(entry, now: now), self.pending[key] == nil else { return nil }
+        if !entry.awaitsConfirmation {
             return AuthVerdict(outcome: .deny, reason: .wrongPassword, source: entry.origin, keyHash: key.hash)
         }
         let detail = "the password does not fit the cached row, and Redis could not say whether it was changed"

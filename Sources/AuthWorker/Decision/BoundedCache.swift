@@ -1,5 +1,5 @@
 /// A dictionary with a bound: the entry that was not used for the longest time makes room. All operations take constant time.
-struct BoundedCache<Key: Hashable, Value> {
+package struct BoundedCache<Key: Hashable, Value> {
     private struct Node {
         var key: Key
         var value: Value
@@ -9,21 +9,21 @@ struct BoundedCache<Key: Hashable, Value> {
 
     private static var none: Int32 { -1 }
 
-    let capacity: Int
-    private(set) var evictions: UInt64 = 0
+    package let capacity: Int
+    package private(set) var evictions: UInt64 = 0
     private var indices: [Key: Int32] = [:]
     private var nodes: [Node] = []
     private var newest: Int32 = -1
     private var oldest: Int32 = -1
 
-    init(capacity: Int) {
+    package init(capacity: Int) {
         self.capacity = min(max(capacity, 0), Int(Int32.max) - 1)
     }
 
-    var count: Int { self.indices.count }
+    package var count: Int { self.indices.count }
 
     /// Reading makes an entry the last to go.
-    mutating func value(for key: Key) -> Value? {
+    package mutating func value(for key: Key) -> Value? {
         guard let index = self.indices[key] else { return nil }
         self.unlink(index)
         self.linkAsNewest(index)
@@ -31,12 +31,12 @@ struct BoundedCache<Key: Hashable, Value> {
     }
 
     /// Changes an entry that is there, and its rank not.
-    mutating func update(_ key: Key, _ change: (inout Value) -> Void) {
+    package mutating func update(_ key: Key, _ change: (inout Value) -> Void) {
         guard let index = self.indices[key] else { return }
         change(&self.nodes[Int(index)].value)
     }
 
-    mutating func insert(_ value: Value, for key: Key) {
+    package mutating func insert(_ value: Value, for key: Key) {
         guard self.capacity > 0 else { return }
         if let index = self.indices[key] {
             self.nodes[Int(index)].value = value
@@ -55,7 +55,7 @@ struct BoundedCache<Key: Hashable, Value> {
     }
 
     @discardableResult
-    mutating func remove(_ key: Key) -> Value? {
+    package mutating func remove(_ key: Key) -> Value? {
         guard let index = self.indices.removeValue(forKey: key) else { return nil }
         self.unlink(index)
         let value = self.nodes[Int(index)].value

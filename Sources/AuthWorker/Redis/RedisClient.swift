@@ -22,7 +22,8 @@ package struct RedisClient: ~Copyable {
         /// Shown by `CLIENT LIST`.
         package var clientName: String
         package var connectTimeoutNanoseconds: UInt64
-        /// From sending a command to its answer; a command waits at most as long again for being sent.
+        /// From sending a command to its answer. In front of a Redis that answers, but not fast enough, a command waits at most
+        /// twice as long for being sent.
         package var queryTimeoutNanoseconds: UInt64
         /// Commands sent and not answered.
         package var pipelineMax: Int
@@ -151,7 +152,7 @@ package struct RedisClient: ~Copyable {
         if let outage = self.outage { throw .unavailable(outage.description) }
         guard self.queue.count < self.settings.queueMax else { throw .overloaded }
         self.queue.append(
-            Queued(token: token, arguments: arguments, deadline: now &+ self.settings.queryTimeoutNanoseconds)
+            Queued(token: token, arguments: arguments, deadline: now &+ 2 * self.settings.queryTimeoutNanoseconds)
         )
     }
 

@@ -49,6 +49,7 @@ package final class EventLoop {
     private var timers = TimerHeap()
     private var timerActions: [UInt64: () -> Void] = [:]
     private var nextTimer: UInt64 = 0
+    private var dueTimers: [UInt64] = []
     private var isStopped = false
     private let ready: UnsafeMutableBufferPointer<epoll_event>
 
@@ -188,11 +189,12 @@ package final class EventLoop {
     }
 
     private func runTimers() {
-        // Timers that an action schedules for now wait for the next turn, so that none can keep the loop for itself.
-        let last = self.nextTimer
-        while let deadline = self.timers.earliest, deadline <= self.now, self.timers.earliestSequence <= last {
-            let sequence = self.timers.removeEarliest()
-            self.timerActions.removeValue(forKey: sequence)?()
+        // Those that are due are taken out first: a timer that an action schedules for now waits for the next turn, so that none
+        // can keep the loop for itself.
+        while let deadline = self.timers.earliest, deadline <= self.now {
+            self.dueTimers.append(self.timers.removeEarliest())
         }
+        for sequence in self.dueTimers { self.timerActions.removeValue(forKey: sequence)?() }
+        self.dueTimers.removeAll(keepingCapacity: true)
     }
 }

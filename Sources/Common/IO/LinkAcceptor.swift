@@ -49,13 +49,23 @@ package final class LinkAcceptor: EventHandler {
             var user: uid_t = 0
             var group: gid_t = 0
             var process: pid_t = 0
-            guard martlet_peer_credentials(client, &user, &group, &process) == 0, self.allowedUsers.contains(user)
-            else {
-                self.refused("\(self.path): process \(process) of user \(user) is not allowed to connect")
+            guard martlet_peer_credentials(client, &user, &group, &process) == 0 else {
+                self.refused("\(self.path): the kernel does not say whose connection it is")
+                Glibc.close(client)
+                continue
+            }
+            if let sentence = self.refusal(user: user, process: process) {
+                self.refused(sentence)
                 Glibc.close(client)
                 continue
             }
             self.makeLink(client, "pid \(process)")
         }
+    }
+
+    /// Why a process of that user may not connect; nil if it may.
+    package func refusal(user: uid_t, process: pid_t) -> String? {
+        if self.allowedUsers.contains(user) { return nil }
+        return "\(self.path): process \(process) of user \(user) is not allowed to connect"
     }
 }

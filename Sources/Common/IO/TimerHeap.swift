@@ -12,8 +12,6 @@ package struct TimerHeap {
 
     package var count: Int { self.entries.count }
     package var earliest: Instant? { self.entries.first?.deadline }
-    /// UInt64.max when the heap is empty.
-    package var earliestSequence: UInt64 { self.entries.first?.sequence ?? UInt64.max }
 
     /// Sequence numbers are the caller's and must be unique.
     package mutating func insert(deadline: Instant, sequence: UInt64) {

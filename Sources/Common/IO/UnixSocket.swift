@@ -6,7 +6,8 @@ package enum UnixSocket {
     /// A path's bytes that fit into `sockaddr_un`, with the terminating zero.
     package static let pathBytesMax = 107
 
-    /// Listens at `path`. A socket file that nobody answers at is replaced; one that somebody answers at is an error.
+    /// Listens at `path`. A socket file that nobody answers at is replaced; one that somebody answers at, and a
+    /// file of another kind, is an error.
     package static func listen(path: String, mode: mode_t = 0o660) throws(SystemError) -> Int32 {
         var address = try Self.address(path)
         let fileDescriptor = try Self.make()
@@ -15,6 +16,11 @@ package enum UnixSocket {
         if Self.withAddress(&address, { Glibc.connect(probe, $0, $1) }) == 0 || errno == EAGAIN {
             close(fileDescriptor)
             throw SystemError("listen on \(path)", code: EADDRINUSE)
+        }
+        var information = stat()
+        if lstat(path, &information) == 0, information.st_mode & S_IFMT != S_IFSOCK {
+            close(fileDescriptor)
+            throw SystemError("listen on \(path)", code: EEXIST)
         }
         unlink(path)
         guard Self.withAddress(&address, { bind(fileDescriptor, $0, $1) }) == 0,

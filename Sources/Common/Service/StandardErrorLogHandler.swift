@@ -29,8 +29,15 @@ package struct StandardErrorLogHandler: LogHandler {
     }
 
     package func log(event: LogEvent) {
+        // One write per line: lines of several processes on one stderr do not mix.
+        let bytes = Array(self.line(for: event, wallNanoseconds: Clock.wall()).utf8)
+        _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    }
+
+    /// The event as text, with the end of the line.
+    func line(for event: LogEvent, wallNanoseconds: UInt64) -> String {
         let level = event.level.rawValue
-        var line = Self.timestamp(nanoseconds: Clock.wall()) + " " + level
+        var line = Self.timestamp(nanoseconds: wallNanoseconds) + " " + level
         line += String(repeating: " ", count: max(1, 8 - level.utf8.count))
         line += self.process + " " + Self.printable(event.message.description)
         let fields = event.metadata.map { self.metadata.merging($0) { $1 } } ?? self.metadata
@@ -38,10 +45,7 @@ package struct StandardErrorLogHandler: LogHandler {
             line += " \(name)=\(Self.quoted(value.description))"
         }
         if let error = event.error { line += " error=\(Self.quoted("\(error)"))" }
-        line += "\n"
-        // One write per line: lines of several processes on one stderr do not mix.
-        let bytes = Array(line.utf8)
-        _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        return line + "\n"
     }
 
     static func timestamp(nanoseconds: UInt64) -> String {

@@ -16,7 +16,9 @@ package struct StatusReport: Sendable {
     package func encode(into buffer: inout ByteBuffer) {
         let position = buffer.beginFrame(.statusReport)
         for line in self.lines {
-            buffer.write("\(line.name) \(line.value)\n")
+            // A line is a line, whatever an error text in it says.
+            buffer.write(Array("\(line.name) \(line.value)".utf8.map { $0 < 0x20 ? UInt8(ascii: " ") : $0 }))
+            buffer.write(UInt8(ascii: "\n"))
         }
         buffer.endFrame(at: position)
     }

@@ -108,7 +108,7 @@ import Testing
               verify_depth: 9
         authentication:
           source: none
-          command: GET %u
+          command: HMGET k:%u password_hash salt
           password_hash: salt,sha256
           redis:
             url: unix:///r.sock

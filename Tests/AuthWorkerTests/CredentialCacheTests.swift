@@ -1,0 +1,334 @@
+import AuthWorker
+import Common
+import Glibc
+import SQLite
+import TestSupport
+import Testing
+
+@Suite struct CredentialCacheTests {
+    /// A cache with the waker it needs, and a loop that nobody runs.
+    private final class Opened {
+        let loop: EventLoop
+        let waker: Waker
+        let cache: CredentialCache
+        var events: [CredentialCache.Event] = []
+        private var isStopped = false
+
+        init(_ directory: String, source: [UInt8] = [1], diskEntries: Int = 1000, negativeEntries: Int = 100) throws {
+            self.loop = try EventLoop()
+            self.waker = try Waker(loop: self.loop) {}
+            self.cache = CredentialCache(
+                directory: directory,
+                source: source,
+                diskEntries: diskEntries,
+                negativeEntries: negativeEntries,
+                waker: self.waker.handle
+            )
+            self.cache.start()
+        }
+
+        func stop() {
+            guard !self.isStopped else { return }
+            self.isStopped = true
+            self.cache.stop()
+            self.waker.invalidate()
+        }
+
+        deinit {
+            self.stop()
+        }
+
+        func wait(_ what: String, _ condition: () throws -> Bool) throws {
+            let deadline = Clock.monotonic() + 15 * Nanoseconds.perSecond
+            while try !condition() {
+                guard Clock.monotonic() < deadline else { throw ProcessError(description: "no \(what) in 15 s") }
+                self.events += self.cache.takeEvents()
+                self.cache.reopenIfNeeded()
+                usleep(5000)
+            }
+            self.events += self.cache.takeEvents()
+        }
+
+        func status(_ name: String) -> String {
+            var report = StatusReport()
+            self.cache.report(into: &report)
+            return report.lines.first { $0.name == name }?.value ?? ""
+        }
+
+        /// Until the rows given so far are in the file.
+        func settle() throws {
+            try self.wait("write") { self.status("cache_writes_waiting") == "0" }
+        }
+
+        func store(_ name: String, _ hash: String = "h", at time: Int64 = 1000, generation: Int64 = 0) {
+            let row = CredentialRow(secret: .hash(Array(hash.utf8)), salt: [1, 2], isSuperuser: true)
+            self.cache.write(.store(Self.key(name), row, knownCurrentMilliseconds: time, generation: generation))
+        }
+
+        func hash(_ name: String) -> String? {
+            guard case .found(let row) = self.cache.read(Self.key(name)), case .hash(let hash) = row.row.secret else {
+                return nil
+            }
+            return String(decoding: hash, as: UTF8.self)
+        }
+
+        static func key(_ name: String) -> LookupKey { LookupKey(redisKey: Array(name.utf8)) }
+    }
+
+    let directory: TemporaryDirectory
+    var path: String { self.directory.file("a/b/cache") }
+
+    init() throws {
+        self.directory = try TemporaryDirectory("martlet-credentials")
+    }
+
+    private func currentFile() throws -> String {
+        let name = try runProcess("cat", arguments: ["\(self.path)/current"]).output
+        return "\(self.path)/\(name.filter { !$0.isNewline })"
+    }
+
+    @Test func rowsOutliveTheProcess() throws {
+        let rows: [CredentialRow] = [
+            CredentialRow(secret: .none, salt: [], isSuperuser: false),
+            CredentialRow(secret: .hash([]), salt: [0, 255], isSuperuser: true),
+            CredentialRow(secret: .passwordCode([UInt8](repeating: 9, count: 32))),
+        ]
+        do {
+            let opened = try Opened(self.path)
+            for (index, row) in rows.enumerated() {
+                let key = LookupKey(redisKey: [0, UInt8(index)], variant: [UInt8(index)])
+                opened.cache.write(.store(key, row, knownCurrentMilliseconds: 5 + Int64(index), generation: 0))
+            }
+            opened.stop()
+        }
+        let opened = try Opened(self.path)
+        for (index, row) in rows.enumerated() {
+            let key = LookupKey(redisKey: [0, UInt8(index)], variant: [UInt8(index)])
+            let expected = CachedRow(row: row, knownCurrentMilliseconds: 5 + Int64(index))
+            #expect(opened.cache.read(key) == .found(expected))
+        }
+        #expect(opened.cache.read(LookupKey(redisKey: [0, 0], variant: [1])) == .notFound)
+        // Another command's rows are others.
+        let other = try Opened(self.path, source: [2])
+        #expect(other.cache.read(LookupKey(redisKey: [0, 0], variant: [0])) == .notFound)
+        #expect(opened.events.isEmpty)
+    }
+
+    @Test func theFolderIsNobodyElsesBusiness() throws {
+        let opened = try Opened(self.path)
+        opened.store("a")
+        opened.stop()
+        let (_, modes) = try runProcess("stat", arguments: ["-c", "%a", self.path])
+        #expect(modes.hasPrefix("700"))
+        let (_, files) = try runProcess("sh", arguments: ["-c", "stat -c %a '\(self.path)'/*"])
+        #expect(files.split(whereSeparator: \.isNewline).allSatisfy { $0 == "600" }, "\(files)")
+    }
+
+    @Test func severalWorkersShareTheFile() throws {
+        let first = try Opened(self.path)
+        let second = try Opened(self.path)
+        first.store("a", "one")
+        try first.settle()
+        #expect(second.hash("a") == "one")
+        second.store("a", "two", at: 2000)
+        try second.settle()
+        #expect(first.hash("a") == "two")
+        // What was fetched earlier does not replace what was fetched later, and its worker is told.
+        first.store("a", "old", at: 1500)
+        try first.settle()
+        #expect(second.hash("a") == "two")
+        try first.wait("refusal") { first.events.contains(.refused(Opened.key("a"))) }
+    }
+
+    @Test func manyWritersLoseNothing() throws {
+        let workers = try (0..<3).map { _ in try Opened(self.path, diskEntries: 10_000) }
+        for index in 0..<1500 { workers[index % 3].store("k\(index)", "h\(index)") }
+        for worker in workers { try worker.settle() }
+        for index in 0..<1500 where workers[(index + 1) % 3].hash("k\(index)") != "h\(index)" {
+            Issue.record("k\(index) is missing")
+        }
+        #expect(workers.allSatisfy { $0.events.isEmpty })
+    }
+
+    @Test func absenceIsAMarkThatKeepsTheRow() throws {
+        let opened = try Opened(self.path)
+        opened.store("a", at: 1000)
+        opened.cache.write(.markAbsent(Opened.key("a"), atMilliseconds: 2000, generation: 0))
+        opened.cache.write(.markAbsent(Opened.key("never seen"), atMilliseconds: 2000, generation: 0))
+        try opened.settle()
+        guard case .found(let row) = opened.cache.read(Opened.key("a")) else {
+            Issue.record("the row is gone")
+            return
+        }
+        #expect((row.absentSinceMilliseconds, row.knownCurrentMilliseconds) == (2000, 1000))
+        #expect(row.row.secret == .hash(Array("h".utf8)))
+        #expect(opened.cache.read(Opened.key("never seen")) == .notFound)
+        opened.store("a", at: 3000)
+        try opened.settle()
+        guard case .found(let back) = opened.cache.read(Opened.key("a")) else { return }
+        #expect(back.absentSinceMilliseconds == nil)
+    }
+
+    @Test func anotherGenerationIsNotOverwritten() throws {
+        let opened = try Opened(self.path)
+        opened.store("a", "old")
+        try opened.settle()
+        let database = try Database(path: self.currentFile(), access: .readWrite, busyTimeoutMilliseconds: 5000)
+        try database.execute("UPDATE rows SET generation = 3, must_fetch = 1")
+        opened.store("a", "late", at: 9000, generation: 0)
+        opened.cache.write(.markAbsent(Opened.key("a"), atMilliseconds: 9000, generation: 2))
+        try opened.wait("refusal") { opened.events.contains(.refused(Opened.key("a"))) }
+        guard case .found(let row) = opened.cache.read(Opened.key("a")) else { return }
+        #expect(row.mustFetch && row.generation == 3 && row.absentSinceMilliseconds == nil)
+        #expect(opened.hash("a") == "old")
+        opened.store("a", "new", at: 9500, generation: 3)
+        try opened.settle()
+        guard case .found(let fetched) = opened.cache.read(Opened.key("a")) else { return }
+        #expect(!fetched.mustFetch && fetched.generation == 3)
+        #expect(opened.hash("a") == "new")
+    }
+
+    @Test func aRowFromTheFutureCanBeReplaced() throws {
+        let opened = try Opened(self.path)
+        opened.store("a", "future", at: Int64.max)
+        opened.store("a", "now", at: 5000)
+        try opened.settle()
+        #expect(opened.hash("a") == "now")
+        opened.store("b", "future", at: Int64.max)
+        opened.cache.write(.correctTime(Opened.key("b"), knownCurrentMilliseconds: 77))
+        try opened.settle()
+        guard case .found(let row) = opened.cache.read(Opened.key("b")) else { return }
+        #expect(row.knownCurrentMilliseconds == 77)
+    }
+
+    @Test func theOldestRowsMakeRoom() throws {
+        let opened = try Opened(self.path, diskEntries: 300, negativeEntries: 50)
+        for index in 0..<1000 { opened.store("k\(index)", at: Int64(index)) }
+        for index in 0..<150 {
+            opened.store("absent\(index)", at: 1)
+            let key = Opened.key("absent\(index)")
+            opened.cache.write(.markAbsent(key, atMilliseconds: 10 + Int64(index), generation: 0))
+        }
+        try opened.settle()
+        opened.stop()
+        let database = try Database(path: self.currentFile(), access: .readWrite, busyTimeoutMilliseconds: 5000)
+        func number(_ sql: String) throws -> Int64 {
+            let statement = try database.prepare(sql)
+            return try statement.step() ? statement.int64(0) : -1
+        }
+        #expect(try number("SELECT count(*) FROM rows WHERE absent_since IS NULL") <= 400)
+        #expect(try number("SELECT count(*) FROM rows WHERE absent_since IS NULL") >= 200)
+        #expect(try number("SELECT min(known_current) FROM rows WHERE absent_since IS NULL") >= 600)
+        #expect(try number("SELECT count(*) FROM rows WHERE absent_since IS NOT NULL") <= 150)
+    }
+
+    // MARK: Trouble
+
+    @Test func aDamagedFileIsReplacedAtTheStart() throws {
+        do {
+            let opened = try Opened(self.path)
+            opened.store("a")
+        }
+        let broken = try self.currentFile()
+        _ = try runProcess("sh", arguments: ["-c", "rm -f '\(broken)-wal'; yes garbage | head -c 40000 > '\(broken)'"])
+        let opened = try Opened(self.path)
+        opened.events += opened.cache.takeEvents()
+        #expect(opened.events.count == 1)
+        guard case .replaced(let reason) = opened.events.first else {
+            Issue.record("\(opened.events)")
+            return
+        }
+        #expect(reason.contains(broken))
+        #expect(try self.currentFile() != broken)
+        #expect(opened.cache.read(Opened.key("a")) == .notFound)
+        opened.store("a", "again")
+        try opened.settle()
+        #expect(opened.hash("a") == "again")
+    }
+
+    @Test func aFileDamagedInUseIsReplacedForAllWorkers() throws {
+        let first = try Opened(self.path, diskEntries: 5000)
+        let second = try Opened(self.path, diskEntries: 5000)
+        for index in 0..<2000 { first.store("k\(index)", String(repeating: "x", count: 200)) }
+        try first.settle()
+        #expect(second.hash("k1") != nil)
+        let broken = try self.currentFile()
+        let database = try Database(path: broken, access: .readWrite, busyTimeoutMilliseconds: 5000)
+        // As long as pages are in the log, the file itself is not read.
+        try database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        _ = try runProcess(
+            "sh",
+            arguments: ["-c", "yes garbage | dd of='\(broken)' bs=4096 seek=1 count=60 conv=notrunc"]
+        )
+        var index = 0
+        try first.wait("replacement") {
+            for _ in 0..<50 {
+                _ = first.cache.read(Opened.key("k\(index % 2000)"))
+                first.store("n\(index)")
+                index += 1
+            }
+            return try self.currentFile() != broken
+        }
+        #expect(first.events.contains { if case .replaced = $0 { true } else { false } })
+        first.store("new", "after")
+        try first.settle()
+        try second.wait("the new file") { second.hash("new") == "after" }
+    }
+
+    @Test func aLockedFileIsReadAndWrittenLater() throws {
+        let opened = try Opened(self.path)
+        opened.store("a", "one")
+        try opened.settle()
+        let file = try self.currentFile()
+        let holder = try Database(path: file, access: .readWrite, busyTimeoutMilliseconds: 5000)
+        try holder.execute("BEGIN IMMEDIATE")
+        opened.store("a", "two", at: 2000)
+        let start = Clock.monotonic()
+        #expect(opened.hash("a") == "one")
+        #expect(Clock.monotonic() - start < 500 * Nanoseconds.perMillisecond)
+        try holder.execute("COMMIT")
+        try opened.settle()
+        #expect(opened.hash("a") == "two")
+        // Locked is not corrupt, nor trouble.
+        #expect(opened.events.isEmpty)
+        #expect(try self.currentFile() == file)
+    }
+
+    @Test func whoeverStopsDoesNotWaitForALock() throws {
+        let opened = try Opened(self.path)
+        let holder = try Database(path: self.currentFile(), access: .readWrite, busyTimeoutMilliseconds: 5000)
+        try holder.execute("BEGIN IMMEDIATE")
+        opened.store("a", "one")
+        let start = Clock.monotonic()
+        opened.stop()
+        #expect(Clock.monotonic() - start < 4 * Nanoseconds.perSecond)
+        try holder.execute("COMMIT")
+    }
+
+    @Test func anUnusablePlaceIsToldOnceAndTriedAgain() throws {
+        _ = try runProcess("sh", arguments: ["-c", "touch '\(self.directory.file("a"))'"])
+        let opened = try Opened(self.path)
+        opened.store("a", "one")
+        #expect(opened.cache.read(Opened.key("a")) == .notReadable)
+        try opened.wait("trouble") { !opened.events.isEmpty }
+        _ = try runProcess("rm", arguments: [self.directory.file("a")])
+        try opened.wait("recovery") { opened.events.contains(.works) }
+        #expect(opened.events.count == 2)
+        #expect(opened.hash("a") == "one")
+    }
+
+    @Test func aNewerReleasesFileIsUsedAsFarAsItFits() throws {
+        do {
+            let opened = try Opened(self.path)
+            opened.store("a", "one")
+        }
+        let database = try Database(path: self.currentFile(), access: .readWrite, busyTimeoutMilliseconds: 5000)
+        try database.execute("ALTER TABLE rows ADD COLUMN later INTEGER; PRAGMA user_version = 99")
+        let opened = try Opened(self.path)
+        #expect(opened.hash("a") == "one")
+        opened.store("a", "two", at: 2000)
+        try opened.settle()
+        #expect(opened.hash("a") == "two")
+        #expect(try database.userVersion() == 99)
+    }
+}

@@ -1,0 +1,99 @@
+import AuthWorker
+import Common
+import TLS
+import TestSupport
+import Testing
+
+@Suite struct PasswordCheckerTests {
+    private let key = LookupKey(redisKey: Array("k:alpha".utf8))
+    private let hostKey = [UInt8](0..<32)
+
+    private func checker(_ scheme: PasswordChecker.Scheme) throws -> PasswordChecker {
+        let salted = scheme == .saltedSHA256 || scheme == .sha256Salted
+        return try PasswordChecker(scheme: scheme, asksForSalt: salted, hostKey: self.hostKey)
+    }
+
+    private func accepts(
+        _ scheme: PasswordChecker.Scheme,
+        stored: String?,
+        salt: String? = nil,
+        password: String
+    ) throws -> Bool {
+        let checker = try self.checker(scheme)
+        let reply = CredentialReply(secret: stored.map { Array($0.utf8) }, salt: salt.map { Array($0.utf8) })
+        let row = checker.row(from: reply, key: self.key)
+        return checker.isPassword(Secret(Array(password.utf8)), of: row, key: self.key)
+    }
+
+    // Digests by coreutils' sha256sum.
+    private static let ofSecret = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
+    private static let ofSaltSecret = "bede90386d450cea8b77b822f8887065e4e5abf132c2f9dccfcc7fbd4cba5e35"
+
+    @Test func plain() throws {
+        #expect(try self.accepts(.plain, stored: "secret", password: "secret"))
+        #expect(try !self.accepts(.plain, stored: "secret", password: "Secret"))
+        #expect(try !self.accepts(.plain, stored: "secret", password: "secret "))
+        #expect(try !self.accepts(.plain, stored: "secret", password: ""))
+        #expect(try self.accepts(.plain, stored: "", password: ""))
+        #expect(try !self.accepts(.plain, stored: nil, password: ""))
+    }
+
+    @Test func sha256() throws {
+        #expect(try self.accepts(.sha256, stored: Self.ofSecret, password: "secret"))
+        #expect(try self.accepts(.sha256, stored: Self.ofSecret.uppercased(), password: "secret"))
+        #expect(try !self.accepts(.sha256, stored: Self.ofSecret, password: "secreT"))
+        #expect(try !self.accepts(.sha256, stored: String(Self.ofSecret.dropLast(2)), password: "secret"))
+        #expect(try !self.accepts(.sha256, stored: "secret", password: "secret"))
+        #expect(try !self.accepts(.sha256, stored: "", password: ""))
+        #expect(try !self.accepts(.sha256, stored: nil, password: "secret"))
+    }
+
+    @Test func saltInFrontAndBehind() throws {
+        #expect(try self.accepts(.saltedSHA256, stored: Self.ofSaltSecret, salt: "salt", password: "secret"))
+        #expect(try !self.accepts(.sha256Salted, stored: Self.ofSaltSecret, salt: "salt", password: "secret"))
+        // The same bytes cut in another place.
+        #expect(try self.accepts(.sha256Salted, stored: Self.ofSaltSecret, salt: "secret", password: "salt"))
+        #expect(try !self.accepts(.saltedSHA256, stored: Self.ofSaltSecret, salt: "other", password: "secret"))
+        // A row without a salt has an empty one.
+        #expect(try self.accepts(.saltedSHA256, stored: Self.ofSecret, password: "secret"))
+        #expect(try self.accepts(.sha256Salted, stored: Self.ofSecret, password: "secret"))
+    }
+
+    @Test func schemeAndCommandMustFit() {
+        for scheme in PasswordChecker.Scheme.allCases {
+            let salted = scheme == .saltedSHA256 || scheme == .sha256Salted
+            #expect(throws: ConfigurationMistake.self, "\(scheme)") {
+                try PasswordChecker(scheme: scheme, asksForSalt: !salted, hostKey: [])
+            }
+        }
+    }
+
+    @Test func aPlainPasswordIsNotKept() throws {
+        let checker = try self.checker(.plain)
+        let reply = CredentialReply(secret: Array("secret".utf8))
+        let row = checker.row(from: reply, key: self.key)
+        guard case .passwordCode(let code) = row.secret else {
+            Issue.record("kept as \(row.secret)")
+            return
+        }
+        #expect(code.count == 32)
+        // Neither another device with the same password nor another host has the same code.
+        #expect(checker.row(from: reply, key: LookupKey(redisKey: Array("k:beta".utf8))).secret != row.secret)
+        let other = try PasswordChecker(scheme: .plain, asksForSalt: false, hostKey: [UInt8](1..<33))
+        #expect(other.row(from: reply, key: self.key).secret != row.secret)
+        #expect(!other.isPassword(Secret(Array("secret".utf8)), of: row, key: self.key))
+    }
+
+    @Test func theTagChangesWithTheCredentials() throws {
+        let checker = try self.checker(.saltedSHA256)
+        func tag(_ secret: String, _ salt: String, _ key: LookupKey) -> [UInt8] {
+            let reply = CredentialReply(secret: Array(secret.utf8), salt: Array(salt.utf8))
+            return checker.credentialTag(of: checker.row(from: reply, key: key), key: key)
+        }
+        let tag0 = tag("ab", "cd", self.key)
+        #expect(tag0 == tag("ab", "cd", self.key))
+        #expect(tag0 != tag("abc", "d", self.key))
+        #expect(tag0 != tag("ab", "ce", self.key))
+        #expect(tag0 != tag("ab", "cd", LookupKey(redisKey: [1])))
+    }
+}

@@ -1,0 +1,170 @@
+import AuthWorker
+import Common
+
+/// An authenticator with a model of Redis and of the cache file, on clocks that the test sets.
+struct AuthenticatorHarness {
+    enum Redis: Equatable {
+        case works
+        case answersErrors
+        case isDown
+    }
+
+    struct Flight {
+        var token: UInt64
+        /// What Redis held when it was asked.
+        var reply: RedisReply
+        var sentAt: UInt64
+    }
+
+    var settings = Authenticator.Settings()
+    var authenticator: Authenticator
+    let checker: PasswordChecker
+    let command: CommandTemplate
+    /// Common name to password.
+    var rows: [String: String] = [:]
+    var redis = Redis.works
+    var disk: [LookupKey: CachedRow] = [:]
+    var diskIsReadable = true
+    /// Answers wait in `flights` until the test lets them go.
+    var holdsAnswers = false
+    var flights: [Flight] = []
+    var verdicts: [UInt64: AuthVerdict] = [:]
+    var lookups = 0
+    var cacheReads = 0
+    /// Nanoseconds of the monotonic clock.
+    var now: UInt64 = 1_000_000_000_000
+    var wallMilliseconds: Int64 = 1_700_000_000_000
+    private var nextRequest: UInt64 = 1
+
+    init(_ change: (inout Authenticator.Settings) -> Void = { _ in }) throws {
+        change(&self.settings)
+        self.command = try CommandTemplate("HMGET d:%C password")
+        self.checker = try PasswordChecker(scheme: .plain, asksForSalt: false, hostKey: [1, 2, 3])
+        self.authenticator = try Self.make(self.settings, self.command, self.checker)
+    }
+
+    private static func make(
+        _ settings: Authenticator.Settings,
+        _ command: CommandTemplate,
+        _ checker: PasswordChecker
+    ) throws -> Authenticator {
+        let set = Configuration.Authorization.RuleSet(
+            name: "default",
+            rules: [.init(permission: .allow, actions: .all, topics: [.init("devices/%C/#")])]
+        )
+        let rules = try RuleTemplate(set, noMatch: .deny)
+        return Authenticator(
+            settings: settings,
+            command: command,
+            checker: checker,
+            ruleSets: [Array("default".utf8): rules]
+        )
+    }
+
+    /// As when the process ends and a new one starts: the cache file is all that stays.
+    mutating func restart() throws {
+        self.authenticator = try Self.make(self.settings, self.command, self.checker)
+        self.flights = []
+    }
+
+    var time: AuthTime { AuthTime(monotonic: self.now, wallMilliseconds: self.wallMilliseconds) }
+
+    mutating func advance(seconds: Double) {
+        self.now += UInt64(seconds * 1e9)
+        self.wallMilliseconds += Int64(seconds * 1000)
+    }
+
+    /// Ends what waits for longer than the query time-out allows.
+    mutating func timeOut(afterNanoseconds limit: UInt64) {
+        while let index = self.flights.firstIndex(where: { self.now - $0.sentAt > limit }) {
+            self.fail(index, .queryTimedOut)
+        }
+    }
+
+    func key(_ name: String) -> LookupKey { LookupKey(redisKey: Array("d:\(name)".utf8)) }
+
+    mutating func send(_ name: String?, _ password: String?) -> UInt64 {
+        self.send(.device(name, password: password))
+    }
+
+    mutating func send(_ query: AuthQuery) -> UInt64 {
+        let request = self.nextRequest
+        self.nextRequest += 1
+        self.authenticator.receive(query, request: .init(link: 1, handle: request), now: self.time)
+        self.performActions()
+        return request
+    }
+
+    /// The verdict; nil when it waits for an answer that is held.
+    mutating func ask(_ name: String?, _ password: String?) -> AuthVerdict? {
+        let request = self.send(name, password)
+        return self.verdicts[request]
+    }
+
+    mutating func performActions() {
+        while !self.authenticator.actions.isEmpty {
+            let actions = self.authenticator.actions
+            self.authenticator.actions = []
+            for action in actions { self.perform(action) }
+        }
+    }
+
+    private mutating func perform(_ action: Authenticator.Action) {
+        switch action {
+        case .readCache(let key):
+            self.cacheReads += 1
+            let answer: CacheAnswer =
+                self.diskIsReadable ? self.disk[key].map { .found($0) } ?? .notFound : .notReadable
+            self.authenticator.cacheAnswered(key, answer, now: self.time)
+        case .lookUp(let token, let arguments):
+            self.lookups += 1
+            self.look(token, arguments)
+        case .write(let write):
+            self.write(write)
+        case .answer(let request, let verdict):
+            precondition(self.verdicts[request.handle] == nil, "a query was answered twice")
+            self.verdicts[request.handle] = verdict
+        }
+    }
+
+    private mutating func look(_ token: UInt64, _ arguments: [[UInt8]]) {
+        guard self.redis != .isDown else {
+            return self.authenticator.lookupFailed(token: token, .unavailable("down"), now: self.time)
+        }
+        let name = String(decoding: arguments[1].dropFirst(2), as: UTF8.self)
+        let value: RedisReply = self.rows[name].map { .bulk(Array($0.utf8)) } ?? .null
+        let reply: RedisReply = self.redis == .works ? .array([value]) : .error(Array("LOADING".utf8))
+        self.flights.append(Flight(token: token, reply: reply, sentAt: self.now))
+        if !self.holdsAnswers { self.land(self.flights.count - 1) }
+    }
+
+    /// The answer to a look-up arrives.
+    mutating func land(_ index: Int) {
+        let flight = self.flights.remove(at: index)
+        self.authenticator.lookupAnswered(token: flight.token, flight.reply, now: self.time)
+        self.performActions()
+    }
+
+    mutating func fail(_ index: Int, _ failure: RedisFailure) {
+        let flight = self.flights.remove(at: index)
+        self.authenticator.lookupFailed(token: flight.token, failure, now: self.time)
+        self.performActions()
+    }
+
+    private mutating func write(_ write: CacheWrite) {
+        switch write {
+        case .store(let key, let row, let time, let generation):
+            guard self.disk[key].map({ $0.generation == generation }) ?? true else {
+                return self.authenticator.storeRefused(key)
+            }
+            self.disk[key] = CachedRow(row: row, knownCurrentMilliseconds: time, generation: generation)
+        case .markAbsent(let key, let time, let generation):
+            guard self.disk[key]?.generation == generation else { return }
+            self.disk[key]?.absentSinceMilliseconds = time
+        case .correctTime(let key, let time):
+            guard let row = self.disk[key] else { return }
+            self.disk[key]?.knownCurrentMilliseconds = min(row.knownCurrentMilliseconds, time)
+            self.disk[key]?.absentSinceMilliseconds = row.absentSinceMilliseconds.map { min($0, time) }
+        }
+    }
+}

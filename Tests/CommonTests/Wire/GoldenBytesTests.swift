@@ -1,0 +1,119 @@
+import Common
+import Testing
+
+/// The layout of each frame, byte by byte, for wire version 1: whoever changes one must raise `LinkHello.wireVersionMax`, so that
+/// a listener of one release and a router of the next do not misread each other.
+@Suite struct GoldenBytesTests {
+    private func hexadecimal(_ bytes: [UInt8]) -> String {
+        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+
+    @Test("The bytes below belong to this wire version")
+    func version() {
+        #expect(LinkHello.wireVersionMax == 1, "write the golden bytes of the new version, keep those of the last one")
+    }
+
+    @Test("Kinds keep their numbers")
+    func kinds() {
+        let numbers = FrameKind.allCases.map { "\($0)=\(self.hexadecimal([$0.rawValue]))" }.sorted()
+        #expect(
+            numbers == [
+                "authQuery=50", "authVerdict=70", "deliveryCredit=15", "linkHello=01", "publishCredit=35",
+                "sessionAccepted=30", "sessionClose=34", "sessionClosed=12", "sessionDeliver=32", "sessionMulticast=33",
+                "sessionOpen=10", "sessionPackets=11", "sessionRefused=31", "statusReport=b0", "statusRequest=90",
+            ]
+        )
+    }
+
+    @Test("Each frame's bytes", arguments: Self.frames.map(\.name))
+    func bytes(name: String) throws {
+        let frame = try #require(Self.frames.first { $0.name == name })
+        #expect(self.hexadecimal(WireSamples.bytes(frame.write)) == frame.bytes)
+    }
+
+    private static let frames: [(name: String, bytes: String, write: @Sendable (inout ByteBuffer) -> Void)] = [
+        (
+            "linkHello",
+            "2e000000010000000000000000000000"
+                + "4d52544c01010100404142434445464748494a4b4c4d4e4f00000400000000040a0000006c697374656e6572"
+                + "2d31", { WireSamples.hello.encode(into: &$0) }
+        ),
+        (
+            "sessionOpen",
+            "e6000000100000000807060504030201"
+                + "080706050403020107000000646576696365730f0000003139322e302e322e373a3430313132010800000033"
+                + "3436613030346413000000434e3d33343661303034642c4f3d466c6565740b000000434e3d466c6565742043"
+                + "41040000003041314220000000000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e"
+                + "1f02000109000000612e6578616d706c6502090000003139322e302e322e3700b33f71000000000400000075"
+                + "73657200000200010300070012000000646576696365732f33343661303034642f2300020105010300000061"
+                + "2f2b04000000100c0004", { WireSamples.open.encode(into: &$0, handle: 0x0102_0304_0506_0708) }
+        ),
+        (
+            "authQuery",
+            "c7000000500000000200000000000000"
+                + "07000000646576696365730700000064656661756c740f0000005b323030313a6462383a3a315d3a39050108"
+                + "000000333436613030346413000000434e3d33343661303034642c4f3d466c6565740b000000434e3d466c65"
+                + "6574204341040000003041314220000000000102030405060708090a0b0c0d0e0f101112131415161718191a"
+                + "1b1c1d1e1f02000109000000612e6578616d706c6502090000003139322e302e322e3700b33f710000000006"
+                + "000000636c69656e74ffffffff060000007075626c6963", { WireSamples.query.encode(into: &$0, request: 2) }
+        ),
+        (
+            "authVerdict",
+            "47000000700000000300000000000000"
+                + "0100030600000064657461696c00000200010300070012000000646576696365732f33343661303034642f23"
+                + "000201050103000000612f2b030000000908078877665544332211",
+            { WireSamples.verdict.encode(into: &$0, request: 3) }
+        ),
+        (
+            "sessionAccepted", "06000000300000000400000000000000020120020000",
+            { buffer in
+                let connack: [UInt8] = [0x20, 2, 0, 0]
+                connack.withUnsafeBytes {
+                    SessionAccepted.encode(into: &buffer, handle: 4, keepAliveSeconds: 0x0102, connack: $0)
+                }
+            }
+        ),
+        (
+            "sessionRefused", "050000003100000005000000000000008720020005",
+            { buffer in
+                let connack: [UInt8] = [0x20, 2, 0, 5]
+                connack.withUnsafeBytes {
+                    SessionEnd.encode(.sessionRefused, into: &buffer, handle: 5, reason: .notAuthorized, packet: $0)
+                }
+            }
+        ),
+        (
+            "sessionClose", "040000003400000006000000000000008ee0018e",
+            { buffer in
+                let disconnect: [UInt8] = [0xE0, 1, 0x8E]
+                disconnect.withUnsafeBytes {
+                    SessionEnd.encode(.sessionClose, into: &buffer, handle: 6, reason: .sessionTakenOver, packet: $0)
+                }
+            }
+        ),
+        (
+            "deliveryCredit",
+            "10000000150000000000000000000000"
+                + "04030201070000000000000008070605",
+            { CreditFrame.encode(.deliveryCredit, into: &$0, linkBytes: 0x0102_0304, sessions: [(7, 0x0506_0708)]) }
+        ),
+        (
+            "sessionDeliver", "020000003203000008000000000000003005",
+            { buffer in
+                let flags = FrameFlags.debitsCredit | FrameFlags.packetContinues
+                buffer.writeFrameHeader(.sessionDeliver, flags: flags, handle: 8, bodyBytes: 2)
+                buffer.write([0x30, 0x05])
+            }
+        ),
+        (
+            "statusReport",
+            "0f000000b00000000000000000000000"
+                + "636f6e6e656374696f6e732031320a",
+            { buffer in
+                var report = StatusReport()
+                report.add("connections", 12)
+                report.encode(into: &buffer)
+            }
+        ),
+    ]
+}

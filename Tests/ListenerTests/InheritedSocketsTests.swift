@@ -1,0 +1,74 @@
+import Common
+import Glibc
+import Testing
+
+@testable import Listener
+
+@Suite(.serialized) struct InheritedSocketsTests {
+    /// Listening sockets on free ports, at descriptors that follow each other.
+    private func makeSockets(at first: Int32, count: Int32) throws -> [ListenAddress] {
+        try (0..<count).map { index in
+            let socket = try ListeningSocket.open(.loopback(port: 0))
+            defer { close(socket) }
+            // Blocking and inherited, as systemd passes them.
+            #expect(dup2(socket, first + index) == first + index)
+            _ = fcntl(first + index, F_SETFL, 0)
+            return try #require(SocketAddress.local(of: first + index)?.listenAddress)
+        }
+    }
+
+    private func environment(count: Int, names: String? = nil) -> [String: String] {
+        var environment = ["LISTEN_PID": "\(getpid())", "LISTEN_FDS": "\(count)"]
+        environment["LISTEN_FDNAMES"] = names
+        return environment
+    }
+
+    @Test("Sockets are found by name and address, by name, by address; each goes once")
+    func take() throws {
+        let first: Int32 = 800
+        let addresses = try self.makeSockets(at: first, count: 4)
+        var inherited = InheritedSockets(
+            environment: self.environment(count: 4, names: "devices:devices:unknown:other"),
+            firstDescriptor: first
+        )
+        #expect(inherited.sockets.map(\.fileDescriptor) == [800, 801, 802, 803])
+        #expect(inherited.take(name: "devices", address: addresses[1]) == 801)
+        #expect(inherited.take(name: "devices", address: .loopback(port: 1)) == 800)
+        #expect(inherited.take(name: "devices", address: addresses[2]) == 802)
+        #expect(inherited.take(name: "devices", address: addresses[0]) == nil)
+        #expect(inherited.sockets == [InheritedSockets.Socket(fileDescriptor: 803, name: "other")])
+        for descriptor in first..<first + 4 {
+            #expect(fcntl(descriptor, F_GETFD) & FD_CLOEXEC != 0, "a child must not inherit it")
+            #expect(fcntl(descriptor, F_GETFL) & O_NONBLOCK != 0)
+            close(descriptor)
+        }
+    }
+
+    @Test("Without names the address decides")
+    func withoutNames() throws {
+        let first: Int32 = 820
+        let addresses = try self.makeSockets(at: first, count: 2)
+        var inherited = InheritedSockets(environment: self.environment(count: 2), firstDescriptor: first)
+        #expect(inherited.take(name: "devices", address: addresses[1]) == 821)
+        #expect(inherited.take(name: "devices", address: addresses[0]) == 820)
+        #expect(inherited.sockets.isEmpty)
+        close(820)
+        close(821)
+    }
+
+    @Test("Variables that are meant for another process, or make no sense, give no sockets")
+    func ignored() {
+        let own = "\(getpid())"
+        for environment in [
+            [:], ["LISTEN_FDS": "1"], ["LISTEN_PID": "1", "LISTEN_FDS": "1"], ["LISTEN_PID": own],
+            ["LISTEN_PID": own, "LISTEN_FDS": "0"], ["LISTEN_PID": own, "LISTEN_FDS": "-1"],
+            ["LISTEN_PID": own, "LISTEN_FDS": "x"], ["LISTEN_PID": own, "LISTEN_FDS": "99999999999999"],
+            ["LISTEN_PID": own, "LISTEN_FDS": "257"],
+        ] {
+            #expect(InheritedSockets(environment: environment, firstDescriptor: 840).sockets.isEmpty)
+        }
+        // Announced, and not there.
+        let environment = self.environment(count: 2)
+        #expect(InheritedSockets(environment: environment, firstDescriptor: 840).sockets.isEmpty)
+    }
+}

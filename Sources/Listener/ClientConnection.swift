@@ -142,6 +142,7 @@ final class ClientConnection: EventHandler {
                 self.lost("connection reset by the client")
             } else {
                 self.updateInterest()
+                self.waitForRouterIfCongested()
             }
         }
     }
@@ -181,7 +182,9 @@ final class ClientConnection: EventHandler {
     private var wantsInput: Bool {
         switch self.phase {
         case .awaitingConnect: true
-        case .open: !self.isBlockedByCredit && !self.inputEnded && self.waitingBytes < Self.outputBytesHigh
+        case .open:
+            !self.isBlockedByCredit && !self.inputEnded && self.waitingBytes < Self.outputBytesHigh
+                && !self.service.router.isCongested
         case .handshaking, .authenticating, .opening, .closing, .lingering, .closed: false
         }
     }
@@ -190,6 +193,7 @@ final class ClientConnection: EventHandler {
     private var waitingBytes: Int { self.output.readableBytes + self.ownPacketsHeldBack.readableBytes }
 
     func receive() {
+        defer { self.waitForRouterIfCongested() }
         var budget = 4
         self.readWantsWrite = false
         while self.wantsInput {
@@ -215,6 +219,13 @@ final class ClientConnection: EventHandler {
                 return self.lost(detail)
             }
         }
+    }
+
+    /// The router takes less than clients send: reading goes on when it has caught up.
+    private func waitForRouterIfCongested() {
+        guard self.phase == .open, self.service.router.isCongested else { return }
+        self.service.router.waitForRoom(self.handle)
+        self.updateInterest()
     }
 
     private func take(_ bytes: UnsafeRawBufferPointer) {
@@ -459,6 +470,13 @@ final class ClientConnection: EventHandler {
         guard self.isBlockedByCredit else { return }
         self.isBlockedByCredit = false
         // Time in which the broker did not read does not count against the client.
+        self.lastReceived = self.service.loop.now
+        self.resumeInput()
+    }
+
+    /// The router has caught up.
+    func resumeAfterCongestion() {
+        guard self.phase == .open else { return }
         self.lastReceived = self.service.loop.now
         self.resumeInput()
     }

@@ -210,6 +210,7 @@ package final class ListenerService: Role {
     }
 
     private func endOfTurn() {
+        self.router.resumeWaitingForRoom()
         // Flushing may resume a client's input, which may make it dirty again: that waits for nothing either.
         while !self.dirty.isEmpty {
             let connections = self.dirty

@@ -1,7 +1,7 @@
 import Common
 
 /// What a session's client sends, on its way to the router: splits the byte stream into packets, answers PINGREQ, and writes
-/// everything else into frames as it is, as far as the credit for PUBLISH goes.
+/// everything else into frames as it is, as far as the credit goes (`PacketType.usesCredit`).
 ///
 /// All packets of one call travel in one frame (up to `Limits.packetPartBytes`). A packet above that size is not collected but
 /// passed on in parts as it arrives, so that it blocks nobody and needs no memory here.
@@ -18,12 +18,12 @@ struct SessionUplink {
     struct Progress: Equatable {
         /// Bytes that need not be kept.
         var consumed = 0
-        /// A PUBLISH waits for credit: reading stops until `grant`.
+        /// A PUBLISH, SUBSCRIBE or UNSUBSCRIBE waits for credit: reading stops until `grant`.
         var isBlocked = false
         var end: End?
     }
 
-    /// PUBLISH bytes that may still be sent up for this session. It may go below zero by the packet that uses it up.
+    /// Bytes of packets that use credit that may still be sent up for this session. It may go below zero by the packet that uses it up.
     private(set) var credit: Int
     private let version: ProtocolVersion
     private let maximumPacketBytes: Int
@@ -60,7 +60,7 @@ struct SessionUplink {
         var runStart = 0
         scanning: while progress.consumed < bytes.count {
             if self.partBytesLeft > 0 {
-                guard self.partType != .publish || (self.credit > 0 && linkCredit > 0) else {
+                guard !self.partType.usesCredit || (self.credit > 0 && linkCredit > 0) else {
                     progress.isBlocked = true
                     break
                 }
@@ -94,7 +94,7 @@ struct SessionUplink {
             }
             let isWhole = header.packetBytes <= rest.count
             guard isWhole || header.packetBytes > Limits.packetPartBytes else { break }
-            if header.type == .publish, self.credit <= 0 || linkCredit <= 0 {
+            if header.type.usesCredit, self.credit <= 0 || linkCredit <= 0 {
                 progress.isBlocked = true
                 break
             }
@@ -112,7 +112,7 @@ struct SessionUplink {
                 replies.writeBigEndian(UInt16(0xD000))
                 continue
             }
-            if header.type == .publish {
+            if header.type.usesCredit {
                 self.credit -= header.packetBytes
                 linkCredit -= header.packetBytes
             }
@@ -140,7 +140,7 @@ struct SessionUplink {
     ) {
         let count = min(bytes.count - offset, self.partBytesLeft, Limits.packetPartBytes)
         self.partBytesLeft -= count
-        if self.partType == .publish {
+        if self.partType.usesCredit {
             self.credit -= count
             linkCredit -= count
         }

@@ -21,7 +21,12 @@ final class TestBroker {
     private(set) var authWorkers: [ChildProcess] = []
     private var sockets: [Int32] = []
 
-    init(listeners: Int = 1, authWorkers: Int = 1, settings: String = "") throws {
+    init(
+        listeners: Int = 1,
+        authWorkers: Int = 1,
+        settings: String = "",
+        log: String = "{level: debug, refused_per_second: 1000}"
+    ) throws {
         self.directory = try TemporaryDirectory("martlet-e2e")
         var sockets: [Int32] = []
         let ports = try (0..<3).map { _ in try Self.makeListeningSocket(&sockets) }
@@ -30,7 +35,7 @@ final class TestBroker {
         self.plainPort = ports[1]
         self.optionalPort = ports[2]
         for name in ["run", "state"] { mkdir(self.directory.file(name), 0o700) }
-        let text = Self.configuration(self.directory, self.pki, ports, listeners, authWorkers) + settings
+        let text = Self.configuration(self.directory, self.pki, ports, listeners, authWorkers, log) + settings
         try writeFile(self.directory.file("martlet.yaml"), Array(text.utf8))
         self.redis = try Self.startRedis(self.directory)
         self.router = try Self.start("martlet-router", in: self.directory, instance: nil)
@@ -198,13 +203,14 @@ final class TestBroker {
         _ pki: TestPKI,
         _ ports: [UInt16],
         _ listeners: Int,
-        _ authWorkers: Int
+        _ authWorkers: Int,
+        _ log: String
     ) -> String {
         """
         runtime_directory: \(directory.file("run"))
         state_directory: \(directory.file("state"))
         processes: {listeners: \(listeners), auth_workers: \(authWorkers)}
-        log: {level: debug, refused_per_second: 1000}
+        log: \(log)
         listeners:
           - name: devices
             addresses: ["[::]:\(ports[0])"]

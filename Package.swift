@@ -86,7 +86,7 @@ if Context.environment["MARTLET_FUZZ"] == "1" {
         ("fuzz-router-core", "RouterCore", ["Router"]),
         ("fuzz-configuration", "Configuration", []),
         ("fuzz-redis-replies", "RedisReplies", ["AuthWorker"]),
-        ("fuzz-command-templates", "CommandTemplates", ["AuthWorker"]),
+        ("fuzz-command-templates", "CommandTemplates", []),
     ]
     for fuzzer in fuzzers {
         targets.append(

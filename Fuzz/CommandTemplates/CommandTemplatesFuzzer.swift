@@ -1,4 +1,3 @@
-import AuthWorker
 import Common
 import FuzzSupport
 

@@ -28,6 +28,7 @@ private func fuzzConfiguration(_ start: UnsafePointer<UInt8>?, _ count: Int) -> 
             environment: environment,
             settings: settings
         )
+        precondition(!configuration.listeners.isEmpty, "a configuration without listeners was taken")
         for set in configuration.authorization.ruleSets {
             _ = try? RuleTemplate(set, noMatch: configuration.authorization.noMatch)
         }

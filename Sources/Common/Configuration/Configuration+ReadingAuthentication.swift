@@ -7,6 +7,8 @@ extension Configuration.Authentication {
         section.choice("source", into: &self.source)
         self.readCommand(&section)
         section.choice("password_hash", into: &self.passwordHash)
+        section.choice("password_changed", into: &self.passwordChanged)
+        section.choice("revoked_will", into: &self.revokedWill)
         self.checkPasswordHash(section)
         section.section("redis") { self.redis.read(&$0) }
         let timeouts = Self.millisecond...60 * Self.second

@@ -23,8 +23,13 @@ private func fuzzConnectPath(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CI
     precondition(connectBytes <= stream.count, "a CONNECT longer than what came")
     let packets = UnsafeRawBufferPointer(rebasing: stream[connectBytes...])
     let maximumPacketBytes = limits & 1 == 0 ? 1 << 20 : 64
-    let whole = forward(packets, pieceBytes: max(1, packets.count), maximumPacketBytes: maximumPacketBytes)
-    let inPieces = forward(packets, pieceBytes: pieceBytes, maximumPacketBytes: maximumPacketBytes)
+    let whole = forward(
+        packets,
+        connect.version,
+        pieceBytes: max(1, packets.count),
+        maximumPacketBytes: maximumPacketBytes
+    )
+    let inPieces = forward(packets, connect.version, pieceBytes: pieceBytes, maximumPacketBytes: maximumPacketBytes)
     precondition(whole.sent == inPieces.sent, "other bytes go up when they come in pieces")
     precondition(whole.replies == inPieces.replies, "other answers when they come in pieces")
     precondition(whole.end == inPieces.end, "another end when they come in pieces")
@@ -53,11 +58,12 @@ private struct Forwarded {
 
 private func forward(
     _ bytes: UnsafeRawBufferPointer,
+    _ version: ProtocolVersion,
     pieceBytes: Int,
     maximumPacketBytes: Int
 ) -> Forwarded {
     var result = Forwarded()
-    var uplink = SessionUplink(credit: 1 << 30, maximumPacketBytes: maximumPacketBytes)
+    var uplink = SessionUplink(version: version, credit: 1 << 30, maximumPacketBytes: maximumPacketBytes)
     var linkCredit = 1 << 30
     var link = ByteBuffer()
     var replies = ByteBuffer()

@@ -68,6 +68,8 @@ final class ClientConnection: EventHandler {
     private var interest: IOEvents = .readable
     private var input = ByteBuffer()
     private var output = ByteBuffer()
+    /// What of `input` is in the service's `connectBytes`.
+    private var countedConnectBytes = 0
     private var isDirty = false
     private var readWantsWrite = false
     private var writeWantsRead = false
@@ -156,7 +158,7 @@ final class ClientConnection: EventHandler {
                 self.lost("connection reset by the client")
             } else {
                 self.updateInterest()
-                self.waitForRouterIfCongested()
+                self.waitForRouterIfCongested(hasRead: false)
             }
         }
     }
@@ -207,7 +209,8 @@ final class ClientConnection: EventHandler {
     private var waitingBytes: Int { self.output.readableBytes + self.ownPacketsHeldBack.readableBytes }
 
     func receive() {
-        defer { self.waitForRouterIfCongested() }
+        var hasRead = false
+        defer { self.waitForRouterIfCongested(hasRead: hasRead) }
         var budget = 4
         self.readWantsWrite = false
         while self.wantsInput {
@@ -220,6 +223,7 @@ final class ClientConnection: EventHandler {
             let space = self.service.receiveBuffer
             switch self.socket.read(into: space) {
             case .bytes(let count):
+                hasRead = true
                 self.lastReceived = self.service.loop.now
                 self.service.counters.bytesReceived += UInt64(count)
                 self.take(UnsafeRawBufferPointer(rebasing: space[..<count]))
@@ -236,9 +240,9 @@ final class ClientConnection: EventHandler {
     }
 
     /// The router takes less than clients send: reading goes on when it has caught up.
-    private func waitForRouterIfCongested() {
+    private func waitForRouterIfCongested(hasRead: Bool) {
         guard self.phase == .open, self.service.router.isCongested else { return }
-        self.service.router.waitForRoom(self.handle)
+        self.service.router.waitForRoom(self.handle, hasHadTurn: hasRead)
         self.updateInterest()
     }
 
@@ -252,6 +256,19 @@ final class ClientConnection: EventHandler {
             self.input.write(bytes)
             self.takeKeptInput()
         }
+        if self.phase == .awaitingConnect || self.countedConnectBytes > 0 { self.countConnectBytes() }
+    }
+
+    /// Clients that nobody has authenticated share a limit for what they send of their CONNECT.
+    private func countConnectBytes() {
+        let bytes = self.phase == .awaitingConnect ? self.input.readableBytes : 0
+        self.service.connectBytes += bytes - self.countedConnectBytes
+        self.countedConnectBytes = bytes
+        guard bytes > Limits.connectBytesFree, self.service.connectBytes > Limits.connectBytesInAllMax else { return }
+        let detail = "unfinished CONNECT packets of all clients are over \(Limits.connectBytesInAllMax) bytes"
+        self.refuse(.tooManyConnectBytes, code: .serverBusy, version: nil, detail: detail)
+        self.input.releaseIfEmpty()
+        self.countConnectBytes()
     }
 
     private func takeKeptInput() {
@@ -774,6 +791,7 @@ final class ClientConnection: EventHandler {
     private func finish() {
         guard self.phase != .closed else { return }
         self.phase = .closed
+        self.countConnectBytes()
         self.service.live.remove(self.handle, keyHash: self.credentials.keyHash)
         self.service.router.returnLinkCredit(self.delivery.close())
         if let registration = self.registration { self.service.loop.deregister(registration) }

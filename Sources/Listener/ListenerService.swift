@@ -35,6 +35,8 @@ package final class ListenerService: Role {
     private var wheelTimer: EventLoop.Timer?
     private var dirty: [ClientConnection] = []
     private var toReceive: [UInt64] = []
+    /// Of unfinished CONNECT packets of all clients.
+    var connectBytes = 0
     private var refusals: RefusalLimiter
     /// Sessions to be asked about when a second is over: nobody could say when they were asked about last.
     private var toRevalidateLater: Set<UInt64> = []

@@ -11,6 +11,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
     case notMQTT
     case malformedConnect
     case connectTooLarge
+    case tooManyConnectBytes
     case protocolVersion
     case enhancedAuthentication
     case noAuthenticationConfigured
@@ -29,6 +30,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         case .notMQTT: "not-mqtt"
         case .malformedConnect: "malformed-connect"
         case .connectTooLarge: "connect-too-large"
+        case .tooManyConnectBytes: "too-many-connect-bytes"
         case .protocolVersion: "protocol-version"
         case .enhancedAuthentication: "enhanced-authentication"
         case .noAuthenticationConfigured: "no-authentication-configured"

@@ -12,6 +12,8 @@ final class RouterUplink: LinkDelegate {
     private var sessionCredit = 0
     private var waitingForLinkCredit: [UInt64] = []
     private var waitingForRoom: [UInt64] = []
+    /// Those that have just been read: the others come first, or one that floods would be the first each time.
+    private var waitingAfterTurn: [UInt64] = []
     private var linkCreditToReturn = 0
     private var sessionCreditToReturn: [(handle: UInt64, bytes: UInt32)] = []
 
@@ -73,15 +75,20 @@ final class RouterUplink: LinkDelegate {
     var isCongested: Bool { (self.link?.output.readableBytes ?? 0) > Limits.linkOutputBytesHigh }
 
     /// Has the connection's input resumed when `isCongested` is over. May be told of one several times.
-    func waitForRoom(_ handle: UInt64) {
-        if self.waitingForRoom.last != handle { self.waitingForRoom.append(handle) }
+    func waitForRoom(_ handle: UInt64, hasHadTurn: Bool) {
+        if hasHadTurn {
+            self.waitingAfterTurn.append(handle)
+        } else {
+            self.waitingForRoom.append(handle)
+        }
     }
 
     /// To be called in every turn.
     func resumeWaitingForRoom() {
-        guard !self.waitingForRoom.isEmpty, !self.isCongested else { return }
-        let waiting = self.waitingForRoom
+        guard !self.isCongested, !self.waitingForRoom.isEmpty || !self.waitingAfterTurn.isEmpty else { return }
+        let waiting = self.waitingForRoom + self.waitingAfterTurn
         self.waitingForRoom.removeAll()
+        self.waitingAfterTurn.removeAll()
         for handle in waiting { self.service.connection(handle)?.resumeAfterCongestion() }
     }
 

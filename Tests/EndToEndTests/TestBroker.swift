@@ -25,7 +25,8 @@ final class TestBroker {
         listeners: Int = 1,
         authWorkers: Int = 1,
         settings: String = "",
-        log: String = "{level: debug, refused_per_second: 1000}"
+        log: String = "{level: debug, refused_per_second: 1000}",
+        connectTimeout: String = "15s"
     ) throws {
         self.directory = try TemporaryDirectory("martlet-e2e")
         var sockets: [Int32] = []
@@ -35,7 +36,8 @@ final class TestBroker {
         self.plainPort = ports[1]
         self.optionalPort = ports[2]
         for name in ["run", "state"] { mkdir(self.directory.file(name), 0o700) }
-        let text = Self.configuration(self.directory, self.pki, ports, listeners, authWorkers, log) + settings
+        let text =
+            Self.configuration(self.directory, self.pki, ports, listeners, authWorkers, log, connectTimeout) + settings
         try writeFile(self.directory.file("martlet.yaml"), Array(text.utf8))
         self.redis = try Self.startRedis(self.directory)
         self.router = try Self.start("martlet-router", in: self.directory, instance: nil)
@@ -111,7 +113,10 @@ final class TestBroker {
     }
 
     /// The executables are built beside the test bundle.
+    ///
+    /// MARTLET_EXECUTABLES names another folder: to test a release build.
     static func executable(_ name: String) throws -> String {
+        if let folder = ProcessEnvironment.current()["MARTLET_EXECUTABLES"] { return "\(folder)/\(name)" }
         var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
         let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
         let own = String(decoding: buffer[..<max(0, length)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -204,7 +209,8 @@ final class TestBroker {
         _ ports: [UInt16],
         _ listeners: Int,
         _ authWorkers: Int,
-        _ log: String
+        _ log: String,
+        _ connectTimeout: String
     ) -> String {
         """
         runtime_directory: \(directory.file("run"))
@@ -214,12 +220,15 @@ final class TestBroker {
         listeners:
           - name: devices
             addresses: ["[::]:\(ports[0])"]
+            handshake_timeout: \(connectTimeout)
+            connect_timeout: \(connectTimeout)
             tls:
               certificate_file: \(pki.server.certificateFile)
               key_file: \(pki.server.keyFile)
               client_ca_file: \(pki.caFile)
           - name: plain
             addresses: ["[::]:\(ports[1])"]
+            connect_timeout: \(connectTimeout)
             transport: tcp
             allow_insecure_network: true
             anonymous: true

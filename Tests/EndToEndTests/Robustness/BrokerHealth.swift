@@ -5,6 +5,15 @@ import Testing
 
 /// What all roles of a broker weigh and write, before and after.
 struct BrokerHealth {
+    /// Whether the programs under test are not optimised.
+    static var isDebugBuild: Bool {
+        #if DEBUG
+            ProcessEnvironment.current()["MARTLET_EXECUTABLES"] == nil
+        #else
+            false
+        #endif
+    }
+
     private let broker: TestBroker
     private let processIDs: [pid_t]
     private let memoryBefore: [String: Int]

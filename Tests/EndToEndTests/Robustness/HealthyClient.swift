@@ -80,10 +80,10 @@ final class HealthyClient {
     }
 
     /// Got everything, each within a second; what this process itself was late is not the broker's.
-    func expectService(_ comment: Comment) {
+    func expectService(seconds: Int = 1, _ comment: Comment) {
         #expect(self.isConnected, comment)
-        #expect(self.received + 1 + 10 >= self.sent, comment)
-        let allowed = Nanoseconds.perSecond + 2 * self.ownPauseNanoseconds
+        #expect(self.received + 1 + 10 * seconds >= self.sent, comment)
+        let allowed = UInt64(seconds) * Nanoseconds.perSecond + 2 * self.ownPauseNanoseconds
         let slowest = self.slowestNanoseconds / Nanoseconds.perMillisecond
         #expect(self.slowestNanoseconds <= allowed, "a message took \(slowest) ms; \(comment)")
     }

@@ -25,7 +25,7 @@ extension RouterCore {
             .encode(into: &self.control, version: session.version)
         // The SUBACK goes before the retained messages.
         self.flushControl(session)
-        if !session.retainedCursors.isEmpty { self.markForPump(session) }
+        if session.pending != nil { self.markForPump(session) }
     }
 
     /// - Returns: what SUBACK says of this filter.
@@ -67,7 +67,7 @@ extension RouterCore {
                     return .quotaExceeded
                 }
                 let cursor = RetainedCursor(filter: filter, options: options, store: &self.retained)
-                session.retainedCursors.append(cursor)
+                session.makePending().retainedCursors.append(cursor)
             }
         }
         return granted

@@ -376,21 +376,6 @@ final class ClientConnection: EventHandler {
         self.service.auth.submit(self)
     }
 
-    /// Nil unless an auth worker is being asked.
-    func authQuery() -> AuthQuery? {
-        guard self.phase == .authenticating, let connect = self.connect else { return nil }
-        return AuthQuery(
-            listenerName: self.policy.name,
-            rulesName: self.policy.rulesName,
-            peerAddress: Array(self.peerAddress.utf8),
-            version: connect.version,
-            identity: self.identity,
-            clientIdentifier: connect.clientIdentifier,
-            userName: self.userName,
-            password: connect.password
-        )
-    }
-
     func received(_ verdict: AuthVerdict) {
         if self.phase == .open, self.credentials.isAsked { return self.revalidated(verdict) }
         guard self.phase == .authenticating else { return }
@@ -476,22 +461,6 @@ final class ClientConnection: EventHandler {
         self.connect?.password = nil
         self.setDeadline(self.service.loop.now + Self.brokerWaitNanoseconds)
         self.service.router.open(self)
-    }
-
-    /// Nil unless the session waits for the router.
-    func sessionOpen() -> SessionOpen? {
-        guard self.phase == .opening, let connect = self.connect, let access = self.access else { return nil }
-        var packet = ByteBuffer()
-        connect.encode(into: &packet)
-        return SessionOpen(
-            connectStamp: Clock.bootTime(),
-            listenerName: self.policy.name,
-            peerAddress: Array(self.peerAddress.utf8),
-            identity: self.identity,
-            userName: self.userName,
-            access: access,
-            connect: packet.array
-        )
     }
 
     // MARK: Frames of the router

@@ -63,7 +63,8 @@ extension RouterCore {
                 || (subscription.retainHandling == .sendIfNew && result == .added)
             if wantsRetained, self.retained.count > 0 {
                 // Somebody who subscribes again and again without reading gets no more cursors than subscriptions.
-                guard session.retainedCursors.count < self.settings.session.maxSubscriptions else {
+                let underWay = session.pending?.retainedCursors.count ?? 0
+                guard underWay < self.settings.session.maxSubscriptions else {
                     return .quotaExceeded
                 }
                 let cursor = RetainedCursor(filter: filter, options: options, store: &self.retained)

@@ -8,9 +8,9 @@ struct BrokerHealth {
     /// Whether the programs under test are not optimised.
     static var isDebugBuild: Bool {
         #if DEBUG
-            ProcessEnvironment.current()["MARTLET_EXECUTABLES"] == nil
+        ProcessEnvironment.current()["MARTLET_EXECUTABLES"] == nil
         #else
-            false
+        false
         #endif
     }
 

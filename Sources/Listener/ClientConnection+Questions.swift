@@ -11,7 +11,7 @@ extension ClientConnection {
             peerAddress: Array(self.peerAddress.utf8),
             version: connect.version,
             identity: self.identity,
-            clientIdentifier: connect.clientIdentifier,
+            clientIdentifier: self.credentials.clientIdentifier,
             userName: self.userName,
             password: connect.password
         )

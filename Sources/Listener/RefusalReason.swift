@@ -14,6 +14,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
     case tooManyConnectBytes
     case protocolVersion
     case enhancedAuthentication
+    case clientIdentifierPolicy
     case noAuthenticationConfigured
     case auth(AuthVerdict.Reason)
     case authWorkerUnavailable
@@ -32,6 +33,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         case .connectTooLarge: "connect-too-large"
         case .tooManyConnectBytes: "too-many-connect-bytes"
         case .protocolVersion: "protocol-version"
+        case .clientIdentifierPolicy: "client-id-not-common-name"
         case .enhancedAuthentication: "enhanced-authentication"
         case .noAuthenticationConfigured: "no-authentication-configured"
         case .auth(let reason): Self.name(of: reason)

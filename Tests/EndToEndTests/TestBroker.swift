@@ -25,6 +25,7 @@ final class TestBroker {
         listeners: Int = 1,
         authWorkers: Int = 1,
         settings: String = "",
+        deviceListener: String = "",
         log: String = "{level: debug, refused_per_second: 1000}",
         connectTimeout: String = "15s"
     ) throws {
@@ -37,7 +38,8 @@ final class TestBroker {
         self.optionalPort = ports[2]
         for name in ["run", "state"] { mkdir(self.directory.file(name), 0o700) }
         let text =
-            Self.configuration(self.directory, self.pki, ports, listeners, authWorkers, log, connectTimeout) + settings
+            Self.configuration(self.directory, self.pki, ports, listeners, authWorkers, log, connectTimeout)
+            .replacing("  - name: devices\n", with: "  - name: devices\n    \(deviceListener)\n") + settings
         try writeFile(self.directory.file("martlet.yaml"), Array(text.utf8))
         self.redis = try Self.startRedis(self.directory)
         self.router = try Self.start("martlet-router", in: self.directory, instance: nil)

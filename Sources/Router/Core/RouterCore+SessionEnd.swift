@@ -30,7 +30,7 @@ extension RouterCore {
     }
 
     /// Tells the listener to close the connection, with a DISCONNECT where the version has one for us to send.
-    func writeClose(_ session: Session, _ reason: ReasonCode, _ explanation: StaticString? = nil) {
+    mutating func writeClose(_ session: Session, _ reason: ReasonCode, _ explanation: StaticString? = nil) {
         var buffer = ByteBuffer()
         // In the middle of a large packet nothing can be said any more.
         if session.hasProperties, session.pending?.partialOutput == nil {
@@ -39,6 +39,7 @@ extension RouterCore {
                 disconnect.properties.reasonString = Array(explanation.description.utf8)
             }
             disconnect.encode(into: &buffer, version: session.version)
+            self.countSent(packets: 1, bytes: buffer.readableBytes)
         }
         self.writeClose(session, reason, packet: buffer.readable)
     }
@@ -87,6 +88,7 @@ extension RouterCore {
         session.isInCreditReturns = false
         session.isWaitingForLink = false
         session.topicAliases = []
+        session.outboundAliases = nil
         session.partialInput = nil
         if let pending = session.pending {
             for position in pending.retainedCursors.indices { pending.retainedCursors[position].close(&self.retained) }
@@ -97,6 +99,7 @@ extension RouterCore {
         let lost = session.queue.removeAll { $0.qos.isAcknowledged }
         lostBytes -= session.queue.bytes
         self.queuedBytes -= lostBytes
+        self.queuedMessages -= lost
         self.counters.droppedOffline += UInt64(lost)
         session.inflight.releaseMemoryIfEmpty()
     }
@@ -174,6 +177,7 @@ extension RouterCore {
         session.inflight = Inflight()
         while let item = session.queue.removeFirst() {
             self.queuedBytes -= item.message.countedBytes
+            self.queuedMessages -= 1
             if item.group != QueuedMessage.noGroup { self.redistribute(item) }
         }
     }

@@ -4,7 +4,7 @@ import Common
 extension RouterCore {
     mutating func receivedSubscribe(_ packet: SubscribePacket, _ session: Session) {
         let identifier = packet.properties.subscriptionIdentifiers.first ?? 0
-        if identifier != 0, !self.settings.subscriptionIdentifiers {
+        if identifier != 0, !self.offer(to: session).subscriptionIdentifiers {
             return self.close(session, .subscriptionIdentifiersNotSupported)
         }
         var codes: [UInt8] = []
@@ -23,6 +23,7 @@ extension RouterCore {
         }
         SubackPacket(packetIdentifier: packet.packetIdentifier, returnCodes: codes)
             .encode(into: &self.control, version: session.version)
+        self.countSent(packets: 1, bytes: 0)
         // The SUBACK goes before the retained messages.
         self.flushControl(session)
         if session.pending != nil { self.markForPump(session) }
@@ -35,7 +36,7 @@ extension RouterCore {
         _ subscription: SubscribePacket.Subscription,
         identifier: UInt32
     ) -> ReasonCode {
-        let qos = min(subscription.qos, self.settings.maxQoS)
+        let qos = min(subscription.qos, self.offer(to: session).maxQoS)
         if let refusal = self.refusal(of: filter, qos, session) { return refusal }
         let options = Subscriber.Options(
             qos: qos,
@@ -61,7 +62,7 @@ extension RouterCore {
             let wantsRetained =
                 subscription.retainHandling == .send
                 || (subscription.retainHandling == .sendIfNew && result == .added)
-            if wantsRetained, self.retained.count > 0 {
+            if wantsRetained, !self.retained.isEmpty {
                 // Somebody who subscribes again and again without reading gets no more cursors than subscriptions.
                 let underWay = session.pending?.retainedCursors.count ?? 0
                 guard underWay < self.settings.session.maxSubscriptions else {
@@ -76,9 +77,10 @@ extension RouterCore {
 
     private func refusal(of filter: UnsafeRawBufferPointer, _ qos: QoS, _ session: Session) -> ReasonCode? {
         let isShared = TopicFilter.hasSharePrefix(filter)
-        if isShared, !self.settings.sharedSubscriptions { return .sharedSubscriptionsNotSupported }
+        let offer = self.offer(to: session)
+        if isShared, !offer.sharedSubscriptions { return .sharedSubscriptionsNotSupported }
         let plain = TopicFilter.withoutShare(filter)
-        if !self.settings.wildcardSubscriptions, TopicName.hasWildcard(plain) {
+        if !offer.wildcardSubscriptions, TopicName.hasWildcard(plain) {
             return .wildcardSubscriptionsNotSupported
         }
         if TopicFilter.levelCount(plain) > self.settings.maxTopicLevels { return .topicFilterInvalid }
@@ -119,6 +121,7 @@ extension RouterCore {
             reply.reasonCodes.append(existed ? .success : .noSubscriptionExisted)
         }
         reply.encode(into: &self.control, version: session.version)
+        self.countSent(packets: 1, bytes: 0)
     }
 
     private mutating func unsubscribe(_ filter: UnsafeRawBufferPointer, _ session: Session) -> Bool {

@@ -29,6 +29,8 @@ final class TestBroker {
         log: String = "{level: debug, refused_per_second: 1000}",
         connectTimeout: String = "15s"
     ) throws {
+        // The programs inherit it.
+        _ = descriptorLimit
         self.directory = try TemporaryDirectory("martlet-e2e")
         var sockets: [Int32] = []
         let ports = try (0..<3).map { _ in try Self.makeListeningSocket(&sockets) }

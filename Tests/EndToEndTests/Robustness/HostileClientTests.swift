@@ -50,7 +50,7 @@ import Testing
             }
         }
 
-        func expectNobodyHarmed(growthMebibytes: Int, seconds: Int = 1) throws {
+        func expectNobodyHarmed(growthMebibytes: Int, seconds: Int = BrokerHealth.patienceSeconds) throws {
             let comment: Comment = "\(try self.health.summary()); \(self.healthy.summary)"
             print(comment)
             self.healthy.expectService(seconds: seconds, comment)
@@ -81,6 +81,7 @@ import Testing
     @Test func `2,000 connections that say nothing, and 200 that say it byte by byte, are closed in time`() throws {
         let stage = try Stage(connectTimeout: "3s")
         var idle: [RawConnection] = []
+        #expect(descriptorLimit > 6000, "there are too few descriptors for this test: raise RLIMIT_NOFILE (ulimit -n)")
         for number in 0..<2000 {
             let port = number % 2 == 0 ? stage.broker.tlsPort : stage.broker.plainPort
             idle.append(try RawConnection(loop: stage.loop, port: port))
@@ -106,7 +107,7 @@ import Testing
         try stage.expectNobodyHarmed(growthMebibytes: 32)
     }
 
-    @Test func `a thousand large CONNECTs that never end do not fill the memory`() throws {
+    @Test func `three hundred large CONNECTs that never end do not fill the memory`() throws {
         let stage = try Stage(connectTimeout: "5s")
         var header = ByteBuffer()
         header.write(UInt8(0x10))

@@ -72,7 +72,7 @@ import Testing
         func expectNobodyHarmed(growthMebibytes: Int) throws {
             let comment: Comment = "\(try self.health.summary()); \(self.healthy.summary)"
             print(comment)
-            self.healthy.expectService(comment)
+            self.healthy.expectService(seconds: BrokerHealth.patienceSeconds, comment)
             try self.health.expectUnharmed(memoryGrowthMebibytes: growthMebibytes, comment)
             // Whoever comes new gets through all roles.
             let late = try HealthyClient(self.broker, loop: self.loop, device: "late")

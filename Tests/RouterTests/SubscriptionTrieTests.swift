@@ -163,9 +163,9 @@ extension SubscriptionTrie {
         Array("jobs/1".utf8).withUnsafeBytes { trie.match(topic: $0, into: &result) }
         #expect(result.subscribers.isEmpty)
         #expect(result.groups == [group])
-        let turns = (0..<6).compactMap { _ in trie.chooseMember(of: group, { _ in true })?.session }
+        let turns = (0..<6).compactMap { _ in trie.chooseMember(of: group, { _ in 2 })?.session }
         #expect(turns == [1, 2, 3, 1, 2, 3])
-        let picky = (0..<4).compactMap { _ in trie.chooseMember(of: group, { $0 != 2 })?.session }
+        let picky = (0..<4).compactMap { _ in trie.chooseMember(of: group, { $0 == 2 ? 0 : 2 })?.session }
         #expect(picky == [1, 3, 1, 3])
         for session in 1...3 as ClosedRange<UInt32> {
             let removed = trie.removeShared(group: group, session: session)

@@ -24,7 +24,7 @@ extension RouterCore {
         case .success(let packet):
             connect = packet
         case .failure(let error):
-            return self.refuse(error.reasonCode, handle, link, Self.version(of: open.connect), error.explanation)
+            return self.refuse(error.reasonCode, handle, link, Self.version(of: open.connect))
         }
         if let refusal = self.refusal(of: connect) { return self.refuse(refusal, handle, link, connect.version) }
         var clientIdentifier = connect.clientIdentifier
@@ -34,7 +34,7 @@ extension RouterCore {
         var known = self.sessionsByClient[clientIdentifier].flatMap { self.sessions[Int($0)] }
         if let session = known, session.isConnected {
             guard Self.isNewer(open.connectStamp, link, than: session) else {
-                return self.refuse(.serverBusy, handle, link, connect.version, "a newer connection has this session")
+                return self.refuse(.serverBusy, handle, link, connect.version)
             }
             self.takeOver(session)
             known = self.sessionsByClient[clientIdentifier].flatMap { self.sessions[Int($0)] }
@@ -49,7 +49,11 @@ extension RouterCore {
             return self.refuse(.quotaExceeded, handle, link, connect.version)
         }
         self.attach(session, connect, open, handle, slot, link)
-        self.accept(session, connect, isResumed: isResumed, link)
+        guard self.accept(session, connect, isResumed: isResumed, link) else {
+            // [MQTT-3.1.2-24]: not even a CONNACK could be sent.
+            self.connectionEnded(session, publishesWill: false)
+            return self.refuse(.packetTooLarge, handle, link, connect.version, sendsConnack: false)
+        }
         if isResumed { self.resume(session) }
     }
 
@@ -161,7 +165,7 @@ extension RouterCore {
         session.sendQuotaMax = Int(properties.receiveMaximum ?? self.settings.session.maxInflight)
         session.sendQuota = session.sendQuotaMax
         session.maximumPacketBytes = properties.maximumPacketSize.map { Int($0) } ?? Session.noLimit
-        session.wantsProblemInformation = properties.requestProblemInformation ?? true
+        session.wantsReasonStrings = properties.requestProblemInformation ?? false
     }
 
     private func makeWill(_ will: ConnectPacket.Will) -> Session.Will {
@@ -195,8 +199,13 @@ extension RouterCore {
 
     // MARK: CONNACK
 
-    private mutating func accept(_ session: Session, _ connect: ConnectPacket, isResumed: Bool, _ link: RouterLink) {
-        self.counters.connectsAccepted += 1
+    /// - Returns: false when the client takes no packet as large as the CONNACK; nothing was sent then.
+    private mutating func accept(
+        _ session: Session,
+        _ connect: ConnectPacket,
+        isResumed: Bool,
+        _ link: RouterLink
+    ) -> Bool {
         var keepAlive = connect.keepAliveSeconds
         var connack = ConnackPacket(sessionPresent: isResumed, returnCode: 0)
         // [MQTT-3.2.2-2] is about 5.0 and 3.1.1; 3.1 has no such flag.
@@ -211,12 +220,15 @@ extension RouterCore {
         }
         self.scratch.clear()
         connack.encode(into: &self.scratch, version: session.version)
+        guard self.scratch.readableBytes <= session.maximumPacketBytes else { return false }
+        self.counters.connectsAccepted += 1
         SessionAccepted.encode(
             into: &link.output,
             handle: session.handle,
             keepAliveSeconds: keepAlive,
             connack: self.scratch.readable
         )
+        return true
     }
 
     /// What differs from what the client assumes or asked for (section 3.2.2.3).
@@ -240,16 +252,12 @@ extension RouterCore {
         _ handle: UInt64,
         _ link: RouterLink,
         _ version: ProtocolVersion,
-        _ explanation: StaticString? = nil
+        sendsConnack: Bool = true
     ) {
         self.counters.connectsRefused += 1
         self.scratch.clear()
-        if let code = reason.connackReturnCode(for: version) {
-            var connack = ConnackPacket(sessionPresent: false, returnCode: code)
-            if let explanation, version.hasProperties {
-                connack.properties.reasonString = Array(explanation.description.utf8)
-            }
-            connack.encode(into: &self.scratch, version: version)
+        if sendsConnack, let code = reason.connackReturnCode(for: version) {
+            ConnackPacket(sessionPresent: false, returnCode: code).encode(into: &self.scratch, version: version)
         }
         SessionEnd.encode(
             .sessionRefused,

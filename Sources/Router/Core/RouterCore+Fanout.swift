@@ -60,11 +60,12 @@ extension RouterCore {
         }
     }
 
-    /// One member gets the message: one that can take it now, if there is any (section 4.8.2).
+    /// One member gets the message: one that can take it now, if there is any, else one that is connected (section 4.8.2).
     private mutating func deliverToGroup(_ group: UInt32, _ message: MessageView, _ kept: inout Message?) {
         let sessions = self.sessions
         let member = self.trie.chooseMember(of: group) { index in
-            sessions[Int(index)].map { $0.isConnected && !$0.hasBacklog } ?? false
+            guard let session = sessions[Int(index)], session.isConnected else { return 0 }
+            return session.hasBacklog ? 1 : 2
         }
         if let member { self.deliver(message, &kept, to: member, group: group) }
     }

@@ -8,7 +8,7 @@ extension RouterCore {
         do {
             publish = try PublishView.decode(packet, header: header, version: session.version)
         } catch {
-            return self.close(session, error.reasonCode, error.explanation)
+            return self.close(session, error)
         }
         guard self.checkCapabilities(publish, session) else { return }
         if publish.topicAlias == 0 {
@@ -62,10 +62,7 @@ extension RouterCore {
         topic: UnsafeRawBufferPointer,
         _ session: Session
     ) {
-        if publish.qos == .exactlyOnce, session.receivedIdentifiers.contains(publish.packetIdentifier) {
-            // Sent again: it was routed when it first came [MQTT-4.3.3-10].
-            return self.acknowledge(.pubrec, publish.packetIdentifier, .success, session)
-        }
+        if publish.qos == .exactlyOnce, self.isKnown(publish, packet, session) { return }
         guard self.hasReceiveRoom(publish.qos, session) else { return self.close(session, .receiveMaximumExceeded) }
         var message = MessageView(
             topic: topic,
@@ -90,31 +87,23 @@ extension RouterCore {
 
     private func hasReceiveRoom(_ qos: QoS, _ session: Session) -> Bool {
         guard qos != .atMostOnce, session.version.hasProperties else { return true }
-        let underWay = session.receivedIdentifiers.count + session.unacknowledgedInFrame
+        let underWay = session.received.count + session.unacknowledgedInFrame
         return underWay < Int(self.settings.receiveMaximum)
     }
 
-    /// Routes the message and acknowledges it, in this order.
+    /// Routes the message, or keeps it until its PUBREL, and acknowledges it, in this order.
     private mutating func completePublish(_ publish: PublishView, _ message: MessageView, _ session: Session) {
         var reason = self.refusal(of: message, session)
-        if reason == nil {
-            let found = self.publish(message, publisher: session.index)
-            if !found { reason = .noMatchingSubscribers }
-        } else if session.handle == RouterLink.noHandle {
-            return
-        }
+        guard session.isConnected else { return }
         switch publish.qos {
         case .atMostOnce:
-            return
+            if reason == nil { _ = self.publish(message, publisher: session.index) }
         case .atLeastOnce:
+            if reason == nil, !self.publish(message, publisher: session.index) { reason = .noMatchingSubscribers }
             session.unacknowledgedInFrame += 1
             self.acknowledge(.puback, publish.packetIdentifier, reason ?? .success, session)
         case .exactlyOnce:
-            // A PUBREC with a failure ends the exchange [MQTT-4.3.3-4]; before 5.0 there is no failure to tell.
-            if reason?.isFailure != true || !session.version.hasProperties {
-                session.receivedIdentifiers.append(publish.packetIdentifier)
-            }
-            self.acknowledge(.pubrec, publish.packetIdentifier, reason ?? .success, session)
+            self.hold(message, publish.packetIdentifier, reason, session)
         }
     }
 
@@ -141,7 +130,17 @@ extension RouterCore {
     /// `$SYS` is the broker's own, `$share` is no topic.
     static func isReserved(_ topic: UnsafeRawBufferPointer) -> Bool {
         guard topic.count >= 4, topic[0] == UInt8(ascii: "$") else { return false }
-        return Self.hasFirstLevel(topic, "$SYS") || Self.hasFirstLevel(topic, "$share")
+        if Self.hasFirstLevel(topic, "$share") { return true }
+        return Self.hasFirstLevel(topic, "$SYS") && !Self.isBridgeState(topic)
+    }
+
+    /// `$SYS/broker/connection/NAME/state`: where bridges of other brokers tell whether they are connected.
+    private static func isBridgeState(_ topic: UnsafeRawBufferPointer) -> Bool {
+        let filter: StaticString = "$SYS/broker/connection/+/state"
+        return TopicFilter.matches(
+            filter: UnsafeRawBufferPointer(start: filter.utf8Start, count: filter.utf8CodeUnitCount),
+            topic: topic
+        )
     }
 
     private static func hasFirstLevel(_ topic: UnsafeRawBufferPointer, _ level: StaticString) -> Bool {

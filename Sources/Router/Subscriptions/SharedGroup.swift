@@ -8,17 +8,16 @@ struct SharedGroup {
     /// The member whose turn is next.
     var next = 0
 
-    /// Takes turns: the next member that `accepts`, else the next one at all.
-    mutating func choose(_ accepts: (UInt32) -> Bool) -> Subscriber? {
-        guard !self.members.isEmpty else { return nil }
+    /// Takes turns among the members of the highest rank: 2 for one that can take a message now, 1 for one that is there.
+    mutating func choose(_ rank: (UInt32) -> Int) -> Subscriber? {
+        var best: (rank: Int, position: Int)?
         for step in 0..<self.members.count {
             let position = (self.next + step) % self.members.count
-            if accepts(self.members[position].session) {
-                self.next = (position + 1) % self.members.count
-                return self.members[position]
-            }
+            let found = rank(self.members[position].session)
+            if found > best?.rank ?? -1 { best = (found, position) }
+            if found >= 2 { break }
         }
-        let position = self.next % self.members.count
+        guard let position = best?.position else { return nil }
         self.next = (position + 1) % self.members.count
         return self.members[position]
     }

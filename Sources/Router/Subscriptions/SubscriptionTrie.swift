@@ -233,9 +233,9 @@ struct SubscriptionTrie: ~Copyable {
             && !self.groups[Int(group)].members.isEmpty
     }
 
-    /// The member whose turn it is, preferring those that `accept` now.
-    mutating func chooseMember(of group: UInt32, _ accepts: (UInt32) -> Bool) -> Subscriber? {
-        self.groups[Int(group)].choose(accepts)
+    /// The member whose turn it is, see `SharedGroup.choose`.
+    mutating func chooseMember(of group: UInt32, _ rank: (UInt32) -> Int) -> Subscriber? {
+        self.groups[Int(group)].choose(rank)
     }
 
     // MARK: Nodes

@@ -20,7 +20,9 @@ extension FixedHeader {
         } else if flags != type.requiredFlags {
             let isResent = version == .v3_1 && type.requiredFlags == 0b0010 && flags == 0b1010
             guard isResent else {
-                return .malformed(DecodeError(type.wrongFlagsCode, "reserved flags in the first byte are not as required"))
+                return .malformed(
+                    DecodeError(type.wrongFlagsCode, "reserved flags in the first byte are not as required")
+                )
             }
         }
         return Self.decodeLength(bytes, type, flags: flags)

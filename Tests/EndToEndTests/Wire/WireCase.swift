@@ -36,7 +36,13 @@ extension WireCase {
         connects: Bool = true
     ) -> WireCase {
         let answers = answer.isEmpty ? [] : [Step.receive(answer)]
-        return WireCase(name: name, version: version, connects: connects, steps: [.send(packet)] + answers, end: .closed)
+        return WireCase(
+            name: name,
+            version: version,
+            connects: connects,
+            steps: [.send(packet)] + answers,
+            end: .closed
+        )
     }
 
     /// One packet that is malformed or a protocol error: 5.0 is told the code in a DISCONNECT, others are not told.
@@ -45,7 +51,8 @@ extension WireCase {
     }
 
     /// One packet that is answered with these bytes (none: not at all).
-    static func taken(_ name: String, _ version: ProtocolVersion, _ packet: [UInt8], _ answer: [UInt8] = []) -> WireCase {
+    static func taken(_ name: String, _ version: ProtocolVersion, _ packet: [UInt8], _ answer: [UInt8] = []) -> WireCase
+    {
         let answers = answer.isEmpty ? [] : [Step.receive(answer)]
         return WireCase(name: name, version: version, steps: [.send(packet)] + answers, end: .open)
     }

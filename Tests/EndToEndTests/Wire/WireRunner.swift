@@ -84,7 +84,11 @@ final class WireRunner {
     }
 
     private func wait(_ client: TestClient, _ what: String, until condition: () -> Bool) throws {
-        try self.loop.wait("\(what); received \(hex(client.receivedBytes)), \(client.state)", seconds: 20, until: condition)
+        try self.loop.wait(
+            "\(what); received \(hex(client.receivedBytes)), \(client.state)",
+            seconds: 20,
+            until: condition
+        )
     }
 
     private func expect(_ client: TestClient, _ bytes: [UInt8]) throws {

@@ -77,15 +77,17 @@ var targets: [Target] = [
 // Common is compiled with the same flags, for the fuzzer looks for inputs that reach new code in it.
 if Context.environment["MARTLET_FUZZ"] == "1" {
     let sanitizers = ["-sanitize=fuzzer,address"]
-    targets.append(
-        .executableTarget(
-            name: "fuzz-packet-decoder",
-            dependencies: ["Common"],
-            path: "Fuzz/PacketDecoder",
-            swiftSettings: [.unsafeFlags(["-parse-as-library"])],
-            linkerSettings: [.unsafeFlags(sanitizers + ["-use-ld=lld"])]
+    for (name, path) in [("fuzz-packet-decoder", "Fuzz/PacketDecoder"), ("fuzz-configuration", "Fuzz/Configuration")] {
+        targets.append(
+            .executableTarget(
+                name: name,
+                dependencies: ["Common"],
+                path: path,
+                swiftSettings: [.unsafeFlags(["-parse-as-library"])],
+                linkerSettings: [.unsafeFlags(sanitizers + ["-use-ld=lld"])]
+            )
         )
-    )
+    }
     for target in targets where target.name == "Common" || target.name.hasPrefix("fuzz-") {
         target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(sanitizers)]
     }

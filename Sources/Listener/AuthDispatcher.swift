@@ -62,11 +62,8 @@ final class AuthDispatcher: LinkDelegate {
 
     private func ask(_ connection: ClientConnection, excluding silent: Int?) {
         guard let query = connection.authQuery() else { return }
-        let preferred = Int(truncatingIfNeeded: Self.hash(query) % UInt64(self.links.count))
-        let order = self.links.indices.map { (preferred + $0) % self.links.count }
         let start = connection.authStarted
-        guard let worker = order.first(where: { $0 != silent && self.links[$0] != nil }), let link = self.links[worker]
-        else {
+        guard let worker = self.choose(query, excluding: silent), let link = self.links[worker] else {
             // It waits in its phase for a worker to come up.
             connection.authWorker = nil
             connection.setDeadline(start + ClientConnection.brokerWaitNanoseconds)
@@ -76,6 +73,23 @@ final class AuthDispatcher: LinkDelegate {
         let timeout = self.service.loop.now + self.service.configuration.authentication.workerTimeoutNanoseconds
         connection.setDeadline(min(timeout, start + ClientConnection.brokerWaitNanoseconds))
         query.encode(into: &link.output, request: connection.handle)
+    }
+
+    /// Asks about a live session. Without a worker it is asked about again later: who is in stays until somebody can say.
+    func revalidate(_ connection: ClientConnection) {
+        guard let query = connection.revalidationQuery() else { return }
+        guard let worker = self.choose(query, excluding: nil), let link = self.links[worker] else {
+            return connection.revalidationLost()
+        }
+        connection.authWorker = worker
+        query.encode(into: &link.output, request: connection.handle)
+    }
+
+    /// The worker for a query: the one that the identity's hash names, or the next that is up.
+    private func choose(_ query: AuthQuery, excluding silent: Int?) -> Int? {
+        let preferred = Int(truncatingIfNeeded: Self.hash(query) % UInt64(self.links.count))
+        let order = self.links.indices.map { (preferred + $0) % self.links.count }
+        return order.first { $0 != silent && self.links[$0] != nil }
     }
 
     /// FNV-1a over what identifies the device.
@@ -105,7 +119,22 @@ final class AuthDispatcher: LinkDelegate {
     }
 
     func link(_ link: Link, received frame: Frame) {
-        guard frame.kind == .authVerdict else { return }
+        switch frame.kind {
+        case .authVerdict: self.receivedVerdict(frame)
+        case .authChanged: self.receivedChange(frame)
+        default: break
+        }
+    }
+
+    private func receivedChange(_ frame: Frame) {
+        guard let changed = AuthChanged.decode(frame.body) else {
+            self.service.counters.invalidFrames += 1
+            return
+        }
+        self.service.rowsChanged(changed)
+    }
+
+    private func receivedVerdict(_ frame: Frame) {
         guard let verdict = AuthVerdict.decode(frame.body) else {
             self.service.counters.invalidFrames += 1
             return
@@ -127,8 +156,12 @@ final class AuthDispatcher: LinkDelegate {
             metadata: ["worker": "\(worker + 1)", "reason": "\(reason)"]
         )
         // Look-ups in flight are asked again elsewhere: nobody is refused because a worker went away.
-        for connection in self.service.connections where connection.phase == .authenticating {
-            if connection.authWorker == worker { self.ask(connection, excluding: worker) }
+        for connection in self.service.connections where connection.authWorker == worker {
+            switch connection.phase {
+            case .authenticating: self.ask(connection, excluding: worker)
+            case .open: connection.revalidationLost()
+            case .handshaking, .awaitingConnect, .opening, .closing, .lingering, .closed: break
+            }
         }
     }
 }

@@ -27,6 +27,18 @@ final class ClientConnection: EventHandler {
         case closed
     }
 
+    /// What the verdict said: the listener keeps no password.
+    private struct Credentials {
+        var clientIdentifier: [UInt8] = []
+        var keyHash: UInt64 = 0
+        var tag: [UInt8] = []
+        var access: AccessRules?
+        /// A worker is being asked.
+        var isAsked = false
+        /// Devices connect once and stay for weeks: without any sign of a change they are asked about from time to time.
+        var revalidation: Instant = .max
+    }
+
     /// Bytes waiting for a client at which its reading stops: acknowledgements need no credit, so a client that sends without
     /// reading must be held back here.
     private static let outputBytesHigh = 1 << 20
@@ -62,6 +74,8 @@ final class ClientConnection: EventHandler {
 
     private var version = ProtocolVersion.v3_1_1
     private var clientName = ""
+    /// What let the session in, to be asked about again while it lives.
+    private var credentials = Credentials()
     private var uplink: SessionUplink?
     private var delivery: DeliveryAccount
     private var isBlockedByCredit = false
@@ -350,6 +364,7 @@ final class ClientConnection: EventHandler {
     }
 
     func received(_ verdict: AuthVerdict) {
+        if self.phase == .open, self.credentials.isAsked { return self.revalidated(verdict) }
         guard self.phase == .authenticating else { return }
         guard verdict.outcome == .allow else {
             let code = RefusalReason.reasonCode(for: verdict)
@@ -359,7 +374,72 @@ final class ClientConnection: EventHandler {
                 detail: String(decoding: verdict.detail, as: UTF8.self)
             )
         }
+        self.credentials = Credentials(
+            clientIdentifier: self.connect?.clientIdentifier ?? [],
+            keyHash: verdict.keyHash,
+            tag: verdict.credentialTag,
+            access: verdict.access
+        )
         self.openSession(verdict.access)
+    }
+
+    // MARK: The right to stay
+
+    /// Asks again whether the device may be here; nil when there is nothing to ask, or somebody is asked already.
+    func revalidationQuery() -> AuthQuery? {
+        guard self.phase == .open, self.credentials.keyHash != 0, !self.credentials.isAsked else { return nil }
+        self.credentials.isAsked = true
+        return AuthQuery(
+            listenerName: self.policy.name,
+            rulesName: self.policy.rulesName,
+            peerAddress: Array(self.peerAddress.utf8),
+            version: self.version,
+            identity: self.identity,
+            clientIdentifier: self.credentials.clientIdentifier,
+            userName: self.userName,
+            password: nil,
+            revalidatedTag: self.credentials.tag
+        )
+    }
+
+    /// Every quarter of the time for which a row may be stale, spread so that a fleet that connected at once is not asked about
+    /// at once.
+    private func scheduleRevalidation() {
+        guard self.credentials.keyHash != 0 else { return }
+        let period = self.service.configuration.authentication.cache.staleMaxNanoseconds / 4
+        let spread = UInt64.random(in: 0...period / 4)
+        self.credentials.revalidation = self.service.loop.now &+ period - spread
+    }
+
+    /// The answer about a live session. Who cannot be judged stays, and is asked about again.
+    private func revalidated(_ verdict: AuthVerdict) {
+        self.credentials.isAsked = false
+        switch verdict.outcome {
+        case .unknown:
+            self.service.revalidateLater(self.handle)
+        case .deny:
+            self.endByRevocation(
+                verdict.reason == .noSuchDevice ? "the device is no longer known" : "\(verdict.reason)"
+            )
+        case .allow:
+            if verdict.credentialTag != self.credentials.tag {
+                guard self.service.configuration.authentication.passwordChanged == .keep else {
+                    return self.endByRevocation("the device's credentials have changed")
+                }
+                self.credentials.tag = verdict.credentialTag
+            }
+            guard verdict.access != self.credentials.access else { return }
+            self.credentials.access = verdict.access
+            self.service.counters.rulesChanged += 1
+            self.service.router.rulesChanged(self.handle, verdict.access)
+        }
+    }
+
+    private func endByRevocation(_ detail: String) {
+        self.service.counters.sessionsRevoked += 1
+        self.service.logRevocation(self, detail)
+        let suppressesWill = self.service.configuration.authentication.revokedWill == .suppress
+        self.close(suppressesWill ? .revoked : .administrative, code: .notAuthorized, detail)
     }
 
     private func openSession(_ access: AccessRules) {
@@ -399,6 +479,8 @@ final class ClientConnection: EventHandler {
             credit: credit,
             maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes
         )
+        self.service.live.add(self.handle, keyHash: self.credentials.keyHash)
+        self.scheduleRevalidation()
         self.keepAliveNanoseconds = UInt64(keepAliveSeconds) * Nanoseconds.perSecond / 2 * 3
         self.lastReceived = self.service.loop.now
         self.output.write(connack)
@@ -550,7 +632,13 @@ final class ClientConnection: EventHandler {
     /// The timer wheel brought this connection up; `tick` is the end of the slot it was in.
     func wheelCameUp(now: Instant) {
         guard self.wheelDue <= now else { return }
-        if self.phase == .open { self.deadline = self.keepAliveDeadline }
+        if self.phase == .open {
+            self.deadline = self.keepAliveDeadline
+            if now >= self.credentials.revalidation {
+                self.scheduleRevalidation()
+                self.service.revalidateLater(self.handle)
+            }
+        }
         self.wheelDue = .max
         if now >= self.deadline { self.deadlinePassed(now) }
         if self.phase != .closed {
@@ -600,6 +688,13 @@ final class ClientConnection: EventHandler {
             connack.encode(into: &self.output, version: version)
         }
         self.endAfterOutput()
+    }
+
+    /// The worker that was asked about the live session is gone.
+    func revalidationLost() {
+        guard self.credentials.isAsked else { return }
+        self.credentials.isAsked = false
+        self.service.revalidateLater(self.handle)
     }
 
     /// The client broke the protocol: DISCONNECT says how, unless there is nothing to say ([MQTT-4.13.1-1]).
@@ -662,6 +757,7 @@ final class ClientConnection: EventHandler {
     private func finish() {
         guard self.phase != .closed else { return }
         self.phase = .closed
+        self.service.live.remove(self.handle, keyHash: self.credentials.keyHash)
         self.service.router.returnLinkCredit(self.delivery.close())
         if let registration = self.registration { self.service.loop.deregister(registration) }
         self.registration = nil

@@ -12,6 +12,10 @@ struct ListenerCounters {
     var slowClientsClosed: UInt64 = 0
     var keepAliveTimeouts: UInt64 = 0
     var protocolErrors: UInt64 = 0
+    /// Live sessions ended because their right to be there was.
+    var sessionsRevoked: UInt64 = 0
+    /// Live sessions that got other rules.
+    var rulesChanged: UInt64 = 0
     /// Frames for connections that were gone when they came.
     var framesWithoutConnection: UInt64 = 0
     var invalidFrames: UInt64 = 0
@@ -27,6 +31,8 @@ struct ListenerCounters {
         report.add("slow_clients_closed_total", self.slowClientsClosed)
         report.add("keep_alive_timeouts_total", self.keepAliveTimeouts)
         report.add("protocol_errors_total", self.protocolErrors)
+        report.add("sessions_revoked_total", self.sessionsRevoked)
+        report.add("rules_changed_total", self.rulesChanged)
         report.add("frames_without_connection_total", self.framesWithoutConnection)
         report.add("invalid_frames_total", self.invalidFrames)
         for (reason, count) in self.refused.sorted(by: { $0.key.description < $1.key.description }) {

@@ -15,6 +15,7 @@ package final class ListenerService: Role {
     let logger: Logger
     let configuration: Configuration
     var counters = ListenerCounters()
+    var live = LiveSessions()
     /// All connections read into this one: an idle connection has no buffer.
     let receiveBuffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 128 << 10, alignment: 16)
     private(set) lazy var auth = AuthDispatcher(
@@ -22,6 +23,9 @@ package final class ListenerService: Role {
         workers: max(1, self.configuration.processes.authWorkers)
     )
     private(set) lazy var router = RouterUplink(service: self)
+
+    private static let revalidationRetryNanoseconds = Nanoseconds.perSecond
+    private static let sweepNanoseconds = 20 * Nanoseconds.perMillisecond
 
     private let context: RoleContext
     private var policies: [ListenerPolicy] = []
@@ -32,6 +36,9 @@ package final class ListenerService: Role {
     private var dirty: [ClientConnection] = []
     private var toReceive: [UInt64] = []
     private var refusals: RefusalLimiter
+    /// Sessions to be asked about when a second is over: nobody could say when they were asked about last.
+    private var toRevalidateLater: Set<UInt64> = []
+    private var revalidationTimer: EventLoop.Timer?
     private var isStopping = false
 
     package init(_ context: RoleContext) {
@@ -220,6 +227,40 @@ package final class ListenerService: Role {
         self.auth.flush()
     }
 
+    // MARK: Live sessions
+
+    func rowsChanged(_ changed: AuthChanged) {
+        if changed.all { self.live.allChanged() }
+        self.live.changed(changed.keyHashes)
+        self.revalidateDue()
+    }
+
+    func revalidateLater(_ handle: UInt64) {
+        self.toRevalidateLater.insert(handle)
+        self.scheduleRevalidation(Self.revalidationRetryNanoseconds)
+    }
+
+    private func revalidateDue() {
+        for handle in self.live.takeDue(now: self.loop.now) {
+            if let connection = self.table[handle] { self.auth.revalidate(connection) }
+        }
+        if self.live.hasMore { self.scheduleRevalidation(Self.sweepNanoseconds) }
+    }
+
+    private func scheduleRevalidation(_ delay: UInt64) {
+        guard self.revalidationTimer == nil, !self.isStopping else { return }
+        self.revalidationTimer = self.loop.schedule(afterNanoseconds: delay) { [weak self] in
+            guard let self else { return }
+            self.revalidationTimer = nil
+            let again = self.toRevalidateLater
+            self.toRevalidateLater.removeAll()
+            for handle in again {
+                if let connection = self.table[handle] { self.auth.revalidate(connection) }
+            }
+            self.revalidateDue()
+        }
+    }
+
     // MARK: Time
 
     func scheduleWheel(_ handle: UInt64, deadline: Instant) -> Instant {
@@ -276,6 +317,13 @@ package final class ListenerService: Role {
         if !detail.isEmpty { metadata["detail"] = "\(detail)" }
         if omitted > 0 { metadata["not_logged_before"] = "\(omitted)" }
         self.logger.notice("connection refused", metadata: metadata)
+    }
+
+    func logRevocation(_ connection: ClientConnection, _ detail: String) {
+        self.logger.notice(
+            "session ended by revocation",
+            metadata: ["address": "\(connection.peerAddress)", "device": "\(connection.device)", "detail": "\(detail)"]
+        )
     }
 
     func logDisconnect(_ connection: ClientConnection, _ detail: String) {

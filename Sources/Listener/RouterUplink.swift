@@ -49,6 +49,11 @@ final class RouterUplink: LinkDelegate {
         link.output.write(cause.rawValue)
     }
 
+    func rulesChanged(_ handle: UInt64, _ access: AccessRules) {
+        guard let link = self.link else { return }
+        SessionRules.encode(access, into: &link.output, handle: handle)
+    }
+
     func returnLinkCredit(_ bytes: Int) {
         self.linkCreditToReturn += bytes
     }

@@ -1,3 +1,4 @@
+import Common
 import SQLite
 
 /// One connection to one cache file, with its statements. Of a worker's two connections one reads, on the loop's thread, and one

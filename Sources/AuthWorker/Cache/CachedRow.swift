@@ -1,3 +1,5 @@
+import Common
+
 /// One device in the cache file.
 package struct CachedRow: Equatable, Sendable {
     package var row: CredentialRow

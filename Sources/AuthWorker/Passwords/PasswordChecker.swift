@@ -15,22 +15,7 @@ package struct PasswordChecker: Sendable {
         asksForSalt: Bool,
         hostKey: [UInt8]
     ) throws(ConfigurationMistake) {
-        switch scheme {
-        case .saltedSHA256, .sha256Salted:
-            guard asksForSalt else {
-                throw ConfigurationMistake(
-                    "authentication.password_hash is \"\(scheme.rawValue)\", but authentication.command asks for no salt:"
-                        + " add the field that holds it, such as HMGET key password_hash salt"
-                )
-            }
-        case .plain, .sha256:
-            guard !asksForSalt else {
-                throw ConfigurationMistake(
-                    "authentication.command asks for a salt, but authentication.password_hash is \"\(scheme.rawValue)\", which"
-                        + " uses none: write \"salt,sha256\" (salt in front of the password) or \"sha256,salt\" (behind it)"
-                )
-            }
-        }
+        try scheme.check(asksForSalt: asksForSalt)
         self.scheme = scheme
         self.hostKey = hostKey
     }

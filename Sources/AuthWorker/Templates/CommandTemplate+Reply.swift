@@ -1,3 +1,5 @@
+import Common
+
 /// What a reply says about the device that was asked for.
 package enum LookupResult: Equatable, Sendable {
     case found(CredentialReply)

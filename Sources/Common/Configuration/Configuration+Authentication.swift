@@ -14,6 +14,16 @@ extension Configuration {
             case sha256Salted = "sha256,salt"
         }
 
+        package enum PasswordChanged: String, CaseIterable, Sendable {
+            case keep
+            case close
+        }
+
+        package enum RevokedWill: String, CaseIterable, Sendable {
+            case publish
+            case suppress
+        }
+
         package var source = Source.redis
         /// The Redis command, a template: `%u` user name, `%c` client id, `%C` common name, `%d` subject, or `${username}` and so on.
         package var command = "HMGET tls_domain:%C password"
@@ -22,6 +32,10 @@ extension Configuration {
         /// A listener asks the next auth worker after this long without an answer.
         package var workerTimeoutNanoseconds: UInt64 = 2 * Configuration.nanosecondsPerSecond
         package var cache = Cache()
+        /// What happens to a live session whose row has another password or salt now.
+        package var passwordChanged = PasswordChanged.keep
+        /// What happens to the will of a session that ends because the device is no longer allowed in.
+        package var revokedWill = RevokedWill.publish
 
         package init() {}
     }

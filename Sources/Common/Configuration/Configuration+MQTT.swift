@@ -37,7 +37,7 @@ extension Configuration.MQTT {
             case dropNewest = "drop_newest"
         }
 
-        /// Longest session expiry interval granted; `UInt32.max`: sessions may live for ever.
+        /// Longest session expiry interval granted.
         package var maxExpirySeconds: UInt32 = 7 * 86_400
         /// For 3.1 and 3.1.1 clients with clean session 0, which cannot say.
         package var version3ExpirySeconds: UInt32 = 7 * 86_400

@@ -95,7 +95,7 @@ extension Configuration {
                     "authentication.source is none, so nobody could connect here; set source: redis, or anonymous: true"
                 )
             } else if listener.clientCertificate == .none,
-                let placeholder = Placeholders.ofCertificate(in: self.authentication.command)
+                let placeholder = self.certificatePlaceholder
             {
                 section.report(
                     "client_certificate",
@@ -104,6 +104,13 @@ extension Configuration {
                 )
             }
         }
+    }
+
+    /// What of a client certificate the command asks for, as it is written.
+    private var certificatePlaceholder: String? {
+        guard let command = try? CommandTemplate(self.authentication.command) else { return nil }
+        guard let placeholder = command.placeholders.first(where: \.isFromCertificate) else { return nil }
+        return placeholder.letter.map { "%\(Character(UnicodeScalar($0)))" } ?? "${\(placeholder.name)}"
     }
 
     private func checkUnique(_ index: Int, _ section: ConfigurationSection) {

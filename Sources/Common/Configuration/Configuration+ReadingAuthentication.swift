@@ -7,6 +7,9 @@ extension Configuration.Authentication {
         section.choice("source", into: &self.source)
         self.readCommand(&section)
         section.choice("password_hash", into: &self.passwordHash)
+        section.choice("password_changed", into: &self.passwordChanged)
+        section.choice("revoked_will", into: &self.revokedWill)
+        self.checkPasswordHash(section)
         section.section("redis") { self.redis.read(&$0) }
         let timeouts = Self.millisecond...60 * Self.second
         section.duration("worker_timeout", timeouts, into: &self.workerTimeoutNanoseconds)
@@ -16,16 +19,22 @@ extension Configuration.Authentication {
 
     private mutating func readCommand(_ section: inout ConfigurationSection) {
         guard let (command, _, _) = section.text("command") else { return }
-        let words = command.utf8.split(separator: UInt8(ascii: " "))
-        guard words.count >= 2, !words[0].contains(UInt8(ascii: "%")), !words[0].contains(UInt8(ascii: "$")) else {
-            section.report("command", "is not a Redis command with a key, such as HMGET tls_domain:%C password")
-            return
+        do throws(ConfigurationMistake) {
+            _ = try CommandTemplate(command)
+            self.command = command
+        } catch {
+            section.report("command", error.reason)
         }
-        if let mistake = Placeholders.mistake(in: command) {
-            section.report("command", mistake)
-            return
+    }
+
+    private func checkPasswordHash(_ section: ConfigurationSection) {
+        guard self.source == .redis else { return }
+        do throws(ConfigurationMistake) {
+            guard let command = try? CommandTemplate(self.command) else { return }
+            try self.passwordHash.check(asksForSalt: command.asksForSalt)
+        } catch {
+            section.report("password_hash", error.reason)
         }
-        self.command = command
     }
 }
 

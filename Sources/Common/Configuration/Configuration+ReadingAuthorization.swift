@@ -140,13 +140,22 @@ extension Configuration.Authorization {
             guard let (text, _) = section.reading.text(of: node, path: path) else { continue }
             let isLiteral = text.hasPrefix("eq ")
             let filter = isLiteral ? String(text.dropFirst("eq ".count)) : text
-            if let mistake = Placeholders.mistake(in: filter) ?? Self.mistake(inFilter: filter, isLiteral: isLiteral) {
+            if let mistake = Self.mistake(inTemplate: filter) ?? Self.mistake(inFilter: filter, isLiteral: isLiteral) {
                 section.reading.report(node.origin, path, mistake)
                 continue
             }
             topics.append(TopicTemplate(filter, isLiteral: isLiteral))
         }
         return topics
+    }
+
+    private static func mistake(inTemplate filter: String) -> String? {
+        do throws(TemplateError) {
+            _ = try TemplateText(filter)
+            return nil
+        } catch {
+            return "\"\(ConfigurationText.shown(filter))\": \(error.reason)"
+        }
     }
 
     /// MQTT 5.0, section 4.7.1: `+` and `#` stand alone in their level, `#` in the last.

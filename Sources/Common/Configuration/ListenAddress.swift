@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// A numeric address and port to listen on: `127.0.0.1:1883`, `[::1]:1883`, `[::]:8883`.

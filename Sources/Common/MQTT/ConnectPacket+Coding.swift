@@ -58,7 +58,9 @@ extension ConnectPacket {
         let name = try reader.requireBinary()
         let isMQTT = Self.equal(name, "MQTT")
         // [MQTT-3.1.2-1]
-        guard isMQTT || Self.equal(name, "MQIsdp") else { throw .protocolError("protocol name is not MQTT") }
+        guard isMQTT || Self.equal(name, "MQIsdp") else {
+            throw DecodeError(.protocolError, "protocol name is not MQTT", closesSilently: true)
+        }
         let level = try reader.requireUInt8()
         // [MQTT-3.1.2-2]
         switch (isMQTT, level) {

@@ -9,6 +9,9 @@ package struct AuthQuery: Equatable, Sendable {
     package var clientIdentifier: [UInt8]
     package var userName: [UInt8]?
     package var password: [UInt8]?
+    /// Set for a live session whose right to be there is looked at again: the tag that its verdict carried. There is no password
+    /// then, the listener keeps none; the worker answers for the row as it is now, with its tag.
+    package var revalidatedTag: [UInt8]?
 
     package init(
         listenerName: [UInt8],
@@ -18,7 +21,8 @@ package struct AuthQuery: Equatable, Sendable {
         identity: CertificateIdentity?,
         clientIdentifier: [UInt8],
         userName: [UInt8]?,
-        password: [UInt8]?
+        password: [UInt8]?,
+        revalidatedTag: [UInt8]? = nil
     ) {
         self.listenerName = listenerName
         self.rulesName = rulesName
@@ -28,6 +32,7 @@ package struct AuthQuery: Equatable, Sendable {
         self.clientIdentifier = clientIdentifier
         self.userName = userName
         self.password = password
+        self.revalidatedTag = revalidatedTag
     }
 
     package func encode(into buffer: inout ByteBuffer, request: UInt64) {
@@ -40,6 +45,7 @@ package struct AuthQuery: Equatable, Sendable {
         buffer.writeField(self.clientIdentifier)
         buffer.writeOptionalField(self.userName)
         buffer.writeOptionalField(self.password)
+        buffer.writeOptionalField(self.revalidatedTag)
         buffer.endFrame(at: position)
     }
 
@@ -54,6 +60,7 @@ package struct AuthQuery: Equatable, Sendable {
             let clientIdentifier = reader.readField(),
             let userName = reader.readOptionalField(),
             let password = reader.readOptionalField(),
+            let revalidatedTag = reader.readOptionalField(),
             reader.isAtEnd
         else { return nil }
         return AuthQuery(
@@ -64,7 +71,8 @@ package struct AuthQuery: Equatable, Sendable {
             identity: identity,
             clientIdentifier: clientIdentifier,
             userName: userName,
-            password: password
+            password: password,
+            revalidatedTag: revalidatedTag
         )
     }
 }
@@ -164,5 +172,41 @@ package struct AuthVerdict: Equatable, Sendable {
             credentialTag: credentialTag,
             keyHash: keyHash
         )
+    }
+}
+
+/// Auth worker to listener: rows have changed, so live sessions that were let in by them are to be looked at again.
+///
+/// ```
+///  | all UInt8 | count × key hash UInt64 |
+/// ```
+package struct AuthChanged: Equatable, Sendable {
+    /// More go into another frame.
+    package static let keysMax = 65_536
+
+    /// Nobody knows which: all live sessions, at a rate that Redis can stand.
+    package var all: Bool
+    /// As `AuthVerdict.keyHash`.
+    package var keyHashes: [UInt64]
+
+    package init(all: Bool, keyHashes: [UInt64] = []) {
+        self.all = all
+        self.keyHashes = keyHashes
+    }
+
+    package func encode(into buffer: inout ByteBuffer) {
+        precondition(self.keyHashes.count <= Self.keysMax, "too many keys for one frame")
+        buffer.writeFrameHeader(.authChanged, handle: 0, bodyBytes: 1 + self.keyHashes.count * 8)
+        buffer.write(UInt8(self.all ? 1 : 0))
+        for hash in self.keyHashes { buffer.writeLittleEndian(hash) }
+    }
+
+    /// Nil when the body is broken.
+    package static func decode(_ body: UnsafeRawBufferPointer) -> AuthChanged? {
+        var reader = ByteReader(body)
+        guard let all = reader.readUInt8(), all <= 1, reader.remaining % 8 == 0 else { return nil }
+        var changed = AuthChanged(all: all == 1)
+        while let hash = reader.readLittleEndian(UInt64.self) { changed.keyHashes.append(hash) }
+        return changed
     }
 }

@@ -9,6 +9,7 @@ package enum FrameKind: UInt8, Sendable, CaseIterable {
     case sessionOpen = 0x10
     case sessionPackets = 0x11
     case sessionClosed = 0x12
+    case sessionRules = 0x13
     case deliveryCredit = 0x15
 
     // Router to listener.
@@ -24,6 +25,7 @@ package enum FrameKind: UInt8, Sendable, CaseIterable {
 
     // Auth worker to listener.
     case authVerdict = 0x70
+    case authChanged = 0x71
 
     // The tool to any role, and back.
     case statusRequest = 0x90

@@ -10,7 +10,7 @@ package struct SessionOpen: Equatable, Sendable {
     /// The name in force: from CONNECT, or from the certificate where the listener says so.
     package var userName: [UInt8]?
     package var access: AccessRules
-    /// The CONNECT packet as received, with the password overwritten by zeros: the router has no use for it.
+    /// The CONNECT packet without its password: the router has no use for it.
     package var connect: [UInt8]
 
     package init(
@@ -76,8 +76,26 @@ package enum SessionCloseCause: UInt8, Sendable, CaseIterable {
     case protocolError = 3
     /// The listener is stopping; the device will connect to another one.
     case listenerShutdown = 4
-    /// Revoked, or an administrator's wish.
+    /// An administrator's wish, or a right that ended: the will is published.
     case administrative = 5
+    /// The same, and the will must not be published.
+    case revoked = 6
+}
+
+/// Listener to router: other rules apply to the session from here on; subscriptions that they do not allow end.
+package enum SessionRules {
+    package static func encode(_ access: AccessRules, into buffer: inout ByteBuffer, handle: UInt64) {
+        let position = buffer.beginFrame(.sessionRules, handle: handle)
+        buffer.writeField(access)
+        buffer.endFrame(at: position)
+    }
+
+    /// Nil when the body is broken.
+    package static func decode(_ body: UnsafeRawBufferPointer) -> AccessRules? {
+        var reader = ByteReader(body)
+        guard let access = reader.readAccessRules(), reader.isAtEnd else { return nil }
+        return access
+    }
 }
 
 /// Router to listener: the session is open. Body: keep alive in force, then the CONNACK packet.

@@ -17,6 +17,7 @@ package final class SupervisorRunner {
     private var timer: EventLoop.Timer?
     private var failure: CommandFailure?
     private var lastLines: [Int: String] = [:]
+    private let hasTerminal = isatty(STDIN_FILENO) == 1
     /// Called once, when all children are ready for the first time.
     package var onReady: () -> Void = {}
     /// Called when a stage's children are ready and the next one is about to start; throws what ends everything.
@@ -53,6 +54,7 @@ package final class SupervisorRunner {
         guard mkdir(notifyDirectory, 0o700) == 0 || errno == EEXIST else {
             throw CommandFailure("cannot make the folder \(notifyDirectory): \(Configuration.describe(errno))")
         }
+        Self.raiseDescriptorLimit()
         self.signals = try SignalSource(loop: self.loop) { [weak self] number in self?.handleSignal(number) }
         for (id, program) in self.programs.enumerated() {
             guard case .notification = program.readiness else { continue }
@@ -70,6 +72,14 @@ package final class SupervisorRunner {
         if let failure = self.failure { throw failure }
     }
 
+    /// A descriptor per connection: the children inherit as many as this process may have.
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+
     /// Stops everything; `run` then throws this.
     package func fail(_ failure: CommandFailure) {
         if self.failure == nil { self.failure = failure }
@@ -82,6 +92,9 @@ package final class SupervisorRunner {
         switch number {
         case SIGTERM, SIGINT: self.perform(self.supervisor.stopRequested(now: Clock.monotonic()))
         case SIGCHLD: self.reap()
+        case SIGHUP where self.hasTerminal:
+            // The terminal is gone, and with it whoever could press Ctrl-C.
+            self.perform(self.supervisor.stopRequested(now: Clock.monotonic()))
         case SIGHUP: for process in self.processes.values { process.signal(SIGHUP) }
         default: break
         }

@@ -13,10 +13,10 @@ extension RouterCore {
         else { return nil }
         switch cause {
         case .protocolError: self.counters.closedForErrors += 1
-        case .connectionLost, .keepAliveTimeout, .listenerShutdown, .administrative: break
+        case .connectionLost, .keepAliveTimeout, .listenerShutdown, .administrative, .revoked: break
         }
-        // [MQTT-3.1.2-8]: no DISCONNECT came, so the will is published, whatever the cause.
-        self.connectionEnded(session, publishesWill: true)
+        // [MQTT-3.1.2-8]: no DISCONNECT came, so the will is published; but not that of a device that is trusted no more.
+        self.connectionEnded(session, publishesWill: cause != .revoked)
         return nil
     }
 

@@ -143,6 +143,16 @@ extension RouterCore {
         }
     }
 
+    /// Ends a subscription from this side.
+    mutating func endSubscription(_ subscription: Session.Subscription, _ session: Session) {
+        if subscription.isShared {
+            _ = self.trie.removeShared(group: subscription.place, session: session.index)
+        } else {
+            _ = self.trie.remove(node: subscription.place, session: session.index)
+        }
+        self.forget(subscription, session)
+    }
+
     private func forget(_ subscription: Session.Subscription, _ session: Session) {
         guard let position = session.subscriptions.firstIndex(of: subscription) else { return }
         session.subscriptions.swapAt(position, session.subscriptions.count - 1)

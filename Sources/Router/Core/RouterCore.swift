@@ -94,10 +94,11 @@ package struct RouterCore: ~Copyable {
         case .sessionPackets: return self.receivedPackets(frame, link)
         case .sessionOpen: return self.receivedOpen(frame, link)
         case .sessionClosed: return self.receivedClosed(frame, link)
+        case .sessionRules: return self.receivedRules(frame, link)
         case .deliveryCredit: return self.receivedCredit(frame, link)
         case nil: return nil
         case .linkHello, .sessionAccepted, .sessionRefused, .sessionDeliver, .sessionMulticast, .sessionClose,
-            .publishCredit, .authQuery, .authVerdict, .statusRequest, .statusReport:
+            .publishCredit, .authQuery, .authVerdict, .authChanged, .statusRequest, .statusReport:
             return "frame of a kind that a listener does not send"
         }
     }

@@ -13,6 +13,8 @@ package struct RouterCounters: Equatable, Sendable {
     package var closedForErrors: UInt64 = 0
     package var publishesDenied: UInt64 = 0
     package var subscriptionsDenied: UInt64 = 0
+    /// Because the rules of a live session have changed.
+    package var subscriptionsEndedByRules: UInt64 = 0
     /// QoS 0 messages for which a slow client's queue had no room.
     package var droppedQoS0: UInt64 = 0
     /// QoS 1 and 2 messages for which a queue had no room.
@@ -48,6 +50,7 @@ package struct RouterCounters: Equatable, Sendable {
             ("closed_for_errors", self.closedForErrors),
             ("publishes_denied", self.publishesDenied),
             ("subscriptions_denied", self.subscriptionsDenied),
+            ("subscriptions_ended_by_rules", self.subscriptionsEndedByRules),
             ("dropped_qos0", self.droppedQoS0),
             ("dropped_queue_full", self.droppedQueueFull),
             ("dropped_total_full", self.droppedTotalFull),

@@ -73,6 +73,33 @@ import Testing
         #expect(reading.askedKeys.count > 70)
     }
 
+    @Test func everyKeyIsInTheReference() throws {
+        let reference = try repositoryFile("docs/configuration.md")
+        let (_, reading) = Configuration.read(
+            Array(try documentedConfiguration().utf8),
+            baseDirectory: "/",
+            environment: [:],
+            settings: []
+        )
+        for key in reading.askedKeys {
+            let parts = key.split(separator: ".").map(String.init)
+            let isSection = reading.askedKeys.contains { $0.hasPrefix(key + ".") }
+            guard !isSection, !key.hasPrefix("authorization.rules.default") || parts.count == 5 else { continue }
+            // `redis.url`, or `url` in a table of its own.
+            let last = parts.suffix(1).joined(separator: ".")
+            let lastTwo = parts.suffix(2).joined(separator: ".")
+            let isThere = ["`\(last)`", "`\(lastTwo)`"].contains { reference.contains($0) }
+            #expect(isThere, "\(key)")
+        }
+    }
+
+    @Test func theExamplesOfTheReferenceAreGood() throws {
+        let reference = try repositoryFile("docs/configuration.md")
+        let blocks = reference.split(separator: "```yaml\n").dropFirst().compactMap { $0.split(separator: "```").first }
+        #expect(blocks.count == 3)
+        for block in blocks { #expect(configurationMistakes(String(block)) == []) }
+    }
+
     /// Every key with another value than its default.
     private static let everythingChanged = """
         runtime_directory: run
@@ -108,7 +135,7 @@ import Testing
               verify_depth: 9
         authentication:
           source: none
-          command: GET %u
+          command: HMGET k:%u password_hash salt
           password_hash: salt,sha256
           redis:
             url: unix:///r.sock
@@ -117,6 +144,8 @@ import Testing
             query_timeout: 4s
             pipeline_max: 5
             queue_max: 6
+          password_changed: close
+          revoked_will: suppress
           worker_timeout: 7s
           cache:
             enabled: false

@@ -55,12 +55,31 @@ import Testing
             "m.yaml:1:33: authentication.password_hash: \"md5\" is not plain, sha256, salt,sha256 or sha256,salt"
         ),
         (
+            "authentication: {command: \"DEL tls_domain:%C\"}",
+            "m.yaml:1:27: authentication.command: DEL is not among the commands that can be used: HGET, HMGET, GET"
+        ),
+        (
+            "authentication: {command: \"HMGET tls_domain password\"}",
+            "m.yaml:1:27: authentication.command: it has no placeholder, so all devices would share one password; "
+                + "there are \(Placeholder.listing)"
+        ),
+        (
+            "authentication: {command: 'HMGET \"a:%C password'}",
+            "m.yaml:1:27: authentication.command: the quote has no end (at character 7)"
+        ),
+        (
+            "authentication: {password_hash: \"salt,sha256\"}",
+            "m.yaml:1:33: authentication.password_hash: is \"salt,sha256\", but "
+                + "authentication.command asks for no salt: add the field that holds it, such as HMGET key password_hash salt"
+        ),
+        (
             "authentication: {command: HMGET}",
-            "m.yaml:1:27: authentication.command: is not a Redis command with a key, such as HMGET tls_domain:%C password"
+            "m.yaml:1:27: authentication.command: it names no key"
         ),
         (
             "authentication: {command: \"GET ${clientId}\"}",
-            "m.yaml:1:27: authentication.command: ${clientId} is not a placeholder; did you mean ${clientid}?"
+            "m.yaml:1:27: authentication.command: there is no placeholder ${clientId}; there are \(Placeholder.listing), "
+                + "and ${$} is a dollar sign (at character 5)"
         ),
         (
             "authentication: {redis: {url: localhost}}",
@@ -257,7 +276,8 @@ import Testing
         ),
         (
             "{rules: {default: [{allow: all, topics: [\"${cn}/a\"]}]}}",
-            "m.yaml:1:57: authorization.rules.default.0.topics.0: ${cn} is not a placeholder; there are ${username}, ${clientid}, ${cert_common_name}, ${cert_subject}, ${cert_san.dns}, ${cert_san.ip}, ${cert_san.email}, ${cert_san.uri}, ${cert_serial}, ${cert_fingerprint}, ${peerhost}"
+            "m.yaml:1:57: authorization.rules.default.0.topics.0: \"${cn}/a\": there is no placeholder ${cn}; there are \(Placeholder.listing), "
+                + "and ${$} is a dollar sign"
         ),
         (
             "{rules: {default: [{allow: all, topics: [a], qos: [3]}]}}",

@@ -45,8 +45,12 @@ func configurationMistakes(
 
 /// The documented example.
 func documentedConfiguration() throws -> String {
+    try repositoryFile("deploy/martlet.yaml")
+}
+
+func repositoryFile(_ path: String) throws -> String {
     // Tests/CommonTests/Configuration/…: four folders up.
     let parts = #filePath.split(separator: "/").dropLast(4)
-    let path = "/" + parts.joined(separator: "/") + "/deploy/martlet.yaml"
-    return String(decoding: try Configuration.readFile(path, bytesMax: 1 << 20), as: UTF8.self)
+    let file = "/" + parts.joined(separator: "/") + "/" + path
+    return String(decoding: try Configuration.readFile(file, bytesMax: 1 << 20), as: UTF8.self)
 }

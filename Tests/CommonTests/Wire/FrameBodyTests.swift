@@ -115,7 +115,7 @@ import Testing
         for broken: [UInt8] in [[], [0x05], [0xFF, 0xE0, 0]] {
             #expect(self.withBytes(broken) { SessionEnd.decode($0) } == nil)
         }
-        #expect(SessionCloseCause.allCases.map(\.rawValue) == [1, 2, 3, 4, 5])
+        #expect(SessionCloseCause.allCases.map(\.rawValue) == [1, 2, 3, 4, 5, 6])
     }
 
     @Test("Rules cut off at the limit become a deny for what they would have said")

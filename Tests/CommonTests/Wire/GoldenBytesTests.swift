@@ -18,9 +18,11 @@ import Testing
         let numbers = FrameKind.allCases.map { "\($0)=\(self.hexadecimal([$0.rawValue]))" }.sorted()
         #expect(
             numbers == [
-                "authQuery=50", "authVerdict=70", "deliveryCredit=15", "linkHello=01", "publishCredit=35",
+                "authChanged=71", "authQuery=50", "authVerdict=70", "deliveryCredit=15", "linkHello=01",
+                "publishCredit=35",
                 "sessionAccepted=30", "sessionClose=34", "sessionClosed=12", "sessionDeliver=32", "sessionMulticast=33",
-                "sessionOpen=10", "sessionPackets=11", "sessionRefused=31", "statusReport=b0", "statusRequest=90",
+                "sessionOpen=10", "sessionPackets=11", "sessionRefused=31", "sessionRules=13", "statusReport=b0",
+                "statusRequest=90",
             ]
         )
     }
@@ -49,13 +51,22 @@ import Testing
                 + "2f2b04000000100c0004", { WireSamples.open.encode(into: &$0, handle: 0x0102_0304_0506_0708) }
         ),
         (
+            "authChanged", "11000000710000000000000000000000" + "0108070605040302011000000000000000",
+            { AuthChanged(all: true, keyHashes: [0x0102_0304_0506_0708, 16]).encode(into: &$0) }
+        ),
+        (
+            "sessionRules", "04000000130000000700000000000000" + "01010000",
+            { SessionRules.encode(.allowEverything, into: &$0, handle: 7) }
+        ),
+        (
             "authQuery",
-            "c7000000500000000200000000000000"
+            "cb000000500000000200000000000000"
                 + "07000000646576696365730700000064656661756c740f0000005b323030313a6462383a3a315d3a39050108"
                 + "000000333436613030346413000000434e3d33343661303034642c4f3d466c6565740b000000434e3d466c65"
                 + "6574204341040000003041314220000000000102030405060708090a0b0c0d0e0f101112131415161718191a"
                 + "1b1c1d1e1f02000109000000612e6578616d706c6502090000003139322e302e322e3700b33f710000000006"
-                + "000000636c69656e74ffffffff060000007075626c6963", { WireSamples.query.encode(into: &$0, request: 2) }
+                + "000000636c69656e74ffffffff060000007075626c6963ffffffff",
+            { WireSamples.query.encode(into: &$0, request: 2) }
         ),
         (
             "authVerdict",

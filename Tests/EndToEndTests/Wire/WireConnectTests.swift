@@ -155,6 +155,30 @@ import Testing
         ])
     }
 
+    @Test func whatFollowsAConnectWaitsForItsAnswer() throws {
+        let runner = try WireRunner(try TestBroker())
+        let subscribe = packet(0x82, [0, 1], properties(.v5_0), field("t"), [1])
+        let method: [UInt8] = [0x15] + field("m")
+        runner.run([
+            WireCase(
+                name: "accepted",
+                version: .v5_0,
+                connects: false,
+                steps: [
+                    .send(connect(.v5_0) + subscribe), .receiveConnack(0), .receive([0x90, 4, 0, 1, 0, 1]),
+                ],
+                end: .open
+            ),
+            .refused(
+                "[MQTT-3.1.4-6] refused",
+                .v5_0,
+                connect(.v5_0, properties: method) + subscribe,
+                [0x20, 3, 0, 0x8C, 0],
+                connects: false
+            ),
+        ])
+    }
+
     @Test func theFirstPacketMustBeConnect() throws {
         let runner = try WireRunner(try TestBroker())
         var cases: [WireCase] = []

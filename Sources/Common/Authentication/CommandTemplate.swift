@@ -1,5 +1,3 @@
-import Common
-
 /// The configured Redis command (`HMGET tls_domain:%C password`), taken apart once: split into arguments first and filled in
 /// afterwards, so that a value with a space stays one argument.
 package struct CommandTemplate: Equatable, Sendable {
@@ -62,6 +60,9 @@ package struct CommandTemplate: Equatable, Sendable {
             )
         }
     }
+
+    /// What the command asks the client for: all placeholders of its arguments.
+    package var placeholders: [Placeholder] { self.key.placeholders + self.rest.flatMap(\.placeholders) }
 
     package var asksForSalt: Bool { self.fields.contains(.salt) }
 
@@ -135,6 +136,6 @@ package struct CommandTemplate: Equatable, Sendable {
     }
 
     private static func mistake(_ line: String, _ reason: String) -> ConfigurationMistake {
-        ConfigurationMistake("authentication.command \"\(line)\": \(reason)")
+        ConfigurationMistake(subject: "authentication.command \"\(line)\"", reason: reason)
     }
 }

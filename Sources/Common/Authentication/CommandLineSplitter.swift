@@ -1,5 +1,3 @@
-import Common
-
 /// Splits a command the way redis-cli does: words at spaces, `"…"` with `\n \r \t \b \a \xHH \"`, `'…'` with `\'`.
 package enum CommandLineSplitter {
     package struct Argument: Equatable, Sendable {

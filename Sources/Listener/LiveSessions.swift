@@ -1,0 +1,66 @@
+import Common
+
+/// Which live sessions were let in by which look-up key, and which of them are to be asked about again: because their row has
+/// changed, because nobody knows what has changed, or because it was long ago.
+///
+/// Named changes are asked about at once. When everything is in doubt the queue is worked off at a bounded rate, so that a Redis
+/// that has just come back is not overrun.
+struct LiveSessions {
+    /// Sessions asked about per second when all are in doubt.
+    static let sweepPerSecond = 2000
+
+    private var handles: [UInt64: [UInt64]] = [:]
+    private var urgent: [UInt64] = []
+    private var sweep: [UInt64] = []
+    private var sweepAllowance = 0
+    private var lastRefill: Instant = 0
+    private(set) var count = 0
+
+    mutating func add(_ handle: UInt64, keyHash: UInt64) {
+        guard keyHash != 0 else { return }
+        self.handles[keyHash, default: []].append(handle)
+        self.count += 1
+    }
+
+    mutating func remove(_ handle: UInt64, keyHash: UInt64) {
+        guard keyHash != 0, let position = self.handles[keyHash]?.firstIndex(of: handle) else { return }
+        self.handles[keyHash]?.remove(at: position)
+        if self.handles[keyHash]?.isEmpty == true { self.handles[keyHash] = nil }
+        self.count -= 1
+    }
+
+    /// Rows were named as changed.
+    mutating func changed(_ keyHashes: [UInt64]) {
+        for hash in keyHashes { self.urgent += self.handles[hash] ?? [] }
+    }
+
+    /// Rows may have changed, and nobody knows which.
+    mutating func allChanged() {
+        // A sweep under way starts again: what it has asked about already may have changed since.
+        self.sweep = self.handles.values.flatMap { $0 }
+    }
+
+    /// The sessions to ask about now. A session that is gone meanwhile is among them: the caller looks.
+    mutating func takeDue(now: Instant) -> [UInt64] {
+        var due = self.urgent
+        self.urgent.removeAll()
+        guard !self.sweep.isEmpty else { return due }
+        self.refill(now)
+        let count = min(self.sweepAllowance, self.sweep.count)
+        due += self.sweep.suffix(count)
+        self.sweep.removeLast(count)
+        self.sweepAllowance -= count
+        return due
+    }
+
+    /// More is to be asked about later, without a new event.
+    var hasMore: Bool { !self.sweep.isEmpty }
+
+    private mutating func refill(_ now: Instant) {
+        let elapsed = min(now &- self.lastRefill, Nanoseconds.perSecond)
+        let gained = Int(elapsed) * Self.sweepPerSecond / Int(Nanoseconds.perSecond)
+        guard gained > 0 else { return }
+        self.sweepAllowance = min(Self.sweepPerSecond / 4, self.sweepAllowance + gained)
+        self.lastRefill = now
+    }
+}

@@ -118,7 +118,9 @@ import Testing
         let client = self.connected(harness, "client")
         // The first is one character, the second the same with a combining one: equal as text, not as bytes.
         client.subscribe("caf\u{E9}")
-        for topic in ["cafe\u{301}", "CAF\u{C9}", "caf\u{E9}/", "/caf\u{E9}", " caf\u{E9}"] { client.publish(topic, topic) }
+        for topic in ["cafe\u{301}", "CAF\u{C9}", "caf\u{E9}/", "/caf\u{E9}", " caf\u{E9}"] {
+            client.publish(topic, topic)
+        }
         #expect(client.takePayloads().isEmpty)
         client.subscribe("a//b")
         client.publish("a/b", "no")

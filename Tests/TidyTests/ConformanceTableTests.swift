@@ -39,6 +39,10 @@ import Testing
         list.flatMap { section, numbers in numbers.map { "MQTT-\(section)-\($0)" } }
     }
 
+    private static func document() throws -> String {
+        try #require(SourceTree.file("docs/conformance.md")).text
+    }
+
     /// The rows of the table under a heading.
     private static func rows(_ heading: String, _ document: String) -> [Row] {
         var rows: [Row] = []
@@ -63,13 +67,13 @@ import Testing
     }
 
     @Test func everyStatementOfBothStandardsHasARow() throws {
-        let document = try SourceTree().read("docs/conformance.md")
+        let document = try Self.document()
         #expect(Self.rows("MQTT 5.0", document).map(\.identifier) == Self.identifiers(Self.five))
         #expect(Self.rows("MQTT 3.1.1", document).map(\.identifier) == Self.identifiers(Self.three))
     }
 
     @Test func everyStatementIsPutInWordsEnforcedAndShown() throws {
-        let document = try SourceTree().read("docs/conformance.md")
+        let document = try Self.document()
         for row in Self.rows("MQTT 5.0", document) + Self.rows("MQTT 3.1.1", document) {
             #expect(!row.asks.isEmpty, "\(row.identifier)")
             let isOurs =
@@ -81,9 +85,9 @@ import Testing
     }
 
     @Test func everyNamedTestExists() throws {
-        let tree = SourceTree()
-        let existing = Set(try tree.swiftFiles(below: "Tests").flatMap { Declarations(of: $0.text).members })
-        let document = try tree.read("docs/conformance.md")
+        let tests = SourceTree.swiftFiles.filter { $0.path.hasPrefix("Tests/") }
+        let existing = Set(tests.flatMap { Declarations(of: $0.text).members })
+        let document = try Self.document()
         let rows = Self.rows("MQTT 5.0", document) + Self.rows("MQTT 3.1.1", document)
         for name in Set(rows.flatMap { Self.quoted($0.tests) }) {
             #expect(existing.contains(String(name)), "no test is named \(name)")
@@ -91,9 +95,8 @@ import Testing
     }
 
     @Test func everyNamedPlaceExists() throws {
-        let tree = SourceTree()
-        let files = try tree.swiftFiles(below: "Sources").map { Declarations(of: $0.text) }
-        let document = try tree.read("docs/conformance.md")
+        let files = SourceTree.sources.map { Declarations(of: $0.text) }
+        let document = try Self.document()
         let rows = Self.rows("MQTT 5.0", document) + Self.rows("MQTT 3.1.1", document)
         for place in Set(rows.flatMap { Self.quoted($0.place) }) {
             let parts = place.split(separator: ".").map(String.init)

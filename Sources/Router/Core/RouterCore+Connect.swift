@@ -270,7 +270,9 @@ extension RouterCore {
 
     /// Has what was under way sent again, and then what waited.
     private mutating func resume(_ session: Session) {
-        session.resend = session.inflight.identifiersInOrder().reversed()
+        if !session.inflight.isEmpty {
+            session.makePending().resend = session.inflight.identifiersInOrder().reversed()
+        }
         if session.hasBacklog { self.markForPump(session) }
     }
 }

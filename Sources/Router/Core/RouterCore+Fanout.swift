@@ -24,7 +24,7 @@ extension RouterCore {
         if count == 0, self.matches.groups.isEmpty { return false }
         var kept = kept
         if count == 1, self.matches.furtherIdentifiers.isEmpty {
-            self.deliver(message, &kept, to: self.matches.subscribers[0])
+            self.deliver(message, &kept, to: self.matches.subscribers[0], gathers: false)
         } else if count > 0 {
             self.deliverToMany(message, &kept)
         }
@@ -33,25 +33,31 @@ extension RouterCore {
     }
 
     private mutating func deliverToMany(_ message: MessageView, _ kept: inout Message?) {
-        var further = 0
-        for entry in 0..<self.matches.subscribers.count {
-            let subscriber = self.matches.subscribers[entry]
-            if further < self.matches.furtherIdentifiers.count,
-                Int(self.matches.furtherIdentifiers[further].entry) == entry
-            {
-                var identifiers: [UInt32] = []
-                while further < self.matches.furtherIdentifiers.count,
-                    Int(self.matches.furtherIdentifiers[further].entry) == entry
-                {
-                    identifiers.append(self.matches.furtherIdentifiers[further].identifier)
-                    further += 1
-                }
-                self.deliver(message, &kept, to: subscriber, furtherIdentifiers: identifiers)
-            } else {
-                self.deliver(message, &kept, to: subscriber, gathers: true)
-            }
+        if self.matches.furtherIdentifiers.isEmpty {
+            let subscribers = self.matches.subscribers
+            for subscriber in subscribers { self.deliver(message, &kept, to: subscriber, gathers: true) }
+        } else {
+            self.deliverWithIdentifiers(message, &kept)
         }
         self.fanout.flush(message)
+    }
+
+    /// Some of the receivers have several subscription identifiers.
+    private mutating func deliverWithIdentifiers(_ message: MessageView, _ kept: inout Message?) {
+        var further = self.matches.furtherIdentifiers[...]
+        for entry in 0..<self.matches.subscribers.count {
+            var identifiers: [UInt32] = []
+            while let next = further.first, Int(next.entry) == entry {
+                identifiers.append(next.identifier)
+                further.removeFirst()
+            }
+            let subscriber = self.matches.subscribers[entry]
+            if identifiers.isEmpty {
+                self.deliver(message, &kept, to: subscriber, gathers: true)
+            } else {
+                self.deliverSlowly(message, &kept, to: subscriber, furtherIdentifiers: identifiers)
+            }
+        }
     }
 
     private mutating func deliverToGroups(_ message: MessageView, _ kept: inout Message?) {
@@ -67,7 +73,7 @@ extension RouterCore {
             guard let session = sessions[Int(index)], session.isConnected else { return 0 }
             return session.hasBacklog ? 1 : 2
         }
-        if let member { self.deliver(message, &kept, to: member, group: group) }
+        if let member { self.deliverSlowly(message, &kept, to: member, group: group) }
     }
 
     /// Gives a message that a leaving member of a shared group did not acknowledge to another member.
@@ -77,83 +83,85 @@ extension RouterCore {
         self.deliverToGroup(item.group, item.message.view, &kept)
     }
 
-    /// Sends a message to one session, or has it wait there.
-    /// - Parameters:
-    ///   - gathers: other receivers may get the same bytes: leave the writing to `fanout`.
-    ///   - group: the shared group through which it comes.
+    /// Sends a message to one session, or has it wait there. This is the loop of every fan-out: what is rare is elsewhere.
+    /// - Parameter gathers: other receivers may get the same bytes: leave the writing to `fanout`.
     @inline(__always)
     private mutating func deliver(
         _ message: MessageView,
         _ kept: inout Message?,
         to subscriber: Subscriber,
+        gathers: Bool
+    ) {
+        guard let session = self.sessions[Int(subscriber.session)] else { return }
+        let options = subscriber.options
+        let qos = QoS.lower(message.qos, options.qos)
+        guard let link = session.link, session.credit > 0, link.credit > 0, !session.hasBacklog,
+            !qos.isAcknowledged || session.sendQuota > 0
+        else { return self.deliverSlowly(message, &kept, to: subscriber) }
+        let shape = PublishShape(
+            hasProperties: session.hasProperties,
+            qos: qos,
+            retain: message.retain && (options.retainAsPublished || session.isBridge),
+            identifier: session.hasProperties ? options.identifier : 0
+        )
+        let bucket = gathers ? self.fanout.bucket(link, shape, message, now: self.now) : nil
+        let layout = bucket?.layout ?? PublishLayout(message, shape, now: self.now)
+        guard layout.packetBytes <= self.partBytes, layout.packetBytes <= session.maximumPacketBytes else {
+            return self.deliverSlowly(message, &kept, to: subscriber)
+        }
+        var identifier: UInt16 = 0
+        if qos.isAcknowledged {
+            let item = self.makeItem(message, &kept, options, qos, shape.retain)
+            guard let free = session.inflight.add(item) else { return self.enqueue(item, session) }
+            identifier = free
+            session.sendQuota -= 1
+        }
+        self.debit(layout.packetBytes, session, link)
+        if let bucket {
+            bucket.add(handle: session.handle, packetIdentifier: identifier)
+        } else {
+            link.writePublish(message, shape, layout, handle: session.handle, packetIdentifier: identifier)
+        }
+    }
+
+    /// The same for whatever is not plain: through the queue, which may well be empty and let it go at once.
+    /// - Parameter group: the shared group through which it comes.
+    @inline(never)
+    private mutating func deliverSlowly(
+        _ message: MessageView,
+        _ kept: inout Message?,
+        to subscriber: Subscriber,
         furtherIdentifiers: [UInt32]? = nil,
-        gathers: Bool = false,
         group: UInt32 = QueuedMessage.noGroup
     ) {
         guard let session = self.sessions[Int(subscriber.session)] else { return }
         let options = subscriber.options
-        let qos = min(message.qos, options.qos)
-        let retain = message.retain && (options.retainAsPublished || session.isBridge)
-        if let link = session.link, session.credit > 0, link.credit > 0, !session.hasBacklog,
-            qos == .atMostOnce || session.sendQuota > 0
-        {
-            let shape = PublishShape(
-                hasProperties: session.version.hasProperties,
-                qos: qos,
-                retain: retain,
-                identifier: session.version.hasProperties ? options.identifier : 0,
-                furtherIdentifiers: furtherIdentifiers ?? []
-            )
-            let bucket = gathers ? self.fanout.bucket(link, shape, message, now: self.now) : nil
-            let layout = bucket.map { self.fanout.buckets[$0].layout } ?? PublishLayout(message, shape, now: self.now)
-            if layout.packetBytes <= Limits.packetPartBytes {
-                guard layout.packetBytes <= session.maximumPacketBytes else {
-                    self.counters.droppedTooLarge += 1
-                    return
-                }
-                var identifier: UInt16 = 0
-                if qos != .atMostOnce {
-                    let item = self.makeItem(message, &kept, options, furtherIdentifiers, qos, retain, group)
-                    guard let free = session.inflight.add(item) else { return self.enqueue(item, session) }
-                    identifier = free
-                    session.sendQuota -= 1
-                }
-                self.debit(layout.packetBytes, session, link)
-                if let bucket {
-                    self.fanout.add(Fanout.Target(handle: session.handle, packetIdentifier: identifier), to: bucket)
-                } else {
-                    link.writePublish(message, shape, layout, handle: session.handle, packetIdentifier: identifier)
-                }
-                return
-            }
-        }
-        if qos == .atMostOnce, !session.isConnected {
+        let qos = QoS.lower(message.qos, options.qos)
+        guard qos.isAcknowledged || session.isConnected else {
             self.counters.droppedOffline += 1
             return
         }
-        self.enqueue(self.makeItem(message, &kept, options, furtherIdentifiers, qos, retain, group), session)
+        let retain = message.retain && (options.retainAsPublished || session.isBridge)
+        var item = self.makeItem(message, &kept, options, qos, retain)
+        item.furtherIdentifiers = furtherIdentifiers
+        if group != QueuedMessage.noGroup {
+            item.group = group
+            item.groupStamp = self.trie.groups[Int(group)].stamp
+        }
+        self.enqueue(item, session)
     }
 
+    @inline(__always)
     private func makeItem(
         _ message: MessageView,
         _ kept: inout Message?,
         _ options: Subscriber.Options,
-        _ furtherIdentifiers: [UInt32]?,
         _ qos: QoS,
-        _ retain: Bool,
-        _ group: UInt32
+        _ retain: Bool
     ) -> QueuedMessage {
         let shared = kept ?? Message.make(copying: message)
         kept = shared
-        return QueuedMessage(
-            message: shared,
-            furtherIdentifiers: furtherIdentifiers,
-            identifier: options.identifier,
-            group: group,
-            groupStamp: group == QueuedMessage.noGroup ? 0 : self.trie.groups[Int(group)].stamp,
-            qos: qos,
-            retain: retain
-        )
+        return QueuedMessage(message: shared, identifier: options.identifier, qos: qos, retain: retain)
     }
 
     @inline(__always)
@@ -171,14 +179,14 @@ extension RouterCore {
         let limits = self.settings.session
         let bytes = item.message.countedBytes
         if self.queuedBytes + bytes > self.settings.maxQueuedBytesTotal {
-            if item.qos == .atMostOnce { self.counters.droppedQoS0 += 1 } else { self.counters.droppedTotalFull += 1 }
+            if !item.qos.isAcknowledged { self.counters.droppedQoS0 += 1 } else { self.counters.droppedTotalFull += 1 }
             return
         }
         while session.queue.count >= limits.maxQueuedMessages || session.queue.bytes + bytes > limits.maxQueuedBytes {
             // QoS 0 never pushes anything out.
-            guard item.qos != .atMostOnce, limits.queueFull == .dropOldest, let oldest = session.queue.removeFirst()
+            guard item.qos.isAcknowledged, limits.queueFull == .dropOldest, let oldest = session.queue.removeFirst()
             else {
-                if item.qos == .atMostOnce {
+                if !item.qos.isAcknowledged {
                     self.counters.droppedQoS0 += 1
                 } else {
                     self.counters.droppedQueueFull += 1
@@ -186,7 +194,11 @@ extension RouterCore {
                 return
             }
             self.queuedBytes -= oldest.message.countedBytes
-            if oldest.qos == .atMostOnce { self.counters.droppedQoS0 += 1 } else { self.counters.droppedQueueFull += 1 }
+            if !oldest.qos.isAcknowledged {
+                self.counters.droppedQoS0 += 1
+            } else {
+                self.counters.droppedQueueFull += 1
+            }
         }
         let hadBacklog = session.hasBacklog
         session.queue.append(item)

@@ -43,12 +43,12 @@ extension RouterCore {
     }
 
     private mutating func checkCapabilities(_ publish: PublishView, _ session: Session) -> Bool {
-        if publish.qos > self.settings.maxQoS {
+        if publish.qos.level > self.settings.maxQoS.level {
             // [MQTT-3.2.2-11]
             self.close(session, .qosNotSupported)
             return false
         }
-        if publish.retain, !self.settings.retainAvailable, session.version.hasProperties {
+        if publish.retain, !self.settings.retainAvailable, session.hasProperties {
             // [MQTT-3.2.2-14]
             self.close(session, .retainNotSupported)
             return false
@@ -62,7 +62,7 @@ extension RouterCore {
         topic: UnsafeRawBufferPointer,
         _ session: Session
     ) {
-        if publish.qos == .exactlyOnce, self.isKnown(publish, packet, session) { return }
+        if case .exactlyOnce = publish.qos, self.isKnown(publish, packet, session) { return }
         guard self.hasReceiveRoom(publish.qos, session) else { return self.close(session, .receiveMaximumExceeded) }
         var message = MessageView(
             topic: topic,
@@ -86,7 +86,7 @@ extension RouterCore {
     }
 
     private func hasReceiveRoom(_ qos: QoS, _ session: Session) -> Bool {
-        guard qos != .atMostOnce, session.version.hasProperties else { return true }
+        guard qos.isAcknowledged, session.hasProperties else { return true }
         let underWay = session.received.count + session.unacknowledgedInFrame
         return underWay < Int(self.settings.receiveMaximum)
     }
@@ -118,7 +118,7 @@ extension RouterCore {
         }
         if TopicName.levelCount(message.topic) > self.settings.maxTopicLevels { return .topicNameInvalid }
         // A publisher that can be told is told; for others the message is delivered, and only not kept.
-        if message.retain, message.payload.count > 0, message.qos != .atMostOnce, session.version.hasProperties,
+        if message.retain, message.payload.count > 0, message.qos.isAcknowledged, session.hasProperties,
             !self.retained.hasRoom(topic: message.topic, bytes: Message.countedBytes(of: message))
         {
             self.counters.retainedRefused += 1
@@ -175,14 +175,14 @@ extension RouterCore {
     /// Sends packets that need no credit; behind a large packet that is on its way.
     mutating func sendControl(_ bytes: UnsafeRawBufferPointer, _ session: Session) {
         guard let link = session.link else { return }
-        if let partial = session.partialOutput {
-            session.partialOutput?.heldControl.append(contentsOf: bytes)
-            if partial.heldControl.count > RouterLimits.heldControlBytesMax {
+        if let pending = session.pending, pending.partialOutput != nil {
+            pending.partialOutput?.heldControl.append(contentsOf: bytes)
+            if let held = pending.partialOutput?.heldControl.count, held > RouterLimits.heldControlBytesMax {
                 self.condemned.append((session.index, .quotaExceeded))
             }
             return
         }
-        link.beginDeliver(handle: session.handle, flags: 0, bytes: bytes.count)
-        link.output.write(bytes)
+        var writer = link.beginDeliver(handle: session.handle, flags: 0, bytes: bytes.count)
+        writer.write(bytes)
     }
 }

@@ -15,18 +15,20 @@ extension RouterCore {
                 }
                 return
             }
-            if session.partialOutput != nil {
-                self.sendPart(session, link)
-                continue
-            }
-            if !session.resend.isEmpty {
-                guard self.resendNext(session, link) else { return }
-                continue
-            }
-            // Retained messages first, unless the queue would overflow meanwhile.
-            if !session.retainedCursors.isEmpty, session.queue.count * 2 < self.settings.session.maxQueuedMessages {
-                guard self.sendRetained(session, link, &nodes) else { return }
-                continue
+            if let pending = session.pending {
+                if pending.partialOutput != nil {
+                    self.sendPart(session, pending, link)
+                    continue
+                }
+                if !pending.resend.isEmpty {
+                    guard self.resendNext(session, pending, link) else { return }
+                    continue
+                }
+                // Retained messages first, unless the queue would overflow meanwhile.
+                if session.queue.count * 2 <= self.settings.session.maxQueuedMessages {
+                    guard self.sendRetained(session, pending, link, &nodes) else { return }
+                    continue
+                }
             }
             guard self.sendFirstQueued(session, link) else { return }
         }
@@ -40,7 +42,7 @@ extension RouterCore {
             self.removeFirstQueued(session)
             return true
         }
-        if item.qos != .atMostOnce, session.sendQuota <= 0 { return false }
+        if item.qos.isAcknowledged, session.sendQuota <= 0 { return false }
         guard self.start(item, session, link) else { return false }
         self.removeFirstQueued(session)
         return true
@@ -54,41 +56,62 @@ extension RouterCore {
     /// - Returns: false when all packet identifiers are taken.
     private mutating func start(_ item: QueuedMessage, _ session: Session, _ link: RouterLink) -> Bool {
         let message = item.message.view
-        let shape = item.shape(hasProperties: session.version.hasProperties)
-        let layout = PublishLayout(message, shape, now: self.now)
+        let shape = item.shape(hasProperties: session.hasProperties)
+        let further = item.furtherIdentifiers ?? []
+        let layout = PublishLayout(message, shape, furtherIdentifiers: further, now: self.now)
         guard layout.packetBytes <= session.maximumPacketBytes, layout.isPossible else {
             // [MQTT-3.1.2-25]
             self.counters.droppedTooLarge += 1
             return true
         }
         var identifier: UInt16 = 0
-        if item.qos != .atMostOnce {
+        if item.qos.isAcknowledged {
             guard let free = session.inflight.add(item) else { return false }
             identifier = free
             session.sendQuota -= 1
         }
-        self.write(item.message, shape, layout, identifier, session, link)
+        self.write(item, shape, layout, identifier, session, link)
         return true
     }
 
     private mutating func write(
-        _ message: Message,
+        _ item: QueuedMessage,
         _ shape: PublishShape,
         _ layout: PublishLayout,
         _ identifier: UInt16,
         _ session: Session,
         _ link: RouterLink
     ) {
-        if layout.packetBytes <= Limits.packetPartBytes {
+        let message = item.message.view
+        let further = item.furtherIdentifiers ?? []
+        if layout.packetBytes <= self.partBytes {
             self.debit(layout.packetBytes, session, link)
-            link.writePublish(message.view, shape, layout, handle: session.handle, packetIdentifier: identifier)
+            link.writePublish(
+                message,
+                shape,
+                layout,
+                furtherIdentifiers: further,
+                handle: session.handle,
+                packetIdentifier: identifier
+            )
             return
         }
-        self.scratch.clear()
-        _ = self.scratch.writePublishHead(message.view, shape, layout, packetIdentifier: identifier)
-        session.partialOutput = Session.PartialOutput(
-            message: message,
-            head: self.scratch.array,
+        let headBytes = layout.packetBytes - message.payload.count
+        let head = [UInt8](unsafeUninitializedCapacity: headBytes) { bytes, count in
+            guard let start = UnsafeMutableRawBufferPointer(bytes).baseAddress else { return }
+            var writer = RawWriter(start)
+            _ = writer.writePublishHead(
+                message,
+                shape,
+                layout,
+                furtherIdentifiers: further,
+                packetIdentifier: identifier
+            )
+            count = headBytes
+        }
+        session.makePending().partialOutput = Session.PartialOutput(
+            message: item.message,
+            head: head,
             packetBytes: layout.packetBytes
         )
         self.counters.publishesSent += 1
@@ -97,29 +120,30 @@ extension RouterCore {
 
     // MARK: Large packets
 
-    private mutating func sendPart(_ session: Session, _ link: RouterLink) {
-        guard let partial = session.partialOutput else { return }
-        let count = min(Limits.packetPartBytes, partial.packetBytes - partial.sentBytes)
+    private mutating func sendPart(_ session: Session, _ pending: Session.Pending, _ link: RouterLink) {
+        guard let partial = pending.partialOutput else { return }
+        let count = min(self.partBytes, partial.packetBytes - partial.sentBytes)
         let end = partial.sentBytes + count
         let isLast = end == partial.packetBytes
         let flags = FrameFlags.debitsCredit | (isLast ? 0 : FrameFlags.packetContinues)
-        link.beginDeliver(handle: session.handle, flags: flags, bytes: count)
+        var writer = link.beginDeliver(handle: session.handle, flags: flags, bytes: count)
         let headEnd = partial.head.count
         if partial.sentBytes < headEnd {
-            link.output.write(partial.head[partial.sentBytes..<min(end, headEnd)])
+            let range = partial.sentBytes..<min(end, headEnd)
+            partial.head.withUnsafeBytes { writer.write(UnsafeRawBufferPointer(rebasing: $0[range])) }
         }
         if end > headEnd {
-            let payload = partial.message.view.payload
             let from = max(partial.sentBytes, headEnd) - headEnd
-            link.output.write(UnsafeRawBufferPointer(rebasing: payload[from..<end - headEnd]))
+            writer.write(UnsafeRawBufferPointer(rebasing: partial.message.view.payload[from..<end - headEnd]))
         }
         session.credit -= count
         link.credit -= count
         guard isLast else {
-            session.partialOutput?.sentBytes = end
+            pending.partialOutput?.sentBytes = end
             return
         }
-        session.partialOutput = nil
+        pending.partialOutput = nil
+        session.dropPendingIfEmpty()
         partial.heldControl.withUnsafeBytes { held in
             if held.count > 0 { self.sendControl(held, session) }
         }
@@ -128,11 +152,16 @@ extension RouterCore {
     // MARK: Resuming
 
     /// Sends again what was under way when the last connection ended, in the order of its first sending [MQTT-4.4.0-1].
-    private mutating func resendNext(_ session: Session, _ link: RouterLink) -> Bool {
-        guard let identifier = session.resend.last else { return true }
-        switch session.inflight.stage(of: identifier) {
+    /// - Returns: false when it cannot go on now.
+    private mutating func resendNext(_ session: Session, _ pending: Session.Pending, _ link: RouterLink) -> Bool {
+        guard let identifier = pending.resend.last else { return true }
+        let stage = session.inflight.stage(of: identifier)
+        if stage == .published, session.sendQuota <= 0 { return false }
+        pending.resend.removeLast()
+        session.dropPendingIfEmpty()
+        switch stage {
         case .free:
-            break
+            return true
         case .released:
             self.scratch.clear()
             self.scratch.writeAcknowledgement(
@@ -141,26 +170,21 @@ extension RouterCore {
                 reasonCode: .success,
                 version: session.version
             )
-            session.resend.removeLast()
             let pubrel = self.scratch.array
             pubrel.withUnsafeBytes { self.sendControl($0, session) }
-            return true
         case .published:
-            guard session.sendQuota > 0 else { return false }
-            guard let item = session.inflight.item(of: identifier) else { break }
-            let shape = item.shape(hasProperties: session.version.hasProperties, dup: true)
-            let layout = PublishLayout(item.message.view, shape, now: self.now)
-            session.resend.removeLast()
+            guard let item = session.inflight.item(of: identifier) else { return true }
+            let shape = item.shape(hasProperties: session.hasProperties, dup: true)
+            let further = item.furtherIdentifiers ?? []
+            let layout = PublishLayout(item.message.view, shape, furtherIdentifiers: further, now: self.now)
             guard layout.packetBytes <= session.maximumPacketBytes, layout.isPossible else {
                 self.counters.droppedTooLarge += 1
                 session.inflight.remove(identifier)
                 return true
             }
             session.sendQuota -= 1
-            self.write(item.message, shape, layout, identifier, session, link)
-            return true
+            self.write(item, shape, layout, identifier, session, link)
         }
-        session.resend.removeLast()
         return true
     }
 
@@ -168,18 +192,25 @@ extension RouterCore {
 
     /// Sends the next retained message of the oldest subscription that waits for some.
     /// - Returns: false when it cannot go on now.
-    private mutating func sendRetained(_ session: Session, _ link: RouterLink, _ nodes: inout Int) -> Bool {
-        // A QoS 0 subscription needs no quota, but what comes next is not known before it is taken.
-        guard session.sendQuota > 0 || session.retainedCursors[0].options.qos == .atMostOnce else { return false }
-        switch session.retainedCursors[0].next(&self.retained, budget: &nodes) {
+    private mutating func sendRetained(
+        _ session: Session,
+        _ pending: Session.Pending,
+        _ link: RouterLink,
+        _ nodes: inout Int
+    ) -> Bool {
+        // A QoS 0 subscription needs no quota; what comes next is not known before it is taken.
+        let needsQuota = pending.retainedCursors[0].options.qos.isAcknowledged
+        if needsQuota, session.sendQuota <= 0 { return false }
+        switch pending.retainedCursors[0].next(&self.retained, budget: &nodes) {
         case .finished:
-            session.retainedCursors.removeFirst()
+            pending.retainedCursors.removeFirst()
+            session.dropPendingIfEmpty()
         case .paused:
             if !self.runnable.contains(session.index) { self.runnable.append(session.index) }
             return false
         case .message(let message):
             if self.isExpired(message) { return true }
-            let item = self.retainedItem(message, session.retainedCursors[0].options)
+            let item = self.retainedItem(message, pending.retainedCursors[0].options)
             if !self.start(item, session, link) { self.enqueue(item, session) }
         }
         return true
@@ -189,7 +220,7 @@ extension RouterCore {
         QueuedMessage(
             message: message,
             identifier: options.identifier,
-            qos: min(message.header.qos, options.qos),
+            qos: QoS.lower(message.header.qos, options.qos),
             retain: true
         )
     }

@@ -37,14 +37,14 @@ extension RouterCore {
             self.counters.droppedQueueFull += 1
             reason = .quotaExceeded
             // [MQTT-4.8.0-2] of 3.1.1: acknowledging it would lose it.
-            guard session.version.hasProperties else { return self.close(session, .quotaExceeded) }
+            guard session.hasProperties else { return self.close(session, .quotaExceeded) }
         }
         if reason == nil {
             let message = Message.make(copying: view)
             session.received.append(Session.ReceivedMessage(packetIdentifier: identifier, message: message))
             session.receivedBytes += bytes
             self.queuedBytes += bytes
-        } else if !session.version.hasProperties {
+        } else if !session.hasProperties {
             // Before 5.0 there is no failure to tell: the exchange goes on without the message.
             session.received.append(Session.ReceivedMessage(packetIdentifier: identifier))
         }

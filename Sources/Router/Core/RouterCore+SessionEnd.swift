@@ -44,7 +44,7 @@ extension RouterCore {
     func writeClose(_ session: Session, _ reason: ReasonCode, _ explanation: StaticString? = nil) {
         var buffer = ByteBuffer()
         // In the middle of a large packet nothing can be said any more.
-        if session.version.hasProperties, session.partialOutput == nil {
+        if session.hasProperties, session.pending?.partialOutput == nil {
             var disconnect = DisconnectPacket(reasonCode: reason)
             if let explanation, session.wantsReasonStrings {
                 disconnect.properties.reasonString = Array(explanation.description.utf8)
@@ -106,13 +106,13 @@ extension RouterCore {
         session.isWaitingForLink = false
         session.topicAliases = []
         session.partialInput = nil
-        session.partialOutput = nil
-        session.resend = []
-        for position in session.retainedCursors.indices { session.retainedCursors[position].close(&self.retained) }
-        session.retainedCursors = []
+        if let pending = session.pending {
+            for position in pending.retainedCursors.indices { pending.retainedCursors[position].close(&self.retained) }
+            session.dropPending()
+        }
         // QoS 0 messages do not wait for a client that is away.
         var lostBytes = session.queue.bytes
-        let lost = session.queue.removeAll { $0.qos != .atMostOnce }
+        let lost = session.queue.removeAll { $0.qos.isAcknowledged }
         lostBytes -= session.queue.bytes
         self.queuedBytes -= lostBytes
         self.counters.droppedOffline += UInt64(lost)

@@ -22,7 +22,7 @@ extension RouterCore {
         guard self.fits(since: before, session) else { return }
         // The SUBACK goes before the retained messages.
         self.flushControl(session)
-        if !session.retainedCursors.isEmpty { self.markForPump(session) }
+        if session.pending != nil { self.markForPump(session) }
     }
 
     /// - Returns: what SUBACK says of this filter.
@@ -60,7 +60,7 @@ extension RouterCore {
                 || (subscription.retainHandling == .sendIfNew && result == .added)
             if wantsRetained, self.retained.count > 0 {
                 let cursor = RetainedCursor(filter: filter, options: options, store: &self.retained)
-                session.retainedCursors.append(cursor)
+                session.makePending().retainedCursors.append(cursor)
             }
         }
         return granted

@@ -14,6 +14,7 @@ import Common
 package struct RouterCore: ~Copyable {
     let settings: Configuration.MQTT
     let denyAction: Configuration.Authorization.DenyAction
+    let partBytes = Limits.packetPartBytes
     let publishCreditPerSession: Int
     let publishCreditPerLink: Int
     var random: IdentifierGenerator

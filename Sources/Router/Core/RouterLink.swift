@@ -14,7 +14,12 @@ final class RouterLink {
         var discardsPublish = false
     }
 
-    static let noHandle = UInt64.max
+    static var noHandle: UInt64 { UInt64.max }
+    // Constants of other modules are read through calls: the ones of the hot path are kept here.
+    private static var headerBytes: Int { 16 }
+    private static var deliverKind: UInt8 { 0x32 }
+    private static var frameBodyBytesMax: Int { 4 << 20 }
+    private let partBytes = Limits.packetPartBytes
 
     let index: Int
     let peer: LinkHello
@@ -47,6 +52,11 @@ final class RouterLink {
         self.index = index
         self.peer = peer
         self.credit = Int(peer.linkCreditBytes)
+        precondition(
+            Self.headerBytes == FrameHeader.byteCount && Self.deliverKind == FrameKind.sessionDeliver.rawValue
+                && Self.frameBodyBytesMax == Limits.frameBodyBytesMax,
+            "a copied constant differs from its original"
+        )
     }
 
     /// The place that a handle names, if the handle is the one in force there.
@@ -59,23 +69,90 @@ final class RouterLink {
     }
 
     /// Makes room for `bytes` of packets for one session: in the frame at the end if that is the session's, else in a new one.
-    /// The caller writes exactly that many bytes to `output`.
+    /// The caller fills the memory it gets.
     @inline(__always)
-    func beginDeliver(handle: UInt64, flags: UInt8, bytes: Int) {
+    func beginDeliver(handle: UInt64, flags: UInt8, bytes: Int) -> RawWriter {
         let end = self.output.readableBytes
         if self.deliverHandle == handle, self.deliverEnd == end, self.deliverFlags == flags {
-            let body = end - self.deliverStart - FrameHeader.byteCount + bytes
-            if body <= Limits.packetPartBytes {
-                self.output.setLittleEndian(UInt32(truncatingIfNeeded: body), at: self.deliverStart)
+            let body = end - self.deliverStart - Self.headerBytes + bytes
+            if body <= self.partBytes {
+                let space = self.append(bytes)
+                let header = self.output.mutableReadable
+                header.storeBytes(
+                    of: UInt32(truncatingIfNeeded: body).littleEndian,
+                    toByteOffset: self.deliverStart,
+                    as: UInt32.self
+                )
                 self.deliverEnd = end + bytes
-                return
+                return space
             }
         }
-        self.output.writeFrameHeader(.sessionDeliver, flags: flags, handle: handle, bodyBytes: bytes)
         self.deliverHandle = flags & FrameFlags.packetContinues == 0 ? handle : Self.noHandle
         self.deliverFlags = flags
         self.deliverStart = end
-        self.deliverEnd = self.output.readableBytes + bytes
+        self.deliverEnd = end + Self.headerBytes + bytes
+        return self.beginFrame(Self.deliverKind, flags: flags, handle: handle, bodyBytes: bytes)
+    }
+
+    /// A header, and room for the body that the caller writes.
+    @inline(__always)
+    func beginFrame(_ kind: UInt8, flags: UInt8, handle: UInt64, bodyBytes: Int) -> RawWriter {
+        precondition(bodyBytes <= Self.frameBodyBytesMax, "frame body above the limit")
+        var writer = self.append(Self.headerBytes + bodyBytes)
+        writer.writeLittleEndian(UInt32(truncatingIfNeeded: bodyBytes))
+        writer.writeLittleEndian(UInt32(kind) | UInt32(flags) << 8)
+        writer.writeLittleEndian(handle)
+        return writer
+    }
+
+    @inline(__always)
+    private func append(_ bytes: Int) -> RawWriter {
+        let space = self.output.writable(minimum: bytes)
+        guard let start = space.baseAddress else { preconditionFailure("no room was made") }
+        self.output.commit(bytes)
+        return RawWriter(start)
+    }
+
+    /// A whole PUBLISH for one session.
+    @inline(__always)
+    func writePublish(
+        _ view: MessageView,
+        _ shape: PublishShape,
+        _ layout: PublishLayout,
+        furtherIdentifiers: [UInt32] = [],
+        handle: UInt64,
+        packetIdentifier: UInt16
+    ) {
+        var writer = self.beginDeliver(handle: handle, flags: FrameFlags.debitsCredit, bytes: layout.packetBytes)
+        writer.writePublish(
+            view,
+            shape,
+            layout,
+            furtherIdentifiers: furtherIdentifiers,
+            packetIdentifier: packetIdentifier
+        )
+    }
+
+    /// - Parameter list: the entries as they are in the frame.
+    func writeMulticast(
+        _ view: MessageView,
+        _ shape: PublishShape,
+        _ layout: PublishLayout,
+        list: UnsafeRawBufferPointer
+    ) {
+        let prefixBytes = MulticastFrame.prefixBytes + list.count
+        var writer = self.beginFrame(
+            FrameKind.sessionMulticast.rawValue,
+            flags: 0,
+            handle: 0,
+            bodyBytes: prefixBytes + layout.packetBytes
+        )
+        let offsetPosition = writer.position
+        writer.writeLittleEndian(0 as UInt32)
+        writer.writeLittleEndian(UInt32(truncatingIfNeeded: list.count / MulticastFrame.entryBytes))
+        writer.write(list)
+        let offset = writer.writePublish(view, shape, layout, packetIdentifier: 0)
+        offsetPosition.storeBytes(of: UInt32(truncatingIfNeeded: offset).littleEndian, as: UInt32.self)
     }
 
     /// Moves what is to be written to the end of `target`.

@@ -2,19 +2,18 @@ import Common
 
 /// What makes the encoded PUBLISH of one message differ between receivers, apart from its packet id: receivers of one shape
 /// get the same bytes.
-struct PublishShape: Equatable {
+struct PublishShape {
+    /// MQTT 5.0.
     var hasProperties: Bool
     var qos: QoS
     var retain: Bool
     var dup = false
-    /// 0: none.
+    /// The subscription identifier, 0: none. Further ones, of overlapping subscriptions, are told apart from the shape.
     var identifier: UInt32
-    /// Of overlapping subscriptions; empty nearly always.
-    var furtherIdentifiers: [UInt32] = []
 
-    /// Identifiers left out, in one number.
+    /// The identifier left out, in one number.
     @inline(__always) var bits: UInt8 {
-        (self.hasProperties ? 1 : 0) | (self.retain ? 2 : 0) | self.qos.rawValue << 2
+        (self.hasProperties ? 1 : 0) | (self.retain ? 2 : 0) | self.qos.level << 2
     }
 }
 
@@ -24,14 +23,16 @@ struct PublishLayout {
     let propertiesBytes: Int
     let bodyBytes: Int
     let packetBytes: Int
-    /// Seconds left of the message expiry interval; nil: none.
-    let expirySeconds: UInt32?
+    /// Seconds left of the message expiry interval, if there is one.
+    let expirySeconds: UInt32
+    let hasExpiry: Bool
 
-    init(_ view: MessageView, _ shape: PublishShape, now: Instant) {
+    init(_ view: MessageView, _ shape: PublishShape, furtherIdentifiers: [UInt32] = [], now: Instant) {
         var body = 2 + view.topic.count + view.payload.count
-        if shape.qos != .atMostOnce { body += 2 }
+        if shape.qos.isAcknowledged { body += 2 }
         var properties = 0
-        var seconds: UInt32?
+        var seconds: UInt32 = 0
+        var hasExpiry = false
         if shape.hasProperties {
             properties = view.properties.count
             if view.expiry != Instant.max {
@@ -39,62 +40,89 @@ struct PublishLayout {
                 let left = view.expiry > now ? view.expiry - now : 0
                 let rounded = left / Nanoseconds.perSecond + (left % Nanoseconds.perSecond == 0 ? 0 : 1)
                 seconds = UInt32(clamping: rounded)
+                hasExpiry = true
                 properties += 5
             }
             if shape.identifier != 0 {
-                properties += 1 + ByteBuffer.variableByteIntegerLength(Int(shape.identifier))
-                for further in shape.furtherIdentifiers {
-                    properties += 1 + ByteBuffer.variableByteIntegerLength(Int(further))
+                properties += 1 + RawWriter.variableByteIntegerLength(Int(shape.identifier))
+                for further in furtherIdentifiers {
+                    properties += 1 + RawWriter.variableByteIntegerLength(Int(further))
                 }
             }
-            body += ByteBuffer.variableByteIntegerLength(properties) + properties
+            body += RawWriter.variableByteIntegerLength(properties) + properties
         }
         self.propertiesBytes = properties
         self.bodyBytes = body
-        self.packetBytes = 1 + ByteBuffer.variableByteIntegerLength(min(body, Limits.packetBodyBytesMax)) + body
+        self.packetBytes = 1 + RawWriter.variableByteIntegerLength(body) + body
         self.expirySeconds = seconds
+        self.hasExpiry = hasExpiry
     }
 
     /// Identifiers and the expiry interval can make a packet longer than any packet can be.
-    var isPossible: Bool { self.bodyBytes <= Limits.packetBodyBytesMax }
+    var isPossible: Bool { self.bodyBytes <= 268_435_455 }
 }
 
-extension ByteBuffer {
+extension RawWriter {
     /// Everything of a PUBLISH before its payload (MQTT 5.0, section 3.3).
     /// - Returns: where in the packet the packet id is; 0 with QoS 0.
+    @inline(__always)
     mutating func writePublishHead(
         _ view: MessageView,
         _ shape: PublishShape,
         _ layout: PublishLayout,
+        furtherIdentifiers: [UInt32] = [],
         packetIdentifier: UInt16
     ) -> Int {
-        let start = self.readableBytes
-        self.reserve(16 + view.topic.count + layout.propertiesBytes)
-        let flags = (shape.dup ? 8 : 0) | shape.qos.rawValue << 1 | (shape.retain ? 1 : 0)
-        self.write(PacketType.publish.rawValue << 4 | flags)
+        let start = self.position
+        let flags = (shape.dup ? 8 : 0) | shape.qos.level << 1 | (shape.retain ? 1 : 0)
+        self.write(0x30 | flags)
         self.writeVariableByteInteger(layout.bodyBytes)
-        self.writeMQTTString(view.topic)
+        self.writeBigEndian(UInt16(truncatingIfNeeded: view.topic.count))
+        self.write(view.topic)
         var identifierOffset = 0
-        if shape.qos != .atMostOnce {
-            identifierOffset = self.readableBytes - start
+        if shape.qos.isAcknowledged {
+            identifierOffset = self.position - start
             self.writeBigEndian(packetIdentifier)
         }
-        if shape.hasProperties {
-            self.writeVariableByteInteger(layout.propertiesBytes)
-            if let seconds = layout.expirySeconds {
-                self.write(PropertyIdentifier.messageExpiryInterval.rawValue)
-                self.writeBigEndian(seconds)
-            }
-            if shape.identifier != 0 {
-                self.write(PropertyIdentifier.subscriptionIdentifier.rawValue)
-                self.writeVariableByteInteger(Int(shape.identifier))
-                for further in shape.furtherIdentifiers {
-                    self.write(PropertyIdentifier.subscriptionIdentifier.rawValue)
-                    self.writeVariableByteInteger(Int(further))
-                }
-            }
-            self.write(view.properties)
+        guard shape.hasProperties else { return identifierOffset }
+        self.writeVariableByteInteger(layout.propertiesBytes)
+        if layout.hasExpiry {
+            self.write(PropertyIdentifier.messageExpiryInterval.rawValue)
+            self.writeBigEndian(layout.expirySeconds)
         }
+        if shape.identifier != 0 {
+            self.write(PropertyIdentifier.subscriptionIdentifier.rawValue)
+            self.writeVariableByteInteger(Int(shape.identifier))
+            for further in furtherIdentifiers {
+                self.write(PropertyIdentifier.subscriptionIdentifier.rawValue)
+                self.writeVariableByteInteger(Int(further))
+            }
+        }
+        self.write(view.properties)
         return identifierOffset
+    }
+
+    /// A whole PUBLISH: `layout.packetBytes` bytes.
+    /// - Returns: where in the packet the packet id is; 0 with QoS 0.
+    @inline(__always)
+    @discardableResult
+    mutating func writePublish(
+        _ view: MessageView,
+        _ shape: PublishShape,
+        _ layout: PublishLayout,
+        furtherIdentifiers: [UInt32] = [],
+        packetIdentifier: UInt16
+    ) -> Int {
+        let start = self.position
+        let offset = self.writePublishHead(
+            view,
+            shape,
+            layout,
+            furtherIdentifiers: furtherIdentifiers,
+            packetIdentifier: packetIdentifier
+        )
+        self.write(view.payload)
+        precondition(self.position == start + layout.packetBytes, "a PUBLISH has another length than computed")
+        return offset
     }
 }

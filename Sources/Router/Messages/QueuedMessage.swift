@@ -21,8 +21,7 @@ struct QueuedMessage {
             qos: self.qos,
             retain: self.retain,
             dup: dup,
-            identifier: self.identifier,
-            furtherIdentifiers: self.furtherIdentifiers ?? []
+            identifier: hasProperties ? self.identifier : 0
         )
     }
 }

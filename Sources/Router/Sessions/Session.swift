@@ -45,7 +45,18 @@ final class Session {
         var heldControl: [UInt8] = []
     }
 
-    static let noLimit = Int.max
+    /// What must be sent before anything new, apart from the queue. Sessions without such have none of it.
+    final class Pending {
+        var partialOutput: PartialOutput?
+        /// What was under way when the session was resumed and is not sent again yet, last one first.
+        var resend: [UInt16] = []
+        /// Retained messages still to be sent for subscriptions of this connection.
+        var retainedCursors: [RetainedCursor] = []
+
+        var isEmpty: Bool { self.partialOutput == nil && self.resend.isEmpty && self.retainedCursors.isEmpty }
+    }
+
+    static var noLimit: Int { Int.max }
 
     let index: UInt32
     let clientIdentifier: [UInt8]
@@ -62,7 +73,9 @@ final class Session {
     var expirySeconds: UInt32 = 0
     var will: Will?
     var access = AccessRules(noMatch: .deny)
-    var version = ProtocolVersion.v5_0
+    var version = ProtocolVersion.v5_0 { didSet { self.hasProperties = self.version.hasProperties } }
+    /// Of the version.
+    private(set) var hasProperties = true
 
     // While disconnected.
     var willDue: Instant?
@@ -90,11 +103,7 @@ final class Session {
     /// Topics by alias, which counts from 1.
     var topicAliases: [[UInt8]] = []
     var partialInput: PartialInput?
-    var partialOutput: PartialOutput?
-    /// What was under way when the session was resumed and is not sent again yet, last one first.
-    var resend: [UInt16] = []
-    /// Retained messages still to be sent for subscriptions of this connection.
-    var retainedCursors: [RetainedCursor] = []
+    private(set) var pending: Pending?
     /// QoS 1 messages of the frame being handled, whose acknowledgements have not left.
     var unacknowledgedInFrame = 0
     var isWaitingForLink = false
@@ -112,14 +121,29 @@ final class Session {
     var isConnected: Bool { self.handle != RouterLink.noHandle }
 
     /// Something waits, so that what comes next must wait behind it.
-    @inline(__always) var hasBacklog: Bool {
-        !self.queue.isEmpty || self.partialOutput != nil || !self.resend.isEmpty || !self.retainedCursors.isEmpty
+    @inline(__always) var hasBacklog: Bool { self.queue.count != 0 || self.pending != nil }
+
+    /// `pending`, made if there is none.
+    func makePending() -> Pending {
+        if let pending = self.pending { return pending }
+        let made = Pending()
+        self.pending = made
+        return made
+    }
+
+    func dropPending() {
+        self.pending = nil
+    }
+
+    /// To be called when something of `pending` may have become empty.
+    func dropPendingIfEmpty() {
+        if let pending = self.pending, pending.isEmpty { self.pending = nil }
     }
 
     /// Whether the access rules allow a PUBLISH; the last allowed one is remembered, because devices repeat themselves.
     func mayPublish(topic: UnsafeRawBufferPointer, qos: QoS, retain: Bool) -> Bool {
         if self.access.isSuperuser { return true }
-        let shape = qos.rawValue | (retain ? 4 : 0)
+        let shape = qos.level | (retain ? 4 : 0)
         if shape == self.allowedShape, self.allowedTopic.count == topic.count {
             let isSame = self.allowedTopic.withUnsafeBytes { known in
                 equalBytes(known, topic)

@@ -9,10 +9,15 @@ struct LevelSplitter {
 
     @inline(__always)
     mutating func next() -> UnsafeRawBufferPointer? {
-        guard self.position <= self.text.count else { return nil }
+        let count = self.text.count
+        guard self.position <= count else { return nil }
+        guard let start = self.text.baseAddress else {
+            self.position = 1
+            return self.text
+        }
         var end = self.position
-        while end < self.text.count, self.text[end] != 0x2F { end += 1 }
-        let level = UnsafeRawBufferPointer(rebasing: self.text[self.position..<end])
+        while end < count, start.load(fromByteOffset: end, as: UInt8.self) != 0x2F { end += 1 }
+        let level = UnsafeRawBufferPointer(start: start + self.position, count: end - self.position)
         self.position = end + 1
         return level
     }

@@ -126,14 +126,18 @@ struct LevelTable: ~Copyable {
     /// The bytes of a text of at most 8 bytes, first one lowest; 0 for longer ones.
     @inline(__always)
     private static func shortWord(_ text: UnsafeRawBufferPointer) -> UInt64 {
-        guard text.count <= 8 else { return 0 }
-        var word: UInt64 = 0
-        var position = text.count
-        while position > 0 {
-            position -= 1
-            word = word << 8 | UInt64(text[position])
+        let count = text.count
+        guard count > 0, count <= 8, let start = text.baseAddress else { return 0 }
+        // Two reads that may overlap: where they do, they agree.
+        if count >= 4 {
+            let low = UInt64(UInt32(littleEndian: start.loadUnaligned(as: UInt32.self)))
+            let high = UInt64(UInt32(littleEndian: start.loadUnaligned(fromByteOffset: count - 4, as: UInt32.self)))
+            return low | high << (UInt64(count - 4) * 8)
         }
-        return word
+        let first = UInt64(start.load(as: UInt8.self))
+        let middle = UInt64(start.load(fromByteOffset: count / 2, as: UInt8.self))
+        let last = UInt64(start.load(fromByteOffset: count - 1, as: UInt8.self))
+        return first | middle << (UInt64(count / 2) * 8) | last << (UInt64(count - 1) * 8)
     }
 
     @inline(__always)
@@ -147,18 +151,18 @@ struct LevelTable: ~Copyable {
     /// A multiply-and-fold hash, eight bytes at a time.
     @inline(__always)
     private func hash(_ text: UnsafeRawBufferPointer) -> UInt32 {
-        var state = self.seed ^ UInt64(truncatingIfNeeded: text.count)
+        let count = text.count
+        var state = self.seed ^ UInt64(truncatingIfNeeded: count)
+        guard count > 8, let start = text.baseAddress else {
+            return UInt32(truncatingIfNeeded: Self.mix(state ^ Self.shortWord(text)))
+        }
         var position = 0
-        while position + 8 <= text.count {
-            state = Self.mix(state ^ text.loadUnaligned(fromByteOffset: position, as: UInt64.self))
+        while position < count - 8 {
+            state = Self.mix(state ^ start.loadUnaligned(fromByteOffset: position, as: UInt64.self))
             position += 8
         }
-        var rest: UInt64 = 0
-        while position < text.count {
-            rest = rest << 8 | UInt64(text[position])
-            position += 1
-        }
-        state = Self.mix(state ^ rest)
+        // The last eight bytes, some of them for the second time.
+        state = Self.mix(state ^ start.loadUnaligned(fromByteOffset: count - 8, as: UInt64.self))
         return UInt32(truncatingIfNeeded: state)
     }
 

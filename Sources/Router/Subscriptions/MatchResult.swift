@@ -26,9 +26,9 @@ struct MatchResult: ~Copyable {
     init() {}
 
     mutating func clear() {
-        self.subscribers.removeAll(keepingCapacity: true)
-        self.furtherIdentifiers.removeAll(keepingCapacity: true)
-        self.groups.removeAll(keepingCapacity: true)
+        if !self.subscribers.isEmpty { self.subscribers.removeAll(keepingCapacity: true) }
+        if !self.furtherIdentifiers.isEmpty { self.furtherIdentifiers.removeAll(keepingCapacity: true) }
+        if !self.groups.isEmpty { self.groups.removeAll(keepingCapacity: true) }
         self.isMarked = false
     }
 
@@ -40,6 +40,9 @@ struct MatchResult: ~Copyable {
     /// - Parameter publisher: the publishing session, which No Local leaves out [MQTT-3.8.3-3].
     mutating func add(_ list: UnsafeBufferPointer<Subscriber>, publisher: UInt32) {
         if self.subscribers.isEmpty {
+            var hasNoLocal = false
+            for subscriber in list where subscriber.options.noLocal { hasNoLocal = true }
+            if !hasNoLocal { return self.subscribers.append(contentsOf: list) }
             for subscriber in list where !(subscriber.options.noLocal && subscriber.session == publisher) {
                 self.subscribers.append(subscriber)
             }

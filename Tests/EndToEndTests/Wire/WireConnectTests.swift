@@ -62,59 +62,51 @@ import Testing
         runner.run(cases)
     }
 
+    /// Flags that contradict the payload, and fields that are missing.
+    private static func contradictions(_ version: ProtocolVersion) -> [WireCase] {
+        let id = field("p")
+        let will = properties(version) + field("will") + field("gone")
+        let withoutPayload = connect(version, flags: 6, payload: id + properties(version) + field("w"))
+        let password = id + field("u") + field("p")
+        return [
+            Self.refused("[MQTT-3.1.2-3] reserved flag", version, connect(version, flags: 3)),
+            Self.refused("[MQTT-3.1.2-11] will QoS without will", version, connect(version, flags: 0x0A)),
+            Self.refused("[MQTT-3.1.2-13] will retain without will", version, connect(version, flags: 0x22)),
+            Self.refused("[MQTT-3.1.2-9] will missing", version, connect(version, flags: 6)),
+            Self.refused("[MQTT-3.1.2-9] will payload missing", version, withoutPayload),
+            Self.refused("[MQTT-3.1.2-12] will QoS 3", version, connect(version, flags: 0x1E, payload: id + will)),
+            Self.refused("[MQTT-3.1.2-16] bytes left over", version, connect(version, payload: id + field("u"))),
+            Self.refused(
+                "[MQTT-3.1.2-18] password unflagged",
+                version,
+                connect(version, flags: 0x82, payload: password)
+            ),
+            Self.refused("[MQTT-3.1.2-17] user name missing", version, connect(version, flags: 0x82), nil),
+            Self.refused(
+                "[MQTT-3.1.2-19] password missing",
+                version,
+                connect(version, flags: 0xC2, payload: id + field("u")),
+                nil
+            ),
+            Self.refused("[MQTT-3.1.3-3] client identifier missing", version, connect(version, payload: [])),
+        ]
+    }
+
+    private static func textCases(_ version: ProtocolVersion, _ name: String, _ bytes: [UInt8]) -> [WireCase] {
+        let id = field("p")
+        let will = id + properties(version) + field(bytes) + field("x")
+        return [
+            Self.refused("client id, \(name)", version, connect(version, payload: field(bytes)), 0x85),
+            Self.refused("will topic, \(name)", version, connect(version, flags: 6, payload: will)),
+            Self.refused("user name, \(name)", version, connect(version, flags: 0x82, payload: id + field(bytes)), nil),
+        ]
+    }
+
     @Test func brokenConnectsAreRefused() throws {
         let runner = try WireRunner(try TestBroker())
         for version in [ProtocolVersion.v3_1_1, .v5_0] {
-            let id = field("p")
-            let will = properties(version) + field("will") + field("gone")
-            var cases: [WireCase] = [
-                Self.refused("[MQTT-3.1.2-3] reserved flag", version, connect(version, flags: 3)),
-                Self.refused("[MQTT-3.1.2-11] will QoS without will", version, connect(version, flags: 0x0A)),
-                Self.refused("[MQTT-3.1.2-13] will retain without will", version, connect(version, flags: 0x22)),
-                Self.refused("[MQTT-3.1.2-9] will missing", version, connect(version, flags: 6)),
-                Self.refused(
-                    "[MQTT-3.1.2-9] will payload missing",
-                    version,
-                    connect(version, flags: 6, payload: id + properties(version) + field("w"))
-                ),
-                Self.refused("[MQTT-3.1.2-12] will QoS 3", version, connect(version, flags: 0x1E, payload: id + will)),
-                Self.refused("[MQTT-3.1.2-16] bytes left over", version, connect(version, payload: id + field("u"))),
-                Self.refused(
-                    "[MQTT-3.1.2-18] password without its flag",
-                    version,
-                    connect(version, flags: 0x82, payload: id + field("u") + field("p"))
-                ),
-                Self.refused("[MQTT-3.1.2-17] user name missing", version, connect(version, flags: 0x82), nil),
-                Self.refused(
-                    "[MQTT-3.1.2-19] password missing",
-                    version,
-                    connect(version, flags: 0xC2, payload: id + field("u")),
-                    nil
-                ),
-                Self.refused("[MQTT-3.1.3-3] client identifier missing", version, connect(version, payload: [])),
-            ]
-            for (name, bytes) in badTexts {
-                let identifierCode: UInt8 = 0x85
-                cases += [
-                    Self.refused(
-                        "client id, \(name)",
-                        version,
-                        connect(version, payload: field(bytes)),
-                        identifierCode
-                    ),
-                    Self.refused(
-                        "will topic, \(name)",
-                        version,
-                        connect(version, flags: 6, payload: id + properties(version) + field(bytes) + field("x"))
-                    ),
-                    Self.refused(
-                        "user name, \(name)",
-                        version,
-                        connect(version, flags: 0x82, payload: id + field(bytes)),
-                        nil
-                    ),
-                ]
-            }
+            var cases = Self.contradictions(version)
+            for (name, bytes) in badTexts { cases += Self.textCases(version, name, bytes) }
             for flags in 1...15 as ClosedRange<UInt8> {
                 let bytes = [0x10 | flags] + connect(version).dropFirst()
                 cases.append(Self.refused("[MQTT-2.1.3-1] first byte \(flags)", version, Array(bytes), nil))
@@ -125,31 +117,20 @@ import Testing
             runner.run(cases)
         }
         let unsupported: [UInt8] = [0x20, 3, 0, 0x84, 0]
+        for (version, level) in [(.v3_1, 2), (.v3_1, 6), (.v3_1_1, 2), (.v3_1_1, 6), (.v5_0, 99)]
+            as [(ProtocolVersion, UInt8)]
+        {
+            let bytes = connect(version, level: level)
+            runner.run([.refused("[MQTT-3.1.2-2] level \(level)", version, bytes, unsupported, connects: false)])
+        }
+        let empty = connect(.v3_1_1, flags: 0, payload: field(""))
+        let password = connect(.v3_1_1, flags: 0x42, payload: field("p") + field("x"))
+        let tiny = connect(.v5_0, properties: [0x27, 0, 0, 0, 2])
         runner.run([
-            .refused("[MQTT-3.1.2-2] level 2", .v3_1_1, connect(.v3_1_1, level: 2), unsupported, connects: false),
-            .refused("[MQTT-3.1.2-2] level 6", .v3_1_1, connect(.v3_1_1, level: 6), unsupported, connects: false),
-            .refused("[MQTT-3.1.2-2] level 99", .v5_0, connect(.v5_0, level: 99), unsupported, connects: false),
-            .refused("MQIsdp level 2", .v3_1, connect(.v3_1, level: 2), unsupported, connects: false),
-            .refused("MQIsdp level 6", .v3_1, connect(.v3_1, level: 6), unsupported, connects: false),
             .refused("3.1, no client id", .v3_1, connect(.v3_1, payload: field("")), [0x20, 2, 0, 2], connects: false),
-            .refused(
-                "3.1.1 [MQTT-3.1.3-8]",
-                .v3_1_1,
-                connect(.v3_1_1, flags: 0, payload: field("")),
-                [0x20, 2, 0, 2],
-                connects: false
-            ),
-            Self.refused(
-                "3.1.1 [MQTT-3.1.2-22]",
-                .v3_1_1,
-                connect(.v3_1_1, flags: 0x42, payload: field("p") + field("x"))
-            ),
-            Self.refused(
-                "[MQTT-3.1.2-24] a CONNACK is too large already",
-                .v5_0,
-                connect(.v5_0, properties: [0x27, 0, 0, 0, 2]),
-                nil
-            ),
+            .refused("3.1.1 [MQTT-3.1.3-8]", .v3_1_1, empty, [0x20, 2, 0, 2], connects: false),
+            Self.refused("3.1.1 [MQTT-3.1.2-22]", .v3_1_1, password),
+            Self.refused("[MQTT-3.1.2-24] a CONNACK is too large already", .v5_0, tiny, nil),
             .refused("length of five bytes", .v5_0, [0x10, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F], connects: false),
             .refused("[MQTT-1.5.5-1]", .v5_0, [0x10, 0x8F, 0x80, 0x00] + connect(.v5_0).dropFirst(2), connects: false),
         ])

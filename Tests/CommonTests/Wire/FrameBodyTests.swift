@@ -24,6 +24,13 @@ import Testing
                 WireSamples.body(WireSamples.bytes { WireSamples.verdict.encode(into: &$0, request: 1) }),
                 { self.withBytes($0) { AuthVerdict.decode($0) != nil } }
             ),
+            (
+                "sessionRules",
+                WireSamples.body(
+                    WireSamples.bytes { SessionRules.encode(WireSamples.access, into: &$0, handle: 1) }
+                ),
+                { self.withBytes($0) { SessionRules.decode($0) != nil } }
+            ),
         ]
     }
 
@@ -116,6 +123,19 @@ import Testing
             #expect(self.withBytes(broken) { SessionEnd.decode($0) } == nil)
         }
         #expect(SessionCloseCause.allCases.map(\.rawValue) == [1, 2, 3, 4, 5, 6])
+    }
+
+    @Test("Changed keys: every whole number of them, and nothing else")
+    func changedKeys() {
+        for changed in [AuthChanged(all: true), AuthChanged(all: false, keyHashes: [1, UInt64.max, 7])] {
+            let body = WireSamples.body(WireSamples.bytes { changed.encode(into: &$0) })
+            #expect(self.withBytes(body) { AuthChanged.decode($0) } == changed)
+            for count in 0..<body.count {
+                let isWhole = count > 0 && (count - 1) % 8 == 0
+                #expect(self.withBytes(Array(body.prefix(count))) { AuthChanged.decode($0) != nil } == isWhole)
+            }
+        }
+        #expect(self.withBytes([2]) { AuthChanged.decode($0) } == nil)
     }
 
     @Test("Rules cut off at the limit become a deny for what they would have said")

@@ -180,7 +180,8 @@ final class DeliveryModel {
 
     /// PUBREL: with the first one that arrives the message goes on.
     private func release(_ identifier: UInt16, _ actor: Actor) {
-        if actor.isConnected, let number = actor.held.removeValue(forKey: identifier), let topic = self.topicOf[number] {
+        if actor.isConnected, let number = actor.held.removeValue(forKey: identifier), let topic = self.topicOf[number]
+        {
             self.route(number, topic, .exactlyOnce)
         }
         actor.client.send(.pubrel(AcknowledgementPacket(packetIdentifier: identifier)))

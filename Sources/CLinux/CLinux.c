@@ -44,7 +44,7 @@ int martlet_signal_fd(void) {
 // Between fork and exec only async-signal-safe calls are made: the environment is prepared before the fork, with room for
 // the child's pid in the LISTEN_PID entry.
 pid_t martlet_spawn(const char *path, char *const argv[], char *const envp[], const int *fds, int fd_count,
-                    int output_fd, int listen_pid) {
+                    int output_fd, int listen_pid, int end_with_thread) {
     int failure[2];
     if (pipe2(failure, O_CLOEXEC) != 0) return -1;
     size_t entries = 0;
@@ -67,8 +67,10 @@ pid_t martlet_spawn(const char *path, char *const argv[], char *const envp[], co
 
     pid_t pid = fork();
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
-        if (getppid() != parent) _exit(1);
+        if (end_with_thread) {
+            prctl(PR_SET_PDEATHSIG, SIGTERM);
+            if (getppid() != parent) _exit(1);
+        }
         setpgid(0, 0);
         char digits[24];
         int count = 0;

@@ -27,18 +27,6 @@ final class ClientConnection: EventHandler {
         case closed
     }
 
-    /// What the verdict said: the listener keeps no password.
-    private struct Credentials {
-        var clientIdentifier: [UInt8] = []
-        var keyHash: UInt64 = 0
-        var tag: [UInt8] = []
-        var access: AccessRules?
-        /// A worker is being asked.
-        var isAsked = false
-        /// Devices connect once and stay for weeks: without any sign of a change they are asked about from time to time.
-        var revalidation: Instant = .max
-    }
-
     /// Bytes waiting for a client at which its reading stops: acknowledgements need no credit, so a client that sends without
     /// reading must be held back here.
     private static let outputBytesHigh = 1 << 20
@@ -75,10 +63,11 @@ final class ClientConnection: EventHandler {
     private var version = ProtocolVersion.v3_1_1
     private var clientName = ""
     /// What let the session in, to be asked about again while it lives.
-    private var credentials = Credentials()
+    private var credentials = SessionCredentials()
     private var uplink: SessionUplink?
     private var delivery: DeliveryAccount
     private var isBlockedByCredit = false
+    private var isBlockedByRate = false
     private var inputEnded = false
     /// The router sent part of a packet: nothing of ours may come in between.
     private var isInsideDelivery = false
@@ -195,7 +184,9 @@ final class ClientConnection: EventHandler {
     private var wantsInput: Bool {
         switch self.phase {
         case .awaitingConnect: true
-        case .open: !self.isBlockedByCredit && !self.inputEnded && self.waitingBytes < Self.outputBytesHigh
+        case .open:
+            !self.isBlockedByCredit && !self.isBlockedByRate && !self.inputEnded
+                && self.waitingBytes < Self.outputBytesHigh
         case .handshaking, .authenticating, .opening, .closing, .lingering, .closed: false
         }
     }
@@ -281,7 +272,12 @@ final class ClientConnection: EventHandler {
             self.version = packet.version
             self.clientName = String(decoding: packet.clientIdentifier, as: UTF8.self)
             self.connect = packet
-            self.authenticate(packet)
+            switch self.policy.admission(of: packet, identity: self.identity) {
+            case .refused(let reason, let code, let detail): self.refuse(reason, code: code, detail: detail)
+            case .admitted(let clientIdentifier):
+                self.credentials.clientIdentifier = clientIdentifier
+                self.authenticate(packet)
+            }
             return count
         }
     }
@@ -294,7 +290,8 @@ final class ClientConnection: EventHandler {
             handle: self.handle,
             linkCredit: &self.service.router.linkCredit,
             link: &link.output,
-            replies: &self.ownPacketsHeldBack
+            replies: &self.ownPacketsHeldBack,
+            now: self.service.loop.now
         )
         self.uplink = uplink
         self.sendOwnPackets()
@@ -304,8 +301,12 @@ final class ClientConnection: EventHandler {
             self.service.counters.creditStops += 1
             if uplink.credit > 0 { self.service.router.waitForLinkCredit(self.handle) }
         }
+        if let until = progress.blockedUntil { self.waitForRate(until) }
         switch progress.end {
         case nil: break
+        case .rateExceeded:
+            self.service.counters.rateDisconnects += 1
+            self.close(.protocolError, code: .messageRateTooHigh, "publishes faster than publish_rate allows")
         case .malformed(let error): self.fail(error.closesSilently ? nil : error.reasonCode, "\(error)")
         case .tooLarge: self.fail(.packetTooLarge, "a packet is larger than mqtt.max_packet_size")
         case .clientDisconnected: self.inputEnded = true
@@ -334,7 +335,7 @@ final class ClientConnection: EventHandler {
             return self.refuse(.auth(.fieldMissing), code: .notAuthorized, detail: detail)
         }
         let attributes = ClientAttributes(
-            clientIdentifier: packet.clientIdentifier,
+            clientIdentifier: self.credentials.clientIdentifier,
             userName: self.userName,
             peerAddress: Array(self.peerAddress.utf8),
             identity: self.identity
@@ -357,7 +358,7 @@ final class ClientConnection: EventHandler {
             peerAddress: Array(self.peerAddress.utf8),
             version: connect.version,
             identity: self.identity,
-            clientIdentifier: connect.clientIdentifier,
+            clientIdentifier: self.credentials.clientIdentifier,
             userName: self.userName,
             password: connect.password
         )
@@ -374,8 +375,8 @@ final class ClientConnection: EventHandler {
                 detail: String(decoding: verdict.detail, as: UTF8.self)
             )
         }
-        self.credentials = Credentials(
-            clientIdentifier: self.connect?.clientIdentifier ?? [],
+        self.credentials = SessionCredentials(
+            clientIdentifier: self.credentials.clientIdentifier,
             keyHash: verdict.keyHash,
             tag: verdict.credentialTag,
             access: verdict.access
@@ -477,7 +478,8 @@ final class ClientConnection: EventHandler {
         self.uplink = SessionUplink(
             version: self.version,
             credit: credit,
-            maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes
+            maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes,
+            rate: PublishRateGate(self.policy.configuration.offer.publishRate)
         )
         self.service.live.add(self.handle, keyHash: self.credentials.keyHash)
         self.scheduleRevalidation()
@@ -541,6 +543,23 @@ final class ClientConnection: EventHandler {
         guard self.isBlockedByCredit else { return }
         self.isBlockedByCredit = false
         // Time in which the broker did not read does not count against the client.
+        self.lastReceived = self.service.loop.now
+        self.resumeInput()
+    }
+
+    /// The client has used up its rate: it is read again when a PUBLISH may pass.
+    private func waitForRate(_ until: Instant) {
+        guard !self.isBlockedByRate else { return }
+        self.isBlockedByRate = true
+        self.service.counters.rateStops += 1
+        let handle = self.handle
+        self.service.loop.schedule(at: until) { [weak service = self.service] in
+            service?.connection(handle)?.resumeAfterRate()
+        }
+    }
+
+    private func resumeAfterRate() {
+        self.isBlockedByRate = false
         self.lastReceived = self.service.loop.now
         self.resumeInput()
     }
@@ -661,7 +680,9 @@ final class ClientConnection: EventHandler {
         case .opening:
             self.refuse(.routerUnavailable, code: .serverUnavailable, detail: "the router does not answer")
         case .open:
-            if self.isBlockedByCredit || self.inputEnded { return self.setDeadline(now + self.keepAliveNanoseconds) }
+            if self.isBlockedByCredit || self.isBlockedByRate || self.inputEnded {
+                return self.setDeadline(now + self.keepAliveNanoseconds)
+            }
             self.service.counters.keepAliveTimeouts += 1
             self.close(.keepAliveTimeout, code: .keepAliveTimeout, "keep alive timeout")
         case .closing:

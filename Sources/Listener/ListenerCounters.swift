@@ -9,6 +9,12 @@ struct ListenerCounters {
     var bytesSent: UInt64 = 0
     /// Times that a client's reading was stopped for want of credit.
     var creditStops: UInt64 = 0
+    /// Times that a client's reading was stopped because it published faster than it may.
+    var rateStops: UInt64 = 0
+    /// Clients that were disconnected for that.
+    var rateDisconnects: UInt64 = 0
+    /// Times that accepting rested because of the limit of connections per second.
+    var acceptPauses: UInt64 = 0
     var slowClientsClosed: UInt64 = 0
     var keepAliveTimeouts: UInt64 = 0
     var protocolErrors: UInt64 = 0
@@ -28,6 +34,9 @@ struct ListenerCounters {
         report.add("bytes_received_total", self.bytesReceived)
         report.add("bytes_sent_total", self.bytesSent)
         report.add("credit_stops_total", self.creditStops)
+        report.add("publish_rate_stops_total", self.rateStops)
+        report.add("publish_rate_disconnects_total", self.rateDisconnects)
+        report.add("accept_pauses_total", self.acceptPauses)
         report.add("slow_clients_closed_total", self.slowClientsClosed)
         report.add("keep_alive_timeouts_total", self.keepAliveTimeouts)
         report.add("protocol_errors_total", self.protocolErrors)

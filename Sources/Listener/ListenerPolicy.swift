@@ -10,10 +10,16 @@ final class ListenerPolicy {
     let tls: TLSServerContext?
     /// For `anonymous: true`; otherwise the auth worker renders the rules.
     private let rules: RuleTemplate?
+    /// Of connections accepted; nil: no limit.
+    var connectionRate: TokenBucket?
 
     /// - Throws: a sentence that names the listener and the file or key with the mistake.
     init(_ listener: Configuration.Listener, authorization: Configuration.Authorization) throws {
         self.configuration = listener
+        self.connectionRate = TokenBucket(
+            perSecond: listener.maxConnectionRate,
+            burstNanoseconds: Nanoseconds.perSecond
+        )
         self.name = Array(listener.name.utf8)
         self.rulesName = Array(listener.rules.utf8)
         self.tls = try listener.tls.map { tls in

@@ -36,6 +36,8 @@ package final class ListenerService: Role {
     private var dirty: [ClientConnection] = []
     private var toReceive: [UInt64] = []
     private var refusals: RefusalLimiter
+    /// Of connections accepted through all sockets; nil: no limit.
+    private var connectionRate: TokenBucket?
     /// Sessions to be asked about when a second is over: nobody could say when they were asked about last.
     private var toRevalidateLater: Set<UInt64> = []
     private var revalidationTimer: EventLoop.Timer?
@@ -47,6 +49,10 @@ package final class ListenerService: Role {
         self.logger = context.logger
         self.configuration = context.configuration
         self.wheel = TimerWheel(now: context.loop.now)
+        self.connectionRate = TokenBucket(
+            perSecond: context.configuration.processes.maxConnectionRate,
+            burstNanoseconds: Nanoseconds.perSecond
+        )
         self.refusals = RefusalLimiter(perSecond: context.configuration.log.refusedPerSecond)
     }
 
@@ -96,6 +102,7 @@ package final class ListenerService: Role {
             exhausted: { [unowned self] error in
                 self.logger.error("cannot accept connections; trying again", metadata: ["reason": "\(error.reason)"])
             },
+            blockedUntil: { [unowned self] policy in self.acceptingBlockedUntil(policy) },
             accepted: { [unowned self] in self.accept($0, $1, $2) }
         )
         self.sockets.append(socket)
@@ -112,8 +119,9 @@ package final class ListenerService: Role {
         for connection in self.table.all {
             if connection.phase == .open {
                 connection.close(.listenerShutdown, code: .serverShuttingDown, "the listener is stopping")
-                connection.flush()
             }
+            // Also where the router was lost in this very turn, and the goodbye has not left.
+            connection.flush()
         }
         self.router.flush()
         for connection in self.table.all { connection.abandon() }
@@ -145,8 +153,20 @@ package final class ListenerService: Role {
 
     // MARK: Connections
 
+    /// Nil: another connection may be accepted now. Otherwise when it may.
+    private func acceptingBlockedUntil(_ policy: ListenerPolicy) -> Instant? {
+        let now = self.loop.now
+        let process = self.connectionRate?.blockedUntil(now: now)
+        let listener = policy.connectionRate?.blockedUntil(now: now)
+        if process == nil, listener == nil { return nil }
+        self.counters.acceptPauses += 1
+        return max(process ?? 0, listener ?? 0)
+    }
+
     private func accept(_ fileDescriptor: Int32, _ address: SocketAddress, _ policy: ListenerPolicy) {
         self.counters.accepted += 1
+        self.connectionRate?.take(1, now: self.loop.now)
+        policy.connectionRate?.take(1, now: self.loop.now)
         guard self.table.count < policy.configuration.maxConnections else {
             self.logRefusal(
                 .tooManyConnections,

@@ -15,6 +15,7 @@ final class ListeningSocket: EventHandler {
     private let fileDescriptor: Int32
     private let accepted: (Int32, SocketAddress, ListenerPolicy) -> Void
     private let exhausted: (SystemError) -> Void
+    private let blockedUntil: (ListenerPolicy) -> Instant?
     private var registration: EventLoop.Registration?
     private var rest: EventLoop.Timer?
 
@@ -24,6 +25,7 @@ final class ListeningSocket: EventHandler {
         fileDescriptor: Int32,
         policy: ListenerPolicy,
         exhausted: @escaping (SystemError) -> Void,
+        blockedUntil: @escaping (ListenerPolicy) -> Instant?,
         accepted: @escaping (Int32, SocketAddress, ListenerPolicy) -> Void
     ) throws(SystemError) {
         self.loop = loop
@@ -31,6 +33,7 @@ final class ListeningSocket: EventHandler {
         self.policy = policy
         self.accepted = accepted
         self.exhausted = exhausted
+        self.blockedUntil = blockedUntil
         try self.resume()
     }
 
@@ -50,6 +53,8 @@ final class ListeningSocket: EventHandler {
 
     func handle(_ events: IOEvents) {
         for _ in 0..<Self.acceptsPerTurn {
+            // Those that wait stay in the kernel's queue, where another process can take them.
+            if let instant = self.blockedUntil(self.policy) { return self.takeRest(until: instant) }
             var storage = sockaddr_storage()
             var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
             let client = martlet_accept(self.fileDescriptor, &storage, &length)
@@ -59,19 +64,20 @@ final class ListeningSocket: EventHandler {
             }
             switch errno {
             case EAGAIN: return
-            case EMFILE, ENFILE, ENOBUFS, ENOMEM: return self.takeRest(SystemError("accept"))
+            case EMFILE, ENFILE, ENOBUFS, ENOMEM:
+                self.exhausted(SystemError("accept"))
+                return self.takeRest(until: self.loop.now + Self.restNanoseconds)
             default: continue  // The client was faster in leaving.
             }
         }
     }
 
-    /// Without a free descriptor the socket stays readable and the loop would turn for nothing.
-    private func takeRest(_ error: SystemError) {
+    /// The socket stays readable while nothing may be accepted, and the loop would turn for nothing.
+    private func takeRest(until instant: Instant) {
         guard let registration = self.registration else { return }
         self.loop.deregister(registration)
         self.registration = nil
-        self.exhausted(error)
-        self.rest = self.loop.schedule(afterNanoseconds: Self.restNanoseconds) { [weak self] in
+        self.rest = self.loop.schedule(at: instant) { [weak self] in
             try? self?.resume()
         }
     }

@@ -13,6 +13,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
     case connectTooLarge
     case protocolVersion
     case enhancedAuthentication
+    case clientIdentifierPolicy
     case noAuthenticationConfigured
     case auth(AuthVerdict.Reason)
     case authWorkerUnavailable
@@ -30,6 +31,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         case .malformedConnect: "malformed-connect"
         case .connectTooLarge: "connect-too-large"
         case .protocolVersion: "protocol-version"
+        case .clientIdentifierPolicy: "client-id-not-common-name"
         case .enhancedAuthentication: "enhanced-authentication"
         case .noAuthenticationConfigured: "no-authentication-configured"
         case .auth(let reason): Self.name(of: reason)

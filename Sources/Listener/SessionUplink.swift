@@ -11,6 +11,8 @@ struct SessionUplink {
         case malformed(DecodeError)
         /// Larger than `mqtt.max_packet_size` ([MQTT-3.2.2-15]).
         case tooLarge
+        /// The client publishes faster than it may, and is to be disconnected for that.
+        case rateExceeded
         /// DISCONNECT was passed on; what follows it is not looked at.
         case clientDisconnected
     }
@@ -20,6 +22,8 @@ struct SessionUplink {
         var consumed = 0
         /// A PUBLISH waits for credit: reading stops until `grant`.
         var isBlocked = false
+        /// A PUBLISH waits because the client may not publish faster: reading stops until then.
+        var blockedUntil: Instant?
         var end: End?
     }
 
@@ -27,13 +31,16 @@ struct SessionUplink {
     private(set) var credit: Int
     private let version: ProtocolVersion
     private let maximumPacketBytes: Int
+    /// Nil: no limit.
+    private var rate: PublishRateGate?
     /// Of the packet that travels in parts: bytes still to come, and what it is.
     private var partBytesLeft = 0
     private var partType = PacketType.publish
 
-    init(version: ProtocolVersion, credit: Int, maximumPacketBytes: Int) {
+    init(version: ProtocolVersion, credit: Int, maximumPacketBytes: Int, rate: PublishRateGate? = nil) {
         self.version = version
         self.credit = credit
+        self.rate = rate
         self.maximumPacketBytes = maximumPacketBytes
     }
 
@@ -48,12 +55,14 @@ struct SessionUplink {
     ///   - linkCredit: what all sessions of the link may still send.
     ///   - link: gets the frames.
     ///   - replies: gets PINGRESP packets for the client.
+    ///   - now: for the limit of the client's rate.
     mutating func forward(
         _ bytes: UnsafeRawBufferPointer,
         handle: UInt64,
         linkCredit: inout Int,
         link: inout ByteBuffer,
-        replies: inout ByteBuffer
+        replies: inout ByteBuffer,
+        now: Instant = 0
     ) -> Progress {
         var progress = Progress()
         // Whole packets from here to `progress.consumed` wait to be written as one frame.
@@ -94,8 +103,7 @@ struct SessionUplink {
             }
             let isWhole = header.packetBytes <= rest.count
             guard isWhole || header.packetBytes > Limits.packetPartBytes else { break }
-            if header.type == .publish, self.credit <= 0 || linkCredit <= 0 {
-                progress.isBlocked = true
+            if header.type == .publish, !self.mayPublish(header.packetBytes, linkCredit, now: now, &progress) {
                 break
             }
             if header.packetBytes > Limits.packetPartBytes {
@@ -128,6 +136,28 @@ struct SessionUplink {
         }
         Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
         return progress
+    }
+
+    /// Whether the PUBLISH goes on now; if not, `progress` says what becomes of it.
+    private mutating func mayPublish(
+        _ packetBytes: Int,
+        _ linkCredit: Int,
+        now: Instant,
+        _ progress: inout Progress
+    ) -> Bool {
+        guard self.credit > 0, linkCredit > 0 else {
+            progress.isBlocked = true
+            return false
+        }
+        guard let until = self.rate?.blockedUntil(now: now) else {
+            self.rate?.passed(packetBytes: packetBytes, now: now)
+            return true
+        }
+        switch self.rate?.exceeded {
+        case .disconnect: progress.end = .rateExceeded
+        case .slow, nil: progress.blockedUntil = until
+        }
+        return false
     }
 
     /// Passes on what is there of the packet that travels in parts, one part per call.

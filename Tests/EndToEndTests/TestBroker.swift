@@ -21,7 +21,7 @@ final class TestBroker {
     private(set) var authWorkers: [ChildProcess] = []
     private var sockets: [Int32] = []
 
-    init(listeners: Int = 1, authWorkers: Int = 1, settings: String = "") throws {
+    init(listeners: Int = 1, authWorkers: Int = 1, settings: String = "", deviceListener: String = "") throws {
         self.directory = try TemporaryDirectory("martlet-e2e")
         var sockets: [Int32] = []
         let ports = try (0..<3).map { _ in try Self.makeListeningSocket(&sockets) }
@@ -30,7 +30,9 @@ final class TestBroker {
         self.plainPort = ports[1]
         self.optionalPort = ports[2]
         for name in ["run", "state"] { mkdir(self.directory.file(name), 0o700) }
-        let text = Self.configuration(self.directory, self.pki, ports, listeners, authWorkers) + settings
+        let text =
+            Self.configuration(self.directory, self.pki, ports, listeners, authWorkers)
+            .replacing("  - name: devices\n", with: "  - name: devices\n    \(deviceListener)\n") + settings
         try writeFile(self.directory.file("martlet.yaml"), Array(text.utf8))
         self.redis = try Self.startRedis(self.directory)
         self.router = try Self.start("martlet-router", in: self.directory, instance: nil)

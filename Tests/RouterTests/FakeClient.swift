@@ -17,6 +17,9 @@ final class FakeClient {
     var closeReason: ReasonCode?
     var keepAliveInForce: UInt16?
     var access = AccessRules.allowEverything
+    /// The configured listener that the client comes through.
+    var listenerName = "devices"
+    var commonName: String?
     /// Acknowledges as a client should.
     var acknowledges = true
     /// Returns credit for what comes.
@@ -179,9 +182,18 @@ final class FakeClient {
         self.partial = []
         let open = SessionOpen(
             connectStamp: stamp ?? self.harness.nextStamp(),
-            listenerName: Array("devices".utf8),
+            listenerName: Array(self.listenerName.utf8),
             peerAddress: Array("192.0.2.1:1234".utf8),
-            identity: nil,
+            identity: self.commonName.map {
+                CertificateIdentity(
+                    commonName: Array($0.utf8),
+                    subject: Array("CN=\($0)".utf8),
+                    issuer: Array("CN=CA".utf8),
+                    serialNumber: Array("01".utf8),
+                    fingerprint: [UInt8](repeating: 0, count: 32),
+                    notAfter: 0
+                )
+            },
             userName: nil,
             access: self.access,
             connect: connect

@@ -51,6 +51,8 @@ final class RouterHarness {
 
     init(_ configure: (inout Configuration) -> Void = { _ in }) {
         var configuration = Configuration()
+        // Nothing happens on its own unless a test asks for it.
+        configuration.mqtt.sysIntervalNanoseconds = 0
         configure(&configuration)
         self.core = RouterCore(configuration: configuration, seed: 42)
     }

@@ -517,6 +517,7 @@ import Testing
 
     @Test func queuedMessagesWaitForFreeIdentifiers() {
         let harness = RouterHarness {
+            $0.mqtt.session.maxInflight = UInt16.max
             $0.mqtt.session.maxQueuedMessages = 100_000
             $0.mqtt.session.maxQueuedBytes = 1 << 30
         }

@@ -163,10 +163,26 @@ extension SubscriptionTrie {
         Array("jobs/1".utf8).withUnsafeBytes { trie.match(topic: $0, into: &result) }
         #expect(result.subscribers.isEmpty)
         #expect(result.groups == [group])
-        let turns = (0..<6).compactMap { _ in trie.chooseMember(of: group, { _ in 2 })?.session }
+        let turns = (0..<6).compactMap { _ in
+            trie.chooseMember(of: group, .roundRobin, { _ in .free(waiting: 0) })?.session
+        }
         #expect(turns == [1, 2, 3, 1, 2, 3])
-        let picky = (0..<4).compactMap { _ in trie.chooseMember(of: group, { $0 == 2 ? 0 : 2 })?.session }
+        let picky = (0..<4).compactMap { _ in
+            trie.chooseMember(of: group, .roundRobin, { $0 == 2 ? .busy(waiting: 1) : .free(waiting: 5) })?.session
+        }
         #expect(picky == [1, 3, 1, 3])
+        // Whoever is connected comes before whoever is away, however much waits there.
+        let connected = (0..<3).compactMap { _ in
+            trie.chooseMember(of: group, .roundRobin, { $0 == 3 ? .busy(waiting: 9) : .away })?.session
+        }
+        #expect(connected == [3, 3, 3])
+        let waiting: [UInt32: Int] = [1: 4, 2: 3, 3: 3]
+        let least = (0..<4).compactMap { _ in
+            trie.chooseMember(of: group, .leastInflight, { .free(waiting: waiting[$0] ?? 0) })?.session
+        }
+        #expect(least == [2, 3, 2, 3])
+        let away = (0..<3).compactMap { _ in trie.chooseMember(of: group, .leastInflight, { _ in .away })?.session }
+        #expect(Set(away) == [1, 2, 3])
         for session in 1...3 as ClosedRange<UInt32> {
             let removed = trie.removeShared(group: group, session: session)
             #expect(removed)
@@ -176,14 +192,4 @@ extension SubscriptionTrie {
         #expect(result.groups.isEmpty)
     }
 
-    @Test func aFilterCostsLessThan150Bytes() {
-        var trie = SubscriptionTrie(seed: 4)
-        let count = 100_000
-        for index in 0..<count {
-            let ending = ["cmd", "+/set", "#"][index % 3]
-            trie.add("devices/346a004d-1dab-4016-bb38-\(index)/\(ending)", session: UInt32(index))
-        }
-        let bytes = trie.heldBytes / count
-        #expect(bytes < 150)
-    }
 }

@@ -43,7 +43,9 @@ package final class ChildProcess {
             sockets,
             Int32(sockets.count),
             log,
-            sockets.isEmpty ? 0 : 1
+            sockets.isEmpty ? 0 : 1,
+            // A test's thread ends before its processes do.
+            0
         )
         guard self.processID > 0 else {
             throw ProcessError(description: "cannot start \(path): \(String(cString: strerror(errno)))")

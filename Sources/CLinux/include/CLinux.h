@@ -38,6 +38,7 @@ static inline int martlet_wait_signal(int status) { return WIFSIGNALED(status) ?
 
 /// Starts a program: `fds[i]` becomes descriptor 3 + i in the child (LISTEN_FDS as in sd_listen_fds(3)), `output_fd` (if not
 /// negative) its stdout and stderr. With `listen_pid`, LISTEN_PID is set to the child's own pid. Signals are unblocked and
-/// reset; the child gets SIGTERM if its parent dies. Returns the pid, or -1 with errno set (also that of a failed exec).
+/// reset. With `end_with_thread` the child gets SIGTERM when the calling thread ends: for programs whose main thread calls.
+/// Returns the pid, or -1 with errno set (also that of a failed exec).
 pid_t martlet_spawn(const char *path, char *const argv[], char *const envp[], const int *fds, int fd_count,
-                    int output_fd, int listen_pid);
+                    int output_fd, int listen_pid, int end_with_thread);

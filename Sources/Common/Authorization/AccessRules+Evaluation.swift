@@ -11,7 +11,7 @@ extension AccessRules {
         return self.noMatch == .allow
     }
 
-    /// Whether a filter may be subscribed to. `$share/group/filter` is judged as `filter`.
+    /// Whether a filter may be subscribed to. Below `$SYS` only a rule allows that, never `no_match`. `$share/group/filter` is judged as `filter`.
     ///
     /// A rule applies if its filter covers the requested one: if every topic of the request is a topic of the rule. So an
     /// allow rule never grants more than it says. A deny rule that only overlaps the request does not apply: after
@@ -23,7 +23,8 @@ extension AccessRules {
         for rule in self.rules where rule.actions.contains(.subscribe) && rule.applies(to: qos) {
             if rule.covers(requested) { return rule.permission == .allow }
         }
-        return self.noMatch == .allow
+        // What the broker says of itself is for those whose rules name it.
+        return self.noMatch == .allow && !TopicName.isSystem(requested)
     }
 }
 

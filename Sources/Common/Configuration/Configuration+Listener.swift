@@ -23,6 +23,15 @@ extension Configuration {
             case subject = "dn"
         }
 
+        /// What the client id has to do with the certificate.
+        package enum ClientIDPolicy: String, CaseIterable, Sendable {
+            case any
+            /// Another one than the certificate's common name is refused: nobody takes over another device's session.
+            case mustEqualCommonName = "must_equal_cn"
+            /// The common name is the client id, whatever CONNECT says.
+            case fromCommonName = "from_cn"
+        }
+
         /// In logs, metrics and for socket activation (FileDescriptorName=). Unique; letters, digits, `-`, `_` and `.`.
         package var name: String
         package var addresses = [ListenAddress.anyAddress(port: 8883)]
@@ -35,12 +44,16 @@ extension Configuration {
         /// `none` for a TCP listener.
         package var clientCertificate = ClientCertificate.required
         package var userNameFrom = UserNameSource.client
+        package var clientID = ClientIDPolicy.any
         /// From accepting the TCP connection to the end of the TLS handshake.
         package var handshakeTimeoutNanoseconds: UInt64 = 15 * Configuration.nanosecondsPerSecond
         /// From the end of the handshake to a whole CONNECT packet.
         package var connectTimeoutNanoseconds: UInt64 = 10 * Configuration.nanosecondsPerSecond
         /// Per listener process; further ones are closed at once.
         package var maxConnections = 100_000
+        /// Accepted per second and listener process; further ones wait. 0: no limit but that of the process.
+        package var maxConnectionRate = 0
+        package var offer = Configuration.Offer()
         /// Nil for a TCP listener, never for a TLS one that was parsed.
         package var tls: TLS?
 

@@ -13,12 +13,15 @@ extension Configuration {
         top.section("processes") { section in
             section.integer("listeners", 1...Self.processesMax, into: &self.processes.listeners)
             section.integer("auth_workers", 1...Self.processesMax, into: &self.processes.authWorkers)
+            section.integer("max_connection_rate", 0...1_000_000, into: &self.processes.maxConnectionRate)
         }
         self.readLinkUsers(&top)
         top.section("log") { section in
             section.choice("level", into: &self.log.level)
             section.integer("refused_per_second", 0...1_000_000, into: &self.log.refusedPerSecond)
         }
+        // Before the listeners, whose defaults are in here.
+        top.section("mqtt") { section in self.mqtt.read(&section) }
         let listenerNodes = top.list("listeners")
         if listenerNodes?.isEmpty ?? !top.contains("listeners") {
             top.report("listeners", "there is none; name at least one, with addresses and a tls section")
@@ -26,7 +29,7 @@ extension Configuration {
         var listenerSections: [ConfigurationSection] = []
         for (node, path) in listenerNodes ?? [] {
             var section = ConfigurationSection(node, path: path, parentOrigin: node.origin, reading: reading)
-            self.listeners.append(Listener(reading: &section))
+            self.listeners.append(Listener(reading: &section, offer: self.mqtt.offer))
             section.finish()
             listenerSections.append(section)
         }
@@ -34,10 +37,14 @@ extension Configuration {
             self.authentication.read(&section, stateDirectory: self.stateDirectory)
         }
         top.section("authorization") { section in self.authorization.read(&section) }
-        top.section("mqtt") { section in self.mqtt.read(&section) }
         top.section("flow_control") { section in
             section.size("session_credit", 1024...Self.bytesMax, into: &self.flowControl.sessionCreditBytes)
             section.size("link_credit", 1024...Self.bytesMax, into: &self.flowControl.linkCreditBytes)
+            section.size("partial_packets", 1024...Self.bytesMax, into: &self.flowControl.partialPacketBytesMax)
+            if self.flowControl.partialPacketBytesMax < self.mqtt.maxPacketSizeBytes {
+                let least = SizeText.describe(bytes: self.mqtt.maxPacketSizeBytes)
+                section.report("partial_packets", "is less than mqtt.max_packet_size; at least \(least) is needed")
+            }
             if self.flowControl.linkCreditBytes < self.flowControl.sessionCreditBytes {
                 let least = SizeText.describe(bytes: self.flowControl.sessionCreditBytes)
                 section.report("link_credit", "is less than session_credit; at least \(least) is needed")
@@ -132,20 +139,14 @@ extension Configuration {
 extension Configuration.MQTT {
     mutating func read(_ section: inout ConfigurationSection) {
         section.size("max_packet_size", 256...268_435_460, into: &self.maxPacketSizeBytes)
-        var qos = self.maxQoS.rawValue
-        section.integer("max_qos", 0...2, into: &qos)
-        self.maxQoS = QoS(rawValue: qos) ?? self.maxQoS
-        section.flag("retain_available", into: &self.retainAvailable)
-        section.flag("wildcard_subscriptions", into: &self.wildcardSubscriptions)
-        section.flag("shared_subscriptions", into: &self.sharedSubscriptions)
-        section.flag("subscription_identifiers", into: &self.subscriptionIdentifiers)
-        section.integer("receive_maximum", 1...65_535, into: &self.receiveMaximum)
-        section.integer("topic_alias_maximum", 0...65_535, into: &self.topicAliasMaximum)
-        section.seconds("max_keep_alive", 1...65_535, into: &self.maxKeepAliveSeconds)
+        self.offer.read(&section)
         section.integer("max_topic_levels", 1...65_536, into: &self.maxTopicLevels)
         // A server must take client ids of up to 23 bytes [MQTT-3.1.3-5].
         section.integer("max_client_id_length", 23...65_535, into: &self.maxClientIDLengthBytes)
-        section.choice("empty_client_id", into: &self.emptyClientID)
+        section.choice("shared_subscription_spread", into: &self.sharedSpread)
+        section.integer("topic_aliases_to_clients", 0...1024, into: &self.topicAliasesToClients)
+        let intervals = 0...86_400 * Configuration.nanosecondsPerSecond
+        section.duration("sys_interval", intervals, into: &self.sysIntervalNanoseconds)
         section.section("session") { self.session.read(&$0) }
         section.integer("max_sessions", 1...100_000_000, into: &self.maxSessions)
         section.size("max_queued_bytes_total", 0...Configuration.bytesMax, into: &self.maxQueuedBytesTotal)
@@ -174,6 +175,7 @@ extension Configuration.MQTT.Session {
         }
         section.integer("max_subscriptions", 1...10_000_000, into: &self.maxSubscriptions)
         section.integer("max_inflight", 1...65_535, into: &self.maxInflight)
+        section.size("max_inflight_bytes", 1...Configuration.bytesMax, into: &self.maxInflightBytes)
         section.integer("max_queued_messages", 0...1_000_000_000, into: &self.maxQueuedMessages)
         section.size("max_queued_bytes", 0...Configuration.bytesMax, into: &self.maxQueuedBytes)
         section.choice("queue_full", into: &self.queueFull)

@@ -2,8 +2,10 @@ extension Configuration.Listener {
     private static let second = Configuration.nanosecondsPerSecond
     private static let addressesMax = 64
 
-    init(reading section: inout ConfigurationSection) {
+    /// - Parameter offer: what the `mqtt` section says, for the keys that this listener leaves out.
+    init(reading section: inout ConfigurationSection, offer: Configuration.Offer) {
         self.init(name: "")
+        self.offer = offer
         self.readName(&section)
         self.readAddresses(&section)
         section.choice("transport", into: &self.transport)
@@ -13,10 +15,13 @@ extension Configuration.Listener {
         if self.transport == .tcp { self.clientCertificate = .none }
         section.choice("client_certificate", into: &self.clientCertificate)
         section.choice("user_name_from", into: &self.userNameFrom)
+        section.choice("client_id", into: &self.clientID)
         let timeouts = 10 * Configuration.nanosecondsPerMillisecond...3600 * Self.second
         section.duration("handshake_timeout", timeouts, into: &self.handshakeTimeoutNanoseconds)
         section.duration("connect_timeout", timeouts, into: &self.connectTimeoutNanoseconds)
         section.integer("max_connections", 1...10_000_000, into: &self.maxConnections)
+        section.integer("max_connection_rate", 0...1_000_000, into: &self.maxConnectionRate)
+        self.offer.read(&section)
         self.readTLS(&section)
         self.check(section)
     }
@@ -104,6 +109,12 @@ extension Configuration.Listener {
             section.report(
                 "user_name_from",
                 "is \(self.userNameFrom.rawValue), but no certificate is asked for here; write client"
+            )
+        }
+        if self.clientCertificate == .none, self.clientID != .any {
+            section.report(
+                "client_id",
+                "is \(self.clientID.rawValue), but no certificate is asked for here; write any"
             )
         }
         guard self.transport == .tcp, !self.allowInsecureNetwork else { return }

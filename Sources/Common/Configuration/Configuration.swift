@@ -33,6 +33,8 @@ extension Configuration {
         package var listeners = 1
         /// Auth worker processes.
         package var authWorkers = 1
+        /// Connections that each listener process accepts per second, over all listeners; further ones wait. 0: no limit.
+        package var maxConnectionRate = 5000
 
         package init() {}
     }
@@ -50,6 +52,8 @@ extension Configuration {
         package var sessionCreditBytes = 256 * 1024
         /// The same for all sessions of one listener process.
         package var linkCreditBytes = 64 * 1024 * 1024
+        /// Of packets over 64 KiB that have arrived in part at the router, from all sessions of one listener process.
+        package var partialPacketBytesMax = 256 * 1024 * 1024
 
         package init() {}
     }

@@ -12,6 +12,16 @@ package enum TopicName {
         return false
     }
 
+    /// Whether a topic or filter is of the broker's own, below `$SYS`.
+    package static func isSystem(_ bytes: UnsafeRawBufferPointer) -> Bool { Self.hasFirstLevel(bytes, "$SYS") }
+
+    package static func hasFirstLevel(_ bytes: UnsafeRawBufferPointer, _ level: StaticString) -> Bool {
+        let count = level.utf8CodeUnitCount
+        guard bytes.count >= count, bytes.count == count || bytes[count] == UInt8(ascii: "/") else { return false }
+        for index in 0..<count where bytes[index] != level.utf8Start[index] { return false }
+        return true
+    }
+
     /// Levels between the separators: `a//b` has three, one of them empty.
     package static func levelCount(_ bytes: UnsafeRawBufferPointer) -> Int {
         var count = 1

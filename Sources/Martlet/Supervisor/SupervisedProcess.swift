@@ -45,7 +45,8 @@ final class SupervisedProcess: EventHandler {
             descriptors,
             Int32(descriptors.count),
             ends[1],
-            sockets.isEmpty ? 0 : 1
+            sockets.isEmpty ? 0 : 1,
+            1
         )
         self.output = ends[0]
         guard self.pid > 0 else {

@@ -22,6 +22,7 @@ extension RouterCore {
                 // The listener answers these; one that comes here all the same is answered too [MQTT-3.12.4-1].
                 self.control.write(PacketType.pingresp.rawValue << 4)
                 self.control.write(0 as UInt8)
+                self.countSent(packets: 1, bytes: 0)
             case .connect:
                 // [MQTT-3.1.0-2]
                 self.close(session, .protocolError, "a second CONNECT")
@@ -78,6 +79,8 @@ extension RouterCore {
             if reason.isFailure { return self.finishDelivery(identifier, session) }
             session.inflight.release(identifier)
             self.acknowledge(.pubrel, identifier, .success, session)
+            // Its bytes are not held any more.
+            if session.hasBacklog { self.markForPump(session) }
         }
     }
 

@@ -13,6 +13,7 @@ extension RouterCore {
             // The place was given to another connection without telling us that the former is gone.
             if let session = self.sessions[Int(forgotten)] { self.connectionEnded(session, publishesWill: true) }
         }
+        self.countReceived(open.connect.count)
         link.slots[number] = RouterLink.Slot(generation: UInt32(truncatingIfNeeded: frame.handle >> 32))
         self.connect(open, frame.handle, number, link)
         return nil
@@ -26,8 +27,15 @@ extension RouterCore {
         case .failure(let error):
             return self.refuse(error.reasonCode, handle, link, Self.version(of: open.connect))
         }
-        if let refusal = self.refusal(of: connect) { return self.refuse(refusal, handle, link, connect.version) }
-        var clientIdentifier = connect.clientIdentifier
+        let policy = self.policies[self.policies.number(of: open.listenerName)]
+        let commonName = open.identity?.commonName
+        guard var clientIdentifier = policy.clientID.clientIdentifier(connect.clientIdentifier, commonName: commonName)
+        else {
+            return self.refuse(.clientIdentifierNotValid, handle, link, connect.version)
+        }
+        if let refusal = self.refusal(of: connect, clientIdentifier, policy.offer) {
+            return self.refuse(refusal, handle, link, connect.version)
+        }
         if clientIdentifier.isEmpty {
             repeat { clientIdentifier = self.random.next() } while self.sessionsByClient[clientIdentifier] != nil
         }
@@ -89,15 +97,20 @@ extension RouterCore {
         }
     }
 
-    private func refusal(of connect: ConnectPacket) -> ReasonCode? {
+    private func refusal(
+        of connect: ConnectPacket,
+        _ clientIdentifier: [UInt8],
+        _ offer: Configuration.Offer
+    ) -> ReasonCode? {
+        if !offer.protocolVersions.contains(connect.version) { return .unsupportedProtocolVersion }
         // [MQTT-4.12.0-1]: there is no method that we offer.
         if connect.properties.authenticationMethod != nil { return .badAuthenticationMethod }
-        if connect.clientIdentifier.isEmpty, self.settings.emptyClientID == .refuse { return .clientIdentifierNotValid }
-        if connect.clientIdentifier.count > self.settings.maxClientIDLengthBytes { return .clientIdentifierNotValid }
+        if clientIdentifier.isEmpty, offer.emptyClientID == .refuse { return .clientIdentifierNotValid }
+        if clientIdentifier.count > self.settings.maxClientIDLengthBytes { return .clientIdentifierNotValid }
         if let will = connect.will {
             // [MQTT-3.2.2-12], [MQTT-3.2.2-13]
-            if will.qos > self.settings.maxQoS { return .qosNotSupported }
-            if will.retain, !self.settings.retainAvailable, connect.version.hasProperties { return .retainNotSupported }
+            if will.qos > offer.maxQoS { return .qosNotSupported }
+            if will.retain, !offer.retainAvailable, connect.version.hasProperties { return .retainNotSupported }
             let levels = will.topic.withUnsafeBytes { TopicName.levelCount($0) }
             if levels > self.settings.maxTopicLevels { return .topicNameInvalid }
         }
@@ -142,9 +155,11 @@ extension RouterCore {
         link.slots[slot].session = session.index
         link.sessionCount += 1
         self.connectedCount += 1
+        self.connectedMax = max(self.connectedMax, self.connectedCount)
         session.link = link
         session.handle = handle
         session.connectStamp = open.connectStamp
+        session.policy = self.policies.number(of: open.listenerName)
         session.credit = Int(link.peer.sessionCreditBytes)
         session.version = connect.version
         session.isBridge = connect.isBridge
@@ -153,7 +168,7 @@ extension RouterCore {
         session.expiryDue = nil
         self.deadlines.set(session.index, deadline: nil)
         // A new connection before the delay is over takes a pending will away [MQTT-3.1.3-9]; and this one may bring another.
-        session.will = connect.will.map { self.makeWill($0) }
+        session.will = connect.will.map { self.makeWill($0, retainAvailable: self.offer(to: session).retainAvailable) }
         let properties = connect.properties
         switch connect.version {
         case .v5_0:
@@ -162,13 +177,15 @@ extension RouterCore {
         case .v3_1, .v3_1_1:
             session.expirySeconds = connect.cleanStart ? 0 : self.settings.session.version3ExpirySeconds
         }
-        session.sendQuotaMax = Int(properties.receiveMaximum ?? self.settings.session.maxInflight)
+        session.sendQuotaMax = Int(min(properties.receiveMaximum ?? UInt16.max, self.settings.session.maxInflight))
         session.sendQuota = session.sendQuotaMax
         session.maximumPacketBytes = properties.maximumPacketSize.map { Int($0) } ?? Session.noLimit
+        let aliases = min(Int(properties.topicAliasMaximum ?? 0), Int(self.settings.topicAliasesToClients))
+        session.outboundAliases = aliases > 0 ? OutboundAliases(maximum: aliases) : nil
         session.wantsReasonStrings = properties.requestProblemInformation ?? false
     }
 
-    private func makeWill(_ will: ConnectPacket.Will) -> Session.Will {
+    private func makeWill(_ will: ConnectPacket.Will, retainAvailable: Bool) -> Session.Will {
         var properties = will.properties
         let delay = properties.willDelayInterval ?? 0
         let expiry = properties.messageExpiryInterval
@@ -189,7 +206,7 @@ extension RouterCore {
                         payload: payload,
                         expiry: Instant.max,
                         qos: will.qos,
-                        retain: will.retain && self.settings.retainAvailable
+                        retain: will.retain && retainAvailable
                     )
                 )
             }
@@ -211,7 +228,7 @@ extension RouterCore {
         // [MQTT-3.2.2-2] is about 5.0 and 3.1.1; 3.1 has no such flag.
         if session.version == .v3_1 { connack.sessionPresent = false }
         if session.version.hasProperties {
-            let longest = self.settings.maxKeepAliveSeconds
+            let longest = self.offer(to: session).maxKeepAliveSeconds
             if longest < UInt16.max, keepAlive == 0 || keepAlive > longest {
                 keepAlive = longest
                 connack.properties.serverKeepAlive = longest
@@ -222,6 +239,7 @@ extension RouterCore {
         connack.encode(into: &self.scratch, version: session.version)
         guard self.scratch.readableBytes <= session.maximumPacketBytes else { return false }
         self.counters.connectsAccepted += 1
+        self.countSent(packets: 1, bytes: self.scratch.readableBytes)
         SessionAccepted.encode(
             into: &link.output,
             handle: session.handle,
@@ -233,18 +251,19 @@ extension RouterCore {
 
     /// What differs from what the client assumes or asked for (section 3.2.2.3).
     private func describe(_ session: Session, _ connect: ConnectPacket, _ properties: inout Properties) {
+        let offer = self.offer(to: session)
         if session.expirySeconds != connect.properties.sessionExpiryInterval ?? 0 {
             properties.sessionExpiryInterval = session.expirySeconds
         }
-        if self.settings.receiveMaximum != UInt16.max { properties.receiveMaximum = self.settings.receiveMaximum }
-        if self.settings.maxQoS != .exactlyOnce { properties.maximumQoS = self.settings.maxQoS }
-        if !self.settings.retainAvailable { properties.retainAvailable = false }
+        if offer.receiveMaximum != UInt16.max { properties.receiveMaximum = offer.receiveMaximum }
+        if offer.maxQoS != .exactlyOnce { properties.maximumQoS = offer.maxQoS }
+        if !offer.retainAvailable { properties.retainAvailable = false }
         properties.maximumPacketSize = UInt32(clamping: self.settings.maxPacketSizeBytes)
         if connect.clientIdentifier.isEmpty { properties.assignedClientIdentifier = session.clientIdentifier }
-        if self.settings.topicAliasMaximum > 0 { properties.topicAliasMaximum = self.settings.topicAliasMaximum }
-        if !self.settings.wildcardSubscriptions { properties.wildcardSubscriptionAvailable = false }
-        if !self.settings.subscriptionIdentifiers { properties.subscriptionIdentifiersAvailable = false }
-        if !self.settings.sharedSubscriptions { properties.sharedSubscriptionAvailable = false }
+        if offer.topicAliasMaximum > 0 { properties.topicAliasMaximum = offer.topicAliasMaximum }
+        if !offer.wildcardSubscriptions { properties.wildcardSubscriptionAvailable = false }
+        if !offer.subscriptionIdentifiers { properties.subscriptionIdentifiersAvailable = false }
+        if !offer.sharedSubscriptions { properties.sharedSubscriptionAvailable = false }
     }
 
     private mutating func refuse(
@@ -259,6 +278,7 @@ extension RouterCore {
         if sendsConnack, let code = reason.connackReturnCode(for: version) {
             ConnackPacket(sessionPresent: false, returnCode: code).encode(into: &self.scratch, version: version)
         }
+        if !self.scratch.isEmpty { self.countSent(packets: 1, bytes: self.scratch.readableBytes) }
         SessionEnd.encode(
             .sessionRefused,
             into: &link.output,

@@ -18,7 +18,7 @@ extension RouterCore {
     }
 
     /// - Parameter kept: the message in memory of its own, if somebody made that already.
-    private mutating func route(_ message: MessageView, kept: Message?, publisher: UInt32) -> Bool {
+    mutating func route(_ message: MessageView, kept: Message?, publisher: UInt32) -> Bool {
         self.trie.match(topic: message.topic, publisher: publisher, into: &self.matches)
         let count = self.matches.subscribers.count
         if count == 0, self.matches.groups.isEmpty { return false }
@@ -66,12 +66,13 @@ extension RouterCore {
         }
     }
 
-    /// One member gets the message: one that can take it now, if there is any, else one that is connected (section 4.8.2).
+    /// One member gets the message: one that is connected, if there is any (section 4.8.2).
     private mutating func deliverToGroup(_ group: UInt32, _ message: MessageView, _ kept: inout Message?) {
         let sessions = self.sessions
-        let member = self.trie.chooseMember(of: group) { index in
-            guard let session = sessions[Int(index)], session.isConnected else { return 0 }
-            return session.hasBacklog ? 1 : 2
+        let member = self.trie.chooseMember(of: group, self.settings.sharedSpread) { index in
+            guard let session = sessions[Int(index)], session.isConnected else { return .away }
+            let waiting = session.inflight.count + session.queue.count
+            return session.hasBacklog ? .busy(waiting: waiting) : .free(waiting: waiting)
         }
         if let member { self.deliverSlowly(message, &kept, to: member, group: group) }
     }
@@ -96,7 +97,7 @@ extension RouterCore {
         let options = subscriber.options
         let qos = QoS.lower(message.qos, options.qos)
         guard let link = session.link, session.credit > 0, link.credit > 0, !session.hasBacklog,
-            !qos.isAcknowledged || session.sendQuota > 0
+            !qos.isAcknowledged || self.mayStart(session)
         else { return self.deliverSlowly(message, &kept, to: subscriber) }
         let shape = PublishShape(
             hasProperties: session.hasProperties,
@@ -116,12 +117,63 @@ extension RouterCore {
             identifier = free
             session.sendQuota -= 1
         }
+        if session.outboundAliases != nil, bucket == nil {
+            return self.writeWithAlias(message, shape, layout, identifier, session, link)
+        }
         self.debit(layout.packetBytes, session, link)
         if let bucket {
             bucket.add(handle: session.handle, packetIdentifier: identifier)
         } else {
             link.writePublish(message, shape, layout, handle: session.handle, packetIdentifier: identifier)
         }
+    }
+
+    /// For one session alone that has aliases for its topics.
+    @inline(never)
+    private mutating func writeWithAlias(
+        _ message: MessageView,
+        _ shape: PublishShape,
+        _ layout: PublishLayout,
+        _ identifier: UInt16,
+        _ session: Session,
+        _ link: RouterLink
+    ) {
+        var shape = shape
+        var layout = layout
+        self.chooseAlias(&shape, &layout, message, session)
+        self.debit(layout.packetBytes, session, link)
+        link.writePublish(message, shape, layout, handle: session.handle, packetIdentifier: identifier)
+    }
+
+    /// Has a PUBLISH that is for one session alone, and written at once, name its topic by an alias if that pays.
+    func chooseAlias(
+        _ shape: inout PublishShape,
+        _ layout: inout PublishLayout,
+        _ message: MessageView,
+        _ session: Session,
+        furtherIdentifiers: [UInt32] = []
+    ) {
+        // The packet that introduces an alias is longer, and must still be one that the client takes.
+        guard let aliases = session.outboundAliases, message.topic.count >= OutboundAliases.topicBytesMin,
+            layout.packetBytes + OutboundAliases.packetBytesAddedMax <= session.maximumPacketBytes,
+            layout.bodyBytes + OutboundAliases.packetBytesAddedMax <= Limits.packetBodyBytesMax
+        else { return }
+        switch aliases.choose(message.topic) {
+        case .none:
+            return
+        case .introduce(let alias):
+            shape.alias = alias
+        case .use(let alias):
+            shape.alias = alias
+            shape.omitsTopic = true
+        }
+        layout = PublishLayout(message, shape, furtherIdentifiers: furtherIdentifiers, now: self.now)
+    }
+
+    /// Whether another QoS 1 or 2 message may go to the client before it acknowledges one.
+    @inline(__always)
+    func mayStart(_ session: Session) -> Bool {
+        session.sendQuota > 0 && session.inflight.bytes < self.settings.session.maxInflightBytes
     }
 
     /// The same for whatever is not plain: through the queue, which may well be empty and let it go at once.
@@ -194,6 +246,7 @@ extension RouterCore {
                 return
             }
             self.queuedBytes -= oldest.message.countedBytes
+            self.queuedMessages -= 1
             if !oldest.qos.isAcknowledged {
                 self.counters.droppedQoS0 += 1
             } else {
@@ -203,6 +256,7 @@ extension RouterCore {
         let hadBacklog = session.hasBacklog
         session.queue.append(item)
         self.queuedBytes += bytes
+        self.queuedMessages += 1
         // With a backlog, what it waits for sets it going.
         if session.isConnected, !hadBacklog { self.markForPump(session) }
     }

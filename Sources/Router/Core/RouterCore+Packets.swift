@@ -61,6 +61,7 @@ extension RouterCore {
                     if countsCredit { self.consumed(header.packetBytes, session, link) }
                     self.receivedPublish(packet, header, session)
                 } else {
+                    self.countReceived(header.packetBytes)
                     self.receivedOther(packet, header, session)
                 }
             }
@@ -127,8 +128,10 @@ extension RouterCore {
         }
         guard let partial = session.partialInput else { return }
         guard partial.bytes.count == partial.packetBytes else {
-            let bytesMax = max(RouterLimits.partialInputBytesPerLinkMax, 4 * self.settings.maxPacketSizeBytes)
-            if link.partialInputBytes > bytesMax { self.close(session, .quotaExceeded) }
+            if link.partialInputBytes > self.partialInputBytesMax {
+                self.counters.closedPartialBytes += 1
+                self.close(session, .quotaExceeded, "too many bytes of incomplete packets")
+            }
             return
         }
         session.partialInput = nil

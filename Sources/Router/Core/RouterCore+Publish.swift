@@ -27,7 +27,9 @@ extension RouterCore {
     ) {
         let alias = Int(publish.topicAlias)
         // [MQTT-3.3.2-9]
-        guard alias <= Int(self.settings.topicAliasMaximum) else { return self.close(session, .topicAliasInvalid) }
+        guard alias <= Int(self.offer(to: session).topicAliasMaximum) else {
+            return self.close(session, .topicAliasInvalid)
+        }
         if publish.topic.isEmpty {
             guard alias <= session.topicAliases.count, !session.topicAliases[alias - 1].isEmpty else {
                 return self.close(session, .protocolError, "topic alias that was not set on this connection")
@@ -43,12 +45,13 @@ extension RouterCore {
     }
 
     private mutating func checkCapabilities(_ publish: PublishView, _ session: Session) -> Bool {
-        if publish.qos.level > self.settings.maxQoS.level {
+        let offer = self.offer(to: session)
+        if publish.qos.level > offer.maxQoS.level {
             // [MQTT-3.2.2-11]
             self.close(session, .qosNotSupported)
             return false
         }
-        if publish.retain, !self.settings.retainAvailable, session.hasProperties {
+        if publish.retain, !offer.retainAvailable, session.hasProperties {
             // [MQTT-3.2.2-14]
             self.close(session, .retainNotSupported)
             return false
@@ -70,7 +73,7 @@ extension RouterCore {
             payload: UnsafeRawBufferPointer(rebasing: packet[publish.payload]),
             expiry: Instant.max,
             qos: publish.qos,
-            retain: publish.retain && self.settings.retainAvailable
+            retain: publish.retain && self.offer(to: session).retainAvailable
         )
         guard publish.topicAlias == 0, publish.messageExpiryInterval == nil else {
             if let seconds = publish.messageExpiryInterval {
@@ -88,7 +91,7 @@ extension RouterCore {
     private func hasReceiveRoom(_ qos: QoS, _ session: Session) -> Bool {
         guard qos.isAcknowledged, session.hasProperties else { return true }
         let underWay = session.received.count + session.unacknowledgedInFrame
-        return underWay < Int(self.settings.receiveMaximum)
+        return underWay < Int(self.offer(to: session).receiveMaximum)
     }
 
     /// Routes the message, or keeps it until its PUBREL, and acknowledges it, in this order.
@@ -129,9 +132,9 @@ extension RouterCore {
 
     /// `$SYS` is the broker's own, `$share` is no topic.
     static func isReserved(_ topic: UnsafeRawBufferPointer) -> Bool {
-        guard topic.count >= 4, topic[0] == UInt8(ascii: "$") else { return false }
-        if Self.hasFirstLevel(topic, "$share") { return true }
-        return Self.hasFirstLevel(topic, "$SYS") && !Self.isBridgeState(topic)
+        guard topic.count > 0, topic[0] == UInt8(ascii: "$") else { return false }
+        if TopicName.hasFirstLevel(topic, "$share") { return true }
+        return TopicName.isSystem(topic) && !Self.isBridgeState(topic)
     }
 
     /// `$SYS/broker/connection/NAME/state`: where bridges of other brokers tell whether they are connected.
@@ -140,15 +143,6 @@ extension RouterCore {
         return TopicFilter.matches(
             filter: UnsafeRawBufferPointer(start: filter.utf8Start, count: filter.utf8CodeUnitCount),
             topic: topic
-        )
-    }
-
-    private static func hasFirstLevel(_ topic: UnsafeRawBufferPointer, _ level: StaticString) -> Bool {
-        let count = level.utf8CodeUnitCount
-        guard topic.count >= count, topic.count == count || topic[count] == UInt8(ascii: "/") else { return false }
-        return equalBytes(
-            UnsafeRawBufferPointer(rebasing: topic[..<count]),
-            UnsafeRawBufferPointer(start: level.utf8Start, count: count)
         )
     }
 
@@ -162,13 +156,18 @@ extension RouterCore {
             reasonCode: reason,
             version: session.version
         )
+        self.countSent(packets: 1, bytes: 0)
     }
 
     /// Sends the acknowledgements of the frame that was handled.
     mutating func flushControl(_ session: Session) {
         session.unacknowledgedInFrame = 0
         guard !self.control.isEmpty else { return }
-        if session.isConnected { self.sendControl(self.control.readable, session) }
+        if session.isConnected {
+            // Its packets were counted one by one.
+            self.countSent(packets: 0, bytes: self.control.readableBytes)
+            self.sendControl(self.control.readable, session)
+        }
         self.control.clear()
     }
 

@@ -42,23 +42,25 @@ extension RouterCore {
             self.removeFirstQueued(session)
             return true
         }
-        if item.qos.isAcknowledged, session.sendQuota <= 0 { return false }
+        if item.qos.isAcknowledged, !self.mayStart(session) { return false }
         guard self.start(item, session, link) else { return false }
         self.removeFirstQueued(session)
         return true
     }
 
     private mutating func removeFirstQueued(_ session: Session) {
-        if let item = session.queue.removeFirst() { self.queuedBytes -= item.message.countedBytes }
+        guard let item = session.queue.removeFirst() else { return }
+        self.queuedBytes -= item.message.countedBytes
+        self.queuedMessages -= 1
     }
 
     /// Begins the delivery of a message that was not sent before; drops it when it is too large for the receiver.
     /// - Returns: false when all packet identifiers are taken.
     private mutating func start(_ item: QueuedMessage, _ session: Session, _ link: RouterLink) -> Bool {
         let message = item.message.view
-        let shape = item.shape(hasProperties: session.hasProperties)
+        var shape = item.shape(hasProperties: session.hasProperties)
         let further = item.furtherIdentifiers ?? []
-        let layout = PublishLayout(message, shape, furtherIdentifiers: further, now: self.now)
+        var layout = PublishLayout(message, shape, furtherIdentifiers: further, now: self.now)
         guard layout.packetBytes <= session.maximumPacketBytes, layout.isPossible else {
             // [MQTT-3.1.2-25]
             self.counters.droppedTooLarge += 1
@@ -70,6 +72,7 @@ extension RouterCore {
             identifier = free
             session.sendQuota -= 1
         }
+        self.chooseAlias(&shape, &layout, message, session, furtherIdentifiers: further)
         self.write(item, shape, layout, identifier, session, link)
         return true
     }
@@ -171,6 +174,7 @@ extension RouterCore {
                 version: session.version
             )
             let pubrel = self.scratch.array
+            self.countSent(packets: 1, bytes: pubrel.count)
             pubrel.withUnsafeBytes { self.sendControl($0, session) }
         case .published:
             guard let item = session.inflight.item(of: identifier) else { return true }
@@ -200,7 +204,7 @@ extension RouterCore {
     ) -> Bool {
         // A QoS 0 subscription needs no quota; what comes next is not known before it is taken.
         let needsQuota = pending.retainedCursors[0].options.qos.isAcknowledged
-        if needsQuota, session.sendQuota <= 0 { return false }
+        if needsQuota, !self.mayStart(session) { return false }
         switch pending.retainedCursors[0].next(&self.retained, budget: &nodes) {
         case .finished:
             pending.retainedCursors.removeFirst()

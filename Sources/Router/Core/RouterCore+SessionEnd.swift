@@ -41,7 +41,7 @@ extension RouterCore {
     }
 
     /// Tells the listener to close the connection, with a DISCONNECT where the version has one for us to send.
-    func writeClose(_ session: Session, _ reason: ReasonCode, _ explanation: StaticString? = nil) {
+    mutating func writeClose(_ session: Session, _ reason: ReasonCode, _ explanation: StaticString? = nil) {
         var buffer = ByteBuffer()
         // In the middle of a large packet nothing can be said any more.
         if session.hasProperties, session.pending?.partialOutput == nil {
@@ -57,6 +57,7 @@ extension RouterCore {
             }
             // [MQTT-3.1.2-24]
             if buffer.readableBytes > session.maximumPacketBytes { buffer.clear() }
+            if !buffer.isEmpty { self.countSent(packets: 1, bytes: buffer.readableBytes) }
         }
         self.writeClose(session, reason, packet: buffer.readable)
     }
@@ -105,6 +106,7 @@ extension RouterCore {
         session.isInCreditReturns = false
         session.isWaitingForLink = false
         session.topicAliases = []
+        session.outboundAliases = nil
         session.partialInput = nil
         if let pending = session.pending {
             for position in pending.retainedCursors.indices { pending.retainedCursors[position].close(&self.retained) }
@@ -115,6 +117,7 @@ extension RouterCore {
         let lost = session.queue.removeAll { $0.qos.isAcknowledged }
         lostBytes -= session.queue.bytes
         self.queuedBytes -= lostBytes
+        self.queuedMessages -= lost
         self.counters.droppedOffline += UInt64(lost)
         session.inflight.releaseMemoryIfEmpty()
     }
@@ -194,6 +197,7 @@ extension RouterCore {
         session.inflight = Inflight()
         while let item = session.queue.removeFirst() {
             self.queuedBytes -= item.message.countedBytes
+            self.queuedMessages -= 1
             if item.group != QueuedMessage.noGroup { self.redistribute(item) }
         }
     }

@@ -4,7 +4,7 @@ import Common
 extension RouterCore {
     mutating func receivedSubscribe(_ packet: SubscribePacket, _ session: Session) {
         let identifier = packet.properties.subscriptionIdentifiers.first ?? 0
-        if identifier != 0, !self.settings.subscriptionIdentifiers {
+        if identifier != 0, !self.offer(to: session).subscriptionIdentifiers {
             return self.close(session, .subscriptionIdentifiersNotSupported)
         }
         var codes: [UInt8] = []
@@ -20,6 +20,7 @@ extension RouterCore {
         SubackPacket(packetIdentifier: packet.packetIdentifier, returnCodes: codes)
             .encode(into: &self.control, version: session.version)
         guard self.fits(since: before, session) else { return }
+        self.countSent(packets: 1, bytes: 0)
         // The SUBACK goes before the retained messages.
         self.flushControl(session)
         if session.pending != nil { self.markForPump(session) }
@@ -32,7 +33,7 @@ extension RouterCore {
         _ subscription: SubscribePacket.Subscription,
         identifier: UInt32
     ) -> ReasonCode {
-        let qos = min(subscription.qos, self.settings.maxQoS)
+        let qos = min(subscription.qos, self.offer(to: session).maxQoS)
         if let refusal = self.refusal(of: filter, qos, session) { return refusal }
         let options = Subscriber.Options(
             qos: qos,
@@ -58,7 +59,7 @@ extension RouterCore {
             let wantsRetained =
                 subscription.retainHandling == .send
                 || (subscription.retainHandling == .sendIfNew && result == .added)
-            if wantsRetained, self.retained.count > 0 {
+            if wantsRetained, !self.retained.isEmpty {
                 let cursor = RetainedCursor(filter: filter, options: options, store: &self.retained)
                 session.makePending().retainedCursors.append(cursor)
             }
@@ -68,9 +69,10 @@ extension RouterCore {
 
     private func refusal(of filter: UnsafeRawBufferPointer, _ qos: QoS, _ session: Session) -> ReasonCode? {
         let isShared = TopicFilter.hasSharePrefix(filter)
-        if isShared, !self.settings.sharedSubscriptions { return .sharedSubscriptionsNotSupported }
+        let offer = self.offer(to: session)
+        if isShared, !offer.sharedSubscriptions { return .sharedSubscriptionsNotSupported }
         let plain = TopicFilter.withoutShare(filter)
-        if !self.settings.wildcardSubscriptions, TopicName.hasWildcard(plain) {
+        if !offer.wildcardSubscriptions, TopicName.hasWildcard(plain) {
             return .wildcardSubscriptionsNotSupported
         }
         if TopicFilter.levelCount(plain) > self.settings.maxTopicLevels { return .topicFilterInvalid }
@@ -112,7 +114,7 @@ extension RouterCore {
         }
         let before = self.control.readableBytes
         reply.encode(into: &self.control, version: session.version)
-        _ = self.fits(since: before, session)
+        if self.fits(since: before, session) { self.countSent(packets: 1, bytes: 0) }
     }
 
     /// A client gets no packet above its maximum [MQTT-3.1.2-24]: if it cannot even take the answer that it asked for, it is

@@ -14,6 +14,8 @@ import Common
 package struct RouterCore: ~Copyable {
     let settings: Configuration.MQTT
     let denyAction: Configuration.Authorization.DenyAction
+    let policies: ListenerPolicies
+    let partialInputBytesMax: Int
     let partBytes = Limits.packetPartBytes
     let publishCreditPerSession: Int
     let publishCreditPerLink: Int
@@ -31,7 +33,12 @@ package struct RouterCore: ~Copyable {
     /// When the next will or session expiry of a session is due.
     var deadlines = DeadlineHeap()
     var queuedBytes = 0
+    /// In the queues of all sessions.
+    package internal(set) var queuedMessages = 0
     package internal(set) var connectedCount = 0
+    /// The most at any time.
+    var connectedMax = 0
+    var system: SystemTopics
     package internal(set) var counters = RouterCounters()
 
     // Reused from packet to packet.
@@ -51,6 +58,9 @@ package struct RouterCore: ~Copyable {
     package init(configuration: Configuration, seed: UInt64) {
         self.settings = configuration.mqtt
         self.denyAction = configuration.authorization.denyAction
+        self.system = SystemTopics(intervalNanoseconds: configuration.mqtt.sysIntervalNanoseconds)
+        self.policies = ListenerPolicies(configuration)
+        self.partialInputBytesMax = configuration.flowControl.partialPacketBytesMax
         self.publishCreditPerSession = configuration.flowControl.sessionCreditBytes
         self.publishCreditPerLink = configuration.flowControl.linkCreditBytes
         self.random = IdentifierGenerator(seed: seed)
@@ -139,9 +149,11 @@ package struct RouterCore: ~Copyable {
 
     /// When `timePassed` has something to do next.
     package var nextDeadline: Instant? {
-        guard let session = self.deadlines.earliest else { return self.retained.nextExpiry }
-        guard let retained = self.retained.nextExpiry else { return session }
-        return min(session, retained)
+        var earliest = self.system.due
+        for deadline in [self.deadlines.earliest, self.retained.nextExpiry] {
+            if let deadline { earliest = min(deadline, earliest ?? deadline) }
+        }
+        return earliest
     }
 
     /// Publishes wills, ends sessions and forgets retained messages whose time has come.
@@ -151,6 +163,7 @@ package struct RouterCore: ~Copyable {
             if let session = self.sessions[Int(index)] { self.deadlineReached(session) }
         }
         self.counters.retainedExpired += UInt64(self.retained.removeExpired(now))
+        if let due = self.system.due, due <= now { self.publishSystemTopics() }
         self.settle()
     }
 
@@ -176,6 +189,19 @@ package struct RouterCore: ~Copyable {
     }
 
     // MARK: Figures
+
+    /// Packets other than PUBLISH, which is counted for itself.
+    mutating func countReceived(_ packetBytes: Int) {
+        self.counters.otherPacketsReceived += 1
+        self.counters.otherBytesReceived += UInt64(packetBytes)
+    }
+
+    /// The same.
+    @inline(__always)
+    mutating func countSent(packets: Int, bytes: Int) {
+        self.counters.otherPacketsSent += UInt64(packets)
+        self.counters.otherBytesSent += UInt64(bytes)
+    }
 
     package var sessionCount: Int { self.sessionsByClient.count }
     package var subscriptionCount: Int { self.trie.count }

@@ -1,5 +1,10 @@
 /// What happened since the start. Every drop is in here.
 package struct RouterCounters: Equatable, Sendable {
+    /// Packets other than PUBLISH; those that the listener answers itself (PINGREQ) do not come here.
+    package var otherPacketsReceived: UInt64 = 0
+    package var otherBytesReceived: UInt64 = 0
+    package var otherPacketsSent: UInt64 = 0
+    package var otherBytesSent: UInt64 = 0
     package var publishesReceived: UInt64 = 0
     package var publishBytesReceived: UInt64 = 0
     package var publishesSent: UInt64 = 0
@@ -11,6 +16,8 @@ package struct RouterCounters: Equatable, Sendable {
     package var willsPublished: UInt64 = 0
     /// Sessions that were closed because of what their client sent.
     package var closedForErrors: UInt64 = 0
+    /// Of these, because too many bytes of incomplete packets had come through their listener.
+    package var closedPartialBytes: UInt64 = 0
     package var publishesDenied: UInt64 = 0
     package var subscriptionsDenied: UInt64 = 0
     /// Because the rules of a live session have changed.
@@ -35,9 +42,24 @@ package struct RouterCounters: Equatable, Sendable {
 
     package init() {}
 
+    package var packetsReceived: UInt64 { self.publishesReceived + self.otherPacketsReceived }
+    package var packetBytesReceived: UInt64 { self.publishBytesReceived + self.otherBytesReceived }
+    package var packetsSent: UInt64 { self.publishesSent + self.otherPacketsSent }
+    package var packetBytesSent: UInt64 { self.publishBytesSent + self.otherBytesSent }
+
+    /// Messages that did not reach a session they were for.
+    package var messagesDropped: UInt64 {
+        self.droppedQoS0 + self.droppedQueueFull + self.droppedTotalFull + self.droppedTooLarge + self.droppedExpired
+            + self.droppedOffline
+    }
+
     /// Names and values, as the status report shows them.
     package var lines: [(name: String, value: UInt64)] {
         [
+            ("packets_received", self.packetsReceived),
+            ("packet_bytes_received", self.packetBytesReceived),
+            ("packets_sent", self.packetsSent),
+            ("packet_bytes_sent", self.packetBytesSent),
             ("publishes_received", self.publishesReceived),
             ("publish_bytes_received", self.publishBytesReceived),
             ("publishes_sent", self.publishesSent),
@@ -48,6 +70,7 @@ package struct RouterCounters: Equatable, Sendable {
             ("sessions_expired", self.sessionsExpired),
             ("wills_published", self.willsPublished),
             ("closed_for_errors", self.closedForErrors),
+            ("closed_partial_bytes", self.closedPartialBytes),
             ("publishes_denied", self.publishesDenied),
             ("subscriptions_denied", self.subscriptionsDenied),
             ("subscriptions_ended_by_rules", self.subscriptionsEndedByRules),

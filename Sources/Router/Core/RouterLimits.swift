@@ -6,10 +6,6 @@ enum RouterLimits {
     /// 16 bytes. A frame with a higher one ends the link.
     static let slotsPerLinkMax = 1 << 20
 
-    /// Bytes of packets over 64 KiB that have arrived in part, over all sessions of a link; but at least room for four of the
-    /// largest packet the configuration allows. The session that goes beyond is closed with 0x97.
-    static let partialInputBytesPerLinkMax = 256 << 20
-
     /// Acknowledgements held back for one session while a large packet is on its way to it; a client that makes us hold more
     /// is closed with 0x97.
     static let heldControlBytesMax = 1 << 20

@@ -10,6 +10,10 @@ struct PublishShape {
     var dup = false
     /// The subscription identifier, 0: none. Further ones, of overlapping subscriptions, are told apart from the shape.
     var identifier: UInt32
+    /// Topic alias, 0: none. Belongs to one connection: shapes that several receivers share have none.
+    var alias: UInt16 = 0
+    /// The alias alone names the topic.
+    var omitsTopic = false
 
     /// The identifier left out, in one number.
     @inline(__always) var bits: UInt8 {
@@ -28,7 +32,7 @@ struct PublishLayout {
     let hasExpiry: Bool
 
     init(_ view: MessageView, _ shape: PublishShape, furtherIdentifiers: [UInt32] = [], now: Instant) {
-        var body = 2 + view.topic.count + view.payload.count
+        var body = 2 + (shape.omitsTopic ? 0 : view.topic.count) + view.payload.count
         if shape.qos.isAcknowledged { body += 2 }
         var properties = 0
         var seconds: UInt32 = 0
@@ -43,6 +47,7 @@ struct PublishLayout {
                 hasExpiry = true
                 properties += 5
             }
+            if shape.alias != 0 { properties += 3 }
             if shape.identifier != 0 {
                 properties += 1 + RawWriter.variableByteIntegerLength(Int(shape.identifier))
                 for further in furtherIdentifiers {
@@ -77,8 +82,12 @@ extension RawWriter {
         let flags = (shape.dup ? 8 : 0) | shape.qos.level << 1 | (shape.retain ? 1 : 0)
         self.write(0x30 | flags)
         self.writeVariableByteInteger(layout.bodyBytes)
-        self.writeBigEndian(UInt16(truncatingIfNeeded: view.topic.count))
-        self.write(view.topic)
+        if shape.omitsTopic {
+            self.writeBigEndian(0 as UInt16)
+        } else {
+            self.writeBigEndian(UInt16(truncatingIfNeeded: view.topic.count))
+            self.write(view.topic)
+        }
         var identifierOffset = 0
         if shape.qos.isAcknowledged {
             identifierOffset = self.position - start
@@ -89,6 +98,10 @@ extension RawWriter {
         if layout.hasExpiry {
             self.write(PropertyIdentifier.messageExpiryInterval.rawValue)
             self.writeBigEndian(layout.expirySeconds)
+        }
+        if shape.alias != 0 {
+            self.write(PropertyIdentifier.topicAlias.rawValue)
+            self.writeBigEndian(shape.alias)
         }
         if shape.identifier != 0 {
             self.write(PropertyIdentifier.subscriptionIdentifier.rawValue)

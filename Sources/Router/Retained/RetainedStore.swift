@@ -30,6 +30,8 @@ struct RetainedStore: ~Copyable {
         var node: UInt32
         /// Counts changes of the store: a cursor leaves out what is newer than itself, for its session got that live.
         var sequence: UInt64
+        /// The broker's own: not counted, and not limited.
+        var isSystem = false
     }
 
     enum StoreResult: Equatable {
@@ -49,7 +51,8 @@ struct RetainedStore: ~Copyable {
     private var freeEntries: [UInt32] = []
     private var expiries = DeadlineHeap()
     private(set) var sequence: UInt64 = 0
-    /// Messages in here.
+    private var systemCount = 0
+    /// Messages in here, the broker's own left out.
     private(set) var count = 0
     /// Their bytes, as `Message.countedBytes` has it.
     private(set) var bytes = 0
@@ -63,6 +66,8 @@ struct RetainedStore: ~Copyable {
         self.nodes.append(Node(parent: 0, level: 0))
         self.nodes.append(Node(parent: 0, level: 0))
     }
+
+    var isEmpty: Bool { self.count == 0 && self.systemCount == 0 }
 
     /// Nodes in use, the root left out.
     var nodeCount: Int { self.table.count }
@@ -82,9 +87,10 @@ struct RetainedStore: ~Copyable {
     }
 
     /// Stores a message in place of the topic's former one.
-    mutating func store(_ message: Message) -> StoreResult {
+    /// - Parameter isSystem: it is the broker's own: its topic is one that no client publishes to.
+    mutating func store(_ message: Message, isSystem: Bool = false) -> StoreResult {
         let topic = message.view.topic
-        guard self.hasRoom(topic: topic, bytes: message.countedBytes) else { return .full }
+        guard isSystem || self.hasRoom(topic: topic, bytes: message.countedBytes) else { return .full }
         let node = self.findOrCreate(topic)
         self.sequence += 1
         var entry = self.nodes[node].entry
@@ -96,12 +102,12 @@ struct RetainedStore: ~Copyable {
                 self.entries.append(Entry(message: nil, node: 0, sequence: 0))
             }
             self.nodes[node].entry = entry
-            self.count += 1
+            self.account(for: message, isSystem: isSystem, adds: true)
         } else if let old = self.entries[Int(entry)].message {
-            self.bytes -= old.countedBytes
+            self.account(for: old, isSystem: isSystem, adds: false)
+            self.account(for: message, isSystem: isSystem, adds: true)
         }
-        self.entries[Int(entry)] = Entry(message: message, node: node, sequence: self.sequence)
-        self.bytes += message.countedBytes
+        self.entries[Int(entry)] = Entry(message: message, node: node, sequence: self.sequence, isSystem: isSystem)
         let expiry = message.header.expiry
         self.expiries.set(entry, deadline: expiry == Instant.max ? nil : expiry)
         return .stored
@@ -124,12 +130,20 @@ struct RetainedStore: ~Copyable {
         return removed
     }
 
+    private mutating func account(for message: Message, isSystem: Bool, adds: Bool) {
+        if isSystem {
+            self.systemCount += adds ? 1 : -1
+        } else {
+            self.count += adds ? 1 : -1
+            self.bytes += adds ? message.countedBytes : -message.countedBytes
+        }
+    }
+
     private mutating func removeEntry(of node: UInt32) {
         let entry = self.nodes[node].entry
         guard entry != 0, let message = self.entries[Int(entry)].message else { return }
         self.sequence += 1
-        self.count -= 1
-        self.bytes -= message.countedBytes
+        self.account(for: message, isSystem: self.entries[Int(entry)].isSystem, adds: false)
         self.expiries.set(entry, deadline: nil)
         self.entries[Int(entry)] = Entry(message: nil, node: 0, sequence: 0)
         self.freeEntries.append(entry)

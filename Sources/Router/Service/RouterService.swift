@@ -68,6 +68,7 @@ package final class RouterService: Role, LinkDelegate {
         report.add("subscriptions", self.core.subscriptionCount)
         report.add("retained_messages", self.core.retainedCount)
         report.add("retained_bytes", self.core.retainedBytes)
+        report.add("queued_messages", self.core.queuedMessages)
         report.add("queued_bytes", self.core.queuedBytesTotal)
         for line in self.core.counters.lines { report.add(line.name, line.value) }
         return report

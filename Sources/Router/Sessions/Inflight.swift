@@ -27,6 +27,8 @@ struct Inflight {
     private var lastFree: UInt64 = 0
     private var nextSequence: UInt64 = 1
     private(set) var count = 0
+    /// Of the messages held, as `Message.countedBytes` has it.
+    private(set) var bytes = 0
 
     var isEmpty: Bool { self.count == 0 }
 
@@ -46,6 +48,7 @@ struct Inflight {
             identifier = UInt16(truncatingIfNeeded: self.entries.count)
         }
         self.nextSequence += 1
+        self.bytes += item.message.countedBytes
         self.count += 1
         return identifier
     }
@@ -63,6 +66,7 @@ struct Inflight {
     /// PUBREC came.
     mutating func release(_ identifier: UInt16) {
         let index = Int(identifier) - 1
+        self.bytes -= self.entries[index].item?.message.countedBytes ?? 0
         self.entries[index].stage = .released
         self.entries[index].item = nil
     }
@@ -71,6 +75,7 @@ struct Inflight {
     mutating func remove(_ identifier: UInt16) {
         let index = Int(identifier) - 1
         precondition(self.entries[index].stage != .free, "removed a packet identifier that is not in use")
+        self.bytes -= self.entries[index].item?.message.countedBytes ?? 0
         self.entries[index] = Entry(item: nil, sequence: 0, stage: .free)
         if self.lastFree != 0 {
             self.entries[Int(self.lastFree) - 1].sequence = UInt64(identifier)

@@ -77,6 +77,9 @@ final class Session {
     /// Of the version.
     private(set) var hasProperties = true
 
+    /// Of the listener it is, or was last, connected through: see `ListenerPolicies`.
+    var policy = 0
+
     // While disconnected.
     var willDue: Instant?
     var expiryDue: Instant?
@@ -102,6 +105,8 @@ final class Session {
     var isBridge = false
     /// Topics by alias, which counts from 1.
     var topicAliases: [[UInt8]] = []
+    /// Those that we use; nil: none.
+    var outboundAliases: OutboundAliases?
     var partialInput: PartialInput?
     private(set) var pending: Pending?
     /// QoS 1 messages of the frame being handled, whose acknowledgements have not left.

@@ -1,3 +1,5 @@
+import Common
+
 /// The sessions that share one subscription: `$share/NAME/FILTER` (MQTT 5.0, section 4.8.2).
 struct SharedGroup {
     var name: [UInt8]
@@ -8,17 +10,59 @@ struct SharedGroup {
     /// The member whose turn is next.
     var next = 0
 
-    /// Takes turns among the members of the highest rank: 2 for one that can take a message now, 1 for one that is there.
-    mutating func choose(_ rank: (UInt32) -> Int) -> Subscriber? {
-        var best: (rank: Int, position: Int)?
-        for step in 0..<self.members.count {
-            let position = (self.next + step) % self.members.count
-            let found = rank(self.members[position].session)
-            if found > best?.rank ?? -1 { best = (found, position) }
-            if found >= 2 { break }
+    /// What a member could do with a message now.
+    enum Member {
+        /// Its client is not connected.
+        case away
+        /// Connected, but something waits already.
+        case busy(waiting: Int)
+        /// Would get it at once; `waiting` counts unacknowledged messages.
+        case free(waiting: Int)
+
+        /// Lower is better.
+        var rank: Int {
+            switch self {
+            case .free: 0
+            case .busy: 1
+            case .away: 2
+            }
         }
-        guard let position = best?.position else { return nil }
-        self.next = (position + 1) % self.members.count
-        return self.members[position]
+
+        var waiting: Int {
+            switch self {
+            case .away: 0
+            case .busy(let waiting), .free(let waiting): waiting
+            }
+        }
+    }
+
+    /// Members looked at when the least loaded is wanted: in larger groups the best of the next so many.
+    private static let compared = 64
+
+    /// The member that gets a message: one that is connected if there is any, and among these the next one that can take it at
+    /// once, or the one with the least to do.
+    mutating func choose(
+        _ spread: Configuration.MQTT.SharedSpread,
+        _ state: (UInt32) -> Member
+    ) -> Subscriber? {
+        guard !self.members.isEmpty else { return nil }
+        var best = self.next % self.members.count
+        var bestState = state(self.members[best].session)
+        for step in 1..<max(1, self.members.count) {
+            if bestState.rank == 0 {
+                if spread == .roundRobin || bestState.waiting == 0 || step >= Self.compared { break }
+            } else if bestState.rank == 1, spread == .leastInflight, step >= Self.compared {
+                break
+            }
+            let position = (self.next + step) % self.members.count
+            let candidate = state(self.members[position].session)
+            let isLess = spread == .leastInflight && candidate.waiting < bestState.waiting
+            if candidate.rank < bestState.rank || (candidate.rank == bestState.rank && isLess) {
+                best = position
+                bestState = candidate
+            }
+        }
+        self.next = (best + 1) % self.members.count
+        return self.members[best]
     }
 }

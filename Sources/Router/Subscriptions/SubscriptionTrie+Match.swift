@@ -22,9 +22,11 @@ extension SubscriptionTrie {
         // [MQTT-4.7.2-1]: a wildcard in the first level does not match topics that begin with `$`.
         let isDollar = topic.first == 0x24
 
+        var visited = 0
         self.pending.removeAll(keepingCapacity: true)
         self.pending.append(PendingNode(node: Self.root, depth: 0))
         while let current = self.pending.popLast() {
+            visited += 1
             let node = self.nodes[current.node]
             let children = node.children
             let wildcardsApply = !(isDollar && current.depth == 0)
@@ -44,6 +46,7 @@ extension SubscriptionTrie {
             let exact = self.child(of: current.node, level: self.topicLevels[Int(current.depth)])
             if exact != 0 { self.pending.append(PendingNode(node: exact, depth: current.depth + 1)) }
         }
+        self.nodesVisited = visited
         result.finish()
     }
 

@@ -74,6 +74,8 @@ struct SubscriptionTrie: ~Copyable {
     // Scratch space of `match`, kept to allocate nothing.
     var topicLevels: [UInt32] = []
     var pending: [PendingNode] = []
+    /// Nodes that the last match looked at.
+    var nodesVisited = 0
 
     init(seed: UInt64) {
         self.levels = LevelTable(seed: seed)
@@ -233,9 +235,13 @@ struct SubscriptionTrie: ~Copyable {
             && !self.groups[Int(group)].members.isEmpty
     }
 
-    /// The member whose turn it is, see `SharedGroup.choose`.
-    mutating func chooseMember(of group: UInt32, _ rank: (UInt32) -> Int) -> Subscriber? {
-        self.groups[Int(group)].choose(rank)
+    /// The member of a shared group that gets the next message.
+    mutating func chooseMember(
+        of group: UInt32,
+        _ spread: Configuration.MQTT.SharedSpread,
+        _ state: (UInt32) -> SharedGroup.Member
+    ) -> Subscriber? {
+        self.groups[Int(group)].choose(spread, state)
     }
 
     // MARK: Nodes

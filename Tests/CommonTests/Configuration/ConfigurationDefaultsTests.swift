@@ -104,7 +104,7 @@ import Testing
     private static let everythingChanged = """
         runtime_directory: run
         state_directory: state
-        processes: {listeners: 3, auth_workers: 4}
+        processes: {listeners: 3, auth_workers: 4, max_connection_rate: 5}
         link_users: [a, b]
         log: {level: debug, refused_per_second: 9}
         listeners:
@@ -119,9 +119,16 @@ import Testing
             handshake_timeout: 1s
             connect_timeout: 2s
             max_connections: 7
+            max_connection_rate: 8
           - name: tls
             client_certificate: optional
             user_name_from: dn
+            client_id: from_cn
+            protocol_versions: [3.1]
+            max_qos: 0
+            retain_available: true
+            receive_maximum: 7
+            publish_rate: {bytes_per_second: 8B}
             tls:
               certificate_file: a
               key_file: /b
@@ -180,18 +187,24 @@ import Testing
           max_topic_levels: 5
           max_client_id_length: 23
           empty_client_id: refuse
+          protocol_versions: ["3.1.1", 5]
+          publish_rate: {messages_per_second: 1, bytes_per_second: 2B, burst: 3s, exceeded: disconnect}
+          shared_subscription_spread: least_inflight
+          topic_aliases_to_clients: 5
+          sys_interval: 6s
           session:
             max_expiry: 7s
             version3_expiry: 6s
             max_subscriptions: 8
             max_inflight: 9
+            max_inflight_bytes: 10B
             max_queued_messages: 10
             max_queued_bytes: 11B
             queue_full: drop_newest
           max_sessions: 12
           max_queued_bytes_total: 13B
           retained: {max_messages: 14, max_bytes: 15B}
-        flow_control: {session_credit: 2KiB, link_credit: 3KiB}
+        flow_control: {session_credit: 2KiB, link_credit: 3KiB, partial_packets: 4KiB}
         """
 
     /// Every property of the structs differs from its default, so none is without a key, and no key is read into the wrong one.
@@ -220,11 +233,21 @@ import Testing
             path: "listener",
             into: &same
         )
-        #expect(same == ["listener.userNameFrom", "listener.tls"])
+        #expect(same == ["listener.userNameFrom", "listener.clientID", "listener.tls"])
         same = []
         let second = try #require(changed.listeners.last)
         #expect(second.userNameFrom == .subject)
         #expect(second.clientCertificate == .optional)
+        #expect(second.clientID == .fromCommonName)
+        // What a listener says of its own, and the rest from the `mqtt` section.
+        var offer = changed.mqtt.offer
+        offer.protocolVersions = [.init(.v3_1)]
+        offer.maxQoS = .atMostOnce
+        offer.retainAvailable = true
+        offer.receiveMaximum = 7
+        offer.publishRate.bytesPerSecond = 8
+        #expect(second.offer == offer)
+        #expect(changed.listeners.first?.offer == changed.mqtt.offer)
         Self.compare(
             Mirror(reflecting: Configuration.Listener.TLS()),
             Mirror(reflecting: try #require(second.tls)),

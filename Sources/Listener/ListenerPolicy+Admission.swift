@@ -1,0 +1,24 @@
+import Common
+
+extension ListenerPolicy {
+    enum Admission: Equatable {
+        /// To be authenticated under this client id: CONNECT's or the certificate's.
+        case admitted(clientIdentifier: [UInt8])
+        case refused(RefusalReason, code: ReasonCode, detail: String)
+    }
+
+    /// Versions that the listener does not offer, and client ids that the certificate does not allow, are refused before
+    /// anybody is asked.
+    func admission(of packet: ConnectPacket, identity: CertificateIdentity?) -> Admission {
+        guard self.configuration.offer.protocolVersions.contains(packet.version) else {
+            let detail = "protocol_versions of the listener leaves out \(packet.version)"
+            return .refused(.protocolVersion, code: .unsupportedProtocolVersion, detail: detail)
+        }
+        let policy = self.configuration.clientID
+        guard let identifier = policy.clientIdentifier(packet.clientIdentifier, commonName: identity?.commonName) else {
+            let detail = "client_id: \(policy.rawValue), and the certificate's common name does not fit"
+            return .refused(.clientIdentifierPolicy, code: .clientIdentifierNotValid, detail: detail)
+        }
+        return .admitted(clientIdentifier: identifier)
+    }
+}

@@ -1,0 +1,14 @@
+import Common
+
+/// What let a session in, to be asked about again while it lives: the listener keeps no password.
+struct SessionCredentials {
+    /// The one in force: from CONNECT, or from the certificate.
+    var clientIdentifier: [UInt8] = []
+    var keyHash: UInt64 = 0
+    var tag: [UInt8] = []
+    var access: AccessRules?
+    /// A worker is being asked.
+    var isAsked = false
+    /// Devices connect once and stay for weeks: without any sign of a change they are asked about from time to time.
+    var revalidation: Instant = .max
+}

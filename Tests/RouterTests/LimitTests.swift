@@ -1,0 +1,151 @@
+import Common
+import TestSupport
+import Testing
+
+@testable import Router
+
+/// What happens at each limit of the router. (Queues: `DeliveryTests`; retained messages: `RetainedTests`; sessions and client
+/// ids: `SessionTests`; subscriptions, levels and packet size: `ProtocolErrorTests`.)
+@Suite struct LimitTests {
+    @Test func theInflightWindowIsTheLowerOfOursAndTheClients() {
+        for (ours, theirs, expected) in [(5, nil, 5), (5, 3, 3), (5, 9, 5)] as [(UInt16, UInt16?, Int)] {
+            let harness = RouterHarness { $0.mqtt.session.maxInflight = ours }
+            let publisher = harness.client("publisher")
+            publisher.connect()
+            let subscriber = harness.client("subscriber")
+            subscriber.acknowledges = false
+            subscriber.connect(receiveMaximum: theirs)
+            subscriber.subscribe("t", .atLeastOnce)
+            for index in 0..<20 { publisher.publish("t", "\(index)", .atLeastOnce) }
+            #expect(subscriber.received.count == expected)
+            #expect(harness.core.queuedMessages == 20 - expected)
+            subscriber.acknowledges = true
+            #expect(subscriber.takePayloads() == (0..<20).map { "\($0)" })
+            #expect(harness.core.queuedMessages == 0)
+        }
+    }
+
+    @Test(arguments: [QoS.atLeastOnce, .exactlyOnce])
+    func inflightBytesAreLimitedAndOneLargerMessagePasses(qos: QoS) {
+        let harness = RouterHarness { $0.mqtt.session.maxInflightBytes = 1000 }
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        let subscriber = harness.client("subscriber")
+        subscriber.acknowledges = false
+        subscriber.connect()
+        subscriber.subscribe("t", qos)
+        let payload = String(repeating: "x", count: 400)
+        for index in 0..<10 { publisher.publish("t", "\(index)" + payload, qos) }
+        publisher.publish("t", "large" + String(repeating: "x", count: 5000), qos)
+        publisher.publish("t", "last", qos)
+        // 466 bytes each with what is counted for the message itself: the third goes while less than 1000 are under way.
+        #expect(subscriber.received.count == 3)
+        subscriber.acknowledges = true
+        #expect(subscriber.takePayloads().map { $0.prefix(4) } == (0..<10).map { "\($0)xxx" } + ["larg", "last"])
+    }
+
+    @Test func queuedBytesOfAllSessionsAreLimited() {
+        let harness = RouterHarness {
+            $0.mqtt.session.maxQueuedBytes = 1000
+            $0.mqtt.maxQueuedBytesTotal = 2000
+        }
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        for name in ["a", "b", "c"] {
+            let client = harness.client(name)
+            client.connect(clean: false, expiry: 100)
+            client.subscribe(name)
+            client.drop()
+        }
+        let payload = String(repeating: "x", count: 235)
+        for name in ["a", "b", "c"] {
+            for _ in 0..<3 { publisher.publish(name, payload, .atLeastOnce) }
+        }
+        // 300 bytes each: three for a, three for b, none left for c.
+        #expect(harness.core.queuedBytesTotal == 1800)
+        #expect(harness.core.queuedMessages == 6)
+        #expect(harness.core.counters.droppedTotalFull == 3)
+        let client = harness.client("a")
+        client.connect(clean: false, expiry: 100)
+        #expect(client.takePayloads().count == 3)
+        publisher.publish("c", payload, .atLeastOnce)
+        #expect(harness.core.queuedMessages == 4)
+    }
+
+    @Test func incompletePacketsOfOneListenerAreLimited() {
+        let harness = RouterHarness {
+            $0.mqtt.maxPacketSizeBytes = 1 << 20
+            $0.flowControl.partialPacketBytesMax = 1 << 20
+        }
+        let payload = [UInt8](repeating: 7, count: 800_000)
+        var packet = Packet.publish(PublishPacket(topic: [0x74], payload: payload)).bytes(.v5_0)
+        packet.removeLast()
+        let first = harness.client("first")
+        let second = harness.client("second")
+        let elsewhere = harness.client("elsewhere", on: harness.addListener())
+        for client in [first, second, elsewhere] { client.connect() }
+        func sendMost(_ client: FakeClient) {
+            var frame = ByteBuffer()
+            for start in stride(from: 0, to: packet.count, by: Limits.packetPartBytes) {
+                let part = packet[start..<min(packet.count, start + Limits.packetPartBytes)]
+                frame.writeFrameHeader(
+                    .sessionPackets,
+                    flags: FrameFlags.packetContinues,
+                    handle: client.handle,
+                    bodyBytes: part.count
+                )
+                frame.write(part)
+            }
+            harness.deliver(frame, from: client.listener)
+            harness.flush()
+        }
+        for client in [first, second, elsewhere] { sendMost(client) }
+        #expect(first.isOpen)
+        #expect(second.closeReason == .quotaExceeded)
+        #expect(elsewhere.isOpen)
+        #expect(harness.core.counters.closedPartialBytes == 1)
+    }
+
+    @Test func sharedSubscriptionsGoToConnectedMembersFirst() {
+        for spread in Configuration.MQTT.SharedSpread.allCases {
+            let harness = RouterHarness { $0.mqtt.sharedSpread = spread }
+            let publisher = harness.client("publisher")
+            publisher.connect()
+            let members = ["a", "b", "c"].map { harness.client($0) }
+            for member in members {
+                member.connect(clean: false, expiry: 100)
+                member.subscribe("$share/g/t", .atLeastOnce)
+            }
+            members[0].drop()
+            for index in 0..<10 { publisher.publish("t", "\(index)", .atLeastOnce) }
+            let shares = members.map { $0.takePayloads().count }
+            #expect(shares == [0, 5, 5], "\(spread)")
+            members[1].drop()
+            members[2].drop()
+            publisher.publish("t", "kept", .atLeastOnce)
+            #expect(harness.core.queuedMessages == 1)
+        }
+    }
+
+    @Test func leastInflightSparesTheSlowMember() {
+        for (spread, expected) in [(.roundRobin, 10), (.leastInflight, 1)] as [(Configuration.MQTT.SharedSpread, Int)] {
+            let harness = RouterHarness { $0.mqtt.sharedSpread = spread }
+            let publisher = harness.client("publisher")
+            publisher.connect()
+            let slow = harness.client("slow")
+            slow.acknowledges = false
+            let quick = harness.client("quick")
+            for member in [slow, quick] {
+                member.connect()
+                member.subscribe("$share/g/t", .atLeastOnce)
+            }
+            var taken = 0
+            for index in 0..<20 {
+                publisher.publish("t", "\(index)", .atLeastOnce)
+                taken += quick.takePayloads().count
+            }
+            #expect(slow.received.count == expected, "\(spread)")
+            #expect(taken == 20 - expected)
+        }
+    }
+}

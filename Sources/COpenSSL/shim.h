@@ -1,6 +1,7 @@
 // OpenSSL's headers, and functions for those of its macros that Swift cannot import.
 #pragma once
 #include <openssl/bio.h>
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -54,6 +55,32 @@ static inline int martlet_ssl_set_server_name(SSL *ssl, const char *name) {
     return SSL_set_tlsext_host_name(ssl, name) == 1;
 }
 static inline int martlet_ssl_new_index(void) { return SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL); }
+
+static inline void martlet_openssl_free(void *pointer) { OPENSSL_free(pointer); }
+
+// Session tickets.
+/// Tickets that any process with the same keys can open: nothing is kept here.
+static inline void martlet_ssl_context_enable_tickets(SSL_CTX *context, long lifetime_seconds) {
+    SSL_CTX_set_num_tickets(context, 1);
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_timeout(context, lifetime_seconds);
+}
+static inline int martlet_ssl_context_new_index(void) { return SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL); }
+/// AES-256-CBC and HMAC-SHA-256, as RFC 5077 section 4 recommends; both keys have 32 bytes.
+static inline int martlet_ticket_cipher_init(EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, const unsigned char *cipher_key,
+                                             const unsigned char *mac_key, const unsigned char *iv, int encrypts) {
+    OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)mac_key, 32),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)"SHA256", 0),
+        OSSL_PARAM_construct_end(),
+    };
+    return EVP_MAC_CTX_set_params(mac, parameters) == 1 &&
+           EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, cipher_key, iv, encrypts) == 1;
+}
+static inline int martlet_x509_chain_count(const STACK_OF(X509) *chain) { return sk_X509_num(chain); }
+static inline X509 *martlet_x509_chain_value(const STACK_OF(X509) *chain, int index) {
+    return sk_X509_value(chain, index);
+}
 
 // Names and stacks.
 static inline int martlet_general_names_count(const GENERAL_NAMES *names) { return sk_GENERAL_NAME_num(names); }

@@ -50,7 +50,7 @@ final class ClientConnection: EventHandler {
     var authWorker: Int?
     var authStarted: Instant = 0
 
-    private unowned let service: ListenerService
+    unowned let service: ListenerService
     private let socket: ClientSocket
     private var registration: EventLoop.Registration?
     private var interest: IOEvents = .readable
@@ -60,10 +60,10 @@ final class ClientConnection: EventHandler {
     private var readWantsWrite = false
     private var writeWantsRead = false
 
-    private var version = ProtocolVersion.v3_1_1
+    var version = ProtocolVersion.v3_1_1
     private var clientName = ""
     /// What let the session in, to be asked about again while it lives.
-    private var credentials = SessionCredentials()
+    var credentials = SessionCredentials()
     private var uplink: SessionUplink?
     private var delivery: DeliveryAccount
     private var isBlockedByCredit = false
@@ -73,6 +73,8 @@ final class ClientConnection: EventHandler {
     private var isInsideDelivery = false
     private var ownPacketsHeldBack = ByteBuffer()
 
+    /// When the client gets a new ticket: at half of its lifetime.
+    private var ticketRenewal: Instant = .max
     private var keepAliveNanoseconds: UInt64 = 0
     private var lastReceived: Instant
     private var deadline: Instant
@@ -174,6 +176,7 @@ final class ClientConnection: EventHandler {
             return self.endAfterOutput()
         }
         self.phase = .awaitingConnect
+        self.scheduleTicketRenewal()
         self.setDeadline(self.service.loop.now + self.policy.configuration.connectTimeoutNanoseconds)
         // The client's first record may have come with its last handshake message.
         self.receive()
@@ -384,65 +387,6 @@ final class ClientConnection: EventHandler {
         self.openSession(verdict.access)
     }
 
-    // MARK: The right to stay
-
-    /// Asks again whether the device may be here; nil when there is nothing to ask, or somebody is asked already.
-    func revalidationQuery() -> AuthQuery? {
-        guard self.phase == .open, self.credentials.keyHash != 0, !self.credentials.isAsked else { return nil }
-        self.credentials.isAsked = true
-        return AuthQuery(
-            listenerName: self.policy.name,
-            rulesName: self.policy.rulesName,
-            peerAddress: Array(self.peerAddress.utf8),
-            version: self.version,
-            identity: self.identity,
-            clientIdentifier: self.credentials.clientIdentifier,
-            userName: self.userName,
-            password: nil,
-            revalidatedTag: self.credentials.tag
-        )
-    }
-
-    /// Every quarter of the time for which a row may be stale, spread so that a fleet that connected at once is not asked about
-    /// at once.
-    private func scheduleRevalidation() {
-        guard self.credentials.keyHash != 0 else { return }
-        let period = self.service.configuration.authentication.cache.staleMaxNanoseconds / 4
-        let spread = UInt64.random(in: 0...period / 4)
-        self.credentials.revalidation = self.service.loop.now &+ period - spread
-    }
-
-    /// The answer about a live session. Who cannot be judged stays, and is asked about again.
-    private func revalidated(_ verdict: AuthVerdict) {
-        self.credentials.isAsked = false
-        switch verdict.outcome {
-        case .unknown:
-            self.service.revalidateLater(self.handle)
-        case .deny:
-            self.endByRevocation(
-                verdict.reason == .noSuchDevice ? "the device is no longer known" : "\(verdict.reason)"
-            )
-        case .allow:
-            if verdict.credentialTag != self.credentials.tag {
-                guard self.service.configuration.authentication.passwordChanged == .keep else {
-                    return self.endByRevocation("the device's credentials have changed")
-                }
-                self.credentials.tag = verdict.credentialTag
-            }
-            guard verdict.access != self.credentials.access else { return }
-            self.credentials.access = verdict.access
-            self.service.counters.rulesChanged += 1
-            self.service.router.rulesChanged(self.handle, verdict.access)
-        }
-    }
-
-    private func endByRevocation(_ detail: String) {
-        self.service.counters.sessionsRevoked += 1
-        self.service.logRevocation(self, detail)
-        let suppressesWill = self.service.configuration.authentication.revokedWill == .suppress
-        self.close(suppressesWill ? .revoked : .administrative, code: .notAuthorized, detail)
-    }
-
     private func openSession(_ access: AccessRules) {
         self.phase = .opening
         self.access = access
@@ -644,6 +588,11 @@ final class ClientConnection: EventHandler {
         if deadline < self.wheelDue { self.scheduleWheel() }
     }
 
+    private func scheduleTicketRenewal() {
+        guard let tls = self.policy.configuration.tls, tls.sessionTickets else { return }
+        self.ticketRenewal = self.service.loop.now &+ tls.ticketLifetimeNanoseconds / 2
+    }
+
     private func scheduleWheel() {
         self.wheelDue = self.service.scheduleWheel(self.handle, deadline: self.deadline)
     }
@@ -653,6 +602,10 @@ final class ClientConnection: EventHandler {
         guard self.wheelDue <= now else { return }
         if self.phase == .open {
             self.deadline = self.keepAliveDeadline
+            if now >= self.ticketRenewal {
+                self.scheduleTicketRenewal()
+                self.socket.tls?.renewTicket()
+            }
             if now >= self.credentials.revalidation {
                 self.scheduleRevalidation()
                 self.service.revalidateLater(self.handle)
@@ -709,13 +662,6 @@ final class ClientConnection: EventHandler {
             connack.encode(into: &self.output, version: version)
         }
         self.endAfterOutput()
-    }
-
-    /// The worker that was asked about the live session is gone.
-    func revalidationLost() {
-        guard self.credentials.isAsked else { return }
-        self.credentials.isAsked = false
-        self.service.revalidateLater(self.handle)
     }
 
     /// The client broke the protocol: DISCONNECT says how, unless there is nothing to say ([MQTT-4.13.1-1]).

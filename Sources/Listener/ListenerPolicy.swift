@@ -14,7 +14,7 @@ final class ListenerPolicy {
     var connectionRate: TokenBucket?
 
     /// - Throws: a sentence that names the listener and the file or key with the mistake.
-    init(_ listener: Configuration.Listener, authorization: Configuration.Authorization) throws {
+    init(_ listener: Configuration.Listener, configuration: Configuration) throws {
         self.configuration = listener
         self.connectionRate = TokenBucket(
             perSecond: listener.maxConnectionRate,
@@ -24,16 +24,18 @@ final class ListenerPolicy {
         self.rulesName = Array(listener.rules.utf8)
         self.tls = try listener.tls.map { tls in
             do {
-                return try TLSServerContext(Self.tlsConfiguration(listener, tls))
+                var settings = Self.tlsConfiguration(listener, tls)
+                settings.tickets = try TicketSecrets.load(tls, runtimeDirectory: configuration.runtimeDirectory)
+                return try TLSServerContext(settings)
             } catch {
                 throw StartError("listener \(listener.name): \(error)")
             }
         }
         if listener.anonymous {
-            guard let set = authorization.ruleSets.first(where: { $0.name == listener.rules }) else {
+            guard let set = configuration.authorization.ruleSets.first(where: { $0.name == listener.rules }) else {
                 throw StartError("listener \(listener.name): authorization.rules has no set named \(listener.rules)")
             }
-            self.rules = try RuleTemplate(set, noMatch: authorization.noMatch)
+            self.rules = try RuleTemplate(set, noMatch: configuration.authorization.noMatch)
         } else {
             self.rules = nil
         }

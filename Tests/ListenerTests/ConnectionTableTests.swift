@@ -31,7 +31,7 @@ import Testing
         var random = SeededRandom(seed: seed)
         let harness = try ServiceHarness(startsRouter: false)
         let configuration = harness.configuration
-        let policy = try ListenerPolicy(configuration.listeners[0], authorization: configuration.authorization)
+        let policy = try ListenerPolicy(configuration.listeners[0], configuration: configuration)
         var table = ConnectionTable()
         var model: [UInt64: ClientConnection] = [:]
         var used: Set<UInt64> = []

@@ -5,7 +5,8 @@ import Testing
 @testable import Router
 
 /// What a fleet's worth of filters and retained topics costs. MARTLET_SCALE sets how many, 100,000 if it does not.
-@Suite struct ScaleTests {
+@Suite(.serialized) struct ScaleTests {
+    private static let isMeasured = ProcessEnvironment.current()["MARTLET_SCALE"] != nil
     private static let count = ProcessEnvironment.current()["MARTLET_SCALE"].flatMap { Int($0) } ?? 100_000
 
     /// Exact filters, with `+`, and with `#`, in turns.
@@ -18,7 +19,15 @@ import Testing
         }
     }
 
+    /// Of the whole heap, for measuring alone: other tests run at the same time.
+    private static func describe(_ what: String, since before: UInt64) -> String {
+        let bytes = Double(HeapUsage.bytes) - Double(before)
+        let each = (bytes / Double(Self.count)).rounded()
+        return "\(Self.count) \(what)" + (Self.isMeasured ? ", \(Int(each)) bytes of heap each, texts included" : "")
+    }
+
     @Test func aFilterCostsLessThan150BytesAndAMatchNotMoreWithMoreFilters() {
+        let before = HeapUsage.bytes
         var trie = SubscriptionTrie(seed: 4)
         var visitedByFew = 0
         for index in 0..<Self.count {
@@ -30,7 +39,7 @@ import Testing
         }
         let perFilter = trie.heldBytes / Self.count
         #expect(perFilter < 150)
-        print("\(Self.count) filters: \(perFilter) bytes each, \(trie.nodeCount) nodes")
+        print("\(Self.describe("filters", since: before)); \(perFilter) without texts; \(trie.nodeCount) nodes")
         let matched = trie.match("devices/346a004d-1dab-4016-bb38-50/any/set").count
         #expect(matched == 1)
         #expect([trie.nodesVisited] == [visitedByFew])
@@ -40,6 +49,7 @@ import Testing
     }
 
     @Test func aWildcardLookUpVisitsOnlyBranchesThatCanMatch() {
+        let before = HeapUsage.bytes
         var store = RetainedStore(seed: 5, messagesMax: Int.max, bytesMax: Int.max)
         let payload = Array("21.5".utf8)
         for index in 0..<Self.count {
@@ -58,7 +68,7 @@ import Testing
             }
         }
         let perPlant = Self.count / 1000
-        print("\(Self.count) retained topics: \(store.nodeCount) nodes")
+        print("\(Self.describe("retained messages", since: before)); \(store.nodeCount) nodes")
         for (filter, messages, nodesMax) in [
             ("plants/7/#", perPlant, 4 + 2 * perPlant),
             ("plants/7/devices/+/state", perPlant, 4 + 2 * perPlant),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <crypt.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <spawn.h>
@@ -31,6 +32,12 @@ int martlet_accept(int fd, struct sockaddr_storage *address, socklen_t *length);
 
 /// A signalfd for SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGCHLD, with these blocked for normal delivery and SIGPIPE ignored.
 int martlet_signal_fd(void);
+
+/// Bytes that the program has from malloc and not freed.
+static inline uint64_t martlet_heap_bytes(void) {
+    struct mallinfo2 info = mallinfo2();
+    return (uint64_t)info.uordblks + (uint64_t)info.hblkhd;
+}
 
 static inline int martlet_wait_status_exited(int status) { return WIFEXITED(status); }
 static inline int martlet_wait_exit_code(int status) { return WEXITSTATUS(status); }

@@ -90,6 +90,14 @@ extension Configuration.Listener {
         package var groups = "X25519:P-256"
         /// Longest chain of intermediate CAs.
         package var verifyDepth = 4
+        /// Devices that come back resume their TLS session, which costs a third of a full handshake.
+        package var sessionTickets = true
+        /// How long a ticket is good for; at most 7 days (RFC 8446, section 4.6.1).
+        package var ticketLifetimeNanoseconds: UInt64 = 86_400 * Configuration.nanosecondsPerSecond
+        /// At least 32 random bytes that several hosts share; nil: the listeners of this host make one until its next boot.
+        package var ticketSecretFile: String?
+        /// The secret before the last change, whose tickets are still taken.
+        package var previousTicketSecretFile: String?
 
         package init() {}
     }

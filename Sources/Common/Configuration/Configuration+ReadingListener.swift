@@ -148,6 +148,11 @@ extension Configuration.Listener.TLS {
         Self.readNames(&section, "groups", into: &groups)
         self.groups = groups ?? self.groups
         section.integer("verify_depth", 0...100, into: &self.verifyDepth)
+        section.flag("session_tickets", into: &self.sessionTickets)
+        let second = Configuration.nanosecondsPerSecond
+        section.duration("ticket_lifetime", 60 * second...7 * 86_400 * second, into: &self.ticketLifetimeNanoseconds)
+        section.path("ticket_secret_file", into: &self.ticketSecretFile)
+        section.path("previous_ticket_secret_file", into: &self.previousTicketSecretFile)
     }
 
     /// OpenSSL's lists: it ignores what it does not know, so at least what cannot be a name is refused here.

@@ -61,7 +61,9 @@ struct RetainedCursor {
             store.pin(self.node)
             store.unpin(former)
             let isMatch = self.endsInHash ? self.depth >= self.levels.count : self.depth == self.levels.count
-            if isMatch, let message = store.message(at: self.node, notAfter: self.sequence) { return .message(message) }
+            if isMatch, !self.isHidden(store), let message = store.message(at: self.node, notAfter: self.sequence) {
+                return .message(message)
+            }
         }
         return .finished
     }
@@ -74,7 +76,7 @@ struct RetainedCursor {
         while depth > 0 {
             let level = depth - 1
             if level >= self.levels.count || self.levels[level] == nil {
-                let sibling = self.skipDollar(store.nodes[node].nextSibling, depth: depth, store)
+                let sibling = store.nodes[node].nextSibling
                 if sibling != 0 { return (sibling, depth) }
             }
             node = store.nodes[node].parent
@@ -84,21 +86,20 @@ struct RetainedCursor {
     }
 
     private func firstChild(_ store: borrowing RetainedStore) -> UInt32? {
+        if self.isHidden(store) { return nil }
         var child: UInt32 = 0
         if self.depth < self.levels.count, let text = self.levels[self.depth] {
             child = text.withUnsafeBytes { store.child(of: self.node, level: store.levels.find($0)) }
         } else if self.depth < self.levels.count || self.endsInHash {
-            child = self.skipDollar(store.nodes[self.node].firstChild, depth: self.depth + 1, store)
+            child = store.nodes[self.node].firstChild
         }
         return child == 0 ? nil : child
     }
 
-    /// Wildcards do not match a first level that begins with `$` [MQTT-4.7.2-1].
-    private func skipDollar(_ start: UInt32, depth: Int, _ store: borrowing RetainedStore) -> UInt32 {
-        var node = start
-        while depth == 1, node != 0, store.levels.beginsWithDollar(store.nodes[node].level) {
-            node = store.nodes[node].nextSibling
-        }
-        return node
+    /// Wildcards do not match a first level that begins with `$` [MQTT-4.7.2-1]. Such a node is stepped over like any other, so
+    /// that it counts against the budget.
+    private func isHidden(_ store: borrowing RetainedStore) -> Bool {
+        guard self.depth == 1, self.levels.first == .some(nil) || self.levels.isEmpty else { return false }
+        return store.levels.beginsWithDollar(store.nodes[self.node].level)
     }
 }

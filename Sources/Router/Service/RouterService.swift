@@ -70,6 +70,7 @@ package final class RouterService: Role, LinkDelegate {
         report.add("retained_bytes", self.core.retainedBytes)
         report.add("queued_messages", self.core.queuedMessages)
         report.add("queued_bytes", self.core.queuedBytesTotal)
+        report.add("heap_bytes", HeapUsage.bytes)
         for line in self.core.counters.lines { report.add(line.name, line.value) }
         return report
     }

@@ -132,6 +132,14 @@ package final class TLSConnection {
         return SSL_SESSION_is_resumable(session) == 1
     }
 
+    /// Server, TLS 1.3: the client gets a new ticket with the next bytes that are written; those of long connections grow old.
+    package func renewTicket() {
+        guard SSL_version(self.pointer) >= TLS1_3_VERSION else { return }
+        OpenSSLLibrary.clearErrors()
+        SSL_new_session_ticket(self.pointer)
+        OpenSSLLibrary.clearErrors()
+    }
+
     /// Who the peer is, by the certificate it showed and that was verified; nil without one. Throws when a field cannot be
     /// used as a name: such a peer must be refused.
     package func peerCertificateIdentity() throws(PeerIdentityError) -> CertificateIdentity? {

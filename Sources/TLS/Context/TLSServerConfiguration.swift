@@ -32,6 +32,8 @@ package struct TLSServerConfiguration: Sendable {
     /// Whatever else makes a session of this listener differ from those of others (its name, say): a session may only be
     /// resumed where this, the policy and the client CA set are the same.
     package var sessionContext: [UInt8]
+    /// Nil: no session is resumed.
+    package var tickets: TicketConfiguration?
 
     package init(
         certificateFile: String,
@@ -45,7 +47,8 @@ package struct TLSServerConfiguration: Sendable {
         cipherSuites: String? = nil,
         groups: String? = nil,
         verifyDepth: Int = 4,
-        sessionContext: [UInt8] = []
+        sessionContext: [UInt8] = [],
+        tickets: TicketConfiguration? = nil
     ) {
         self.certificateFile = certificateFile
         self.keyFile = keyFile
@@ -59,5 +62,6 @@ package struct TLSServerConfiguration: Sendable {
         self.groups = groups
         self.verifyDepth = verifyDepth
         self.sessionContext = sessionContext
+        self.tickets = tickets
     }
 }

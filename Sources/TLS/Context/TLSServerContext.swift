@@ -6,6 +6,8 @@ import Glibc
 package final class TLSServerContext: @unchecked Sendable {
     // Sendable: an SSL_CTX is not modified after init, and SSL_new(3) counts references atomically.
     private let pointer: OpaquePointer
+    /// The context's callbacks point to it.
+    private let ticketIssuer: TicketIssuer?
 
     /// Sentences about what works but should not stay so: a key that everybody may read, a certificate about to expire.
     package let warnings: [String]
@@ -13,8 +15,14 @@ package final class TLSServerContext: @unchecked Sendable {
     package init(_ configuration: TLSServerConfiguration) throws(TLSError) {
         var builder = try ContextBuilder(server: true)
         martlet_ssl_context_set_server_options(builder.pointer)
-        // A resumed session would skip the look at certificates and revocations.
-        martlet_ssl_context_disable_resumption(builder.pointer)
+        if let tickets = configuration.tickets {
+            let issuer = TicketIssuer(tickets, needsCertificate: configuration.clientCertificate == .required)
+            issuer.install(in: builder.pointer, lifetimeSeconds: tickets.lifetimeSeconds)
+            self.ticketIssuer = issuer
+        } else {
+            martlet_ssl_context_disable_resumption(builder.pointer)
+            self.ticketIssuer = nil
+        }
         try builder.setVersions(minimum: configuration.minimumVersion, maximum: configuration.maximumVersion)
         try builder.setCiphers(
             configuration.ciphers,

@@ -15,6 +15,13 @@ enum OpenSSLLibrary {
         return index
     }()
 
+    /// Where an SSL_CTX keeps the pointer to its `TicketIssuer`.
+    static let ticketIssuerIndex: Int32 = {
+        let index = martlet_ssl_context_new_index()
+        precondition(index >= 0, "OpenSSL has no memory for an index")
+        return index
+    }()
+
     /// OpenSSL writes to sockets with write(2), so a peer that is gone must not kill the process.
     private static func ignoreBrokenPipes() {
         var action = sigaction()

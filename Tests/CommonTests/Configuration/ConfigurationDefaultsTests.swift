@@ -140,6 +140,10 @@ import Testing
               cipher_suites: C
               groups: P-384
               verify_depth: 9
+              session_tickets: false
+              ticket_lifetime: 2h
+              ticket_secret_file: e
+              previous_ticket_secret_file: f
         authentication:
           source: none
           command: HMGET k:%u password_hash salt

@@ -1,0 +1,68 @@
+import Common
+
+// The right to stay: a live session is asked about again when its row may have changed.
+extension ClientConnection {
+    /// Asks again whether the device may be here; nil when there is nothing to ask, or somebody is asked already.
+    func revalidationQuery() -> AuthQuery? {
+        guard self.phase == .open, self.credentials.keyHash != 0, !self.credentials.isAsked else { return nil }
+        self.credentials.isAsked = true
+        return AuthQuery(
+            listenerName: self.policy.name,
+            rulesName: self.policy.rulesName,
+            peerAddress: Array(self.peerAddress.utf8),
+            version: self.version,
+            identity: self.identity,
+            clientIdentifier: self.credentials.clientIdentifier,
+            userName: self.userName,
+            password: nil,
+            revalidatedTag: self.credentials.tag
+        )
+    }
+
+    /// Every quarter of the time for which a row may be stale, spread so that a fleet that connected at once is not asked about
+    /// at once.
+    func scheduleRevalidation() {
+        guard self.credentials.keyHash != 0 else { return }
+        let period = self.service.configuration.authentication.cache.staleMaxNanoseconds / 4
+        let spread = UInt64.random(in: 0...period / 4)
+        self.credentials.revalidation = self.service.loop.now &+ period - spread
+    }
+
+    /// The answer about a live session. Who cannot be judged stays, and is asked about again.
+    func revalidated(_ verdict: AuthVerdict) {
+        self.credentials.isAsked = false
+        switch verdict.outcome {
+        case .unknown:
+            self.service.revalidateLater(self.handle)
+        case .deny:
+            self.endByRevocation(
+                verdict.reason == .noSuchDevice ? "the device is no longer known" : "\(verdict.reason)"
+            )
+        case .allow:
+            if verdict.credentialTag != self.credentials.tag {
+                guard self.service.configuration.authentication.passwordChanged == .keep else {
+                    return self.endByRevocation("the device's credentials have changed")
+                }
+                self.credentials.tag = verdict.credentialTag
+            }
+            guard verdict.access != self.credentials.access else { return }
+            self.credentials.access = verdict.access
+            self.service.counters.rulesChanged += 1
+            self.service.router.rulesChanged(self.handle, verdict.access)
+        }
+    }
+
+    private func endByRevocation(_ detail: String) {
+        self.service.counters.sessionsRevoked += 1
+        self.service.logRevocation(self, detail)
+        let suppressesWill = self.service.configuration.authentication.revokedWill == .suppress
+        self.close(suppressesWill ? .revoked : .administrative, code: .notAuthorized, detail)
+    }
+
+    /// The worker that was asked about the live session is gone.
+    func revalidationLost() {
+        guard self.credentials.isAsked else { return }
+        self.credentials.isAsked = false
+        self.service.revalidateLater(self.handle)
+    }
+}

@@ -1,0 +1,130 @@
+import COpenSSL
+
+/// Seals and opens the tickets of one context.
+///
+/// OpenSSL takes a session up again without looking at trust: whether the certificate has ended meanwhile is nobody's business then.
+/// So each ticket carries what the first handshake has verified, and a ticket is only taken if that still holds; otherwise the client
+/// goes through a full handshake, which finds out for itself. Policy and trusted authorities are in the session id context, which
+/// OpenSSL compares itself. Used from one thread at a time: that of the connections.
+final class TicketIssuer {
+    /// `version | latest moment at which all certificates of the chain are valid, Int64 | count × SHA-256 of issuer and serial`
+    private static let version: UInt8 = 1
+    private static let chainMax = 16
+
+    private var keys: TicketKeys
+    private let now: @Sendable () -> Int64
+    private let needsCertificate: Bool
+
+    init(_ configuration: TicketConfiguration, needsCertificate: Bool) {
+        self.keys = TicketKeys(secrets: configuration.secrets, lifetimeSeconds: configuration.lifetimeSeconds)
+        self.now = configuration.now
+        self.needsCertificate = needsCertificate
+    }
+
+    /// Puts the issuer to work; it must live as long as the context.
+    func install(in context: OpaquePointer, lifetimeSeconds: Int64) {
+        martlet_ssl_context_enable_tickets(context, Int(lifetimeSeconds))
+        SSL_CTX_set_ex_data(context, OpenSSLLibrary.ticketIssuerIndex, Unmanaged.passUnretained(self).toOpaque())
+        SSL_CTX_set_tlsext_ticket_key_evp_cb(context, Self.keyCallback)
+        SSL_CTX_set_session_ticket_cb(context, Self.generateCallback, Self.openedCallback, nil)
+    }
+
+    private static func issuer(of connection: OpaquePointer?) -> TicketIssuer? {
+        guard let connection, let context = SSL_get_SSL_CTX(connection),
+            let data = SSL_CTX_get_ex_data(context, OpenSSLLibrary.ticketIssuerIndex)
+        else { return nil }
+        return Unmanaged<TicketIssuer>.fromOpaque(data).takeUnretainedValue()
+    }
+
+    // MARK: Keys
+
+    /// As SSL_CTX_set_tlsext_ticket_key_evp_cb(3) wants it: 0 no such key, 1 go on, 2 go on and give the client a new ticket.
+    private static let keyCallback:
+        @convention(c) (
+            OpaquePointer?, UnsafeMutablePointer<UInt8>?, UnsafeMutablePointer<UInt8>?, OpaquePointer?, OpaquePointer?,
+            Int32
+        ) -> Int32 = { connection, name, vector, cipher, mac, seals in
+            guard let issuer = TicketIssuer.issuer(of: connection), let name, let vector, let cipher, let mac else {
+                return -1
+            }
+            return seals == 1
+                ? issuer.seal(name: name, vector: vector, cipher: cipher, mac: mac)
+                : issuer.open(name: name, vector: vector, cipher: cipher, mac: mac)
+        }
+
+    private func seal(
+        name: UnsafeMutablePointer<UInt8>,
+        vector: UnsafeMutablePointer<UInt8>,
+        cipher: OpaquePointer,
+        mac: OpaquePointer
+    ) -> Int32 {
+        guard let key = self.keys.sealingKey(now: self.now()), RAND_bytes(vector, 16) == 1 else { return -1 }
+        for (index, byte) in key.name.enumerated() { name[index] = byte }
+        return martlet_ticket_cipher_init(cipher, mac, key.cipherKey, key.macKey, vector, 1) == 1 ? 1 : -1
+    }
+
+    private func open(
+        name: UnsafeMutablePointer<UInt8>,
+        vector: UnsafeMutablePointer<UInt8>,
+        cipher: OpaquePointer,
+        mac: OpaquePointer
+    ) -> Int32 {
+        let name = Array(UnsafeBufferPointer(start: name, count: TicketKeys.nameBytes))
+        guard let (key, isAging) = self.keys.openingKey(name: name, now: self.now()) else { return 0 }
+        guard martlet_ticket_cipher_init(cipher, mac, key.cipherKey, key.macKey, vector, 0) == 1 else { return -1 }
+        return isAging ? 2 : 1
+    }
+
+    // MARK: What was verified
+
+    private static let generateCallback: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = {
+        connection,
+        _ in
+        guard let connection, let session = SSL_get_session(connection) else { return 0 }
+        // A session that was resumed keeps what its first handshake has verified.
+        if SSL_session_reused(connection) == 1 { return 1 }
+        let data = TicketIssuer.describeChain(of: connection)
+        return SSL_SESSION_set1_ticket_appdata(session, data, data.count)
+    }
+
+    private static let openedCallback:
+        @convention(c) (
+            OpaquePointer?, OpaquePointer?, UnsafePointer<UInt8>?, Int, SSL_TICKET_STATUS, UnsafeMutableRawPointer?
+        ) -> SSL_TICKET_RETURN = { connection, session, _, _, status, _ in
+            guard status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW else {
+                // No ticket, or one that nobody can open: a full handshake, and a new ticket.
+                return Int32(SSL_TICKET_RETURN_IGNORE_RENEW)
+            }
+            guard let issuer = TicketIssuer.issuer(of: connection), let session, issuer.stillHolds(session) else {
+                return Int32(SSL_TICKET_RETURN_IGNORE_RENEW)
+            }
+            return Int32(status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW)
+        }
+
+    private func stillHolds(_ session: OpaquePointer) -> Bool {
+        let hasCertificate = SSL_SESSION_get0_peer(session) != nil
+        if self.needsCertificate, !hasCertificate { return false }
+        var pointer: UnsafeMutableRawPointer?
+        var count = 0
+        guard SSL_SESSION_get0_ticket_appdata(session, &pointer, &count) == 1, let pointer, count >= 9 else {
+            return false
+        }
+        let data = UnsafeRawBufferPointer(start: pointer, count: count)
+        guard data[0] == Self.version else { return false }
+        let validUntil = Int64(littleEndian: data.loadUnaligned(fromByteOffset: 1, as: Int64.self))
+        return !hasCertificate || self.now() <= validUntil
+    }
+
+    private static func describeChain(of connection: OpaquePointer) -> [UInt8] {
+        var validUntil = Int64.max
+        var digests: [UInt8] = []
+        if let chain = SSL_get0_verified_chain(connection) {
+            for index in 0..<min(martlet_x509_chain_count(chain), Int32(self.chainMax)) {
+                guard let certificate = martlet_x509_chain_value(chain, index) else { continue }
+                validUntil = min(validUntil, X509Dates.seconds(X509_get0_notAfter(certificate)) ?? 0)
+                digests += X509Issued.digest(certificate)
+            }
+        }
+        return [self.version] + withUnsafeBytes(of: validUntil.littleEndian) { [UInt8]($0) } + digests
+    }
+}

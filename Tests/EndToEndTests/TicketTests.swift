@@ -1,0 +1,66 @@
+import Common
+import Glibc
+import TLS
+import TestSupport
+import Testing
+
+/// TLS sessions resumed from tickets, with openssl's own client.
+@Suite struct TicketTests {
+    /// One connection; the session goes to `saveTo`, or is taken from `resume`. Returns what openssl prints.
+    private static func connect(
+        _ broker: TestBroker,
+        port: UInt16,
+        _ credentials: TestPKI.Credentials?,
+        version: String,
+        saveTo: String? = nil,
+        resume: String? = nil
+    ) throws -> String {
+        var command =
+            "(sleep 0.5) | openssl s_client -connect localhost:\(port) -CAfile \(broker.pki.caFile) \(version)"
+        if let credentials { command += " -cert \(credentials.certificateFile) -key \(credentials.keyFile)" }
+        if let saveTo { command += " -sess_out \(saveTo)" }
+        if let resume { command += " -sess_in \(resume)" }
+        return try runProcess("/bin/sh", arguments: ["-c", command]).output
+    }
+
+    @Test(arguments: ["-tls1_2", "-tls1_3"])
+    func `a session is resumed at any listener process, and knows its device again`(version: String) throws {
+        let broker = try TestBroker(listeners: 2)
+        let device = try broker.pki.device("ticket-holder")
+        let session = broker.directory.file("session")
+        let first = try Self.connect(broker, port: broker.tlsPort, device, version: version, saveTo: session)
+        #expect(first.contains("New, TLS"), "\(first)")
+        for _ in 0..<6 {
+            let again = try Self.connect(broker, port: broker.tlsPort, device, version: version, resume: session)
+            #expect(again.contains("Reused, TLS"), "\(again)")
+        }
+        // Openssl sends no CONNECT: what the log calls these connections is what the certificate in the ticket says.
+        let logs = broker.listeners.map(\.log).joined()
+        let named = logs.split(separator: "\n").count { $0.contains("device=ticket-holder") && $0.contains("refused") }
+        #expect(named == 0)
+    }
+
+    @Test func `a ticket from a listener where the certificate is optional does not open the one that requires it`()
+        throws
+    {
+        let broker = try TestBroker()
+        let session = broker.directory.file("session")
+        let first = try Self.connect(broker, port: broker.optionalPort, nil, version: "-tls1_3", saveTo: session)
+        #expect(first.contains("New, TLS"), "\(first)")
+        let same = try Self.connect(broker, port: broker.optionalPort, nil, version: "-tls1_3", resume: session)
+        #expect(same.contains("Reused, TLS"), "\(same)")
+        let other = try Self.connect(broker, port: broker.tlsPort, nil, version: "-tls1_3", resume: session)
+        #expect(!other.contains("Reused, TLS"), "\(other)")
+        try broker.listeners[0].waitForLog("reason=tls-no-client-certificate")
+    }
+
+    @Test func `a device of another broker's secret goes through a full handshake`() throws {
+        let one = try TestBroker()
+        let two = try TestBroker()
+        let device = try one.pki.device("ticket-holder")
+        let session = one.directory.file("session")
+        _ = try Self.connect(one, port: one.tlsPort, device, version: "-tls1_3", saveTo: session)
+        let other = try Self.connect(two, port: two.tlsPort, device, version: "-tls1_3", resume: session)
+        #expect(other.contains("New, TLS"), "\(other)")
+    }
+}

@@ -148,4 +148,31 @@ import Testing
             #expect(taken == 20 - expected)
         }
     }
+
+    @Test(arguments: ProtocolVersion.allCases)
+    func aDeniedPublishIsIgnoredOrEndsTheConnection(version: ProtocolVersion) {
+        for action in Configuration.Authorization.DenyAction.allCases {
+            let harness = RouterHarness { $0.authorization.denyAction = action }
+            let subscriber = harness.client("subscriber")
+            subscriber.connect()
+            subscriber.subscribe("#")
+            let client = harness.client("client", version)
+            client.access = AccessRules(noMatch: .deny)
+            client.connect()
+            let answer = client.publish("t", "x", .atLeastOnce)
+            switch action {
+            case .ignore:
+                // MQTT 3 has no code to say it with.
+                #expect(answer == (version == .v5_0 ? .notAuthorized : .success))
+                #expect(client.isOpen)
+            case .disconnect:
+                #expect(answer == nil)
+                #expect(client.closeReason == .notAuthorized)
+                let goodbye = Packet.disconnect(DisconnectPacket(reasonCode: .notAuthorized))
+                #expect(client.takeAll() == (version == .v5_0 ? [goodbye] : []))
+            }
+            #expect(subscriber.takePublishes().isEmpty)
+            #expect(harness.core.counters.publishesDenied == 1)
+        }
+    }
 }

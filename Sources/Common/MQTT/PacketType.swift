@@ -16,6 +16,12 @@ package enum PacketType: UInt8, Sendable, CaseIterable {
     case disconnect = 14
     case auth = 15
 
+    /// Whether the bytes of such packets count against the credit of their session and link: those that a client can send without
+    /// being asked for them. The others answer something, and what they free must not wait.
+    @inlinable package var usesCredit: Bool {
+        self == .publish || self == .subscribe || self == .unsubscribe
+    }
+
     /// What the lower four bits must be ([MQTT-2.1.3-1]). In PUBLISH they are free: DUP, QoS and RETAIN.
     @inlinable package var requiredFlags: UInt8 {
         switch self {

@@ -95,7 +95,7 @@ extension RouterCore {
                 link.partialInputBytes -= partial.bytes.count
                 let missing = max(0, partial.packetBytes - partial.bytes.count)
                 link.slots[slot].bytesToDiscard = UInt32(truncatingIfNeeded: missing)
-                link.slots[slot].discardsPublish = partial.isPublish
+                link.slots[slot].discardReturnsCredit = partial.usesCredit
             }
         }
         self.connectedCount -= 1

@@ -9,10 +9,15 @@ extension RouterCore {
         }
         var codes: [UInt8] = []
         codes.reserveCapacity(packet.subscriptions.count)
+        // A packet with more filters than a session may have keeps nobody waiting.
+        let isTooLong = packet.subscriptions.count > self.settings.session.maxSubscriptions
         for subscription in packet.subscriptions {
-            let reason = subscription.filter.withUnsafeBytes { filter in
-                self.subscribe(session, filter, subscription, identifier: identifier)
-            }
+            let reason =
+                isTooLong
+                ? .quotaExceeded
+                : subscription.filter.withUnsafeBytes { filter in
+                    self.subscribe(session, filter, subscription, identifier: identifier)
+                }
             if reason.isFailure { self.counters.subscriptionsDenied += 1 }
             codes.append(reason.subackReturnCode(for: session.version))
         }
@@ -60,6 +65,11 @@ extension RouterCore {
                 subscription.retainHandling == .send
                 || (subscription.retainHandling == .sendIfNew && result == .added)
             if wantsRetained, !self.retained.isEmpty {
+                // Somebody who subscribes again and again without reading gets no more cursors than subscriptions.
+                let underWay = session.pending?.retainedCursors.count ?? 0
+                guard underWay < self.settings.session.maxSubscriptions else {
+                    return .quotaExceeded
+                }
                 let cursor = RetainedCursor(filter: filter, options: options, store: &self.retained)
                 session.makePending().retainedCursors.append(cursor)
             }

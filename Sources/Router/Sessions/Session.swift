@@ -31,7 +31,7 @@ final class Session {
         var bytes: [UInt8] = []
         /// The whole packet; 0 until its fixed header is there.
         var packetBytes = 0
-        var isPublish = false
+        var usesCredit = false
     }
 
     /// A packet over 64 KiB of which parts were sent. Other packets wait until it is through.

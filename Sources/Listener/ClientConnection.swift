@@ -336,7 +336,7 @@ final class ClientConnection: EventHandler {
         case .rateExceeded:
             self.service.counters.rateDisconnects += 1
             self.close(.protocolError, code: .messageRateTooHigh, "publishes faster than publish_rate allows")
-        case .malformed(let error): self.fail(error.reasonCode, "\(error)")
+        case .malformed(let error): self.fail(error.closesSilently ? nil : error.reasonCode, "\(error)")
         case .tooLarge: self.fail(.packetTooLarge, "a packet is larger than mqtt.max_packet_size")
         case .clientDisconnected: self.inputEnded = true
         }
@@ -667,19 +667,20 @@ final class ClientConnection: EventHandler {
         self.endAfterOutput()
     }
 
-    /// The client broke the protocol: DISCONNECT says how ([MQTT-4.13.1-1]).
-    private func fail(_ code: ReasonCode, _ detail: String) {
+    /// The client broke the protocol: DISCONNECT says how, unless there is nothing to say ([MQTT-4.13.1-1]).
+    private func fail(_ code: ReasonCode?, _ detail: String) {
         self.service.counters.protocolErrors += 1
         self.close(.protocolError, code: code, detail)
     }
 
     /// Ends an open session from this side.
-    func close(_ cause: SessionCloseCause, code: ReasonCode, _ detail: String) {
+    /// - Parameter code: what DISCONNECT says; nil: there is none.
+    func close(_ cause: SessionCloseCause, code: ReasonCode?, _ detail: String) {
         guard self.phase == .open else { return self.finish() }
         self.service.logDisconnect(self, detail)
         self.service.router.closed(self.handle, cause: cause)
         self.uplink = nil
-        if self.version == .v5_0, !self.isInsideDelivery {
+        if let code, self.version == .v5_0, !self.isInsideDelivery {
             DisconnectPacket(reasonCode: code).encode(into: &self.output, version: .v5_0)
         }
         self.endAfterOutput()

@@ -98,7 +98,7 @@ struct SessionUplink {
             }
             guard header.type != .pingreq || header.bodyBytes == 0 else {
                 // Section 3.12: a fixed header is all there is.
-                progress.end = .malformed(.malformed("PINGREQ with a body"))
+                progress.end = .malformed(DecodeError(.malformedPacket, "PINGREQ with a body", closesSilently: true))
                 break
             }
             let isWhole = header.packetBytes <= rest.count

@@ -31,4 +31,14 @@ package enum PacketType: UInt8, Sendable, CaseIterable {
             0
         }
     }
+
+    /// What a broker tells a client whose flags are wrong: a packet that may not come at all is a protocol error whatever its
+    /// flags are, any other is malformed.
+    @inlinable package var wrongFlagsCode: ReasonCode {
+        switch self {
+        case .connect, .connack, .suback, .unsuback, .pingresp, .auth: .protocolError
+        case .publish, .puback, .pubrec, .pubrel, .pubcomp, .subscribe, .unsubscribe, .pingreq, .disconnect:
+            .malformedPacket
+        }
+    }
 }

@@ -48,7 +48,7 @@ extension RouterCore {
             case .needMore:
                 return offset
             case .malformed(let error):
-                self.close(session, error.reasonCode, error.explanation)
+                self.close(session, error)
             case .header(let header):
                 guard header.packetBytes <= self.settings.maxPacketSizeBytes else {
                     self.close(session, .packetTooLarge)
@@ -121,7 +121,7 @@ extension RouterCore {
                 }
                 session.partialInput?.packetBytes = header.packetBytes
             case .malformed(let error):
-                return self.close(session, error.reasonCode, error.explanation)
+                return self.close(session, error)
             case .needMore, nil:
                 return
             }

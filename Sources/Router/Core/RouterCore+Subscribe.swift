@@ -21,8 +21,10 @@ extension RouterCore {
             if reason.isFailure { self.counters.subscriptionsDenied += 1 }
             codes.append(reason.subackReturnCode(for: session.version))
         }
+        let before = self.control.readableBytes
         SubackPacket(packetIdentifier: packet.packetIdentifier, returnCodes: codes)
             .encode(into: &self.control, version: session.version)
+        guard self.fits(since: before, session) else { return }
         self.countSent(packets: 1, bytes: 0)
         // The SUBACK goes before the retained messages.
         self.flushControl(session)
@@ -120,8 +122,19 @@ extension RouterCore {
             let existed = filter.withUnsafeBytes { self.unsubscribe($0, session) }
             reply.reasonCodes.append(existed ? .success : .noSubscriptionExisted)
         }
+        let before = self.control.readableBytes
         reply.encode(into: &self.control, version: session.version)
-        self.countSent(packets: 1, bytes: 0)
+        if self.fits(since: before, session) { self.countSent(packets: 1, bytes: 0) }
+    }
+
+    /// A client gets no packet above its maximum [MQTT-3.1.2-24]: if it cannot even take the answer that it asked for, it is
+    /// closed.
+    private mutating func fits(since start: Int, _ session: Session) -> Bool {
+        let bytes = self.control.readableBytes - start
+        if bytes <= session.maximumPacketBytes { return true }
+        self.control.removeLast(bytes)
+        self.close(session, .packetTooLarge, "the answer would be larger than the client's maximum packet size")
+        return false
     }
 
     private mutating func unsubscribe(_ filter: UnsafeRawBufferPointer, _ session: Session) -> Bool {

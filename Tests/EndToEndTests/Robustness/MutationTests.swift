@@ -57,8 +57,10 @@ import Testing
         #expect(connack.returnCode == 0, comment)
         #expect(try client.subscribe("devices/late/#", qos: .exactlyOnce) == [2], comment)
         client.publish("devices/late/x", [1, 2, 3], qos: .exactlyOnce, packetIdentifier: 7)
+        #expect(try client.next().type == .pubrec, comment)
+        client.send(.pubrel(AcknowledgementPacket(packetIdentifier: 7)))
         let packets = [try client.next(), try client.next()]
-        #expect(packets.contains { $0.type == .pubrec }, comment)
+        #expect(packets.contains { $0.type == .pubcomp }, comment)
         #expect(
             packets.contains { if case .publish(let publish) = $0 { publish.payload == [1, 2, 3] } else { false } }
         )

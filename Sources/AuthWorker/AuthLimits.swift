@@ -23,6 +23,17 @@ package enum AuthLimits {
     /// One look-up per key and this long is forced by passwords that fail against a cached row.
     package static let forcedLookupIntervalNanoseconds: UInt64 = Nanoseconds.perSecond
 
+    /// A look-up is made again when its key is announced as changed meanwhile, this often: a key that changes all the time must
+    /// not keep a device out.
+    package static let outdatedLookupsMax = 3
+
+    /// Keys announced as changed that are remembered while the cache file is being marked.
+    package static let namedKeysMax = 65_536
+
+    /// The subscription for changes is asked for a sign of life this often, and given up after this long without one.
+    package static let subscriptionPingNanoseconds: UInt64 = 250 * Nanoseconds.perMillisecond
+    package static let subscriptionSilenceNanoseconds: UInt64 = Nanoseconds.perSecond
+
     /// Rows that wait for the thread that writes the cache file; more are dropped and counted, the look-ups were answered
     /// anyway.
     package static let cacheWritesWaitingMax = 50_000

@@ -4,8 +4,13 @@ import Common
 extension ClientConnection {
     /// Asks again whether the device may be here; nil when there is nothing to ask, or somebody is asked already.
     func revalidationQuery() -> AuthQuery? {
-        guard self.phase == .open, self.credentials.keyHash != 0, !self.credentials.isAsked else { return nil }
+        guard self.credentials.keyHash != 0 else { return nil }
+        // A change that is announced before the session is open, or before an earlier question is answered, is asked about
+        // afterwards.
+        if self.phase == .opening || self.credentials.isAsked { self.credentials.mustAskAgain = true }
+        guard self.phase == .open, !self.credentials.isAsked else { return nil }
         self.credentials.isAsked = true
+        self.credentials.mustAskAgain = false
         return AuthQuery(
             listenerName: self.policy.name,
             rulesName: self.policy.rulesName,
@@ -31,6 +36,7 @@ extension ClientConnection {
     /// The answer about a live session. Who cannot be judged stays, and is asked about again.
     func revalidated(_ verdict: AuthVerdict) {
         self.credentials.isAsked = false
+        defer { if self.credentials.mustAskAgain, self.phase == .open { self.service.auth.revalidate(self) } }
         switch verdict.outcome {
         case .unknown:
             self.service.revalidateLater(self.handle)

@@ -395,6 +395,7 @@ final class ClientConnection: EventHandler {
             tag: verdict.credentialTag,
             access: verdict.access
         )
+        self.service.live.add(self.handle, keyHash: self.credentials.keyHash)
         self.openSession(verdict.access)
     }
 
@@ -420,13 +421,13 @@ final class ClientConnection: EventHandler {
             maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes,
             rate: PublishRateGate(self.policy.configuration.offer.publishRate)
         )
-        self.service.live.add(self.handle, keyHash: self.credentials.keyHash)
         self.scheduleRevalidation()
         self.keepAliveNanoseconds = UInt64(keepAliveSeconds) * Nanoseconds.perSecond / 2 * 3
         self.lastReceived = self.service.loop.now
         self.output.write(connack)
         self.markDirty()
         self.setDeadline(self.keepAliveDeadline)
+        if self.credentials.mustAskAgain { self.service.auth.revalidate(self) }
         self.service.logger.debug(
             "client connected",
             metadata: ["address": "\(self.peerAddress)", "device": "\(self.device)", "client_id": "\(self.clientName)"]

@@ -9,6 +9,8 @@ struct SessionCredentials {
     var access: AccessRules?
     /// A worker is being asked.
     var isAsked = false
+    /// A change was announced at a moment at which nobody could be asked.
+    var mustAskAgain = false
     /// Devices connect once and stay for weeks: without any sign of a change they are asked about from time to time.
     var revalidation: Instant = .max
 }

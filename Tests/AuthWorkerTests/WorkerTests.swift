@@ -22,6 +22,8 @@ import Testing
 
     @Test func verdictsOfAHealthyRedis() throws {
         let worker = try WorkerHarness(self.configuration())
+        // What was fetched before changes were told does not count as fresh.
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
         let allowed = try worker.ask("alpha", password: "public")
         #expect(allowed.outcome == .allow)
         #expect(allowed.source == .redis)
@@ -86,6 +88,7 @@ import Testing
         try self.redis.start()
         try self.redis.cli(["hset", "tls_domain:beta", "password", "other"])
         let worker = try WorkerHarness(self.configuration())
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
         #expect(try worker.ask("beta", password: "other").outcome == .allow)
     }
 
@@ -106,6 +109,7 @@ import Testing
         var configuration = self.configuration()
         configuration.authentication.redis.queryTimeoutNanoseconds = 200 * Nanoseconds.perMillisecond
         let worker = try WorkerHarness(configuration)
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
         #expect(try worker.ask("alpha", password: "public").outcome == .allow)
         self.redis.signal(SIGSTOP)
         // The row is cached, so that nothing has to be asked.
@@ -188,6 +192,7 @@ import Testing
         var configuration = self.configuration()
         configuration.authentication.cache.directory = self.redis.socketPath + "/cache"
         let worker = try WorkerHarness(configuration)
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
         #expect(try worker.ask("alpha", password: "public").source == .redis)
         #expect(try worker.ask("alpha", password: "public").source == .memoryCache)
     }

@@ -27,7 +27,8 @@ final class TestBroker {
         settings: String = "",
         deviceListener: String = "",
         log: String = "{level: debug, refused_per_second: 1000}",
-        connectTimeout: String = "15s"
+        connectTimeout: String = "15s",
+        authentication: String = ""
     ) throws {
         // The programs inherit it.
         _ = descriptorLimit
@@ -41,7 +42,8 @@ final class TestBroker {
         for name in ["run", "state"] { mkdir(self.directory.file(name), 0o700) }
         let text =
             Self.configuration(self.directory, self.pki, ports, listeners, authWorkers, log, connectTimeout)
-            .replacing("  - name: devices\n", with: "  - name: devices\n    \(deviceListener)\n") + settings
+            .replacing("  - name: devices\n", with: "  - name: devices\n    \(deviceListener)\n")
+            .replacing("\nauthentication:\n", with: "\nauthentication:\n  \(authentication)\n") + settings
         try writeFile(self.directory.file("martlet.yaml"), Array(text.utf8))
         self.redis = try Self.startRedis(self.directory)
         self.router = try Self.start("martlet-router", in: self.directory, instance: nil)

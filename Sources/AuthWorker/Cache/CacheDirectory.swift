@@ -49,6 +49,16 @@ struct CacheDirectory: Sendable {
         }
     }
 
+    /// Which Redis process the rows came from, by its own run id; nil when it is not known.
+    func redisRunID() -> [UInt8]? {
+        guard let id = try? self.read("\(self.path)/redis-run-id", bytesMax: 128), !id.isEmpty else { return nil }
+        return id
+    }
+
+    func setRedisRunID(_ id: [UInt8]) throws(CacheTrouble) {
+        try self.replace("\(self.path)/redis-run-id", with: id)
+    }
+
     private func readHostKey() throws(CacheTrouble) -> [UInt8]? {
         guard let key = try self.read(self.hostKeyPath, bytesMax: Self.hostKeyBytes + 1) else { return nil }
         guard key.count == Self.hostKeyBytes else {

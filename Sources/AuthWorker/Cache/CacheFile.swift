@@ -43,6 +43,8 @@ final class CacheFile {
     private let upsert: Statement?
     private let markAbsent: Statement?
     private let correctTime: Statement?
+    private let markChanged: Statement?
+    private let insertChanged: Statement?
 
     init(_ directory: CacheDirectory, number: Int, source: [UInt8], use: Use) throws(SQLiteError) {
         self.number = number
@@ -62,12 +64,16 @@ final class CacheFile {
             self.upsert = try self.database.prepare(Self.upsertSQL)
             self.markAbsent = try self.database.prepare(Self.markAbsentSQL)
             self.correctTime = try self.database.prepare(Self.correctTimeSQL)
+            self.markChanged = try self.database.prepare(Self.markChangedSQL)
+            self.insertChanged = try self.database.prepare(Self.insertChangedSQL)
             self.select = try self.database.prepare(Self.selectSQL)
         case .read:
             (self.database, self.select) = try Self.openForReading(path, directory)
             self.upsert = nil
             self.markAbsent = nil
             self.correctTime = nil
+            self.markChanged = nil
+            self.insertChanged = nil
         }
     }
 
@@ -129,6 +135,20 @@ final class CacheFile {
         )
     }
 
+    func sampleOfKnownKeys(_ count: Int) throws(SQLiteError) -> [[UInt8]] {
+        let statement = try self.database.prepare(
+            """
+            SELECT redis_key FROM rows WHERE absent_since IS NULL AND source = ?1 AND must_fetch = 0
+            ORDER BY known_current DESC LIMIT ?2
+            """
+        )
+        try statement.bind(self.source, at: 1)
+        try statement.bind(Int64(count), at: 2)
+        var keys: [[UInt8]] = []
+        while try statement.step() { keys.append(statement.bytes(0) ?? []) }
+        return keys
+    }
+
     private func bindKey(_ key: LookupKey, to statement: Statement) throws(SQLiteError) {
         try statement.bind(self.source, at: 1)
         try statement.bind(key.redisKey, at: 2)
@@ -160,6 +180,16 @@ final class CacheFile {
     private static let correctTimeSQL = """
         UPDATE rows SET known_current = min(known_current, ?4), absent_since = min(absent_since, ?4)
         WHERE source = ?1 AND redis_key = ?2 AND variant = ?3
+        """
+
+    private static let markChangedSQL = """
+        UPDATE rows SET generation = generation + 1, must_fetch = 1 WHERE source = ?1 AND redis_key = ?2
+        """
+
+    private static let insertChangedSQL = """
+        INSERT INTO rows (source, redis_key, variant, secret_kind, secret, salt, superuser, must_fetch, known_current,
+            absent_since, generation)
+        VALUES (?1, ?2, x'', 0, x'', x'', 0, 1, ?3, ?3, 1)
         """
 
     /// All in one transaction. Returns the keys that were not stored, because the file holds something newer.
@@ -207,6 +237,17 @@ final class CacheFile {
             try self.bindKey(key, to: statement)
             try statement.bind(time, at: 4)
             try statement.run()
+            return true
+        case .markChanged(let redisKey, let time):
+            guard let update = self.markChanged, let insert = self.insertChanged else { return true }
+            try update.bind(self.source, at: 1)
+            try update.bind(redisKey, at: 2)
+            try update.run()
+            guard self.database.changes == 0 else { return true }
+            try insert.bind(self.source, at: 1)
+            try insert.bind(redisKey, at: 2)
+            try insert.bind(time, at: 3)
+            try insert.run()
             return true
         }
     }

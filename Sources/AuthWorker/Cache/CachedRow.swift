@@ -46,9 +46,14 @@ package enum CacheWrite: Equatable, Sendable {
     /// The clock was wrong when the row was written: it lies in the future. Counted from now on instead.
     case correctTime(LookupKey, knownCurrentMilliseconds: Int64)
 
+    /// Redis named the key as changed: its generation is raised and it has to be fetched again. A key that is not in the file
+    /// gets an empty row, so that a worker whose look-up began before does not store what it then gets.
+    case markChanged(redisKey: [UInt8], atMilliseconds: Int64)
+
     package var key: LookupKey {
         switch self {
         case .store(let key, _, _, _), .markAbsent(let key, _, _), .correctTime(let key, _): key
+        case .markChanged(let redisKey, _): LookupKey(redisKey: redisKey)
         }
     }
 }

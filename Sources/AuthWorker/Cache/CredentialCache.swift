@@ -88,6 +88,16 @@ package final class CredentialCache {
         }
     }
 
+    /// Redis keys of known rows, those that were known current last first.
+    package func sampleOfKnownKeys(_ count: Int) -> [[UInt8]] {
+        (try? self.file?.sampleOfKnownKeys(count)) ?? []
+    }
+
+    package var redisRunID: [UInt8]? {
+        get { self.directory.redisRunID() }
+        set { if let newValue { try? self.directory.setRedisRunID(newValue) } }
+    }
+
     package func write(_ write: CacheWrite) {
         self.writer.append(write)
     }

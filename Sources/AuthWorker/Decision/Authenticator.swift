@@ -90,7 +90,8 @@ package struct Authenticator {
         var request: Request
         var client: ClientAttributes
         var rules: RuleTemplate
-        var password: Secret
+        /// Nil for a live session that is looked at again: Redis is asked in any case, and the row as it is now is the answer.
+        var password: Secret?
         /// The look-up was on its way already: what it brings may be older than this query.
         var joinedAfterSending = false
     }
@@ -109,9 +110,18 @@ package struct Authenticator {
         var startedAt: AuthTime
         /// The key's generation when the look-up began.
         var generation: Int64 = 0
+        /// A change was announced after Redis was asked: the answer may be older than the change.
+        var isOutdated = false
+        /// Look-ups made again for that reason.
+        var repetitions = 0
         /// There is a row of this key in the cache file, as far as known.
         var isOnDisk = false
         var cacheWasNotReadable = false
+
+        /// A new look-up begins: it is later than all who wait.
+        mutating func forgetOrder() {
+            for index in self.waiters.indices { self.waiters[index].joinedAfterSending = false }
+        }
     }
 
     /// To be taken and performed after each call.
@@ -128,6 +138,11 @@ package struct Authenticator {
     private var keys: [UInt64: LookupKey] = [:]
     private var nextToken: UInt64 = 1
     private var waiterCount = 0
+    package private(set) var denialGuard = DenialGuard()
+    /// Rows known current before this moment are fetched again before they count as fresh: nobody knows which have changed.
+    private var doubtedBefore = Int64.min
+    /// Keys announced as changed, and when: the cache file is marked by a thread, and what is read from it meanwhile is too old.
+    private var named = BoundedCache<[UInt8], Int64>(capacity: AuthLimits.namedKeysMax)
 
     package init(
         settings: Settings,
@@ -180,10 +195,11 @@ package struct Authenticator {
         guard key.redisKey.count + key.variant.count <= AuthLimits.redisKeyBytesMax else {
             return self.answer(request, .deny, .fieldNotAllowed, detail: "the look-up's key is too long")
         }
-        guard let password = query.password else {
+        let password = query.revalidatedTag == nil ? query.password.map { Secret($0) } : nil
+        if password == nil, query.revalidatedTag == nil {
             return self.answer(request, .deny, .passwordMissing, key: key)
         }
-        let waiter = Waiter(request: request, client: client, rules: rules, password: Secret(password))
+        let waiter = Waiter(request: request, client: client, rules: rules, password: password)
         self.decide(waiter, rendered, now: now)
     }
 
@@ -215,7 +231,7 @@ package struct Authenticator {
             self.actions.append(.readCache(key))
         } else {
             // For a fresh row the password did not fit: what forces a look-up now may not do so again for a while.
-            if let entry, self.isFresh(entry, now: now) {
+            if let entry, waiter.password != nil, self.isFresh(entry, now: now) {
                 self.known.update(key) { $0.forceLookup(at: now.monotonic) }
             }
             self.lookUp(key, pending, now: now)
@@ -284,7 +300,7 @@ package struct Authenticator {
             }
             self.pending[key] = nil
             guard !left.isEmpty else { return }
-            if let entry, self.isFresh(entry, now: now) {
+            if let entry, left.contains(where: { $0.password != nil }), self.isFresh(entry, now: now) {
                 self.known.update(key) { $0.forceLookup(at: now.monotonic) }
             }
             pending.waiters = left
@@ -310,6 +326,7 @@ package struct Authenticator {
             knownCurrent: now.monotonic - ageNanoseconds,
             generation: cached.generation
         )
+        if let changed = self.named.value(for: key.redisKey), entry.knownCurrent <= changed { entry.mustFetch = true }
         if entry.row == nil {
             self.absent.insert(entry, for: key)
         } else {
@@ -327,14 +344,19 @@ package struct Authenticator {
         guard let key = self.keys.removeValue(forKey: token), let pending = self.pending.removeValue(forKey: key) else {
             return
         }
+        if pending.isOutdated, pending.repetitions < AuthLimits.outdatedLookupsMax {
+            return self.repeatLookup(key, pending, now: now)
+        }
         switch self.command.interpret(reply) {
         case .found(let found):
             self.take(found, key: key, pending, now: now)
         case .absent:
+            if self.holdsBack(key, now: now) { return self.serveHeld(key, pending, now: now) }
             self.known.remove(key)
             let entry = Entry(
                 row: nil,
                 origin: .redis,
+                mustFetch: pending.isOutdated,
                 knownCurrent: pending.startedAt.monotonic,
                 generation: pending.generation
             )
@@ -343,10 +365,13 @@ package struct Authenticator {
                 let time = pending.startedAt.wallMilliseconds
                 self.actions.append(.write(.markAbsent(key, atMilliseconds: time, generation: pending.generation)))
             }
-            self.waiterCount -= pending.waiters.count
-            for waiter in pending.waiters {
+            // A live session is not ended by an answer that is older than the question.
+            let late = pending.waiters.filter { $0.password == nil && $0.joinedAfterSending }
+            self.waiterCount -= pending.waiters.count - late.count
+            for waiter in pending.waiters where waiter.password != nil || !waiter.joinedAfterSending {
                 self.answer(waiter.request, .deny, .noSuchDevice, source: .redis, key: key)
             }
+            self.lookUpForLate(late, key, pending, now: now)
         case .unusable(let text):
             self.lookupFailed(pending, key: key, .redisError, text, now: now)
         }
@@ -358,6 +383,7 @@ package struct Authenticator {
         let entry = Entry(
             row: row,
             origin: .memoryCache,
+            mustFetch: pending.isOutdated,
             knownCurrent: pending.startedAt.monotonic,
             generation: pending.generation,
             credentialTag: self.checker.credentialTag(of: row, key: key),
@@ -370,7 +396,9 @@ package struct Authenticator {
         )
         var late: [Waiter] = []
         for waiter in pending.waiters {
-            if self.checker.isPassword(waiter.password, of: row, key: key) {
+            if waiter.password == nil, waiter.joinedAfterSending {
+                late.append(waiter)
+            } else if self.fits(waiter, row, key: key) {
                 self.waiterCount -= 1
                 self.answer(waiter.request, self.allow(waiter, entry, .redis, key: key))
             } else if waiter.joinedAfterSending, self.mayForceLookup(entry, now: now) {
@@ -380,16 +408,29 @@ package struct Authenticator {
                 self.answer(waiter.request, .deny, .wrongPassword, source: .redis, key: key)
             }
         }
-        guard !late.isEmpty else { return }
         // The password may have been changed after Redis was asked and before these came.
-        self.known.update(key) { $0.forceLookup(at: now.monotonic) }
+        if late.contains(where: { $0.password != nil }) {
+            self.known.update(key) { $0.forceLookup(at: now.monotonic) }
+        }
         var again = pending
         again.isOnDisk = true
-        again.waiters = late.map { waiter in
-            var waiter = waiter
-            waiter.joinedAfterSending = false
-            return waiter
-        }
+        self.lookUpForLate(late, key, again, now: now)
+    }
+
+    private mutating func lookUpForLate(_ late: [Waiter], _ key: LookupKey, _ pending: Pending, now: AuthTime) {
+        guard !late.isEmpty else { return }
+        var again = pending
+        again.waiters = late
+        again.forgetOrder()
+        self.lookUp(key, again, now: now)
+    }
+
+    /// The key was announced as changed while Redis was asked: the answer is neither served nor stored.
+    private mutating func repeatLookup(_ key: LookupKey, _ pending: Pending, now: AuthTime) {
+        var again = pending
+        again.isOutdated = false
+        again.repetitions += 1
+        again.forgetOrder()
         self.lookUp(key, again, now: now)
     }
 
@@ -419,6 +460,102 @@ package struct Authenticator {
         }
     }
 
+    // MARK: A Redis that lost its data
+
+    /// Redis has no row for the key. True: it had one, and seems to have lost it together with too many others.
+    private mutating func holdsBack(_ key: LookupKey, now: AuthTime) -> Bool {
+        guard let entry = self.known.value(for: key), entry.row != nil else { return false }
+        return !self.denialGuard.isDenied(
+            knownCurrent: entry.knownCurrent,
+            known: self.known.count,
+            now: now.monotonic
+        )
+    }
+
+    /// The row that was known stays good, as while Redis is away.
+    private mutating func serveHeld(_ key: LookupKey, _ pending: Pending, now: AuthTime) {
+        self.known.update(key) { $0.mustFetch = false }
+        self.waiterCount -= pending.waiters.count
+        let detail = "Redis has lost rows; see martlet auth confirm-mass-revoke"
+        for waiter in pending.waiters {
+            guard let entry = self.known.value(for: key), let row = entry.row,
+                now.monotonic &- entry.knownCurrent < self.settings.staleMaxNanoseconds,
+                self.fits(waiter, row, key: key)
+            else {
+                self.answer(waiter.request, .unknown, .redisError, detail: detail, key: key)
+                continue
+            }
+            self.answer(waiter.request, self.allow(waiter, entry, .staleCache, key: key))
+        }
+    }
+
+    /// Redis may be another one than before: no known row is denied until `sampled`.
+    package mutating func serverMayHaveChanged() {
+        self.denialGuard.beginCheck()
+    }
+
+    /// Redis keys of known rows, of the last used ones.
+    package func sampleOfKnownKeys(_ count: Int) -> [[UInt8]] {
+        self.known.newestKeys(count).map(\.redisKey)
+    }
+
+    /// How many of a sample Redis does not have.
+    package mutating func sampled(_ sample: Int, absent: Int, now: AuthTime) {
+        let known = max(self.known.count, sample)
+        self.denialGuard.checked(sample: sample, absent: absent, known: known, now: now.monotonic)
+    }
+
+    /// Redis was emptied.
+    package mutating func flushed(now: AuthTime) {
+        if self.known.count > 0 { self.denialGuard.suspend(now: now.monotonic) }
+    }
+
+    /// The rows are gone for good.
+    package mutating func confirmMassRevoke(now: AuthTime) {
+        self.denialGuard.confirm(now: now.monotonic)
+    }
+
+    // MARK: Announced changes
+
+    /// Redis named these keys as changed: what is kept of them is not served before it was fetched again, not even while Redis
+    /// is away, and what is on its way may be too old.
+    package mutating func changed(_ redisKeys: [[UInt8]], now: AuthTime) {
+        for redisKey in redisKeys {
+            self.named.insert(now.monotonic, for: redisKey)
+            self.actions.append(.write(.markChanged(redisKey: redisKey, atMilliseconds: now.wallMilliseconds)))
+        }
+        if self.command.hasOneKeyPerRedisKey {
+            for redisKey in redisKeys { self.markChanged(LookupKey(redisKey: redisKey)) }
+        } else {
+            let names = Set(redisKeys)
+            for key in self.known.keys where names.contains(key.redisKey) { self.markChanged(key) }
+            for key in self.absent.keys where names.contains(key.redisKey) { self.markChanged(key) }
+            for key in Array(self.pending.keys) where names.contains(key.redisKey) { self.markChanged(key) }
+        }
+    }
+
+    private mutating func markChanged(_ key: LookupKey) {
+        func mark(_ entry: inout Entry) {
+            entry.generation &+= 1
+            entry.mustFetch = true
+        }
+        self.known.update(key, mark)
+        self.absent.update(key, mark)
+        guard var pending = self.pending.removeValue(forKey: key) else { return }
+        if case .lookingUp = pending.stage {
+            pending.isOutdated = true
+            pending.generation &+= 1
+        }
+        self.pending[key] = pending
+    }
+
+    /// Rows may have changed, and nobody knows which: none counts as fresh until it was fetched again; while Redis is away all
+    /// are as good as before.
+    package mutating func allChanged(now: AuthTime) {
+        // What is on its way was asked for before, and does not count as fresh either.
+        self.doubtedBefore = now.monotonic
+    }
+
     /// The cache file holds a newer generation of this key: what was fetched may be older than an announced change.
     package mutating func storeRefused(_ key: LookupKey) {
         self.known.remove(key)
@@ -429,11 +566,11 @@ package struct Authenticator {
 
     /// The verdict on what memory holds; nil when Redis has to be asked.
     private mutating func judge(_ waiter: Waiter, _ entry: Entry, key: LookupKey, now: AuthTime) -> AuthVerdict? {
-        guard self.isFresh(entry, now: now) else { return nil }
+        guard waiter.password != nil, self.isFresh(entry, now: now) else { return nil }
         guard let row = entry.row else {
             return AuthVerdict(outcome: .deny, reason: .noSuchDevice, source: entry.origin, keyHash: key.hash)
         }
-        if self.checker.isPassword(waiter.password, of: row, key: key) {
+        if self.fits(waiter, row, key: key) {
             return self.allow(waiter, entry, entry.origin, key: key)
         }
         // It may have been changed in Redis since: ask, but not for each guess of an attacker.
@@ -450,10 +587,15 @@ package struct Authenticator {
         )
     }
 
+    private func fits(_ waiter: Waiter, _ row: CredentialRow, key: LookupKey) -> Bool {
+        guard let password = waiter.password else { return true }
+        return self.checker.isPassword(password, of: row, key: key)
+    }
+
     private func isFresh(_ entry: Entry, now: AuthTime) -> Bool {
+        guard !entry.mustFetch, entry.knownCurrent >= self.doubtedBefore else { return false }
         let age = now.monotonic &- entry.knownCurrent
-        guard entry.row != nil else { return age < self.settings.negativeTTLNanoseconds }
-        return age < self.settings.positiveTTLNanoseconds && !entry.mustFetch
+        return age < (entry.row == nil ? self.settings.negativeTTLNanoseconds : self.settings.positiveTTLNanoseconds)
     }
 
     private func mayForceLookup(_ entry: Entry, now: AuthTime) -> Bool {
@@ -480,10 +622,11 @@ package struct Authenticator {
         _ detail: String,
         now: AuthTime
     ) {
-        if let entry = self.entry(for: key), let row = entry.row, !entry.mustFetch {
+        // A live session stays while nobody can say; it needs no stale row for that.
+        if waiter.password != nil, let entry = self.entry(for: key), let row = entry.row, !entry.mustFetch {
             let age = now.monotonic &- entry.knownCurrent
-            if age < self.settings.staleMaxNanoseconds, self.checker.isPassword(waiter.password, of: row, key: key) {
-                let isFresh = age < self.settings.positiveTTLNanoseconds
+            if age < self.settings.staleMaxNanoseconds, self.fits(waiter, row, key: key) {
+                let isFresh = self.isFresh(entry, now: now)
                 let verdict = self.allow(waiter, entry, isFresh ? entry.origin : .staleCache, key: key)
                 return self.answer(waiter.request, verdict)
             }

@@ -21,6 +21,19 @@ package struct BoundedCache<Key: Hashable, Value> {
     }
 
     package var count: Int { self.indices.count }
+    /// In no order.
+    package var keys: [Key] { self.nodes.map(\.key) }
+
+    /// The last used ones, the newest first.
+    package func newestKeys(_ count: Int) -> [Key] {
+        var keys: [Key] = []
+        var index = self.newest
+        while index != Self.none, keys.count < count {
+            keys.append(self.nodes[Int(index)].key)
+            index = self.nodes[Int(index)].older
+        }
+        return keys
+    }
 
     /// Reading makes an entry the last to go.
     package mutating func value(for key: Key) -> Value? {

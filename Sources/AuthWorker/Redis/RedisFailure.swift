@@ -6,6 +6,8 @@ package enum RedisFailure: Error, Equatable, CustomStringConvertible, Sendable {
     case closedByServer
     case connectionError(String)
     case queryTimedOut
+    /// A connection that should be answering all the time did not.
+    case silent
     /// The bytes are not Redis'.
     case protocolError(String)
     /// The server refused the first commands: a wrong password, no such database, still loading.
@@ -23,6 +25,7 @@ package enum RedisFailure: Error, Equatable, CustomStringConvertible, Sendable {
         case .closedByServer: "Redis closed the connection"
         case .connectionError(let reason): "the connection broke: \(reason)"
         case .queryTimedOut: "Redis did not answer within the query time-out"
+        case .silent: "Redis gave no sign of life"
         case .protocolError(let reason): "what came back is not Redis' protocol: \(reason)"
         case .refused(let reason): "Redis refused: \(reason)"
         case .unavailable(let reason): "Redis is not reachable: \(reason)"

@@ -13,25 +13,28 @@ import TLS
 /// One turn of the loop: read the queries of all links, decide, write all look-ups into one pipeline, flush. It blocks on
 /// nothing: the cache is read without waiting for locks and written by a thread, names are looked up by another.
 package final class AuthWorkerService: Role {
-    private let context: RoleContext
-    private let logger: Logger
-    private let loop: EventLoop
-    private let settings: AuthWorkerSettings
+    let context: RoleContext
+    let logger: Logger
+    let loop: EventLoop
+    let settings: AuthWorkerSettings
     private let hello: LinkHello
-    private var authenticator: Authenticator
-    private var redis: RedisClient
+    var authenticator: Authenticator
+    var redis: RedisClient
     private var transport: RedisTransport?
-    private var cache: CredentialCache?
+    var cache: CredentialCache?
     private var cacheWaker: Waker?
     private var server: LinkServer?
     private var linkLog = ErrorLogLimiter()
-    private var links: [Int: Link] = [:]
-    private var linksToFlush: Set<Int> = []
+    var links: [Int: Link] = [:]
+    var linksToFlush: Set<Int> = []
     private var nextLink = 1
     private var timer: (deadline: Instant, timer: EventLoop.Timer)?
-    private var isStopped = false
+    var isStopped = false
     private var errorLog = ErrorLogLimiter()
-    private let sourceIsRedis: Bool
+    let sourceIsRedis: Bool
+    var feeds: [InvalidationFeed] = []
+    var pollTimer: EventLoop.Timer?
+    var dataCheck = DataCheck()
 
     /// - Throws: mistakes of the configuration, as a sentence.
     package init(_ context: RoleContext) throws {
@@ -112,6 +115,7 @@ package final class AuthWorkerService: Role {
                 delegate: self
             )
         }
+        try self.startFeeds()
         self.server = try LinkServer(
             loop: self.loop,
             path: self.context.configuration.authWorkerSocketPath(self.context.instance),
@@ -139,6 +143,7 @@ package final class AuthWorkerService: Role {
         }
         self.links = [:]
         self.transport?.invalidate()
+        self.stopFeeds()
         self.cache?.stop()
         self.cacheWaker?.invalidate()
         self.loop.stop()
@@ -149,6 +154,14 @@ package final class AuthWorkerService: Role {
         let counters = self.authenticator.statistics
         report.add("links", self.links.count)
         report.add("redis", self.redisDescription)
+        report.add("changes_learned_by", self.feedDescription)
+        if self.authenticator.denialGuard.isSuspended {
+            report.add(
+                "alarm",
+                "Redis has lost rows of known devices: they stay in until the rows are back or confirmed gone"
+            )
+        }
+        report.add("rows_held", self.authenticator.denialGuard.held)
         report.add("queries", counters.queries)
         report.add("allowed_by_redis", counters.allowedByRedis)
         report.add("allowed_by_memory", counters.allowedByMemory)
@@ -193,7 +206,7 @@ package final class AuthWorkerService: Role {
 
     // MARK: A turn
 
-    private var time: AuthTime {
+    var time: AuthTime {
         AuthTime(
             monotonic: self.loop.now,
             wallMilliseconds: Int64(clamping: Clock.wall() / Nanoseconds.perMillisecond)
@@ -203,6 +216,7 @@ package final class AuthWorkerService: Role {
     private func endTurn() {
         guard !self.isStopped else { return }
         self.takeCacheEvents()
+        self.takeChanges()
         if self.sourceIsRedis { self.redis.advance(now: self.loop.now) }
         self.performActions()
         self.redis.fillPipeline(now: self.loop.now)
@@ -251,6 +265,10 @@ package final class AuthWorkerService: Role {
         switch action {
         case .connect: self.transport?.connect()
         case .close: self.transport?.close()
+        case .answered(let token, let reply) where DataCheck.isToken(token):
+            self.checkAnswered(token, reply)
+        case .notAnswered(let token, _) where DataCheck.isToken(token):
+            self.checkFailed()
         case .answered(let token, let reply):
             if let text = reply.errorText { self.logRedisError(text) }
             self.authenticator.lookupAnswered(token: token, reply, now: self.time)
@@ -262,6 +280,7 @@ package final class AuthWorkerService: Role {
                 metadata: ["server": "\(self.serverDescription)", "reason": "\(failure)"]
             )
         case .back(let downNanoseconds):
+            self.beginDataCheck()
             self.logger.notice(
                 "Redis in use",
                 metadata: [
@@ -272,7 +291,7 @@ package final class AuthWorkerService: Role {
         }
     }
 
-    private var serverDescription: String { self.context.configuration.authentication.redis.url.description }
+    var serverDescription: String { self.context.configuration.authentication.redis.url.description }
 
     private func logRedisError(_ text: String) {
         guard let leftOut = self.errorLog.admit(now: self.loop.now) else { return }
@@ -280,7 +299,9 @@ package final class AuthWorkerService: Role {
     }
 
     private func scheduleTimer() {
-        guard self.sourceIsRedis, !self.isStopped, let deadline = self.redis.nextDeadline else { return }
+        guard self.sourceIsRedis, !self.isStopped else { return }
+        let deadlines = [self.redis.nextDeadline] + self.feeds.map(\.nextDeadline)
+        guard let deadline = deadlines.compactMap({ $0 }).min() else { return }
         if let timer = self.timer {
             if timer.deadline <= deadline { return }
             self.loop.cancel(timer.timer)

@@ -64,6 +64,12 @@ package struct CommandTemplate: Equatable, Sendable {
     /// What the command asks the client for: all placeholders of its arguments.
     package var placeholders: [Placeholder] { self.key.placeholders + self.rest.flatMap(\.placeholders) }
 
+    /// What all rendered keys begin with; empty when the key begins with a placeholder.
+    package var keyPrefix: [UInt8] { self.key.literalPrefix }
+
+    /// No two look-ups have one Redis key.
+    package var hasOneKeyPerRedisKey: Bool { self.restIsConstant }
+
     package var asksForSalt: Bool { self.fields.contains(.salt) }
 
     /// The command for one client. Throws when the client lacks a value, or has one that may not go into a command.

@@ -67,6 +67,12 @@ package struct TemplateText: Equatable, Sendable {
         self.segments.compactMap { if case .placeholder(let placeholder) = $0 { placeholder } else { nil } }
     }
 
+    /// What comes before the first placeholder.
+    package var literalPrefix: [UInt8] {
+        if case .literal(let bytes) = self.segments.first { return bytes }
+        return []
+    }
+
     /// The text itself when there is no placeholder in it.
     package var constant: [UInt8]? {
         switch self.segments.count {

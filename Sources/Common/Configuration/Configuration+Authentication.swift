@@ -43,6 +43,21 @@ extension Configuration {
 
 extension Configuration.Authentication {
     package struct Redis: Equatable, Sendable {
+        /// How changes of rows are learned.
+        package enum Invalidation: String, CaseIterable, Sendable {
+            /// The first of the others that Redis allows.
+            case auto
+            /// CLIENT TRACKING in broadcast mode.
+            case tracking
+            /// Keyspace events, which the server must have been told to send (notify-keyspace-events KA).
+            case keyspace
+            /// Keys published on the channel martlet:revoke.
+            case channel
+            /// All rows are asked for again from time to time.
+            case poll
+            case off
+        }
+
         package var url = RedisURL.tcp(host: "127.0.0.1", port: 6379)
         /// A file whose first line is the password.
         package var passwordFile: String?
@@ -52,6 +67,9 @@ extension Configuration.Authentication {
         package var pipelineMax = 1000
         /// Look-ups waiting for Redis; more are answered "server unavailable".
         package var queueMax = 100_000
+        package var invalidation = Invalidation.auto
+        /// Where no changes are announced: how often all that is live is asked about again.
+        package var pollIntervalNanoseconds: UInt64 = 60 * Configuration.nanosecondsPerSecond
 
         package init() {}
     }

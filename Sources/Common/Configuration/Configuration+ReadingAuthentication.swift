@@ -49,6 +49,9 @@ extension Configuration.Authentication.Redis {
         section.duration("query_timeout", timeouts, into: &self.queryTimeoutNanoseconds)
         section.integer("pipeline_max", 1...1_000_000, into: &self.pipelineMax)
         section.integer("queue_max", 1...10_000_000, into: &self.queueMax)
+        section.choice("invalidation", into: &self.invalidation)
+        let intervals = Configuration.nanosecondsPerSecond...86_400 * Configuration.nanosecondsPerSecond
+        section.duration("poll_interval", intervals, into: &self.pollIntervalNanoseconds)
         if self.user != nil, self.passwordFile == nil {
             section.report(
                 "url",

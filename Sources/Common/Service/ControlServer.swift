@@ -6,6 +6,7 @@ package final class ControlServer: LinkDelegate {
     private let loop: EventLoop
     private let hello: LinkHello
     private let report: () -> StatusReport
+    private let command: (ControlCommand) -> ControlReply?
     private var acceptor: LinkAcceptor?
     private var links: [ObjectIdentifier: Link] = [:]
 
@@ -14,11 +15,13 @@ package final class ControlServer: LinkDelegate {
         path: String,
         hello: LinkHello,
         refused: @escaping (String) -> Void,
-        report: @escaping () -> StatusReport
+        report: @escaping () -> StatusReport,
+        command: @escaping (ControlCommand) -> ControlReply? = { _ in nil }
     ) throws(SystemError) {
         self.loop = loop
         self.hello = hello
         self.report = report
+        self.command = command
         self.acceptor = try LinkAcceptor(loop: loop, path: path, allowedUsers: [], refused: refused) {
             [weak self] fileDescriptor, peer in
             self?.accept(fileDescriptor, peer)
@@ -49,8 +52,16 @@ package final class ControlServer: LinkDelegate {
     package func linkUp(_ link: Link, peer: LinkHello) {}
 
     package func link(_ link: Link, received frame: Frame) {
-        guard frame.kind == .statusRequest else { return }
-        self.report().encode(into: &link.output)
+        switch frame.kind {
+        case .statusRequest:
+            self.report().encode(into: &link.output)
+        case .controlCommand:
+            let reply = ControlCommand.decode(frame.body).flatMap { self.command($0) }
+            let unknown = ControlReply(isDone: false, text: "this process knows no such command")
+            (reply ?? unknown).encode(into: &link.output)
+        default:
+            break
+        }
     }
 
     package func linkFinishedReading(_ link: Link) {

@@ -35,4 +35,10 @@ package protocol Role: AnyObject {
     /// Ends in an orderly way, then stops the loop. Called once.
     func stop()
     func status() -> StatusReport
+    /// Does what the tool asks for; nil: the role knows no such command.
+    func perform(_ command: ControlCommand) -> ControlReply?
+}
+
+extension Role {
+    package func perform(_ command: ControlCommand) -> ControlReply? { nil }
 }

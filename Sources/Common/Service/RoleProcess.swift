@@ -88,7 +88,8 @@ package enum RoleProcess {
                 report.add("uptime_seconds", (context.loop.now - started) / Nanoseconds.perSecond)
                 if let role { report.lines += role.status().lines }
                 return report
-            }
+            },
+            command: { [weak role] in role?.perform($0) }
         )
     }
 }

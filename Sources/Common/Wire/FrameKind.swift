@@ -29,5 +29,7 @@ package enum FrameKind: UInt8, Sendable, CaseIterable {
 
     // The tool to any role, and back.
     case statusRequest = 0x90
+    case controlCommand = 0x91
     case statusReport = 0xB0
+    case controlReply = 0xB1
 }

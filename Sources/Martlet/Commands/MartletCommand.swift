@@ -7,7 +7,7 @@ package struct MartletCommand: ParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "martlet",
         abstract: "Runs and inspects the Martlet MQTT broker.",
-        subcommands: [RunCommand.self, ConfigCommand.self, StatusCommand.self]
+        subcommands: [RunCommand.self, ConfigCommand.self, StatusCommand.self, AuthCommand.self]
     )
 
     package init() {}

@@ -113,7 +113,8 @@ package struct RouterCore: ~Copyable {
         case .deliveryCredit: return self.receivedCredit(frame, link)
         case nil: return nil
         case .linkHello, .sessionAccepted, .sessionRefused, .sessionDeliver, .sessionMulticast, .sessionClose,
-            .publishCredit, .authQuery, .authVerdict, .authChanged, .statusRequest, .statusReport:
+            .publishCredit, .authQuery, .authVerdict, .authChanged, .statusRequest, .statusReport,
+            .controlCommand, .controlReply:
             return "frame of a kind that a listener does not send"
         }
     }

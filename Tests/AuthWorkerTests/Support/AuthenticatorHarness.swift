@@ -101,6 +101,18 @@ struct AuthenticatorHarness {
         return self.verdicts[request]
     }
 
+    /// Asks about a live session that was let in with this tag.
+    mutating func revalidate(_ name: String, tag: [UInt8]) -> UInt64 {
+        var query = AuthQuery.device(name, password: nil)
+        query.revalidatedTag = tag
+        return self.send(query)
+    }
+
+    mutating func change(_ names: String...) {
+        self.authenticator.changed(names.map { self.key($0).redisKey }, now: self.time)
+        self.performActions()
+    }
+
     mutating func performActions() {
         while !self.authenticator.actions.isEmpty {
             let actions = self.authenticator.actions
@@ -161,6 +173,20 @@ struct AuthenticatorHarness {
         case .markAbsent(let key, let time, let generation):
             guard self.disk[key]?.generation == generation else { return }
             self.disk[key]?.absentSinceMilliseconds = time
+        case .markChanged(let redisKey, let time):
+            let key = LookupKey(redisKey: redisKey)
+            guard self.disk[key] == nil else {
+                self.disk[key]?.generation += 1
+                self.disk[key]?.mustFetch = true
+                return
+            }
+            self.disk[key] = CachedRow(
+                row: CredentialRow(secret: .none),
+                absentSinceMilliseconds: time,
+                mustFetch: true,
+                knownCurrentMilliseconds: time,
+                generation: 1
+            )
         case .correctTime(let key, let time):
             guard let row = self.disk[key] else { return }
             self.disk[key]?.knownCurrentMilliseconds = min(row.knownCurrentMilliseconds, time)

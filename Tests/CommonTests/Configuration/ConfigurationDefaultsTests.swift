@@ -155,6 +155,8 @@ import Testing
             query_timeout: 4s
             pipeline_max: 5
             queue_max: 6
+            invalidation: keyspace
+            poll_interval: 17s
           password_changed: close
           revoked_will: suppress
           worker_timeout: 7s

@@ -1,0 +1,149 @@
+import Common
+import Logging
+
+/// Where asking Redis stands whether it still has the rows that were known.
+struct DataCheck {
+    /// Of Redis' process, as it said last.
+    var runID: [UInt8]?
+    var presentRunID: [UInt8]?
+    var answersAwaited = 0
+    var sample = 0
+    var absent = 0
+    var wasSuspended = false
+    var timer: EventLoop.Timer?
+
+    static let sampleMax = 200
+    static let runIDToken: UInt64 = 1 << 63
+    static let existsToken: UInt64 = 1 << 63 | 1
+    static let intervalNanoseconds = Nanoseconds.perSecond
+
+    static func isToken(_ token: UInt64) -> Bool { token >= Self.runIDToken }
+
+    /// `run_id:…` in the reply to INFO.
+    static func runID(in reply: RedisReply) -> [UInt8]? {
+        guard case .bulk(let text) = reply else { return nil }
+        let name = Array("run_id:".utf8)
+        for line in text.split(whereSeparator: { $0 == UInt8(ascii: "\r") || $0 == UInt8(ascii: "\n") }) {
+            if line.starts(with: name), line.count <= 100 { return Array(line.dropFirst(name.count)) }
+        }
+        return nil
+    }
+}
+
+extension AuthWorkerService {
+    /// Redis was (re)connected: it may be another process, with other data.
+    func beginDataCheck() {
+        self.authenticator.serverMayHaveChanged()
+        self.dataCheck.answersAwaited = 0
+        do throws(RedisFailure) {
+            let command = ["INFO", "server"].map { Array($0.utf8) }
+            try self.redis.submit(command, token: DataCheck.runIDToken, now: self.loop.now)
+        } catch {
+            // Gone again: its return is checked.
+        }
+    }
+
+    func checkAnswered(_ token: UInt64, _ reply: RedisReply) {
+        if token == DataCheck.runIDToken { return self.learnedRunID(DataCheck.runID(in: reply)) }
+        guard self.dataCheck.answersAwaited > 0 else { return }
+        self.dataCheck.answersAwaited -= 1
+        switch reply {
+        case .integer(0): self.dataCheck.absent += 1
+        case .integer: break
+        // The user may lack the right: the key says nothing.
+        case .bulk, .null, .array, .status, .error: self.dataCheck.sample -= 1
+        }
+        if self.dataCheck.answersAwaited == 0 { self.finishDataCheck() }
+    }
+
+    func checkFailed() {
+        self.dataCheck.answersAwaited = 0
+        self.scheduleDataCheck()
+    }
+
+    private func learnedRunID(_ runID: [UInt8]?) {
+        self.dataCheck.presentRunID = runID
+        let last = self.dataCheck.runID ?? self.cache?.redisRunID
+        if runID != nil, runID == last, !self.authenticator.denialGuard.isSuspended {
+            self.dataCheck.runID = runID
+            // The same process: what is absent was removed.
+            return self.authenticator.sampled(0, absent: 0, now: self.time)
+        }
+        self.askForSample()
+    }
+
+    private func askForSample() {
+        var keys = self.authenticator.sampleOfKnownKeys(DataCheck.sampleMax)
+        if keys.isEmpty { keys = self.cache?.sampleOfKnownKeys(DataCheck.sampleMax) ?? [] }
+        self.dataCheck.sample = keys.count
+        self.dataCheck.absent = 0
+        self.dataCheck.answersAwaited = keys.count
+        guard !keys.isEmpty else { return self.finishDataCheck() }
+        for key in keys {
+            do throws(RedisFailure) {
+                try self.redis.submit([Array("EXISTS".utf8), key], token: DataCheck.existsToken, now: self.loop.now)
+            } catch {
+                return self.checkFailed()
+            }
+        }
+    }
+
+    private func finishDataCheck() {
+        let held = self.authenticator.denialGuard.held
+        let state = self.authenticator.denialGuard.state
+        self.authenticator.sampled(self.dataCheck.sample, absent: self.dataCheck.absent, now: self.time)
+        self.noticeSuspension()
+        guard self.authenticator.denialGuard.state == .watching else { return }
+        self.rememberRunID()
+        // Who was not denied meanwhile may be now.
+        if state != .watching, held > 0 { self.doubtAll() }
+    }
+
+    private func rememberRunID() {
+        guard let runID = self.dataCheck.presentRunID, runID != self.dataCheck.runID else { return }
+        self.dataCheck.runID = runID
+        self.cache?.redisRunID = runID
+    }
+
+    /// Tells beginning and end of a suspension, and looks again while it lasts.
+    func noticeSuspension() {
+        let isSuspended = self.authenticator.denialGuard.isSuspended
+        if isSuspended { self.scheduleDataCheck() }
+        guard isSuspended != self.dataCheck.wasSuspended else { return }
+        self.dataCheck.wasSuspended = isSuspended
+        if isSuspended {
+            self.logger.critical(
+                """
+                Redis has lost rows of known devices; they are let in by what was known until the rows are back, or \
+                until somebody confirms with martlet auth confirm-mass-revoke
+                """,
+                metadata: ["server": "\(self.serverDescription)"]
+            )
+        } else {
+            self.logger.notice("rows decide again", metadata: ["server": "\(self.serverDescription)"])
+        }
+    }
+
+    private func scheduleDataCheck() {
+        guard self.dataCheck.timer == nil, !self.isStopped else { return }
+        self.dataCheck.timer = self.loop.schedule(afterNanoseconds: DataCheck.intervalNanoseconds) { [weak self] in
+            guard let self, !self.isStopped else { return }
+            self.dataCheck.timer = nil
+            let isWatching = self.authenticator.denialGuard.state == .watching
+            if !isWatching, self.redis.state == .ready, self.dataCheck.answersAwaited == 0 { self.askForSample() }
+            if !isWatching { self.scheduleDataCheck() }
+        }
+    }
+
+    package func perform(_ command: ControlCommand) -> ControlReply? {
+        guard command.words == ["auth", "confirm-mass-revoke"] else { return nil }
+        guard self.authenticator.denialGuard.isSuspended else {
+            return ControlReply(isDone: true, text: "nothing to confirm: Redis' answers decide")
+        }
+        self.authenticator.confirmMassRevoke(now: self.time)
+        self.noticeSuspension()
+        self.rememberRunID()
+        self.doubtAll()
+        return ControlReply(isDone: true, text: "devices without a row are denied from now on")
+    }
+}

@@ -1,0 +1,74 @@
+import Common
+
+/// `InvalidationSubscriber` with its socket.
+final class InvalidationFeed: RedisTransportDelegate {
+    private let loop: EventLoop
+    private var subscriber: InvalidationSubscriber
+    private var transport: RedisTransport?
+    /// What is to be told: all but connecting and closing.
+    private var events: [InvalidationSubscriber.Action] = []
+
+    init(
+        loop: EventLoop,
+        server: RedisURL.Server,
+        settings: RedisClient.Settings,
+        mode: InvalidationSubscriber.Mode,
+        prefixes: [[UInt8]]
+    ) throws(SystemError) {
+        self.loop = loop
+        self.subscriber = InvalidationSubscriber(
+            settings: settings,
+            mode: mode,
+            prefixes: prefixes,
+            random: SystemRandomNumberGenerator(),
+            now: loop.now
+        )
+        self.transport = try RedisTransport(loop: loop, server: server, delegate: self)
+    }
+
+    var nextDeadline: Instant? { self.subscriber.nextDeadline }
+    var method: InvalidationSubscriber.Method? { self.subscriber.method }
+
+    /// Does what is due and tells what happened.
+    func endTurn() -> [InvalidationSubscriber.Action] {
+        self.subscriber.advance(now: self.loop.now)
+        self.performActions()
+        if let failure = self.transport?.send(&self.subscriber.output) {
+            self.subscriber.failed(failure, now: self.loop.now)
+            self.performActions()
+        }
+        defer { self.events = [] }
+        return self.events
+    }
+
+    private func performActions() {
+        while !self.subscriber.actions.isEmpty {
+            let actions = self.subscriber.actions
+            self.subscriber.actions = []
+            for action in actions {
+                switch action {
+                case .connect: self.transport?.connect()
+                case .close: self.transport?.close()
+                case .active, .changed, .flushed, .lost: self.events.append(action)
+                }
+            }
+        }
+    }
+
+    func stop() {
+        self.subscriber.stop()
+        self.transport?.invalidate()
+    }
+
+    func transportConnected() {
+        self.subscriber.connected(now: self.loop.now)
+    }
+
+    func transport(received bytes: UnsafeRawBufferPointer) {
+        self.subscriber.received(bytes, now: self.loop.now)
+    }
+
+    func transportFailed(_ failure: RedisFailure) {
+        self.subscriber.failed(failure, now: self.loop.now)
+    }
+}

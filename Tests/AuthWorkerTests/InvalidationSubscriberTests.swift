@@ -1,0 +1,143 @@
+import AuthWorker
+import Common
+import TestSupport
+import Testing
+
+@Suite struct InvalidationSubscriberTests {
+    private static let millisecond = Nanoseconds.perMillisecond
+
+    private func connected(
+        _ mode: InvalidationSubscriber.Mode = .auto,
+        prefixes: [String] = ["d:"]
+    ) -> InvalidationSubscriber {
+        var subscriber = InvalidationSubscriber(
+            settings: RedisClient.Settings(clientName: "w"),
+            mode: mode,
+            prefixes: prefixes.map { Array($0.utf8) },
+            random: SeededRandom(seed: 1),
+            now: 0
+        )
+        subscriber.advance(now: 0)
+        subscriber.connected(now: 0)
+        return subscriber
+    }
+
+    private func feed(_ subscriber: inout InvalidationSubscriber, _ text: String, now: Instant = 0) {
+        Array(text.utf8).withUnsafeBytes { subscriber.received($0, now: now) }
+    }
+
+    private func written(_ subscriber: inout InvalidationSubscriber) -> [String] {
+        defer { subscriber.output.clear() }
+        let words = String(decoding: subscriber.output.array, as: UTF8.self).split(separator: "\r\n")
+        var lines: [String] = []
+        for word in words where !word.hasPrefix("$") {
+            if word.hasPrefix("*") {
+                lines.append("")
+            } else {
+                lines[lines.count - 1] += (lines.last == "" ? "" : " ") + word
+            }
+        }
+        return lines
+    }
+
+    private func array(_ words: String...) -> String {
+        "*\(words.count)\r\n" + words.map { "$\($0.utf8.count)\r\n\($0)\r\n" }.joined()
+    }
+
+    private func subscribed(_ channel: String) -> String {
+        "*3\r\n$9\r\nsubscribe\r\n$\(channel.utf8.count)\r\n\(channel)\r\n:1\r\n"
+    }
+
+    private func tracking() -> InvalidationSubscriber {
+        var subscriber = self.connected()
+        self.feed(&subscriber, "+OK\r\n:42\r\n+OK\r\n")
+        self.feed(&subscriber, self.subscribed("__redis__:invalidate"))
+        self.feed(&subscriber, self.subscribed("martlet:revoke"))
+        return subscriber
+    }
+
+    @Test func `tracking is turned on with the connection itself as the target`() {
+        var subscriber = self.connected(prefixes: ["d:", "dev", "d:x", "acl:"])
+        #expect(subscriber.actions == [.connect])
+        subscriber.actions = []
+        #expect(self.written(&subscriber) == ["CLIENT SETNAME w-changes", "CLIENT ID"])
+        self.feed(&subscriber, "+OK\r\n:42\r\n")
+        #expect(self.written(&subscriber) == ["CLIENT TRACKING ON REDIRECT 42 BCAST PREFIX d: PREFIX dev PREFIX acl:"])
+        self.feed(&subscriber, "+OK\r\n")
+        #expect(self.written(&subscriber) == ["SUBSCRIBE __redis__:invalidate"])
+        self.feed(&subscriber, self.subscribed("__redis__:invalidate"))
+        #expect(self.written(&subscriber) == ["SUBSCRIBE martlet:revoke"])
+        #expect(subscriber.actions.isEmpty)
+        self.feed(&subscriber, self.subscribed("martlet:revoke"))
+        #expect(subscriber.actions == [.active(.tracking, refused: [])])
+    }
+
+    @Test func `changes, removals of everything and published revocations are told`() {
+        var subscriber = self.tracking()
+        subscriber.actions = []
+        self.feed(&subscriber, "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n" + self.array("d:a", "d:b"))
+        self.feed(&subscriber, "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n*-1\r\n")
+        self.feed(&subscriber, self.array("message", "martlet:revoke", "d:c"))
+        #expect(
+            subscriber.actions == [
+                .changed([Array("d:a".utf8), Array("d:b".utf8)]), .flushed, .changed([Array("d:c".utf8)]),
+            ]
+        )
+    }
+
+    @Test func `without the right to track, keyspace events are used when they are on`() {
+        var subscriber = self.connected()
+        self.feed(&subscriber, "+OK\r\n:42\r\n-NOPERM no\r\n")
+        _ = self.written(&subscriber)
+        self.feed(&subscriber, self.array("notify-keyspace-events", "AKE"))
+        #expect(self.written(&subscriber) == ["PSUBSCRIBE __keyspace@0__:d:*"])
+        self.feed(&subscriber, self.subscribed("__keyspace@0__:d:*") + self.subscribed("martlet:revoke"))
+        guard case .active(.keyspace, let refused)? = subscriber.actions.last else {
+            Issue.record("not active: \(subscriber.actions)")
+            return
+        }
+        #expect(refused.count == 1 && refused[0].contains("CLIENT TRACKING"))
+        subscriber.actions = []
+        self.feed(&subscriber, self.array("pmessage", "__keyspace@0__:d:*", "__keyspace@0__:d:a:b", "del"))
+        #expect(subscriber.actions == [.changed([Array("d:a:b".utf8)])])
+    }
+
+    @Test func `with nothing allowed it polls, and says what was refused`() {
+        var subscriber = self.connected()
+        self.feed(&subscriber, "-NOPERM a\r\n-NOPERM b\r\n-NOPERM c\r\n-NOPERM d\r\n")
+        guard case .active(.poll, let refused)? = subscriber.actions.last else {
+            Issue.record("not active: \(subscriber.actions)")
+            return
+        }
+        #expect(refused.count == 3)
+    }
+
+    @Test func `a second of silence is a loss, a PING every quarter of a second prevents it`() {
+        var subscriber = self.tracking()
+        subscriber.actions = []
+        subscriber.output.clear()
+        for step in 1...8 as ClosedRange<UInt64> {
+            let now = step * 250 * Self.millisecond
+            subscriber.advance(now: now)
+            #expect(self.written(&subscriber) == ["PING"])
+            self.feed(&subscriber, "*2\r\n$4\r\npong\r\n$0\r\n\r\n", now: now)
+        }
+        #expect(subscriber.actions.isEmpty)
+        for step in 9...11 as ClosedRange<UInt64> { subscriber.advance(now: step * 250 * Self.millisecond) }
+        #expect(subscriber.actions.isEmpty)
+        subscriber.advance(now: 3000 * Self.millisecond)
+        #expect(subscriber.actions == [.close, .lost(.silent)])
+    }
+
+    @Test func `garbage ends the connection, at every place`() {
+        let good = "+OK\r\n:42\r\n+OK\r\n" + self.subscribed("__redis__:invalidate") + self.subscribed("martlet:revoke")
+        for cut in 0..<good.utf8.count {
+            var subscriber = self.connected()
+            self.feed(&subscriber, String(good.prefix(cut)))
+            subscriber.actions = []
+            self.feed(&subscriber, "\u{1}!!garbage\r\n\r\n$x\r\n")
+            subscriber.advance(now: 10 * Nanoseconds.perSecond)
+            #expect(subscriber.actions.contains(.close) || subscriber.actions.contains(.connect), "cut at \(cut)")
+        }
+    }
+}

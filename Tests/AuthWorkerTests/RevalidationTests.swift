@@ -1,0 +1,143 @@
+import AuthWorker
+import Common
+import TestSupport
+import Testing
+
+/// Questions about live sessions, and announced changes.
+@Suite struct RevalidationTests {
+    private func harness(_ names: String...) throws -> (AuthenticatorHarness, tag: [UInt8]) {
+        var harness = try AuthenticatorHarness()
+        for name in names { harness.rows[name] = "p" }
+        let answer = harness.ask(names[0], "p")
+        return (harness, try #require(answer).credentialTag)
+    }
+
+    @Test func `a live session is judged by the row as it is now`() throws {
+        var (harness, tag) = try self.harness("a")
+        let same = harness.revalidate("a", tag: tag)
+        #expect(harness.verdicts[same]?.outcome == .allow)
+        #expect(harness.verdicts[same]?.credentialTag == tag)
+        #expect(harness.verdicts[same]?.source == .redis)
+        #expect(harness.verdicts[same]?.access.rules.isEmpty == false)
+
+        harness.rows["a"] = "q"
+        let rotated = harness.revalidate("a", tag: tag)
+        #expect(harness.verdicts[rotated]?.outcome == .allow)
+        #expect(harness.verdicts[rotated]?.credentialTag != tag)
+
+        harness.rows["a"] = nil
+        let gone = harness.revalidate("a", tag: tag)
+        #expect(harness.verdicts[gone]?.outcome == .deny)
+        #expect(harness.verdicts[gone]?.reason == .noSuchDevice)
+    }
+
+    @Test(arguments: [AuthenticatorHarness.Redis.isDown, .answersErrors])
+    func `nobody can say: unknown, whatever is cached`(_ redis: AuthenticatorHarness.Redis) throws {
+        var (harness, tag) = try self.harness("a")
+        harness.redis = redis
+        for seconds in [0.0, 600, 100_000] {
+            harness.advance(seconds: seconds)
+            let request = harness.revalidate("a", tag: tag)
+            #expect(harness.verdicts[request]?.outcome == .unknown)
+        }
+    }
+
+    @Test func `an answer that is older than the question decides nothing about a live session`() throws {
+        var (harness, tag) = try self.harness("a")
+        harness.advance(seconds: 600)
+        harness.holdsAnswers = true
+        harness.rows["a"] = nil
+        let connecting = harness.send("a", "p")
+        harness.rows["a"] = "p"
+        let live = harness.revalidate("a", tag: tag)
+        harness.land(0)
+        #expect(harness.verdicts[connecting]?.outcome == .deny)
+        #expect(harness.verdicts[live] == nil)
+        harness.land(0)
+        #expect(harness.verdicts[live]?.outcome == .allow)
+    }
+
+    @Test func `a row named as changed is fetched before it is served, and not served while Redis is away`() throws {
+        var (harness, _) = try self.harness("a")
+        harness.change("a")
+        harness.redis = .isDown
+        #expect(harness.ask("a", "p")?.outcome == .unknown)
+        try harness.restart()
+        #expect(harness.ask("a", "p")?.outcome == .unknown)
+        harness.redis = .works
+        harness.rows["a"] = "q"
+        #expect(harness.ask("a", "p")?.reason == .wrongPassword)
+        #expect(harness.ask("a", "q")?.outcome == .allow)
+        harness.redis = .isDown
+        #expect(harness.ask("a", "q")?.outcome == .allow)
+    }
+
+    @Test func `an absent key named as changed is looked up again at once`() throws {
+        var harness = try AuthenticatorHarness()
+        #expect(harness.ask("a", "p")?.reason == .noSuchDevice)
+        harness.rows["a"] = "p"
+        #expect(harness.ask("a", "p")?.reason == .noSuchDevice)
+        harness.change("a")
+        #expect(harness.ask("a", "p")?.outcome == .allow)
+    }
+
+    @Test func `what was asked for before a change is neither served nor stored`() throws {
+        var harness = try AuthenticatorHarness()
+        harness.rows["a"] = "old"
+        harness.holdsAnswers = true
+        let request = harness.send("a", "old")
+        harness.rows["a"] = "new"
+        harness.change("a")
+        harness.land(0)
+        #expect(harness.verdicts[request] == nil)
+        harness.land(0)
+        #expect(harness.verdicts[request]?.reason == .wrongPassword)
+        #expect(harness.disk[harness.key("a")]?.mustFetch == false)
+        harness.redis = .isDown
+        try harness.restart()
+        #expect(harness.ask("a", "old")?.outcome == .unknown)
+        #expect(harness.ask("a", "new")?.outcome == .allow)
+    }
+
+    @Test func `what another worker asked for before a change is not stored by it`() throws {
+        var first = try AuthenticatorHarness()
+        first.rows["a"] = "old"
+        first.holdsAnswers = true
+        let slow = first.send("a", "old")
+        // The other worker hears of the change; this one is told later, or never.
+        var second = try AuthenticatorHarness()
+        second.change("a")
+        first.disk = second.disk
+        first.land(0)
+        #expect(first.verdicts[slow]?.outcome == .allow)
+        #expect(first.disk[first.key("a")]?.mustFetch == true)
+        first.redis = .isDown
+        #expect(first.ask("a", "old")?.outcome == .unknown)
+    }
+
+    @Test func `a key that changes all the time keeps no device out`() throws {
+        var harness = try AuthenticatorHarness()
+        harness.rows["a"] = "p"
+        harness.holdsAnswers = true
+        let request = harness.send("a", "p")
+        for _ in 0..<10 where harness.verdicts[request] == nil {
+            harness.change("a")
+            harness.land(0)
+        }
+        #expect(harness.verdicts[request]?.outcome == .allow)
+        harness.holdsAnswers = false
+        harness.redis = .isDown
+        #expect(harness.ask("a", "p")?.outcome == .unknown)
+    }
+
+    @Test func `when everything is in doubt, rows are fetched again, and served as before without Redis`() throws {
+        var (harness, _) = try self.harness("a", "b")
+        #expect(harness.ask("b", "p")?.outcome == .allow)
+        harness.advance(seconds: 1)
+        harness.authenticator.allChanged(now: harness.time)
+        harness.rows["a"] = nil
+        #expect(harness.ask("a", "p")?.reason == .noSuchDevice)
+        harness.redis = .isDown
+        #expect(harness.ask("b", "p")?.source == .staleCache)
+    }
+}

@@ -75,28 +75,40 @@ var targets: [Target] = [
         name: "EndToEndTests",
         dependencies: [
             "Common", "TLS", "TestSupport", "martlet", "martlet-router", "martlet-listener", "martlet-authworker",
-        ]
+        ],
+        exclude: ["Clients"]
     ),
     .testTarget(name: "TidyTests", dependencies: ["TestSupport"]),
 ]
 
-// `make fuzz`: libFuzzer targets, built on demand, so that they see `package` declarations and cost nobody else time.
-// Common is compiled with the same flags, for the fuzzer looks for inputs that reach new code in it.
+// `make fuzz`: libFuzzer targets, built on demand, so that they see `package` declarations and cost nobody else time. What they
+// test is compiled with the same flags, for the fuzzer looks for inputs that reach new code in it.
 if Context.environment["MARTLET_FUZZ"] == "1" {
     let sanitizers = ["-sanitize=fuzzer,address"]
-    for (name, path) in [("fuzz-packet-decoder", "Fuzz/PacketDecoder"), ("fuzz-configuration", "Fuzz/Configuration")] {
+    targets.append(.target(name: "FuzzSupport", path: "Fuzz/Support"))
+    let fuzzers: [(name: String, path: String, tests: [Target.Dependency])] = [
+        ("fuzz-packet-decoder", "PacketDecoder", []),
+        ("fuzz-connect-path", "ConnectPath", ["Listener", "Router"]),
+        ("fuzz-link-frames", "LinkFrames", []),
+        ("fuzz-router-core", "RouterCore", ["Router"]),
+        ("fuzz-configuration", "Configuration", []),
+        ("fuzz-redis-replies", "RedisReplies", ["AuthWorker"]),
+        ("fuzz-command-templates", "CommandTemplates", []),
+    ]
+    for fuzzer in fuzzers {
         targets.append(
             .executableTarget(
-                name: name,
-                dependencies: ["Common"],
-                path: path,
+                name: fuzzer.name,
+                dependencies: ["Common", "FuzzSupport"] + fuzzer.tests,
+                path: "Fuzz/\(fuzzer.path)",
                 swiftSettings: [.unsafeFlags(["-parse-as-library"])],
                 linkerSettings: [.unsafeFlags(sanitizers + ["-use-ld=lld"])]
             )
         )
     }
-    for target in targets where target.name == "Common" || target.name.hasPrefix("fuzz-") {
-        target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(sanitizers)]
+    let fuzzed = ["Common", "Listener", "Router", "AuthWorker", "FuzzSupport"]
+    for target in targets where fuzzed.contains(target.name) || target.name.hasPrefix("fuzz-") {
+        target.swiftSettings = (target.swiftSettings ?? []) + [.unsafeFlags(sanitizers + ["-enable-testing"])]
     }
 }
 

@@ -1,34 +1,41 @@
 import Common
-import Glibc
+import FuzzSupport
 
-// Feeds arbitrary bytes to the reader of the configuration file. It must end with a configuration, or with mistakes that say
-// where they are, and not crash, hang or run out of memory. Run it with `make fuzz`.
-
-/// libFuzzer used as a library: the package manager links only executables that have a main of their own.
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runFuzzer(
-    _ argumentCount: UnsafeMutablePointer<CInt>,
-    _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
-    _ input: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
-) -> CInt
+// Feeds arbitrary text to the reader of the configuration: as the file, as a setting and as a variable. It either gives a
+// configuration or says what is wrong, where. Run it with `make fuzz`.
 
 @main struct ConfigurationFuzzer {
-    static func main() {
-        var argumentCount = CommandLine.argc
-        var arguments = CommandLine.unsafeArgv
-        exit(runFuzzer(&argumentCount, &arguments, fuzzConfiguration))
-    }
+    static func main() { runFuzzer(fuzzConfiguration) }
 }
 
-/// Called by libFuzzer for each input; bytes that break a promise end the process by a trap.
-@_cdecl("LLVMFuzzerTestOneInput")
-package func fuzzConfiguration(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
-    let text = [UInt8](UnsafeBufferPointer(start: start, count: count))
+private func fuzzConfiguration(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+    let bytes = UnsafeRawBufferPointer(start: start, count: count)
+    // Up to the first zero byte the file, then settings.
+    let parts = bytes.split(separator: 0, maxSplits: 2, omittingEmptySubsequences: false)
+    let file = parts.first.map { [UInt8]($0) } ?? []
+    let settings = parts.dropFirst().prefix(1).map { String(decoding: $0, as: UTF8.self) }
+    var environment: [String: String] = [:]
+    for part in parts.dropFirst(2) {
+        let pair = part.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+        let name = String(decoding: pair[0], as: UTF8.self)
+        environment["MARTLET_" + name] = pair.count > 1 ? String(decoding: pair[1], as: UTF8.self) : ""
+    }
     do throws(ConfigurationError) {
-        let configuration = try Configuration.parse(text, file: "m.yaml", baseDirectory: "/")
+        let configuration = try Configuration.parse(
+            file,
+            file: "fuzz.yaml",
+            baseDirectory: "/etc/martlet",
+            environment: environment,
+            settings: settings
+        )
         precondition(!configuration.listeners.isEmpty, "a configuration without listeners was taken")
+        for set in configuration.authorization.ruleSets {
+            _ = try? RuleTemplate(set, noMatch: configuration.authorization.noMatch)
+        }
     } catch {
-        precondition(error.lines.allSatisfy { $0.hasPrefix("m.yaml") }, "a mistake without its place")
+        precondition(!error.problems.isEmpty, "refused without a reason")
+        for problem in error.problems { precondition(!problem.message.isEmpty, "a problem without words") }
+        precondition(!error.description.isEmpty, "an error without words")
     }
     return 0
 }

@@ -1,28 +1,15 @@
 import Common
-import Glibc
+import FuzzSupport
 
 // Feeds arbitrary bytes to everything that reads packets of a peer, in all versions. What turns out to be a packet is written
 // and read again, and must be the same. Run it with `make fuzz`.
 
-/// libFuzzer used as a library: the package manager links only executables that have a main of their own.
-@_silgen_name("LLVMFuzzerRunDriver")
-private func runFuzzer(
-    _ argumentCount: UnsafeMutablePointer<CInt>,
-    _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>>,
-    _ input: @convention(c) (UnsafePointer<UInt8>?, Int) -> CInt
-) -> CInt
-
 @main struct PacketDecoderFuzzer {
-    static func main() {
-        var argumentCount = CommandLine.argc
-        var arguments = CommandLine.unsafeArgv
-        exit(runFuzzer(&argumentCount, &arguments, fuzzPacketDecoder))
-    }
+    static func main() { runFuzzer(fuzzPacketDecoder) }
 }
 
 /// Called by libFuzzer for each input; bytes that break a promise end the process by a trap.
-@_cdecl("LLVMFuzzerTestOneInput")
-package func fuzzPacketDecoder(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+private func fuzzPacketDecoder(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let bytes = UnsafeRawBufferPointer(start: start, count: count)
     for version in ProtocolVersion.allCases {
         if case .header(let header) = FixedHeader.decode(bytes, version: version) {

@@ -53,4 +53,7 @@ package enum AuthLimits {
 
     /// Between looks whether another worker replaced the cache file, and between attempts at a cache that could not be used.
     package static let cacheInspectionNanoseconds: UInt64 = Nanoseconds.perSecond
+
+    /// Verdicts waiting for one listener; one that lets this much pile up does not read, and is closed.
+    package static let linkOutputBytesMax = 64 << 20
 }

@@ -22,6 +22,29 @@ package enum Limits {
     /// the link is closed.
     package static let linkOutputBytesMax = 512 << 20
 
+    /// The same for frames that need no credit, on the way from the router to a listener.
+    package static let linkControlBytesMax = 64 << 20
+
+    /// Bytes waiting for the router at which a listener stops reading clients until it has caught up. The socket's buffer keeps the
+    /// router busy meanwhile; what waits here only makes everybody's packets late.
+    package static let linkOutputBytesHigh = 256 << 10
+
+    /// Peers connected to a role's socket whose hello has not come; the oldest goes when there is one more.
+    package static let greetingLinksMax = 64
+
+    /// Links of a role: a host has a few listeners, and each has one.
+    package static let linksMax = 256
+
+    /// How long a peer may take for its hello.
+    package static let helloNanoseconds = 5 * Nanoseconds.perSecond
+
+    /// Bytes of unfinished CONNECT packets that a listener keeps for all clients together: nobody has authenticated them. Beyond it
+    /// those with more than `connectBytesFree` are refused.
+    package static let connectBytesInAllMax = 64 << 20
+
+    /// A CONNECT up to this size is never refused for the bytes that others have sent.
+    package static let connectBytesFree = 16 << 10
+
     /// Bytes read from one link or client before others get their turn.
     package static let readBytesPerTurn = 1 << 20
 

@@ -56,6 +56,8 @@ final class ClientConnection: EventHandler {
     private var interest: IOEvents = .readable
     private var input = ByteBuffer()
     private var output = ByteBuffer()
+    /// What of `input` is in the service's `connectBytes`.
+    private var countedConnectBytes = 0
     private var isDirty = false
     private var readWantsWrite = false
     private var writeWantsRead = false
@@ -147,6 +149,7 @@ final class ClientConnection: EventHandler {
                 self.lost("connection reset by the client")
             } else {
                 self.updateInterest()
+                self.waitForRouterIfCongested(hasRead: false)
             }
         }
     }
@@ -189,7 +192,7 @@ final class ClientConnection: EventHandler {
         case .awaitingConnect: true
         case .open:
             !self.isBlockedByCredit && !self.isBlockedByRate && !self.inputEnded
-                && self.waitingBytes < Self.outputBytesHigh
+                && self.waitingBytes < Self.outputBytesHigh && !self.service.router.isCongested
         case .handshaking, .authenticating, .opening, .closing, .lingering, .closed: false
         }
     }
@@ -198,6 +201,8 @@ final class ClientConnection: EventHandler {
     private var waitingBytes: Int { self.output.readableBytes + self.ownPacketsHeldBack.readableBytes }
 
     func receive() {
+        var hasRead = false
+        defer { self.waitForRouterIfCongested(hasRead: hasRead) }
         var budget = 4
         self.readWantsWrite = false
         while self.wantsInput {
@@ -210,6 +215,7 @@ final class ClientConnection: EventHandler {
             let space = self.service.receiveBuffer
             switch self.socket.read(into: space) {
             case .bytes(let count):
+                hasRead = true
                 self.lastReceived = self.service.loop.now
                 self.service.counters.bytesReceived += UInt64(count)
                 self.take(UnsafeRawBufferPointer(rebasing: space[..<count]))
@@ -225,6 +231,13 @@ final class ClientConnection: EventHandler {
         }
     }
 
+    /// The router takes less than clients send: reading goes on when it has caught up.
+    private func waitForRouterIfCongested(hasRead: Bool) {
+        guard self.phase == .open, self.service.router.isCongested else { return }
+        self.service.router.waitForRoom(self.handle, hasHadTurn: hasRead)
+        self.updateInterest()
+    }
+
     private func take(_ bytes: UnsafeRawBufferPointer) {
         if self.input.isEmpty {
             let consumed = self.interpret(bytes)
@@ -235,6 +248,19 @@ final class ClientConnection: EventHandler {
             self.input.write(bytes)
             self.takeKeptInput()
         }
+        if self.phase == .awaitingConnect || self.countedConnectBytes > 0 { self.countConnectBytes() }
+    }
+
+    /// Clients that nobody has authenticated share a limit for what they send of their CONNECT.
+    private func countConnectBytes() {
+        let bytes = self.phase == .awaitingConnect ? self.input.readableBytes : 0
+        self.service.connectBytes += bytes - self.countedConnectBytes
+        self.countedConnectBytes = bytes
+        guard bytes > Limits.connectBytesFree, self.service.connectBytes > Limits.connectBytesInAllMax else { return }
+        let detail = "unfinished CONNECT packets of all clients are over \(Limits.connectBytesInAllMax) bytes"
+        self.refuse(.tooManyConnectBytes, code: .serverBusy, version: nil, detail: detail)
+        self.input.releaseIfEmpty()
+        self.countConnectBytes()
     }
 
     private func takeKeptInput() {
@@ -310,7 +336,7 @@ final class ClientConnection: EventHandler {
         case .rateExceeded:
             self.service.counters.rateDisconnects += 1
             self.close(.protocolError, code: .messageRateTooHigh, "publishes faster than publish_rate allows")
-        case .malformed(let error): self.fail(error.reasonCode, "\(error)")
+        case .malformed(let error): self.fail(error.closesSilently ? nil : error.reasonCode, "\(error)")
         case .tooLarge: self.fail(.packetTooLarge, "a packet is larger than mqtt.max_packet_size")
         case .clientDisconnected: self.inputEnded = true
         }
@@ -352,21 +378,6 @@ final class ClientConnection: EventHandler {
         self.service.auth.submit(self)
     }
 
-    /// Nil unless an auth worker is being asked.
-    func authQuery() -> AuthQuery? {
-        guard self.phase == .authenticating, let connect = self.connect else { return nil }
-        return AuthQuery(
-            listenerName: self.policy.name,
-            rulesName: self.policy.rulesName,
-            peerAddress: Array(self.peerAddress.utf8),
-            version: connect.version,
-            identity: self.identity,
-            clientIdentifier: self.credentials.clientIdentifier,
-            userName: self.userName,
-            password: connect.password
-        )
-    }
-
     func received(_ verdict: AuthVerdict) {
         if self.phase == .open, self.credentials.isAsked { return self.revalidated(verdict) }
         guard self.phase == .authenticating else { return }
@@ -394,22 +405,6 @@ final class ClientConnection: EventHandler {
         self.connect?.password = nil
         self.setDeadline(self.service.loop.now + Self.brokerWaitNanoseconds)
         self.service.router.open(self)
-    }
-
-    /// Nil unless the session waits for the router.
-    func sessionOpen() -> SessionOpen? {
-        guard self.phase == .opening, let connect = self.connect, let access = self.access else { return nil }
-        var packet = ByteBuffer()
-        connect.encode(into: &packet)
-        return SessionOpen(
-            connectStamp: Clock.bootTime(),
-            listenerName: self.policy.name,
-            peerAddress: Array(self.peerAddress.utf8),
-            identity: self.identity,
-            userName: self.userName,
-            access: access,
-            connect: packet.array
-        )
     }
 
     // MARK: Frames of the router
@@ -488,6 +483,13 @@ final class ClientConnection: EventHandler {
         guard self.isBlockedByCredit else { return }
         self.isBlockedByCredit = false
         // Time in which the broker did not read does not count against the client.
+        self.lastReceived = self.service.loop.now
+        self.resumeInput()
+    }
+
+    /// The router has caught up.
+    func resumeAfterCongestion() {
+        guard self.phase == .open else { return }
         self.lastReceived = self.service.loop.now
         self.resumeInput()
     }
@@ -665,19 +667,20 @@ final class ClientConnection: EventHandler {
         self.endAfterOutput()
     }
 
-    /// The client broke the protocol: DISCONNECT says how ([MQTT-4.13.1-1]).
-    private func fail(_ code: ReasonCode, _ detail: String) {
+    /// The client broke the protocol: DISCONNECT says how, unless there is nothing to say ([MQTT-4.13.1-1]).
+    private func fail(_ code: ReasonCode?, _ detail: String) {
         self.service.counters.protocolErrors += 1
         self.close(.protocolError, code: code, detail)
     }
 
     /// Ends an open session from this side.
-    func close(_ cause: SessionCloseCause, code: ReasonCode, _ detail: String) {
+    /// - Parameter code: what DISCONNECT says; nil: there is none.
+    func close(_ cause: SessionCloseCause, code: ReasonCode?, _ detail: String) {
         guard self.phase == .open else { return self.finish() }
         self.service.logDisconnect(self, detail)
         self.service.router.closed(self.handle, cause: cause)
         self.uplink = nil
-        if self.version == .v5_0, !self.isInsideDelivery {
+        if let code, self.version == .v5_0, !self.isInsideDelivery {
             DisconnectPacket(reasonCode: code).encode(into: &self.output, version: .v5_0)
         }
         self.endAfterOutput()
@@ -724,6 +727,7 @@ final class ClientConnection: EventHandler {
     private func finish() {
         guard self.phase != .closed else { return }
         self.phase = .closed
+        self.countConnectBytes()
         self.service.live.remove(self.handle, keyHash: self.credentials.keyHash)
         self.service.router.returnLinkCredit(self.delivery.close())
         if let registration = self.registration { self.service.loop.deregister(registration) }

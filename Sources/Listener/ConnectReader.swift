@@ -21,7 +21,7 @@ enum ConnectReader {
             return .refuse(.notMQTT, code: .protocolError, version: nil, detail: "the first packet is no CONNECT")
         }
         let header: FixedHeader
-        switch FixedHeader.decode(bytes) {
+        switch FixedHeader.decodeConnect(bytes) {
         case .needMore: return .needMore
         case .malformed(let error):
             return .refuse(.malformedConnect, code: error.reasonCode, version: nil, detail: error.description)
@@ -37,7 +37,13 @@ enum ConnectReader {
         }
         let packet = UnsafeRawBufferPointer(rebasing: bytes[..<header.packetBytes])
         do throws(DecodeError) {
-            return .connect(try ConnectPacket.decode(packet, header: header), bytes: header.packetBytes)
+            let connect = try ConnectPacket.decode(packet, header: header)
+            // [MQTT-2.1.3-1]; in 3.1 these bits are DUP, QoS and RETAIN, "not used".
+            guard header.flags == 0 || connect.version == .v3_1 else {
+                let detail = "reserved flags in the first byte are set"
+                return .refuse(.malformedConnect, code: .malformedPacket, version: nil, detail: detail)
+            }
+            return .connect(connect, bytes: header.packetBytes)
         } catch {
             let reason =
                 error.reasonCode == .unsupportedProtocolVersion ? RefusalReason.protocolVersion : .malformedConnect
@@ -59,8 +65,8 @@ enum ConnectReader {
         return prefixes.contains { zip($0, body).allSatisfy(==) }
     }
 
-    /// The version to encode a CONNACK for a CONNECT that could not be decoded in: a level that nobody speaks is answered in
-    /// the way of 5.0 if it is higher (section 3.1.2.2), in that of 3.1.1 otherwise.
+    /// The version to encode a CONNACK for a CONNECT that could not be decoded in; nil: none is sent. A level that nobody speaks
+    /// is answered in the way of 5.0 (section 3.1.2.2).
     private static func versionToAnswer(
         _ packet: UnsafeRawBufferPointer,
         _ header: FixedHeader,
@@ -70,7 +76,8 @@ enum ConnectReader {
         guard let nameBytes = reader.readBigEndian(UInt16.self), nameBytes == 4 || nameBytes == 6,
             reader.readBytes(Int(nameBytes)) != nil, let level = reader.readUInt8()
         else { return nil }
-        if error.reasonCode == .unsupportedProtocolVersion { return level & 0x7F > 5 ? .v5_0 : .v3_1_1 }
+        if error.closesSilently || header.flags != 0 { return nil }
+        if error.reasonCode == .unsupportedProtocolVersion { return .v5_0 }
         // Where the version has no return code for the mistake, the connection is closed without a CONNACK ([MQTT-3.1.4-1]).
         return ProtocolVersion(rawValue: level & 0x7F)
     }

@@ -35,6 +35,8 @@ package final class ListenerService: Role {
     private var wheelTimer: EventLoop.Timer?
     private var dirty: [ClientConnection] = []
     private var toReceive: [UInt64] = []
+    /// Of unfinished CONNECT packets of all clients.
+    var connectBytes = 0
     private var refusals: RefusalLimiter
     /// Of connections accepted through all sockets; nil: no limit.
     private var connectionRate: TokenBucket?
@@ -237,6 +239,7 @@ package final class ListenerService: Role {
     }
 
     private func endOfTurn() {
+        self.router.resumeWaitingForRoom()
         // Flushing may resume a client's input, which may make it dirty again: that waits for nothing either.
         while !self.dirty.isEmpty {
             let connections = self.dirty

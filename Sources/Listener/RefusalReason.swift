@@ -11,6 +11,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
     case notMQTT
     case malformedConnect
     case connectTooLarge
+    case tooManyConnectBytes
     case protocolVersion
     case enhancedAuthentication
     case clientIdentifierPolicy
@@ -30,6 +31,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         case .notMQTT: "not-mqtt"
         case .malformedConnect: "malformed-connect"
         case .connectTooLarge: "connect-too-large"
+        case .tooManyConnectBytes: "too-many-connect-bytes"
         case .protocolVersion: "protocol-version"
         case .clientIdentifierPolicy: "client-id-not-common-name"
         case .enhancedAuthentication: "enhanced-authentication"

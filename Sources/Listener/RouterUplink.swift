@@ -11,6 +11,9 @@ final class RouterUplink: LinkDelegate {
     var linkCredit = 0
     private var sessionCredit = 0
     private var waitingForLinkCredit: [UInt64] = []
+    private var waitingForRoom: [UInt64] = []
+    /// Those that have just been read: the others come first, or one that floods would be the first each time.
+    private var waitingAfterTurn: [UInt64] = []
     private var linkCreditToReturn = 0
     private var sessionCreditToReturn: [(handle: UInt64, bytes: UInt32)] = []
 
@@ -65,6 +68,28 @@ final class RouterUplink: LinkDelegate {
 
     func waitForLinkCredit(_ handle: UInt64) {
         self.waitingForLinkCredit.append(handle)
+    }
+
+    /// More waits for the router than it should: clients are not read. Links are always read, so it passes. Credit bounds most
+    /// of it; acknowledgements need none.
+    var isCongested: Bool { (self.link?.output.readableBytes ?? 0) > Limits.linkOutputBytesHigh }
+
+    /// Has the connection's input resumed when `isCongested` is over. May be told of one several times.
+    func waitForRoom(_ handle: UInt64, hasHadTurn: Bool) {
+        if hasHadTurn {
+            self.waitingAfterTurn.append(handle)
+        } else {
+            self.waitingForRoom.append(handle)
+        }
+    }
+
+    /// To be called in every turn.
+    func resumeWaitingForRoom() {
+        guard !self.isCongested, !self.waitingForRoom.isEmpty || !self.waitingAfterTurn.isEmpty else { return }
+        let waiting = self.waitingForRoom + self.waitingAfterTurn
+        self.waitingForRoom.removeAll()
+        self.waitingAfterTurn.removeAll()
+        for handle in waiting { self.service.connection(handle)?.resumeAfterCongestion() }
     }
 
     /// The one write of the turn.

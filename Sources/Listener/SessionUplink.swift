@@ -1,7 +1,7 @@
 import Common
 
 /// What a session's client sends, on its way to the router: splits the byte stream into packets, answers PINGREQ, and writes
-/// everything else into frames as it is, as far as the credit for PUBLISH goes.
+/// everything else into frames as it is, as far as the credit goes (`PacketType.usesCredit`).
 ///
 /// All packets of one call travel in one frame (up to `Limits.packetPartBytes`). A packet above that size is not collected but
 /// passed on in parts as it arrives, so that it blocks nobody and needs no memory here.
@@ -20,14 +20,14 @@ struct SessionUplink {
     struct Progress: Equatable {
         /// Bytes that need not be kept.
         var consumed = 0
-        /// A PUBLISH waits for credit: reading stops until `grant`.
+        /// A PUBLISH, SUBSCRIBE or UNSUBSCRIBE waits for credit: reading stops until `grant`.
         var isBlocked = false
         /// A PUBLISH waits because the client may not publish faster: reading stops until then.
         var blockedUntil: Instant?
         var end: End?
     }
 
-    /// PUBLISH bytes that may still be sent up for this session. It may go below zero by the packet that uses it up.
+    /// Bytes of packets that use credit that may still be sent up for this session. It may go below zero by the packet that uses it up.
     private(set) var credit: Int
     private let version: ProtocolVersion
     private let maximumPacketBytes: Int
@@ -69,7 +69,7 @@ struct SessionUplink {
         var runStart = 0
         scanning: while progress.consumed < bytes.count {
             if self.partBytesLeft > 0 {
-                guard self.partType != .publish || (self.credit > 0 && linkCredit > 0) else {
+                guard !self.partType.usesCredit || (self.credit > 0 && linkCredit > 0) else {
                     progress.isBlocked = true
                     break
                 }
@@ -98,12 +98,12 @@ struct SessionUplink {
             }
             guard header.type != .pingreq || header.bodyBytes == 0 else {
                 // Section 3.12: a fixed header is all there is.
-                progress.end = .malformed(.malformed("PINGREQ with a body"))
+                progress.end = .malformed(DecodeError(.malformedPacket, "PINGREQ with a body", closesSilently: true))
                 break
             }
             let isWhole = header.packetBytes <= rest.count
             guard isWhole || header.packetBytes > Limits.packetPartBytes else { break }
-            if header.type == .publish, !self.mayPublish(header.packetBytes, linkCredit, now: now, &progress) {
+            if header.type.usesCredit, !self.maySend(header, linkCredit, now: now, &progress) {
                 break
             }
             if header.packetBytes > Limits.packetPartBytes {
@@ -120,7 +120,7 @@ struct SessionUplink {
                 replies.writeBigEndian(UInt16(0xD000))
                 continue
             }
-            if header.type == .publish {
+            if header.type.usesCredit {
                 self.credit -= header.packetBytes
                 linkCredit -= header.packetBytes
             }
@@ -138,9 +138,9 @@ struct SessionUplink {
         return progress
     }
 
-    /// Whether the PUBLISH goes on now; if not, `progress` says what becomes of it.
-    private mutating func mayPublish(
-        _ packetBytes: Int,
+    /// Whether a packet that uses credit goes on now; if not, `progress` says what becomes of it.
+    private mutating func maySend(
+        _ header: FixedHeader,
         _ linkCredit: Int,
         now: Instant,
         _ progress: inout Progress
@@ -149,8 +149,9 @@ struct SessionUplink {
             progress.isBlocked = true
             return false
         }
+        guard header.type == .publish else { return true }
         guard let until = self.rate?.blockedUntil(now: now) else {
-            self.rate?.passed(packetBytes: packetBytes, now: now)
+            self.rate?.passed(packetBytes: header.packetBytes, now: now)
             return true
         }
         switch self.rate?.exceeded {
@@ -170,7 +171,7 @@ struct SessionUplink {
     ) {
         let count = min(bytes.count - offset, self.partBytesLeft, Limits.packetPartBytes)
         self.partBytesLeft -= count
-        if self.partType == .publish {
+        if self.partType.usesCredit {
             self.credit -= count
             linkCredit -= count
         }

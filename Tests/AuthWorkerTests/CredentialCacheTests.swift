@@ -169,6 +169,26 @@ import Testing
         #expect(back.absentSinceMilliseconds == nil)
     }
 
+    @Test(arguments: [true, false])
+    func `what a worker fetched before another one heard of a change is not stored`(_ isKnown: Bool) throws {
+        let directory = try TemporaryDirectory("martlet-cache")
+        let slow = try Opened(directory.path)
+        let other = try Opened(directory.path)
+        if isKnown { slow.store("a", "old", at: 1000) }
+        try slow.settle()
+        other.cache.write(.markChanged(redisKey: Array("a".utf8), atMilliseconds: 2000))
+        try other.settle()
+        slow.store("a", "old", at: 3000, generation: 0)
+        try slow.wait("refusal") { slow.events.contains(.refused(Opened.key("a"))) }
+        guard case .found(let row) = slow.cache.read(Opened.key("a")) else {
+            Issue.record("the row is gone")
+            return
+        }
+        #expect(row.mustFetch && row.generation == 1)
+        slow.store("a", "new", at: 4000, generation: 1)
+        try slow.wait("new row") { slow.hash("a") == "new" }
+    }
+
     @Test func anotherGenerationIsNotOverwritten() throws {
         let opened = try Opened(self.path)
         opened.store("a", "old")

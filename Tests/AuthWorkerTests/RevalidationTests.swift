@@ -55,6 +55,17 @@ import Testing
         #expect(harness.verdicts[live] == nil)
         harness.land(0)
         #expect(harness.verdicts[live]?.outcome == .allow)
+
+        // The other way round: the row was there when Redis was asked, and is gone.
+        harness.advance(seconds: 600)
+        let before = harness.send("a", "p")
+        harness.rows["a"] = nil
+        let after = harness.revalidate("a", tag: tag)
+        harness.land(0)
+        #expect(harness.verdicts[before]?.outcome == .allow)
+        #expect(harness.verdicts[after] == nil)
+        harness.land(0)
+        #expect(harness.verdicts[after]?.outcome == .deny)
     }
 
     @Test func `a row named as changed is fetched before it is served, and not served while Redis is away`() throws {

@@ -88,6 +88,7 @@ import Testing
         try self.redis.start()
         try self.redis.cli(["hset", "tls_domain:beta", "password", "other"])
         let worker = try WorkerHarness(self.configuration())
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
         #expect(try worker.ask("beta", password: "other").outcome == .allow)
     }
 
@@ -191,6 +192,7 @@ import Testing
         var configuration = self.configuration()
         configuration.authentication.cache.directory = self.redis.socketPath + "/cache"
         let worker = try WorkerHarness(configuration)
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
         #expect(try worker.ask("alpha", password: "public").source == .redis)
         #expect(try worker.ask("alpha", password: "public").source == .memoryCache)
     }

@@ -26,8 +26,12 @@ final class TestBroker {
         authWorkers: Int = 1,
         settings: String = "",
         deviceListener: String = "",
+        log: String = "{level: debug, refused_per_second: 1000}",
+        connectTimeout: String = "15s",
         authentication: String = ""
     ) throws {
+        // The programs inherit it.
+        _ = descriptorLimit
         self.directory = try TemporaryDirectory("martlet-e2e")
         var sockets: [Int32] = []
         let ports = try (0..<3).map { _ in try Self.makeListeningSocket(&sockets) }
@@ -37,7 +41,7 @@ final class TestBroker {
         self.optionalPort = ports[2]
         for name in ["run", "state"] { mkdir(self.directory.file(name), 0o700) }
         let text =
-            Self.configuration(self.directory, self.pki, ports, listeners, authWorkers)
+            Self.configuration(self.directory, self.pki, ports, listeners, authWorkers, log, connectTimeout)
             .replacing("  - name: devices\n", with: "  - name: devices\n    \(deviceListener)\n")
             .replacing("\nauthentication:\n", with: "\nauthentication:\n  \(authentication)\n") + settings
         try writeFile(self.directory.file("martlet.yaml"), Array(text.utf8))
@@ -115,7 +119,10 @@ final class TestBroker {
     }
 
     /// The executables are built beside the test bundle.
+    ///
+    /// MARTLET_EXECUTABLES names another folder: to test a release build.
     static func executable(_ name: String) throws -> String {
+        if let folder = ProcessEnvironment.current()["MARTLET_EXECUTABLES"] { return "\(folder)/\(name)" }
         var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
         let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
         let own = String(decoding: buffer[..<max(0, length)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -207,22 +214,27 @@ final class TestBroker {
         _ pki: TestPKI,
         _ ports: [UInt16],
         _ listeners: Int,
-        _ authWorkers: Int
+        _ authWorkers: Int,
+        _ log: String,
+        _ connectTimeout: String
     ) -> String {
         """
         runtime_directory: \(directory.file("run"))
         state_directory: \(directory.file("state"))
         processes: {listeners: \(listeners), auth_workers: \(authWorkers)}
-        log: {level: debug, refused_per_second: 1000}
+        log: \(log)
         listeners:
           - name: devices
             addresses: ["[::]:\(ports[0])"]
+            handshake_timeout: \(connectTimeout)
+            connect_timeout: \(connectTimeout)
             tls:
               certificate_file: \(pki.server.certificateFile)
               key_file: \(pki.server.keyFile)
               client_ca_file: \(pki.caFile)
           - name: plain
             addresses: ["[::]:\(ports[1])"]
+            connect_timeout: \(connectTimeout)
             transport: tcp
             allow_insecure_network: true
             anonymous: true

@@ -58,17 +58,16 @@ import Testing
         #expect(self.refusal([0x10, 0x80, 0x80, 0x80, 0x80])?.0 == .malformedConnect)
     }
 
-    @Test("A level that nobody speaks is answered in the newer or the older way")
+    @Test("A level that nobody speaks is answered in the way of 5.0")
     func levels() {
-        let table: [(String, UInt8, ProtocolVersion)] = [
-            ("MQTT", 6, .v5_0), ("MQTT", 0x7F, .v5_0), ("MQTT", 3, .v3_1_1), ("MQTT", 0, .v3_1_1),
-            ("MQIsdp", 2, .v3_1_1), ("MQIsdp", 4, .v3_1_1), ("MQTT", 0x85, .v3_1_1),
+        let table: [(String, UInt8)] = [
+            ("MQTT", 6), ("MQTT", 0x7F), ("MQTT", 3), ("MQTT", 0), ("MQIsdp", 2), ("MQIsdp", 4), ("MQTT", 0x85),
         ]
-        for (name, level, version) in table {
+        for (name, level) in table {
             let refusal = self.refusal(self.connect(name, level))
             #expect(refusal?.0 == .protocolVersion, "\(name) \(level)")
             #expect(refusal?.1 == .unsupportedProtocolVersion)
-            #expect(refusal?.2 == version, "\(name) \(level)")
+            #expect(refusal?.2 == .v5_0, "\(name) \(level)")
         }
     }
 

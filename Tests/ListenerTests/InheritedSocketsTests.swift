@@ -1,5 +1,6 @@
 import Common
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Listener
@@ -25,18 +26,18 @@ import Testing
 
     @Test("Sockets are found by name and address, by name, by address; each goes once")
     func take() throws {
-        let first: Int32 = 800
+        let first = reservedDescriptors
         let addresses = try self.makeSockets(at: first, count: 4)
         var inherited = InheritedSockets(
             environment: self.environment(count: 4, names: "devices:devices:unknown:other"),
             firstDescriptor: first
         )
-        #expect(inherited.sockets.map(\.fileDescriptor) == [800, 801, 802, 803])
-        #expect(inherited.take(name: "devices", address: addresses[1]) == 801)
-        #expect(inherited.take(name: "devices", address: .loopback(port: 1)) == 800)
-        #expect(inherited.take(name: "devices", address: addresses[2]) == 802)
+        #expect(inherited.sockets.map(\.fileDescriptor) == Array(first..<first + 4))
+        #expect(inherited.take(name: "devices", address: addresses[1]) == first + 1)
+        #expect(inherited.take(name: "devices", address: .loopback(port: 1)) == first)
+        #expect(inherited.take(name: "devices", address: addresses[2]) == first + 2)
         #expect(inherited.take(name: "devices", address: addresses[0]) == nil)
-        #expect(inherited.sockets == [InheritedSockets.Socket(fileDescriptor: 803, name: "other")])
+        #expect(inherited.sockets == [InheritedSockets.Socket(fileDescriptor: first + 3, name: "other")])
         for descriptor in first..<first + 4 {
             #expect(fcntl(descriptor, F_GETFD) & FD_CLOEXEC != 0, "a child must not inherit it")
             #expect(fcntl(descriptor, F_GETFL) & O_NONBLOCK != 0)
@@ -46,14 +47,14 @@ import Testing
 
     @Test("Without names the address decides")
     func withoutNames() throws {
-        let first: Int32 = 820
+        let first = reservedDescriptors + 20
         let addresses = try self.makeSockets(at: first, count: 2)
         var inherited = InheritedSockets(environment: self.environment(count: 2), firstDescriptor: first)
-        #expect(inherited.take(name: "devices", address: addresses[1]) == 821)
-        #expect(inherited.take(name: "devices", address: addresses[0]) == 820)
+        #expect(inherited.take(name: "devices", address: addresses[1]) == first + 1)
+        #expect(inherited.take(name: "devices", address: addresses[0]) == first)
         #expect(inherited.sockets.isEmpty)
-        close(820)
-        close(821)
+        close(first)
+        close(first + 1)
     }
 
     @Test("Variables that are meant for another process, or make no sense, give no sockets")
@@ -65,10 +66,12 @@ import Testing
             ["LISTEN_PID": own, "LISTEN_FDS": "x"], ["LISTEN_PID": own, "LISTEN_FDS": "99999999999999"],
             ["LISTEN_PID": own, "LISTEN_FDS": "257"],
         ] {
-            #expect(InheritedSockets(environment: environment, firstDescriptor: 840).sockets.isEmpty)
+            #expect(
+                InheritedSockets(environment: environment, firstDescriptor: reservedDescriptors + 40).sockets.isEmpty
+            )
         }
         // Announced, and not there.
         let environment = self.environment(count: 2)
-        #expect(InheritedSockets(environment: environment, firstDescriptor: 840).sockets.isEmpty)
+        #expect(InheritedSockets(environment: environment, firstDescriptor: reservedDescriptors + 40).sockets.isEmpty)
     }
 }

@@ -86,9 +86,9 @@ import Testing
         var granted = 0
         var linkGranted = 0
 
-        /// PUBLISH bytes before `position`.
-        func publishBytes(_ pieces: [Piece]) -> Int {
-            pieces.filter { $0.type == .publish }
+        /// Bytes before `position` of packets that use credit.
+        func creditBytes(_ pieces: [Piece]) -> Int {
+            pieces.filter(\.type.usesCredit)
                 .reduce(0) { $0 + max(0, min(self.position, $1.range.upperBound) - $1.range.lowerBound) }
         }
     }
@@ -120,23 +120,23 @@ import Testing
             guard continues == !boundaries.contains(offset) else { return "continue flag \(continues) at \(offset)" }
             ledger.forwarded += frame.body
         }
-        let used = ledger.publishBytes(pieces)
-        guard ledger.granted - used == credit else { return "session credit is not granted less PUBLISH bytes" }
-        guard ledger.linkGranted - used == linkCredit else { return "link credit is not granted less PUBLISH bytes" }
+        let used = ledger.creditBytes(pieces)
+        guard ledger.granted - used == credit else { return "session credit is not granted less what was sent" }
+        guard ledger.linkGranted - used == linkCredit else { return "link credit is not granted less what was sent" }
         guard min(credit, linkCredit) > -Limits.packetPartBytes else { return "overdrawn by more than a packet" }
-        // Blocked exactly when something of a PUBLISH could go and there is no credit.
+        // Blocked exactly when something of a packet that uses credit could go and there is no credit.
         let next = pieces.first { $0.range.upperBound > ledger.position }
-        let isPublishReady: Bool
-        if let next, next.type == .publish, available > ledger.position {
+        let isReady: Bool
+        if let next, next.type.usesCredit, available > ledger.position {
             let isWhole = next.range.upperBound <= available
             let isLarge = next.range.count > Limits.packetPartBytes
             let headerBytes = 2 + (next.range.count > 129 ? 1 : 0) + (next.range.count > 16_386 ? 1 : 0)
             let isInside = ledger.position > next.range.lowerBound
-            isPublishReady = isInside || isWhole || (isLarge && available - next.range.lowerBound >= headerBytes)
+            isReady = isInside || isWhole || (isLarge && available - next.range.lowerBound >= headerBytes)
         } else {
-            isPublishReady = false
+            isReady = false
         }
-        let mayBlock = isPublishReady && min(credit, linkCredit) <= 0
+        let mayBlock = isReady && min(credit, linkCredit) <= 0
         guard outcome.progress.isBlocked == mayBlock else { return "blocked: \(outcome.progress.isBlocked)" }
         return outcome.progress.end.map { "ended: \($0)" }
     }
@@ -218,6 +218,16 @@ import Testing
         #expect(uplink.credit == 1 - self.publish(10).count)
     }
 
+    @Test("Without credit a SUBSCRIBE stays too: a client that floods the router with them is held back")
+    func blockedSubscribe() throws {
+        var uplink = self.makeUplink(credit: 0)
+        let subscribe: [UInt8] = [0x82, 6, 0, 1, 0, 1, 0x61, 0]
+        #expect(try self.forward(&uplink, subscribe).progress == SessionUplink.Progress(consumed: 0, isBlocked: true))
+        uplink.grant(1)
+        #expect(try self.forward(&uplink, subscribe).frames.map(\.body) == [subscribe])
+        #expect(uplink.credit == 1 - subscribe.count)
+    }
+
     @Test("A packet of exactly the limit passes, one byte more ends the session before anything of it is forwarded")
     func tooLarge() throws {
         let fits = self.publish(1000)
@@ -238,7 +248,8 @@ import Testing
     func malformed(bytes: [UInt8]) throws {
         var uplink = self.makeUplink()
         let outcome = try self.forward(&uplink, self.publish(1) + bytes)
-        #expect(outcome.progress.end == .malformed(DecodeError(.malformedPacket, "")))
+        let code: ReasonCode = bytes[0] == 0 ? .protocolError : .malformedPacket
+        #expect(outcome.progress.end == .malformed(DecodeError(code, "")))
         #expect(outcome.frames.map(\.body) == [self.publish(1)])
         #expect(outcome.replies == [])
     }

@@ -30,6 +30,8 @@ final class DeliveryModel {
         /// QoS 1 and 2 messages that were sent and not answered: they are sent again after a reconnect.
         var unanswered: [PublishPacket] = []
         var released: [UInt16] = []
+        /// QoS 2 messages that the router has and keeps until PUBREL, by packet id.
+        var held: [UInt16: Int] = [:]
 
         init(_ client: FakeClient) {
             self.client = client
@@ -45,6 +47,8 @@ final class DeliveryModel {
     var next = 0
     var publisherOf: [Int: Int] = [:]
     var topicOf: [Int: String] = [:]
+    /// In which order messages went on.
+    var routed: [Int: Int] = [:]
     /// QoS 1 messages that their publisher sent twice, because the connection broke before the PUBACK came.
     var repeated: Set<Int> = []
     let topics = ["a", "a/b", "a/b/c", "x", "$s/y"]
@@ -108,6 +112,7 @@ final class DeliveryModel {
             actor.halfReceived = []
             actor.unanswered = []
             actor.released = []
+            actor.held = [:]
         }
         actor.isConnected = true
         actor.isPersistent = actor.client.version == .v5_0 || !clean
@@ -121,9 +126,7 @@ final class DeliveryModel {
             }
             actor.client.send(.publish(packet))
         }
-        for identifier in actor.released {
-            actor.client.send(.pubrel(AcknowledgementPacket(packetIdentifier: identifier)))
-        }
+        for identifier in actor.released { self.release(identifier, actor) }
     }
 
     private func disconnect(_ actor: Actor) {
@@ -161,7 +164,7 @@ final class DeliveryModel {
         self.next += 1
         self.publisherOf[number] = index
         self.topicOf[number] = topic
-        self.route(number, topic, qos)
+        if qos != .exactlyOnce { self.route(number, topic, qos) }
         let payload =
             Array("\(number)".utf8) + [UInt8](repeating: 0x2E, count: Int.random(in: 0...40, using: &self.random))
         var packet = PublishPacket(qos: qos, topic: Array(topic.utf8), payload: payload)
@@ -171,11 +174,22 @@ final class DeliveryModel {
             } while self.isInUse(packet.packetIdentifier, actor)
             actor.unanswered.append(packet)
         }
+        if qos == .exactlyOnce { actor.held[packet.packetIdentifier] = number }
         actor.client.send(.publish(packet))
+    }
+
+    /// PUBREL: with the first one that arrives the message goes on.
+    private func release(_ identifier: UInt16, _ actor: Actor) {
+        if actor.isConnected, let number = actor.held.removeValue(forKey: identifier), let topic = self.topicOf[number]
+        {
+            self.route(number, topic, .exactlyOnce)
+        }
+        actor.client.send(.pubrel(AcknowledgementPacket(packetIdentifier: identifier)))
     }
 
     /// Who gets it, at this moment.
     private func route(_ number: Int, _ topic: String, _ qos: QoS) {
+        self.routed[number] = self.routed.count
         for receiver in self.actors where receiver.isConnected || receiver.isPersistent {
             var best: QoS?
             for (filter, granted) in receiver.subscriptions where naiveMatch(filter: filter, topic: topic) {
@@ -205,7 +219,7 @@ final class DeliveryModel {
                 actor.unanswered.removeAll { $0.packetIdentifier == ack.packetIdentifier }
                 if packet.type == .pubrec, !ack.reasonCode.isFailure {
                     actor.released.append(ack.packetIdentifier)
-                    actor.client.send(.pubrel(AcknowledgementPacket(packetIdentifier: ack.packetIdentifier)))
+                    self.release(ack.packetIdentifier, actor)
                 }
             case .pubcomp(let ack):
                 actor.released.removeAll { $0 == ack.packetIdentifier }
@@ -262,8 +276,9 @@ final class DeliveryModel {
                 // Order per publisher, topic and QoS [MQTT-4.6.0-6]; what is sent again is older.
                 guard !dup, !self.repeated.contains(number) else { continue }
                 let key = "\(self.publisherOf[number] ?? 0) \(self.topicOf[number] ?? "") \(qos.level)"
-                #expect(number > latest[key] ?? -1, "seed \(seed): \(number) came after \(latest[key] ?? -1)")
-                latest[key] = number
+                let turn = self.routed[number] ?? -1
+                #expect(turn > latest[key] ?? -1, "seed \(seed): \(number) came after \(latest[key] ?? -1)")
+                latest[key] = turn
             }
             for (number, qos) in actor.expected where actor.isConnected {
                 let count = times[number] ?? 0

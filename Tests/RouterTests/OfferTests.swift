@@ -50,7 +50,7 @@ import Testing
         #expect(other.sharedSubscriptionAvailable == nil)
         #expect(other.subscriptionIdentifiersAvailable == nil)
         #expect(other.receiveMaximum == 1000)
-        #expect(other.topicAliasMaximum == 16)
+        #expect(other.topicAliasMaximum == 10)
         #expect(other.serverKeepAlive == nil)
     }
 

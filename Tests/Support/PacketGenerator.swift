@@ -209,7 +209,7 @@ extension PacketGenerator {
 
     private mutating func text() -> [UInt8] {
         let long = String(repeating: "long text of plain ASCII, ", count: 10)
-        return Array(self.element(["", "x", "Grüße", "name with spaces", "\u{FEFF}\u{1}", long]).utf8)
+        return Array(self.element(["", "x", "Grüße", "name with spaces", "\u{FEFF}name", long]).utf8)
     }
 
     /// Binary data, now and then long enough for lengths of two and three bytes.

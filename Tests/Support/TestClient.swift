@@ -17,6 +17,9 @@ package final class TestClient: EventHandler {
     package var received: [Packet] = []
     /// Called instead of keeping the packet, where it is set.
     package var onPacket: ((Packet) -> Void)?
+    /// Keeps what comes as bytes instead of packets: for tests of exact bytes.
+    package var keepsBytes = false
+    package var receivedBytes: [UInt8] = []
     /// Stops reading while true.
     package var isReadingPaused = false { didSet { self.updateInterest() } }
 
@@ -221,8 +224,12 @@ package final class TestClient: EventHandler {
                 if count < 0 && (errno == EAGAIN || errno == EINTR) { return }
                 if count <= 0 { return self.end("closed by the broker") }
             }
-            self.input.write(UnsafeRawBufferPointer(rebasing: self.buffer[..<count]))
-            self.decode()
+            if self.keepsBytes {
+                self.receivedBytes += self.buffer[..<count]
+            } else {
+                self.input.write(UnsafeRawBufferPointer(rebasing: self.buffer[..<count]))
+                self.decode()
+            }
         }
     }
 

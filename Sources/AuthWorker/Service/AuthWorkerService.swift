@@ -23,7 +23,8 @@ package final class AuthWorkerService: Role {
     private var transport: RedisTransport?
     var cache: CredentialCache?
     private var cacheWaker: Waker?
-    private var acceptor: LinkAcceptor?
+    private var server: LinkServer?
+    private var linkLog = ErrorLogLimiter()
     var links: [Int: Link] = [:]
     var linksToFlush: Set<Int> = []
     private var nextLink = 1
@@ -116,12 +117,14 @@ package final class AuthWorkerService: Role {
             )
         }
         try self.startFeeds()
-        self.acceptor = try LinkAcceptor(
+        self.server = try LinkServer(
             loop: self.loop,
             path: self.context.configuration.authWorkerSocketPath(self.context.instance),
-            allowedUsers: Self.users(self.context.configuration.linkUsers),
-            refused: { [logger] in logger.warning("link refused", metadata: ["reason": "\($0)"]) },
-            makeLink: { [weak self] in self?.accept($0, peer: $1) }
+            allowedUsers: self.context.configuration.linkUsers,
+            hello: self.hello,
+            expectedRoles: [.listener, .tool],
+            logger: self.logger,
+            delegate: self
         )
         self.loop.atEndOfTurn { [weak self] in self?.endTurn() }
         self.scheduleCacheInspection()
@@ -130,7 +133,7 @@ package final class AuthWorkerService: Role {
 
     package func stop() {
         guard !self.isStopped else { return }
-        self.acceptor?.close()
+        self.server?.close()
         self.redis.stop()
         self.endTurn()
         self.isStopped = true
@@ -205,10 +208,6 @@ package final class AuthWorkerService: Role {
         guard self.sourceIsRedis else { return "not used" }
         if let outage = self.redis.outage { return "unavailable: \(outage)" }
         return self.redis.state == .ready ? "in use" : "connecting"
-    }
-
-    private static func users(_ names: [String]) -> Set<uid_t> {
-        Set(names.compactMap { getpwnam($0)?.pointee.pw_uid })
     }
 
     // MARK: A turn
@@ -368,34 +367,18 @@ package final class AuthWorkerService: Role {
 
     // MARK: Links
 
-    private func accept(_ fileDescriptor: Int32, peer: String) {
-        let link: Link
-        do throws(SystemError) {
-            link = try Link(
-                loop: self.loop,
-                fileDescriptor: fileDescriptor,
-                peerDescription: peer,
-                hello: self.hello,
-                expectedRoles: [.listener, .tool],
-                delegate: self
-            )
-        } catch {
-            self.logger.warning("link not usable", metadata: ["peer": "\(peer)", "reason": "\(error)"])
-            return
-        }
-        link.index = self.nextLink
-        self.nextLink += 1
-        self.links[link.index] = link
-    }
-
     private func take(_ frame: Frame, from link: Link) {
         guard let query = AuthQuery.decode(frame.body) else {
-            self.logger.error(
-                "link closed, the peer sent a broken query",
-                metadata: ["peer": "\(link.peerDescription)"]
-            )
+            if let leftOut = self.linkLog.admit(now: self.loop.now) {
+                self.logger.error(
+                    "link closed, the peer sent a broken query",
+                    metadata: ["peer": "\(link.peerDescription)", "not_logged_before": "\(leftOut)"]
+                )
+            }
             self.links[link.index] = nil
-            return link.close()
+            link.close()
+            self.server?.forget(link)
+            return
         }
         let request = Authenticator.Request(link: link.index, handle: frame.handle)
         if self.context.configuration.authentication.source == .certificate {
@@ -414,6 +397,10 @@ package final class AuthWorkerService: Role {
 
 extension AuthWorkerService: LinkDelegate {
     package func linkUp(_ link: Link, peer: LinkHello) {
+        link.index = self.nextLink
+        self.nextLink += 1
+        link.outputBytesMax = AuthLimits.linkOutputBytesMax
+        self.links[link.index] = link
         let name = String(decoding: peer.name, as: UTF8.self)
         self.logger.debug("link up", metadata: ["peer": "\(name)"])
     }

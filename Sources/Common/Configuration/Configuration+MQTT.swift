@@ -12,7 +12,7 @@ extension Configuration {
         package var offer = Offer()
         /// The whole packet with its fixed header; at most 268,435,460 (MQTT 5.0, section 2.1.4).
         package var maxPacketSizeBytes = 4 * 1024 * 1024
-        package var maxTopicLevels = 128
+        package var maxTopicLevels = 256
         package var maxClientIDLengthBytes = 1024
         package var sharedSpread = SharedSpread.roundRobin
         /// Topic aliases used towards a client that allows some; 0: none. Memory: as many topics per session.

@@ -15,7 +15,7 @@ extension Configuration {
         package var subscriptionIdentifiers = true
         /// QoS 1 and 2 messages a client may have in flight towards the broker; 1…65535.
         package var receiveMaximum: UInt16 = 1000
-        package var topicAliasMaximum: UInt16 = 16
+        package var topicAliasMaximum: UInt16 = 10
         /// A longer keep alive, or none, is replaced by this for MQTT 5; 65535: clients choose.
         package var maxKeepAliveSeconds: UInt16 = 65_535
         package var emptyClientID = EmptyClientID.allow

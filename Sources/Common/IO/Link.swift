@@ -25,6 +25,8 @@ package final class Link: EventHandler {
     package private(set) var isOpen = true
     /// For the owner: which of its links this is.
     package var index = 0
+    /// Bytes waiting in `output` at which the peer counts as one that does not read, and the link is closed.
+    package var outputBytesMax = Limits.linkOutputBytesMax
 
     private let loop: EventLoop
     private let fileDescriptor: Int32
@@ -34,6 +36,7 @@ package final class Link: EventHandler {
     private var registration: EventLoop.Registration?
     private var input = ByteBuffer()
     private var waitsForWritable = false
+    private var helloTimer: EventLoop.Timer?
 
     /// Takes the descriptor over, and sends `hello`.
     package init(
@@ -52,6 +55,10 @@ package final class Link: EventHandler {
         self.delegate = delegate
         UnixSocket.setBufferBytes(fileDescriptor, 1 << 20)
         self.registration = try loop.register(fileDescriptor, for: .readable, handler: self)
+        self.helloTimer = loop.schedule(afterNanoseconds: Limits.helloNanoseconds) { [weak self] in
+            self?.helloTimer = nil
+            self?.fail("the peer has not said hello")
+        }
         hello.encode(into: &self.output)
         self.flush()
     }
@@ -64,11 +71,17 @@ package final class Link: EventHandler {
     package func close() {
         guard self.isOpen else { return }
         self.isOpen = false
+        self.stopHelloTimer()
         if let registration = self.registration { self.loop.deregister(registration) }
         self.registration = nil
         Glibc.close(self.fileDescriptor)
         self.output.clear()
         self.output.releaseIfEmpty()
+    }
+
+    private func stopHelloTimer() {
+        if let timer = self.helloTimer { self.loop.cancel(timer) }
+        self.helloTimer = nil
     }
 
     private func fail(_ reason: String) {
@@ -88,7 +101,7 @@ package final class Link: EventHandler {
                 self.output.consume(sent)
             } else if errno == EAGAIN {
                 self.setWaitsForWritable(true)
-                if self.output.readableBytes > Limits.linkOutputBytesMax { self.fail("the peer does not read") }
+                if self.output.readableBytes > self.outputBytesMax { self.fail("the peer does not read") }
                 return
             } else if errno != EINTR {
                 // What the peer sent before it died is still readable: the read side ends the link.
@@ -169,6 +182,7 @@ package final class Link: EventHandler {
             return "the peer speaks wire versions \(theirs), this program \(ours): upgrade one of them"
         }
         self.peer = hello
+        self.stopHelloTimer()
         self.delegate?.linkUp(self, peer: hello)
         return nil
     }

@@ -10,6 +10,9 @@ package final class LinkAcceptor: EventHandler {
     private let makeLink: (Int32, String) -> Void
     private let refused: (String) -> Void
     private var registration: EventLoop.Registration?
+    private var rest: EventLoop.Timer?
+    /// How long accepting rests when no descriptor or memory is left.
+    private static let restNanoseconds = 500 * Nanoseconds.perMillisecond
 
     /// - Parameters:
     ///   - allowedUsers: besides root and the process's own user; others are refused (SO_PEERCRED).
@@ -33,9 +36,11 @@ package final class LinkAcceptor: EventHandler {
 
     /// Stops listening and removes the socket file. Links that were made stay.
     package func close() {
-        guard let registration = self.registration else { return }
+        guard self.registration != nil || self.rest != nil else { return }
+        if let rest = self.rest { self.loop.cancel(rest) }
+        self.rest = nil
+        if let registration = self.registration { self.loop.deregister(registration) }
         self.registration = nil
-        self.loop.deregister(registration)
         Glibc.close(self.fileDescriptor)
         unlink(self.path)
     }
@@ -45,7 +50,10 @@ package final class LinkAcceptor: EventHandler {
         while true {
             var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
             let client = martlet_accept(self.fileDescriptor, &address, &length)
-            guard client >= 0 else { return }
+            guard client >= 0 else {
+                if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(errno) { self.takeRest(SystemError("accept")) }
+                return
+            }
             var user: uid_t = 0
             var group: gid_t = 0
             var process: pid_t = 0
@@ -60,6 +68,24 @@ package final class LinkAcceptor: EventHandler {
                 continue
             }
             self.makeLink(client, "pid \(process)")
+        }
+    }
+
+    /// Without a free descriptor the socket stays readable and the loop would turn for nothing.
+    private func takeRest(_ error: SystemError) {
+        guard let registration = self.registration else { return }
+        self.loop.deregister(registration)
+        self.registration = nil
+        self.refused("\(self.path): \(error)")
+        self.scheduleResumption()
+    }
+
+    private func scheduleResumption() {
+        self.rest = self.loop.schedule(afterNanoseconds: Self.restNanoseconds) { [weak self] in
+            guard let self else { return }
+            self.rest = nil
+            self.registration = try? self.loop.register(self.fileDescriptor, for: .readable, handler: self)
+            if self.registration == nil { self.scheduleResumption() }
         }
     }
 

@@ -48,20 +48,21 @@ extension ByteReader {
         return bytes
     }
 
-    /// Section 1.5.4: as binary data, and well-formed UTF-8 without U+0000.
+    /// Section 1.5.4: as binary data, and what `MQTTText` takes.
     mutating func requireText() throws(DecodeError) -> UnsafeRawBufferPointer {
         let bytes = try self.requireBinary()
         guard MQTTText.isValid(bytes) else {
             // [MQTT-1.5.4-1], [MQTT-1.5.4-2]
-            throw .malformed("string is not UTF-8, or has a NUL in it")
+            throw .malformed("string is not UTF-8, or has control characters in it")
         }
         return bytes
     }
 
     /// A packet identifier where one must be ([MQTT-2.2.1-3], [MQTT-2.2.1-5]).
-    mutating func requirePacketIdentifier() throws(DecodeError) -> UInt16 {
+    /// - Parameter zeroCode: what identifier 0 is called.
+    mutating func requirePacketIdentifier(zeroCode: ReasonCode = .protocolError) throws(DecodeError) -> UInt16 {
         let identifier = try self.requireUInt16()
-        guard identifier != 0 else { throw .protocolError("packet identifier 0") }
+        guard identifier != 0 else { throw DecodeError(zeroCode, "packet identifier 0") }
         return identifier
     }
 
@@ -74,13 +75,17 @@ extension ByteReader {
     }
 
     /// The properties that stand here, with their length.
+    /// - Parameter strayCode: see `PropertyCursor`.
     mutating func requireProperties(
         of packet: UnsafeRawBufferPointer,
         allowed: PropertySet,
-        repeatable: PropertySet = .none + .userProperty
+        repeatable: PropertySet = .none + .userProperty,
+        strayCode: ReasonCode = .protocolError
     ) throws(DecodeError) -> Properties {
         let range = try self.requireProperties()
-        return try Properties.decode(packet, range, allowed: allowed, repeatable: repeatable)
+        if range.isEmpty { return Properties() }
+        let cursor = PropertyCursor(packet, range, allowed: allowed, repeatable: repeatable, strayCode: strayCode)
+        return try Properties.decode(cursor)
     }
 
     /// A reason code that table 2-6 has for packets of this type.

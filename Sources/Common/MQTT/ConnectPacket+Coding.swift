@@ -32,17 +32,22 @@ extension ConnectPacket {
                 throw .protocolError("authentication data without authentication method")
             }
         }
-        result.clientIdentifier = [UInt8](try reader.requireText())
+        result.clientIdentifier = try Self.decodeClientIdentifier(&reader, version)
         if flags & Flags.will != 0 {
             result.will = try Self.decodeWill(&reader, packet, flags, version)
         }
         // In 3.1 the remaining length is stronger than these two flags: the fields may be missing.
         let mayBeMissing = version == .v3_1
-        if flags & Flags.userName != 0, !(mayBeMissing && reader.isAtEnd) {
-            result.userName = [UInt8](try reader.requireText())
-        }
-        if flags & Flags.password != 0, !(mayBeMissing && reader.isAtEnd) {
-            result.password = [UInt8](try reader.requireBinary())
+        do throws(DecodeError) {
+            if flags & Flags.userName != 0, !(mayBeMissing && reader.isAtEnd) {
+                result.userName = [UInt8](try reader.requireText())
+            }
+            if flags & Flags.password != 0, !(mayBeMissing && reader.isAtEnd) {
+                result.password = [UInt8](try reader.requireBinary())
+            }
+        } catch {
+            // [MQTT-3.1.2-17], [MQTT-3.1.2-19], [MQTT-3.1.3-12]
+            throw DecodeError(error.reasonCode, error.explanation, closesSilently: true)
         }
         try reader.requireEnd()
         try result.checkClientIdentifier()
@@ -53,7 +58,9 @@ extension ConnectPacket {
         let name = try reader.requireBinary()
         let isMQTT = Self.equal(name, "MQTT")
         // [MQTT-3.1.2-1]
-        guard isMQTT || Self.equal(name, "MQIsdp") else { throw .protocolError("protocol name is not MQTT") }
+        guard isMQTT || Self.equal(name, "MQIsdp") else {
+            throw DecodeError(.protocolError, "protocol name is not MQTT", closesSilently: true)
+        }
         let level = try reader.requireUInt8()
         // [MQTT-3.1.2-2]
         switch (isMQTT, level) {
@@ -85,6 +92,19 @@ extension ConnectPacket {
                 throw .malformed("will QoS or will retain without a will")
             }
         }
+    }
+
+    /// [MQTT-3.1.3-3], [MQTT-3.1.3-4]. Only MQTT 5.0 has an answer for one that is no text.
+    private static func decodeClientIdentifier(
+        _ reader: inout ByteReader,
+        _ version: ProtocolVersion
+    ) throws(DecodeError) -> [UInt8] {
+        let bytes = try reader.requireBinary()
+        guard MQTTText.isValid(bytes) else {
+            let code = version.hasProperties ? ReasonCode.clientIdentifierNotValid : .malformedPacket
+            throw DecodeError(code, "client identifier is not UTF-8, or has control characters in it")
+        }
+        return [UInt8](bytes)
     }
 
     private static func decodeWill(

@@ -3,10 +3,15 @@ package struct DecodeError: Error, Sendable, CustomStringConvertible {
     /// `malformedPacket`, `protocolError`, `packetTooLarge`, `unsupportedProtocolVersion`, `topicNameInvalid`, …
     package var reasonCode: ReasonCode
     package var explanation: StaticString
+    /// The connection is closed without CONNACK or DISCONNECT: the peer does not speak MQTT any more, has said itself that it
+    /// is going, or has sent broken credentials, of which it learns nothing. An answer is never more than a SHOULD
+    /// (section 4.13.1).
+    package var closesSilently: Bool
 
-    @inlinable package init(_ reasonCode: ReasonCode, _ explanation: StaticString) {
+    @inlinable package init(_ reasonCode: ReasonCode, _ explanation: StaticString, closesSilently: Bool = false) {
         self.reasonCode = reasonCode
         self.explanation = explanation
+        self.closesSilently = closesSilently
     }
 
     package static func malformed(_ explanation: StaticString) -> DecodeError {

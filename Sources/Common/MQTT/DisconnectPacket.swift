@@ -19,11 +19,20 @@ extension DisconnectPacket {
         var result = DisconnectPacket()
         if version.hasProperties {
             // Sections 3.14.2.1 and 3.14.2.2.1: reason code and properties may be left out.
-            if !reader.isAtEnd { result.reasonCode = try reader.requireReasonCode(for: .disconnect) }
+            if !reader.isAtEnd { result.reasonCode = try Self.decodeReasonCode(&reader) }
             if !reader.isAtEnd { result.properties = try reader.requireProperties(of: packet, allowed: .disconnect) }
         }
         try reader.requireEnd()
         return result
+    }
+
+    /// [MQTT-3.14.2-1]. Who says goodbye in the wrong words is gone all the same: there is nobody to answer.
+    private static func decodeReasonCode(_ reader: inout ByteReader) throws(DecodeError) -> ReasonCode {
+        do throws(DecodeError) {
+            return try reader.requireReasonCode(for: .disconnect)
+        } catch {
+            throw DecodeError(error.reasonCode, error.explanation, closesSilently: true)
+        }
     }
 
     package func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {

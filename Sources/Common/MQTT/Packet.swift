@@ -68,7 +68,9 @@ extension Packet {
         case .auth: return .auth(try AuthPacket.decode(packet, header: header, version: version))
         case .pingreq, .pingresp:
             // Sections 3.12 and 3.13: a fixed header is all there is.
-            try ByteReader(packet, after: header, of: header.type).requireEnd()
+            guard header.bodyBytes == 0 else {
+                throw DecodeError(.malformedPacket, "PINGREQ or PINGRESP with a body", closesSilently: true)
+            }
             return header.type == .pingreq ? .pingreq : .pingresp
         }
     }

@@ -16,6 +16,12 @@ package enum PacketType: UInt8, Sendable, CaseIterable {
     case disconnect = 14
     case auth = 15
 
+    /// Whether the bytes of such packets count against the credit of their session and link: those that a client can send without
+    /// being asked for them. The others answer something, and what they free must not wait.
+    @inlinable package var usesCredit: Bool {
+        self == .publish || self == .subscribe || self == .unsubscribe
+    }
+
     /// What the lower four bits must be ([MQTT-2.1.3-1]). In PUBLISH they are free: DUP, QoS and RETAIN.
     @inlinable package var requiredFlags: UInt8 {
         switch self {
@@ -23,6 +29,16 @@ package enum PacketType: UInt8, Sendable, CaseIterable {
         case .connect, .connack, .publish, .puback, .pubrec, .pubcomp, .suback, .unsuback, .pingreq, .pingresp,
             .disconnect, .auth:
             0
+        }
+    }
+
+    /// What a broker tells a client whose flags are wrong: a packet that may not come at all is a protocol error whatever its
+    /// flags are, any other is malformed.
+    @inlinable package var wrongFlagsCode: ReasonCode {
+        switch self {
+        case .connect, .connack, .suback, .unsuback, .pingresp, .auth: .protocolError
+        case .publish, .puback, .pubrec, .pubrel, .pubcomp, .subscribe, .unsubscribe, .pingreq, .disconnect:
+            .malformedPacket
         }
     }
 }

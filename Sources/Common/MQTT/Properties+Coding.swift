@@ -1,14 +1,8 @@
 extension Properties {
-    /// Reads the properties at `range` of `packet`; an empty range costs nothing.
-    static func decode(
-        _ packet: UnsafeRawBufferPointer,
-        _ range: Range<Int>,
-        allowed: PropertySet,
-        repeatable: PropertySet
-    ) throws(DecodeError) -> Properties {
+    /// Reads the properties that a cursor goes over.
+    static func decode(_ start: PropertyCursor) throws(DecodeError) -> Properties {
         var result = Properties()
-        if range.isEmpty { return result }
-        var cursor = PropertyCursor(packet, range, allowed: allowed, repeatable: repeatable)
+        var cursor = start
         while let property = try cursor.next() { result.set(property) }
         return result
     }

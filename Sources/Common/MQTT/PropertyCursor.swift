@@ -17,10 +17,21 @@ struct PropertyCursor {
     private let allowed: PropertySet
     /// What may appear more than once.
     private let repeatable: PropertySet
+    /// What a property is called that is well-formed and not this packet's, or a subscription identifier 0. Section 2.2.2.2
+    /// says 0x81 of the former and section 3.8.2.1.2 says 0x82 of the latter; clients know 0x82 for both from other brokers,
+    /// and 0x81 for both in SUBSCRIBE and UNSUBSCRIBE. The connection ends either way.
+    private let strayCode: ReasonCode
     private var seen = PropertySet.none
 
     /// `range` is where the properties lie in `packet`, without their length.
-    init(_ packet: UnsafeRawBufferPointer, _ range: Range<Int>, allowed: PropertySet, repeatable: PropertySet) {
+    init(
+        _ packet: UnsafeRawBufferPointer,
+        _ range: Range<Int>,
+        allowed: PropertySet,
+        repeatable: PropertySet,
+        strayCode: ReasonCode = .protocolError
+    ) {
+        self.strayCode = strayCode
         self.reader = ByteReader(UnsafeRawBufferPointer(rebasing: packet[..<range.upperBound]))
         self.reader.offset = range.lowerBound
         self.allowed = allowed
@@ -31,15 +42,10 @@ struct PropertyCursor {
     mutating func next() throws(DecodeError) -> EncodedProperty? {
         guard !self.reader.isAtEnd else { return nil }
         let start = self.reader.offset
-        // An identifier outside table 2-4, or not for this packet: malformed (section 2.2.2.2).
+        // An identifier outside table 2-4 is malformed (section 2.2.2.2), and so is a value that is cut short.
         guard let identifier = PropertyIdentifier(rawValue: try self.reader.requireUInt8()) else {
             throw .malformed("unknown property")
         }
-        guard self.allowed.contains(identifier) else { throw .malformed("property that this packet cannot have") }
-        if self.seen.contains(identifier), !self.repeatable.contains(identifier) {
-            throw .protocolError("property appears more than once")
-        }
-        self.seen.insert(identifier)
         var property = EncodedProperty(identifier: identifier, range: start..<start)
         switch identifier.kind {
         case .bit: property.integer = UInt32(try self.reader.requireUInt8())
@@ -53,11 +59,22 @@ struct PropertyCursor {
             property.pairValue = try self.reader.requireText()
         }
         property.range = start..<self.reader.offset
-        try Self.checkValue(property)
+        try self.checkPlace(of: identifier)
+        try self.checkValue(property)
         return property
     }
 
-    private static func checkValue(_ property: EncodedProperty) throws(DecodeError) {
+    private mutating func checkPlace(of identifier: PropertyIdentifier) throws(DecodeError) {
+        guard self.allowed.contains(identifier) else {
+            throw DecodeError(self.strayCode, "property that this packet cannot have")
+        }
+        if self.seen.contains(identifier), !self.repeatable.contains(identifier) {
+            throw .protocolError("property appears more than once")
+        }
+        self.seen.insert(identifier)
+    }
+
+    private func checkValue(_ property: EncodedProperty) throws(DecodeError) {
         switch property.identifier {
         case .payloadFormatIndicator, .requestProblemInformation, .requestResponseInformation, .maximumQoS,
             .retainAvailable, .wildcardSubscriptionAvailable, .subscriptionIdentifiersAvailable,
@@ -72,7 +89,7 @@ struct PropertyCursor {
             guard property.integer != 0 else { throw .protocolError("maximum packet size 0") }
         case .subscriptionIdentifier:
             // Section 3.8.2.1.2.
-            guard property.integer != 0 else { throw .protocolError("subscription identifier 0") }
+            guard property.integer != 0 else { throw DecodeError(self.strayCode, "subscription identifier 0") }
         case .topicAlias:
             // [MQTT-3.3.2-8]
             guard property.integer != 0 else { throw DecodeError(.topicAliasInvalid, "topic alias 0") }

@@ -51,13 +51,15 @@ extension PublishView {
     static func checkTopic(_ topic: UnsafeRawBufferPointer, hasAlias: Bool) throws(DecodeError) {
         guard topic.count > 0 else {
             // Section 3.3.2.1 and [MQTT-4.7.3-1].
-            guard hasAlias else { throw .protocolError("PUBLISH without topic and topic alias") }
+            guard hasAlias else { throw .malformed("PUBLISH without topic and topic alias") }
             return
         }
-        // [MQTT-3.3.2-2]
-        guard !TopicName.hasWildcard(topic) else { throw DecodeError(.topicNameInvalid, "topic name with a wildcard") }
+        // [MQTT-3.3.2-2]; code 0x90 would say that the name is well-formed and not accepted (section 3.4.2.1).
+        guard !TopicName.hasWildcard(topic) else { throw .malformed("topic name with a wildcard") }
         // [MQTT-3.3.2-1], [MQTT-4.7.3-2]
-        guard MQTTText.isValid(topic) else { throw .malformed("topic name is not UTF-8, or has a NUL in it") }
+        guard MQTTText.isValid(topic) else {
+            throw .malformed("topic name is not UTF-8, or has control characters in it")
+        }
     }
 
     private mutating func readProperties(of packet: UnsafeRawBufferPointer) throws(DecodeError) {

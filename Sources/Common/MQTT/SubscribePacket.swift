@@ -46,15 +46,22 @@ extension SubscribePacket {
         version: ProtocolVersion
     ) throws(DecodeError) -> SubscribePacket {
         var reader = try ByteReader(packet, after: header, of: .subscribe)
-        var result = SubscribePacket(packetIdentifier: try reader.requirePacketIdentifier(), subscriptions: [])
-        if version.hasProperties { result.properties = try reader.requireProperties(of: packet, allowed: .subscribe) }
+        let identifier = try reader.requirePacketIdentifier(zeroCode: .malformedPacket)
+        var result = SubscribePacket(packetIdentifier: identifier, subscriptions: [])
+        if version.hasProperties {
+            result.properties = try reader.requireProperties(
+                of: packet,
+                allowed: .subscribe,
+                strayCode: .malformedPacket
+            )
+        }
         while !reader.isAtEnd {
             let filter = try reader.requireText()
             let options = try reader.requireUInt8()
             result.subscriptions.append(try Self.decodeSubscription(filter, options, version))
         }
         // [MQTT-3.8.3-2]
-        if result.subscriptions.isEmpty { throw .protocolError("SUBSCRIBE without topic filters") }
+        if result.subscriptions.isEmpty { throw .malformed("SUBSCRIBE without topic filters") }
         return result
     }
 
@@ -63,9 +70,7 @@ extension SubscribePacket {
         _ options: UInt8,
         _ version: ProtocolVersion
     ) throws(DecodeError) -> Subscription {
-        let parsed = TopicFilter.parse(filter)
-        // [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1], [MQTT-4.8.2-1], [MQTT-4.8.2-2]
-        guard parsed != .invalid else { throw DecodeError(.topicFilterInvalid, "topic filter breaks the rules") }
+        let parsed = try TopicFilter.require(filter)
         guard let qos = QoS(rawValue: options & 0b11) else { throw .malformed("SUBSCRIBE with QoS 3") }
         var subscription = Subscription(filter: [UInt8](filter), qos: qos)
         switch version {
@@ -80,7 +85,7 @@ extension SubscribePacket {
             guard options & 0b1100_0000 == 0 else { throw .malformed("reserved subscription options are set") }
             // Section 3.8.3.1.
             guard let handling = RetainHandling(rawValue: options >> 4 & 0b11) else {
-                throw .protocolError("retain handling 3")
+                throw .malformed("retain handling 3")
             }
             subscription.noLocal = options & 0b0100 != 0
             subscription.retainAsPublished = options & 0b1000 != 0

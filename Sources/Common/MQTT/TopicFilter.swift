@@ -41,6 +41,18 @@ package enum TopicFilter {
         return .shared(group: groupStart..<groupEnd, filter: filterStart..<bytes.count)
     }
 
+    /// As `parse`, for SUBSCRIBE and UNSUBSCRIBE: an ill-formed filter makes the packet malformed ([MQTT-4.7.1-1],
+    /// [MQTT-4.7.1-2], [MQTT-4.7.3-1]), one that is no more than an ill-formed share is a protocol error ([MQTT-4.8.2-1],
+    /// [MQTT-4.8.2-2]). Code 0x8F would say that the filter is well-formed and not accepted (section 3.9.3).
+    static func require(_ bytes: UnsafeRawBufferPointer) throws(DecodeError) -> Parsed {
+        let parsed = Self.parse(bytes)
+        guard parsed == .invalid else { return parsed }
+        guard bytes.count >= 1, Self.hasProperWildcards(bytes, from: 0) else {
+            throw .malformed("topic filter is empty, or has a wildcard where none can be")
+        }
+        throw .protocolError("shared subscription without a proper group name and filter")
+    }
+
     /// Whether the filter begins with `$share/`.
     package static func hasSharePrefix(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard bytes.count >= 7, bytes[0] == UInt8(ascii: "$") else { return false }

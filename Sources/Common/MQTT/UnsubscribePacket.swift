@@ -18,18 +18,22 @@ extension UnsubscribePacket {
         version: ProtocolVersion
     ) throws(DecodeError) -> UnsubscribePacket {
         var reader = try ByteReader(packet, after: header, of: .unsubscribe)
-        var result = UnsubscribePacket(packetIdentifier: try reader.requirePacketIdentifier(), filters: [])
-        if version.hasProperties { result.properties = try reader.requireProperties(of: packet, allowed: .unsubscribe) }
+        let identifier = try reader.requirePacketIdentifier(zeroCode: .malformedPacket)
+        var result = UnsubscribePacket(packetIdentifier: identifier, filters: [])
+        if version.hasProperties {
+            result.properties = try reader.requireProperties(
+                of: packet,
+                allowed: .unsubscribe,
+                strayCode: .malformedPacket
+            )
+        }
         while !reader.isAtEnd {
             let filter = try reader.requireText()
-            // [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1], [MQTT-4.8.2-1], [MQTT-4.8.2-2]
-            guard TopicFilter.isValid(filter) else {
-                throw DecodeError(.topicFilterInvalid, "topic filter breaks the rules")
-            }
+            _ = try TopicFilter.require(filter)
             result.filters.append([UInt8](filter))
         }
         // [MQTT-3.10.3-2]
-        if result.filters.isEmpty { throw .protocolError("UNSUBSCRIBE without topic filters") }
+        if result.filters.isEmpty { throw .malformed("UNSUBSCRIBE without topic filters") }
         return result
     }
 

@@ -33,7 +33,7 @@ extension RouterCore {
                 self.close(session, .protocolError, "a packet that only servers send")
             }
         } catch {
-            self.close(session, error.reasonCode, error.explanation)
+            self.close(session, error)
         }
     }
 
@@ -52,19 +52,23 @@ extension RouterCore {
     }
 
     private mutating func receivedPuback(_ identifier: UInt16, _ session: Session) {
-        // One that we wait for no more may be late; nobody is harmed.
-        guard session.inflight.stage(of: identifier) == .published else { return }
-        guard session.inflight.item(of: identifier)?.qos == .atLeastOnce else {
-            return self.close(session, .protocolError, "PUBACK for a QoS 2 message")
+        switch session.inflight.stage(of: identifier) {
+        case .free:
+            // One that we wait for no more may be late; nobody is harmed.
+            return
+        case .published where session.inflight.item(of: identifier)?.qos == .atLeastOnce:
+            self.finishDelivery(identifier, session)
+        case .published, .released:
+            self.close(session, .protocolError, "PUBACK for a QoS 2 message")
         }
-        self.finishDelivery(identifier, session)
     }
 
     private mutating func receivedPubrec(_ identifier: UInt16, _ reason: ReasonCode, _ session: Session) {
         switch session.inflight.stage(of: identifier) {
         case .free:
-            // [MQTT-4.3.3-7] asks for a PUBREL; the code tells the client that we know nothing of it (section 3.6.2.1).
-            return self.acknowledge(.pubrel, identifier, .packetIdentifierNotFound, session)
+            // The client may not know yet that the exchange is over; the answer lets it forget it too. Code 0x92 would tell of
+            // a mismatch of states, which this need not be.
+            if !reason.isFailure { self.acknowledge(.pubrel, identifier, .success, session) }
         case .released:
             return self.acknowledge(.pubrel, identifier, .success, session)
         case .published:
@@ -80,13 +84,11 @@ extension RouterCore {
         }
     }
 
+    /// [MQTT-4.3.3-11]; also for an identifier we do not know: its exchange was completed, and the PUBCOMP was lost with a
+    /// connection.
     private mutating func receivedPubrel(_ identifier: UInt16, _ session: Session) {
-        if let position = session.receivedIdentifiers.firstIndex(of: identifier) {
-            session.receivedIdentifiers.swapAt(position, session.receivedIdentifiers.count - 1)
-            session.receivedIdentifiers.removeLast()
-            return self.acknowledge(.pubcomp, identifier, .success, session)
-        }
-        self.acknowledge(.pubcomp, identifier, .packetIdentifierNotFound, session)
+        self.release(identifier, session)
+        self.acknowledge(.pubcomp, identifier, .success, session)
     }
 
     private mutating func receivedPubcomp(_ identifier: UInt16, _ session: Session) {

@@ -25,19 +25,13 @@ extension RouterCore {
         case .success(let packet):
             connect = packet
         case .failure(let error):
-            return self.refuse(error.reasonCode, handle, link, Self.version(of: open.connect), error.explanation)
+            return self.refuse(error.reasonCode, handle, link, Self.version(of: open.connect))
         }
         let policy = self.policies[self.policies.number(of: open.listenerName)]
         let commonName = open.identity?.commonName
         guard var clientIdentifier = policy.clientID.clientIdentifier(connect.clientIdentifier, commonName: commonName)
         else {
-            return self.refuse(
-                .clientIdentifierNotValid,
-                handle,
-                link,
-                connect.version,
-                "client id is not the common name"
-            )
+            return self.refuse(.clientIdentifierNotValid, handle, link, connect.version)
         }
         if let refusal = self.refusal(of: connect, clientIdentifier, policy.offer) {
             return self.refuse(refusal, handle, link, connect.version)
@@ -48,7 +42,7 @@ extension RouterCore {
         var known = self.sessionsByClient[clientIdentifier].flatMap { self.sessions[Int($0)] }
         if let session = known, session.isConnected {
             guard Self.isNewer(open.connectStamp, link, than: session) else {
-                return self.refuse(.serverBusy, handle, link, connect.version, "a newer connection has this session")
+                return self.refuse(.serverBusy, handle, link, connect.version)
             }
             self.takeOver(session)
             known = self.sessionsByClient[clientIdentifier].flatMap { self.sessions[Int($0)] }
@@ -63,7 +57,11 @@ extension RouterCore {
             return self.refuse(.quotaExceeded, handle, link, connect.version)
         }
         self.attach(session, connect, open, handle, slot, link)
-        self.accept(session, connect, isResumed: isResumed, link)
+        guard self.accept(session, connect, isResumed: isResumed, link) else {
+            // [MQTT-3.1.2-24]: not even a CONNACK could be sent.
+            self.connectionEnded(session, publishesWill: false)
+            return self.refuse(.packetTooLarge, handle, link, connect.version, sendsConnack: false)
+        }
         if isResumed { self.resume(session) }
     }
 
@@ -184,7 +182,7 @@ extension RouterCore {
         session.maximumPacketBytes = properties.maximumPacketSize.map { Int($0) } ?? Session.noLimit
         let aliases = min(Int(properties.topicAliasMaximum ?? 0), Int(self.settings.topicAliasesToClients))
         session.outboundAliases = aliases > 0 ? OutboundAliases(maximum: aliases) : nil
-        session.wantsProblemInformation = properties.requestProblemInformation ?? true
+        session.wantsReasonStrings = properties.requestProblemInformation ?? false
     }
 
     private func makeWill(_ will: ConnectPacket.Will, retainAvailable: Bool) -> Session.Will {
@@ -218,8 +216,13 @@ extension RouterCore {
 
     // MARK: CONNACK
 
-    private mutating func accept(_ session: Session, _ connect: ConnectPacket, isResumed: Bool, _ link: RouterLink) {
-        self.counters.connectsAccepted += 1
+    /// - Returns: false when the client takes no packet as large as the CONNACK; nothing was sent then.
+    private mutating func accept(
+        _ session: Session,
+        _ connect: ConnectPacket,
+        isResumed: Bool,
+        _ link: RouterLink
+    ) -> Bool {
         var keepAlive = connect.keepAliveSeconds
         var connack = ConnackPacket(sessionPresent: isResumed, returnCode: 0)
         // [MQTT-3.2.2-2] is about 5.0 and 3.1.1; 3.1 has no such flag.
@@ -234,6 +237,8 @@ extension RouterCore {
         }
         self.scratch.clear()
         connack.encode(into: &self.scratch, version: session.version)
+        guard self.scratch.readableBytes <= session.maximumPacketBytes else { return false }
+        self.counters.connectsAccepted += 1
         self.countSent(packets: 1, bytes: self.scratch.readableBytes)
         SessionAccepted.encode(
             into: &link.output,
@@ -241,6 +246,7 @@ extension RouterCore {
             keepAliveSeconds: keepAlive,
             connack: self.scratch.readable
         )
+        return true
     }
 
     /// What differs from what the client assumes or asked for (section 3.2.2.3).
@@ -265,16 +271,12 @@ extension RouterCore {
         _ handle: UInt64,
         _ link: RouterLink,
         _ version: ProtocolVersion,
-        _ explanation: StaticString? = nil
+        sendsConnack: Bool = true
     ) {
         self.counters.connectsRefused += 1
         self.scratch.clear()
-        if let code = reason.connackReturnCode(for: version) {
-            var connack = ConnackPacket(sessionPresent: false, returnCode: code)
-            if let explanation, version.hasProperties {
-                connack.properties.reasonString = Array(explanation.description.utf8)
-            }
-            connack.encode(into: &self.scratch, version: version)
+        if sendsConnack, let code = reason.connackReturnCode(for: version) {
+            ConnackPacket(sessionPresent: false, returnCode: code).encode(into: &self.scratch, version: version)
         }
         if !self.scratch.isEmpty { self.countSent(packets: 1, bytes: self.scratch.readableBytes) }
         SessionEnd.encode(

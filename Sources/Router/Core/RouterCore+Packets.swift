@@ -1,6 +1,6 @@
 import Common
 
-// From frames to packets: whole ones in place, those in parts put together; and credit for PUBLISH bytes.
+// From frames to packets: whole ones in place, those in parts put together; and credit for their bytes.
 extension RouterCore {
     mutating func receivedPackets(_ frame: Frame, _ link: RouterLink) -> StaticString? {
         guard let slot = link.slot(of: frame.handle), link.slots[slot].session != RouterLink.Slot.noSession,
@@ -48,7 +48,7 @@ extension RouterCore {
             case .needMore:
                 return offset
             case .malformed(let error):
-                self.close(session, error.reasonCode, error.explanation)
+                self.close(session, error)
             case .header(let header):
                 guard header.packetBytes <= self.settings.maxPacketSizeBytes else {
                     self.close(session, .packetTooLarge)
@@ -57,8 +57,8 @@ extension RouterCore {
                 guard header.packetBytes <= rest.count else { return offset }
                 let packet = UnsafeRawBufferPointer(rebasing: rest[..<header.packetBytes])
                 offset += header.packetBytes
+                if countsCredit, header.type.usesCredit { self.consumed(header.packetBytes, session, link) }
                 if header.type == .publish {
-                    if countsCredit { self.consumed(header.packetBytes, session, link) }
                     self.receivedPublish(packet, header, session)
                 } else {
                     self.countReceived(header.packetBytes)
@@ -79,7 +79,7 @@ extension RouterCore {
     ) {
         guard continues else { return self.close(session, .malformedPacket, "a packet ended early") }
         var partial = Session.PartialInput()
-        partial.isPublish = bytes[0] >> 4 == PacketType.publish.rawValue
+        partial.usesCredit = PacketType(rawValue: bytes[0] >> 4)?.usesCredit ?? false
         session.partialInput = partial
         self.appendPartial(session, link, bytes)
     }
@@ -109,10 +109,10 @@ extension RouterCore {
     }
 
     private mutating func appendPartial(_ session: Session, _ link: RouterLink, _ bytes: UnsafeRawBufferPointer) {
-        guard let isPublish = session.partialInput?.isPublish else { return }
+        guard let usesCredit = session.partialInput?.usesCredit else { return }
         session.partialInput?.bytes.append(contentsOf: bytes)
         link.partialInputBytes += bytes.count
-        if isPublish { self.consumed(bytes.count, session, link) }
+        if usesCredit { self.consumed(bytes.count, session, link) }
         if session.partialInput?.packetBytes == 0 {
             switch session.partialInput?.bytes.withUnsafeBytes({ FixedHeader.decode($0, version: session.version) }) {
             case .header(let header):
@@ -121,7 +121,7 @@ extension RouterCore {
                 }
                 session.partialInput?.packetBytes = header.packetBytes
             case .malformed(let error):
-                return self.close(session, error.reasonCode, error.explanation)
+                return self.close(session, error)
             case .needMore, nil:
                 return
             }
@@ -143,7 +143,7 @@ extension RouterCore {
 
     // MARK: Frames of closed sessions
 
-    /// A frame for a session that is not there any more: its PUBLISH bytes still give credit back to the link.
+    /// A frame for a session that is not there any more: its bytes still give credit back to the link.
     private mutating func discard(_ frame: Frame, _ link: RouterLink) {
         self.counters.framesDiscarded += 1
         self.discardRest(frame.body, from: 0, frame, link)
@@ -160,17 +160,17 @@ extension RouterCore {
         if let slot, link.slots[slot].bytesToDiscard > 0 {
             let count = min(Int(link.slots[slot].bytesToDiscard), body.count - offset)
             link.slots[slot].bytesToDiscard -= UInt32(truncatingIfNeeded: count)
-            if link.slots[slot].discardsPublish { link.consumedBytes += count }
+            if link.slots[slot].discardReturnsCredit { link.consumedBytes += count }
             offset += count
         }
         while offset < body.count {
             let rest = UnsafeRawBufferPointer(rebasing: body[offset...])
             guard case .header(let header) = FixedHeader.decode(rest, version: .v3_1) else { return }
             let count = min(header.packetBytes, rest.count)
-            if header.type == .publish { link.consumedBytes += count }
+            if header.type.usesCredit { link.consumedBytes += count }
             if let slot, count < header.packetBytes {
                 link.slots[slot].bytesToDiscard = UInt32(truncatingIfNeeded: header.packetBytes - count)
-                link.slots[slot].discardsPublish = header.type == .publish
+                link.slots[slot].discardReturnsCredit = header.type.usesCredit
             }
             offset += count
         }

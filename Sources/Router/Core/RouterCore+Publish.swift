@@ -8,7 +8,7 @@ extension RouterCore {
         do {
             publish = try PublishView.decode(packet, header: header, version: session.version)
         } catch {
-            return self.close(session, error.reasonCode, error.explanation)
+            return self.close(session, error)
         }
         guard self.checkCapabilities(publish, session) else { return }
         if publish.topicAlias == 0 {
@@ -65,10 +65,7 @@ extension RouterCore {
         topic: UnsafeRawBufferPointer,
         _ session: Session
     ) {
-        if case .exactlyOnce = publish.qos, session.receivedIdentifiers.contains(publish.packetIdentifier) {
-            // Sent again: it was routed when it first came [MQTT-4.3.3-10].
-            return self.acknowledge(.pubrec, publish.packetIdentifier, .success, session)
-        }
+        if case .exactlyOnce = publish.qos, self.isKnown(publish, packet, session) { return }
         guard self.hasReceiveRoom(publish.qos, session) else { return self.close(session, .receiveMaximumExceeded) }
         var message = MessageView(
             topic: topic,
@@ -93,31 +90,23 @@ extension RouterCore {
 
     private func hasReceiveRoom(_ qos: QoS, _ session: Session) -> Bool {
         guard qos.isAcknowledged, session.hasProperties else { return true }
-        let underWay = session.receivedIdentifiers.count + session.unacknowledgedInFrame
+        let underWay = session.received.count + session.unacknowledgedInFrame
         return underWay < Int(self.offer(to: session).receiveMaximum)
     }
 
-    /// Routes the message and acknowledges it, in this order.
+    /// Routes the message, or keeps it until its PUBREL, and acknowledges it, in this order.
     private mutating func completePublish(_ publish: PublishView, _ message: MessageView, _ session: Session) {
         var reason = self.refusal(of: message, session)
-        if reason == nil {
-            let found = self.publish(message, publisher: session.index)
-            if !found { reason = .noMatchingSubscribers }
-        } else if session.handle == RouterLink.noHandle {
-            return
-        }
+        guard session.isConnected else { return }
         switch publish.qos {
         case .atMostOnce:
-            return
+            if reason == nil { _ = self.publish(message, publisher: session.index) }
         case .atLeastOnce:
+            if reason == nil, !self.publish(message, publisher: session.index) { reason = .noMatchingSubscribers }
             session.unacknowledgedInFrame += 1
             self.acknowledge(.puback, publish.packetIdentifier, reason ?? .success, session)
         case .exactlyOnce:
-            // A PUBREC with a failure ends the exchange [MQTT-4.3.3-4]; before 5.0 there is no failure to tell.
-            if reason?.isFailure != true || !session.hasProperties {
-                session.receivedIdentifiers.append(publish.packetIdentifier)
-            }
-            self.acknowledge(.pubrec, publish.packetIdentifier, reason ?? .success, session)
+            self.hold(message, publish.packetIdentifier, reason, session)
         }
     }
 
@@ -144,7 +133,17 @@ extension RouterCore {
     /// `$SYS` is the broker's own, `$share` is no topic.
     static func isReserved(_ topic: UnsafeRawBufferPointer) -> Bool {
         guard topic.count > 0, topic[0] == UInt8(ascii: "$") else { return false }
-        return TopicName.isSystem(topic) || TopicName.hasFirstLevel(topic, "$share")
+        if TopicName.hasFirstLevel(topic, "$share") { return true }
+        return TopicName.isSystem(topic) && !Self.isBridgeState(topic)
+    }
+
+    /// `$SYS/broker/connection/NAME/state`: where bridges of other brokers tell whether they are connected.
+    private static func isBridgeState(_ topic: UnsafeRawBufferPointer) -> Bool {
+        let filter: StaticString = "$SYS/broker/connection/+/state"
+        return TopicFilter.matches(
+            filter: UnsafeRawBufferPointer(start: filter.utf8Start, count: filter.utf8CodeUnitCount),
+            topic: topic
+        )
     }
 
     // MARK: Acknowledgements

@@ -29,17 +29,35 @@ extension RouterCore {
         self.connectionEnded(session, publishesWill: true)
     }
 
+    /// Closes a client's connection because of a packet that does not decode.
+    mutating func close(_ session: Session, _ error: DecodeError) {
+        guard error.closesSilently, session.isConnected else {
+            return self.close(session, error.reasonCode, error.explanation)
+        }
+        self.counters.closedForErrors += 1
+        self.flushControl(session)
+        self.writeClose(session, error.reasonCode, packet: UnsafeRawBufferPointer(start: nil, count: 0))
+        self.connectionEnded(session, publishesWill: true)
+    }
+
     /// Tells the listener to close the connection, with a DISCONNECT where the version has one for us to send.
     mutating func writeClose(_ session: Session, _ reason: ReasonCode, _ explanation: StaticString? = nil) {
         var buffer = ByteBuffer()
         // In the middle of a large packet nothing can be said any more.
         if session.hasProperties, session.pending?.partialOutput == nil {
             var disconnect = DisconnectPacket(reasonCode: reason)
-            if let explanation, session.wantsProblemInformation, session.maximumPacketBytes >= 256 {
+            if let explanation, session.wantsReasonStrings {
                 disconnect.properties.reasonString = Array(explanation.description.utf8)
             }
             disconnect.encode(into: &buffer, version: session.version)
-            self.countSent(packets: 1, bytes: buffer.readableBytes)
+            if buffer.readableBytes > session.maximumPacketBytes {
+                // [MQTT-3.14.2-3]
+                buffer.clear()
+                DisconnectPacket(reasonCode: reason).encode(into: &buffer, version: session.version)
+            }
+            // [MQTT-3.1.2-24]
+            if buffer.readableBytes > session.maximumPacketBytes { buffer.clear() }
+            if !buffer.isEmpty { self.countSent(packets: 1, bytes: buffer.readableBytes) }
         }
         self.writeClose(session, reason, packet: buffer.readable)
     }
@@ -77,7 +95,7 @@ extension RouterCore {
                 link.partialInputBytes -= partial.bytes.count
                 let missing = max(0, partial.packetBytes - partial.bytes.count)
                 link.slots[slot].bytesToDiscard = UInt32(truncatingIfNeeded: missing)
-                link.slots[slot].discardsPublish = partial.isPublish
+                link.slots[slot].discardReturnsCredit = partial.usesCredit
             }
         }
         self.connectedCount -= 1
@@ -160,18 +178,20 @@ extension RouterCore {
             }
         }
         session.subscriptions = []
+        while let held = session.received.last { self.forget(held, session) }
         self.sessionsByClient[session.clientIdentifier] = nil
         self.sessions[Int(session.index)] = nil
         self.freeSessions.append(session.index)
         self.redistributeAll(of: session)
     }
 
-    /// What the session got through shared groups and did not acknowledge goes to other members (section 4.8.2).
+    /// What the session got through shared groups and did not acknowledge goes to other members (section 4.8.2), but for
+    /// QoS 2 messages that it may have taken already [MQTT-4.8.2-5].
     private mutating func redistributeAll(of session: Session) {
         for identifier in session.inflight.identifiersInOrder() {
-            guard let item = session.inflight.item(of: identifier), item.group != QueuedMessage.noGroup else {
-                continue
-            }
+            guard let item = session.inflight.item(of: identifier), item.group != QueuedMessage.noGroup,
+                item.qos != .exactlyOnce
+            else { continue }
             self.redistribute(item)
         }
         session.inflight = Inflight()

@@ -9,15 +9,22 @@ extension RouterCore {
         }
         var codes: [UInt8] = []
         codes.reserveCapacity(packet.subscriptions.count)
+        // A packet with more filters than a session may have keeps nobody waiting.
+        let isTooLong = packet.subscriptions.count > self.settings.session.maxSubscriptions
         for subscription in packet.subscriptions {
-            let reason = subscription.filter.withUnsafeBytes { filter in
-                self.subscribe(session, filter, subscription, identifier: identifier)
-            }
+            let reason =
+                isTooLong
+                ? .quotaExceeded
+                : subscription.filter.withUnsafeBytes { filter in
+                    self.subscribe(session, filter, subscription, identifier: identifier)
+                }
             if reason.isFailure { self.counters.subscriptionsDenied += 1 }
             codes.append(reason.subackReturnCode(for: session.version))
         }
+        let before = self.control.readableBytes
         SubackPacket(packetIdentifier: packet.packetIdentifier, returnCodes: codes)
             .encode(into: &self.control, version: session.version)
+        guard self.fits(since: before, session) else { return }
         self.countSent(packets: 1, bytes: 0)
         // The SUBACK goes before the retained messages.
         self.flushControl(session)
@@ -58,6 +65,11 @@ extension RouterCore {
                 subscription.retainHandling == .send
                 || (subscription.retainHandling == .sendIfNew && result == .added)
             if wantsRetained, !self.retained.isEmpty {
+                // Somebody who subscribes again and again without reading gets no more cursors than subscriptions.
+                let underWay = session.pending?.retainedCursors.count ?? 0
+                guard underWay < self.settings.session.maxSubscriptions else {
+                    return .quotaExceeded
+                }
                 let cursor = RetainedCursor(filter: filter, options: options, store: &self.retained)
                 session.makePending().retainedCursors.append(cursor)
             }
@@ -110,8 +122,19 @@ extension RouterCore {
             let existed = filter.withUnsafeBytes { self.unsubscribe($0, session) }
             reply.reasonCodes.append(existed ? .success : .noSubscriptionExisted)
         }
+        let before = self.control.readableBytes
         reply.encode(into: &self.control, version: session.version)
-        self.countSent(packets: 1, bytes: 0)
+        if self.fits(since: before, session) { self.countSent(packets: 1, bytes: 0) }
+    }
+
+    /// A client gets no packet above its maximum [MQTT-3.1.2-24]: if it cannot even take the answer that it asked for, it is
+    /// closed.
+    private mutating func fits(since start: Int, _ session: Session) -> Bool {
+        let bytes = self.control.readableBytes - start
+        if bytes <= session.maximumPacketBytes { return true }
+        self.control.removeLast(bytes)
+        self.close(session, .packetTooLarge, "the answer would be larger than the client's maximum packet size")
+        return false
     }
 
     private mutating func unsubscribe(_ filter: UnsafeRawBufferPointer, _ session: Session) -> Bool {

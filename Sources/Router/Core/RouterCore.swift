@@ -79,6 +79,10 @@ package struct RouterCore: ~Copyable {
         self.now = now
         let free = self.links.firstIndex { $0 == nil }
         let index = free ?? self.links.count
+        // Both ends are configured alike; a peer that asks for more would have us keep more for it than is configured.
+        var peer = peer
+        peer.linkCreditBytes = min(peer.linkCreditBytes, UInt32(clamping: self.publishCreditPerLink))
+        peer.sessionCreditBytes = min(peer.sessionCreditBytes, UInt32(clamping: self.publishCreditPerSession))
         let link = RouterLink(index: index, peer: peer)
         if free == nil { self.links.append(link) } else { self.links[index] = link }
         return index

@@ -11,7 +11,7 @@ final class RouterLink {
         var session: UInt32 = Slot.noSession
         /// Of a session that we closed in the middle of a packet: bytes of that packet still to come.
         var bytesToDiscard: UInt32 = 0
-        var discardsPublish = false
+        var discardReturnsCredit = false
     }
 
     static var noHandle: UInt64 { UInt64.max }
@@ -34,7 +34,7 @@ final class RouterLink {
     /// Sessions that have something to send and wait for `credit`.
     var waiting = SessionRing()
 
-    /// PUBLISH bytes that came up since credit was last returned.
+    /// Bytes of packets that use credit that came up since credit was last returned.
     var consumedBytes = 0
     /// Sessions whose credit is returned at the end of the turn.
     var creditReturns: [UInt32] = []

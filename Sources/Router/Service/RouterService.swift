@@ -13,14 +13,13 @@ package final class RouterService: Role, LinkDelegate {
     private let loop: EventLoop
     private let logger: Logger
     private var core: RouterCore
-    private var acceptor: LinkAcceptor?
+    private var server: LinkServer?
     /// By the core's number of the link.
     private var links: [Int: Link] = [:]
-    /// Connected, but their hello has not come.
-    private var greeting: [ObjectIdentifier: Link] = [:]
     private var timer: (deadline: Instant, timer: EventLoop.Timer)?
     private var continues: EventLoop.Timer?
     private let hello: LinkHello
+    private var linkLog = ErrorLogLimiter(linesMax: 20)
 
     package init(_ context: RoleContext) {
         self.context = context
@@ -38,25 +37,25 @@ package final class RouterService: Role, LinkDelegate {
     }
 
     package func start() throws {
-        self.acceptor = try LinkAcceptor(
+        self.server = try LinkServer(
             loop: self.loop,
             path: self.context.configuration.routerSocketPath,
-            allowedUsers: self.allowedUsers(),
-            refused: { [unowned self] reason in self.logger.warning("link refused: \(reason)") },
-            makeLink: { [unowned self] fileDescriptor, peer in self.accept(fileDescriptor, peer) }
+            allowedUsers: self.context.configuration.linkUsers,
+            hello: self.hello,
+            expectedRoles: [.listener],
+            logger: self.logger,
+            delegate: self
         )
         self.loop.atEndOfTurn { [unowned self] in self.endOfTurn() }
     }
 
     package func stop() {
-        self.acceptor?.close()
-        self.acceptor = nil
+        self.server?.close()
+        self.server = nil
         // What clients were promised leaves before the links close.
         self.flushAll()
         for link in self.links.values { link.close() }
-        for link in self.greeting.values { link.close() }
         self.links.removeAll()
-        self.greeting.removeAll()
         self.loop.stop()
     }
 
@@ -75,60 +74,28 @@ package final class RouterService: Role, LinkDelegate {
         return report
     }
 
-    private func allowedUsers() -> Set<uid_t> {
-        var users: Set<uid_t> = []
-        for name in self.context.configuration.linkUsers {
-            if let entry = getpwnam(name) {
-                users.insert(entry.pointee.pw_uid)
-            } else {
-                self.logger.warning(
-                    "link_users names a user that this host does not have",
-                    metadata: ["user": "\(name)"]
-                )
-            }
-        }
-        return users
-    }
-
     // MARK: Links
 
-    private func accept(_ fileDescriptor: Int32, _ peer: String) {
-        do {
-            let link = try Link(
-                loop: self.loop,
-                fileDescriptor: fileDescriptor,
-                peerDescription: peer,
-                hello: self.hello,
-                expectedRoles: [.listener],
-                delegate: self
-            )
-            self.greeting[ObjectIdentifier(link)] = link
-        } catch {
-            self.logger.error("cannot take a link", metadata: ["reason": "\(error)"])
-        }
-    }
-
     package func linkUp(_ link: Link, peer: LinkHello) {
-        self.greeting[ObjectIdentifier(link)] = nil
         link.index = self.core.linkUp(peer: peer, now: self.loop.now)
         self.links[link.index] = link
-        self.logger.info("listener connected", metadata: Self.metadata(link))
+        // What credit allows, and as much again of what needs none: further a peer that reads does not come.
+        link.outputBytesMax = 2 * self.context.configuration.flowControl.linkCreditBytes + Limits.linkControlBytesMax
+        self.log(.info, "listener connected", link)
     }
 
     package func link(_ link: Link, received frame: Frame) {
         guard let problem = self.core.received(frame, on: link.index, now: self.loop.now) else { return }
-        self.logger.error("link closed: \(problem)", metadata: Self.metadata(link))
+        self.log(.error, "link closed: \(problem)", link)
         link.close()
+        self.server?.forget(link)
         self.forget(link)
     }
 
     package func linkFinishedReading(_ link: Link) {}
 
     package func linkDown(_ link: Link, reason: String) {
-        if self.greeting.removeValue(forKey: ObjectIdentifier(link)) != nil {
-            return self.logger.warning("link without hello ended", metadata: ["peer": "\(link.peerDescription)"])
-        }
-        self.logger.notice("listener lost: \(reason)", metadata: Self.metadata(link))
+        self.log(.notice, "listener lost: \(reason)", link)
         self.forget(link)
     }
 
@@ -136,6 +103,14 @@ package final class RouterService: Role, LinkDelegate {
         guard self.links[link.index] === link else { return }
         self.links[link.index] = nil
         self.core.linkDown(link.index, now: self.loop.now)
+    }
+
+    /// A few lines in ten seconds: a peer that comes back in a loop must not fill the disk.
+    private func log(_ level: Logger.Level, _ text: String, _ link: Link) {
+        guard let leftOut = self.linkLog.admit(now: self.loop.now) else { return }
+        var metadata = Self.metadata(link)
+        if leftOut > 0 { metadata["not_logged_before"] = "\(leftOut)" }
+        self.logger.log(level: level, "\(text)", metadata: metadata)
     }
 
     private static func metadata(_ link: Link) -> Logger.Metadata {

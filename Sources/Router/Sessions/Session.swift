@@ -17,12 +17,21 @@ final class Session {
         var isShared: Bool
     }
 
+    /// A QoS 2 message that the client may still take back for sending again.
+    struct ReceivedMessage {
+        var packetIdentifier: UInt16
+        /// Nil: a message that was not taken, of a client that cannot be told.
+        var message: Message?
+        /// How often it came again, and not as a repetition.
+        var repetitions: UInt8 = 0
+    }
+
     /// A packet over 64 KiB of which parts have come.
     struct PartialInput {
         var bytes: [UInt8] = []
         /// The whole packet; 0 until its fixed header is there.
         var packetBytes = 0
-        var isPublish = false
+        var usesCredit = false
     }
 
     /// A packet over 64 KiB of which parts were sent. Other packets wait until it is through.
@@ -56,8 +65,10 @@ final class Session {
     var subscriptions: [Subscription] = []
     var inflight = Inflight()
     var queue = SessionQueue()
-    /// QoS 2 messages that came and wait for their PUBREL: method B of section 4.3.3.
-    var receivedIdentifiers: [UInt16] = []
+    /// QoS 2 messages that came and wait for their PUBREL, which lets them go on: method A of section 4.3.3.
+    var received: [ReceivedMessage] = []
+    /// Of the messages in there, as `Message.countedBytes` has it.
+    var receivedBytes = 0
     /// Seconds it outlives its connection; `UInt32.max`: for ever.
     var expirySeconds: UInt32 = 0
     var will: Will?
@@ -87,7 +98,9 @@ final class Session {
     var sendQuotaMax = 0
     /// The largest packet the client takes.
     var maximumPacketBytes = Session.noLimit
-    var wantsProblemInformation = true
+    /// The client has asked for problem information; that it is wanted when nothing is said (section 3.1.2.11.7) is left aside:
+    /// who does not ask for sentences does not read them.
+    var wantsReasonStrings = false
     /// Keeps retain flags: the client is a bridge of the kind that says so in its protocol level.
     var isBridge = false
     /// Topics by alias, which counts from 1.

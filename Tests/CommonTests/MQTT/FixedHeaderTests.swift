@@ -7,7 +7,8 @@ import Testing
     }
 
     private func isMalformed(_ bytes: [UInt8], _ version: ProtocolVersion = .v5_0) -> Bool {
-        self.decode(bytes, version) == .malformed(DecodeError(.malformedPacket, ""))
+        if case .malformed = self.decode(bytes, version) { return true }
+        return false
     }
 
     @Test("Remaining lengths at the edges of table 2-4")
@@ -49,6 +50,19 @@ import Testing
                 #expect(self.isMalformed([type.rawValue << 4 | flags]) == !isAllowed, "\(type) \(flags)")
             }
         }
+    }
+
+    @Test("What may not come at all is a protocol error, whatever its flags; what is no MQTT is not answered")
+    func codes() {
+        #expect(self.decode([0x0A, 0xC0]) == .malformed(.protocolError("")))
+        for type in [PacketType.connack, .suback, .unsuback, .pingresp, .auth] {
+            #expect(self.decode([type.rawValue << 4 | 1, 0]) == .malformed(.protocolError("")), "\(type)")
+        }
+        #expect(self.decode([0x83, 0]) == .malformed(.malformed("")))
+        guard case .malformed(let error) = self.decode([0x30, 0x80, 0x80, 0x80, 0x80, 0x01]) else {
+            return #expect(Bool(false), "a length of five bytes was taken")
+        }
+        #expect(error.closesSilently)
     }
 
     @Test("MQTT 3.1 sends PUBREL, SUBSCRIBE and UNSUBSCRIBE again with DUP")

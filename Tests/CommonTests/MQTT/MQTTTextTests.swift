@@ -9,8 +9,19 @@ import Testing
     func examples() {
         #expect(self.isValid([]))
         #expect(self.isValid(Array("Grüße, 世界 🐦".utf8)))
-        // U+FEFF is nothing special ([MQTT-1.5.4-3]), control and non-characters are allowed.
-        #expect(self.isValid([0xEF, 0xBB, 0xBF, 0x01, 0x7F, 0xEF, 0xBF, 0xBF]))
+        // U+FEFF is nothing special ([MQTT-1.5.4-3]).
+        #expect(self.isValid([0xEF, 0xBB, 0xBF, 0x61]))
+        for scalar in [0x01, 0x1F, 0x7F, 0x80, 0x9F, 0xFDD0, 0xFDEF, 0xFFFE, 0xFFFF, 0x1FFFE, 0x10FFFF] as [UInt32] {
+            let bytes = Array(String(Unicode.Scalar(scalar).map(Character.init) ?? "a").utf8)
+            #expect(!self.isValid(bytes), "U+\(String(scalar, radix: 16))")
+            #expect(
+                !self.isValid(Array("padding ".utf8) + bytes + Array(" padding".utf8)),
+                "U+\(String(scalar, radix: 16))"
+            )
+        }
+        for scalar in [0x20, 0x7E, 0xA0, 0xFDCF, 0xFDF0, 0xFFFD, 0x2FFD, 0x10FFFD] as [UInt32] {
+            #expect(self.isValid(Array(String(Unicode.Scalar(scalar).map(Character.init) ?? "\0").utf8)))
+        }
         #expect(!self.isValid([0x61, 0x00]))
         #expect(!self.isValid([0xED, 0xA0, 0x80]), "surrogate")
         #expect(!self.isValid([0xC0, 0x80]), "overlong NUL")
@@ -20,7 +31,14 @@ import Testing
         #expect([0x61, 0x00].withUnsafeBytes { MQTTText.isUTF8($0) })
     }
 
-    @Test("Random bytes are judged as String(validating:) does, except for NUL")
+    /// What the standard wants nobody to send (section 1.5.4).
+    private func isUnwanted(_ scalar: Unicode.Scalar) -> Bool {
+        let value = scalar.value
+        return value < 0x20 || (0x7F...0x9F).contains(value) || (0xFDD0...0xFDEF).contains(value)
+            || value & 0xFFFE == 0xFFFE
+    }
+
+    @Test("Random bytes are judged as String(validating:) does, except for control and non-characters")
     func oracle() {
         let seed = testSeed()
         var random = SeededRandom(seed: seed)
@@ -37,9 +55,11 @@ import Testing
                 default: bytes += Array("ASCII text".utf8)
                 }
             }
-            let expected = String(validating: bytes, as: UTF8.self) != nil
+            let text = String(validating: bytes, as: UTF8.self)
+            let expected = text != nil
+            let isClean = text?.unicodeScalars.contains(where: self.isUnwanted) == false
             let judged = bytes.withUnsafeBytes { (MQTTText.isValid($0), MQTTText.isUTF8($0)) }
-            if judged != (expected && !bytes.contains(0), expected) {
+            if judged != (isClean, expected) {
                 Issue.record("seed \(seed), round \(round): \(bytes) judged \(judged)")
             }
         }

@@ -18,7 +18,8 @@ import Testing
         let numbers = FrameKind.allCases.map { "\($0)=\(self.hexadecimal([$0.rawValue]))" }.sorted()
         #expect(
             numbers == [
-                "authChanged=71", "authQuery=50", "authVerdict=70", "deliveryCredit=15", "linkHello=01",
+                "authChanged=71", "authQuery=50", "authVerdict=70", "controlCommand=91",
+                "controlReply=b1", "deliveryCredit=15", "linkHello=01",
                 "publishCredit=35",
                 "sessionAccepted=30", "sessionClose=34", "sessionClosed=12", "sessionDeliver=32", "sessionMulticast=33",
                 "sessionOpen=10", "sessionPackets=11", "sessionRefused=31", "sessionRules=13", "statusReport=b0",
@@ -125,6 +126,16 @@ import Testing
                 report.add("connections", 12)
                 report.encode(into: &buffer)
             }
+        ),
+        (
+            "controlCommand",
+            "13000000910000000000000000000000" + "040000006175746807000000636f6e6669726d",
+            { ControlCommand(["auth", "confirm"]).encode(into: &$0) }
+        ),
+        (
+            "controlReply",
+            "07000000b10000000000000000000000" + "01020000006f6b",
+            { ControlReply(isDone: true, text: "ok").encode(into: &$0) }
         ),
     ]
 }

@@ -171,7 +171,7 @@ import Testing
     @Test("What is not MQTT ends an open session with DISCONNECT and its reason, in 3.1.1 without a word")
     func protocolErrors() throws {
         let harness = try ServiceHarness { $0.mqtt.maxPacketSizeBytes = 1000 }
-        for (bytes, code) in [([0x00, 0x00], ReasonCode.malformedPacket), (harness.publish(1000), .packetTooLarge)] {
+        for (bytes, code) in [([0x83, 0x00], ReasonCode.malformedPacket), (harness.publish(1000), .packetTooLarge)] {
             let (client, handle) = try harness.connected("a", .v5_0)
             client.send(bytes)
             let disconnect = Packet.disconnect(DisconnectPacket(reasonCode: code))

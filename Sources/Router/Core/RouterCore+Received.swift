@@ -1,0 +1,84 @@
+import Common
+
+// QoS 2 messages from a client, from their PUBLISH to their PUBREL (MQTT 5.0, section 4.3.3, method A).
+extension RouterCore {
+    /// Answers a PUBLISH whose identifier is under way: it must not cause a second delivery [MQTT-4.3.3-10].
+    /// - Returns: false when it is a new message.
+    mutating func isKnown(_ publish: PublishView, _ packet: UnsafeRawBufferPointer, _ session: Session) -> Bool {
+        let identifier = publish.packetIdentifier
+        guard let position = session.received.firstIndex(where: { $0.packetIdentifier == identifier }) else {
+            return false
+        }
+        if !publish.dup, let message = session.received[position].message,
+            equalBytes(message.view.payload, UnsafeRawBufferPointer(rebasing: packet[publish.payload]))
+        {
+            // Sent again without saying so [MQTT-3.3.1-1]: forgiven once, for a client that does so for ever is stuck.
+            session.received[position].repetitions += 1
+            guard session.received[position].repetitions < 2 else {
+                self.close(session, .protocolError, "a QoS 2 PUBLISH came again and again without DUP")
+                return true
+            }
+        }
+        self.acknowledge(.pubrec, identifier, .success, session)
+        return true
+    }
+
+    /// Keeps a message until its PUBREL, and sends PUBREC.
+    /// - Parameter refusal: why it is not taken.
+    mutating func hold(
+        _ view: MessageView,
+        _ identifier: UInt16,
+        _ refusal: ReasonCode?,
+        _ session: Session
+    ) {
+        var reason = refusal
+        let bytes = Message.countedBytes(of: view)
+        if reason == nil, !self.hasRoom(for: bytes, session) {
+            self.counters.droppedQueueFull += 1
+            reason = .quotaExceeded
+            // [MQTT-4.8.0-2] of 3.1.1: acknowledging it would lose it.
+            guard session.hasProperties else { return self.close(session, .quotaExceeded) }
+        }
+        if reason == nil {
+            let message = Message.make(copying: view)
+            session.received.append(Session.ReceivedMessage(packetIdentifier: identifier, message: message))
+            session.receivedBytes += bytes
+            self.queuedBytes += bytes
+        } else if !session.hasProperties {
+            // Before 5.0 there is no failure to tell: the exchange goes on without the message.
+            session.received.append(Session.ReceivedMessage(packetIdentifier: identifier))
+        }
+        // In 5.0 a PUBREC with a failure ends the exchange [MQTT-4.3.3-9].
+        self.acknowledge(.pubrec, identifier, reason ?? .success, session)
+    }
+
+    /// One message always finds room, as long as all sessions together have it.
+    private func hasRoom(for bytes: Int, _ session: Session) -> Bool {
+        guard self.queuedBytes + bytes <= self.settings.maxQueuedBytesTotal else { return false }
+        return session.received.isEmpty || session.receivedBytes + bytes <= self.settings.session.maxQueuedBytes
+    }
+
+    /// PUBREL came: the message goes on.
+    mutating func release(_ identifier: UInt16, _ session: Session) {
+        guard let held = session.received.first(where: { $0.packetIdentifier == identifier }) else { return }
+        self.forget(held, session)
+        guard let message = held.message else { return }
+        // The exchange goes on though the message has expired meanwhile [MQTT-4.3.3-13].
+        guard !self.isExpired(message) else {
+            self.counters.droppedExpired += 1
+            return
+        }
+        _ = self.publish(message.view, publisher: session.index)
+        withExtendedLifetime(message) {}
+    }
+
+    mutating func forget(_ held: Session.ReceivedMessage, _ session: Session) {
+        guard let position = session.received.firstIndex(where: { $0.packetIdentifier == held.packetIdentifier }) else {
+            return
+        }
+        session.received.remove(at: position)
+        let bytes = held.message?.countedBytes ?? 0
+        session.receivedBytes -= bytes
+        self.queuedBytes -= bytes
+    }
+}

@@ -95,7 +95,8 @@ import Testing
         Vector(scheme: "pbkdf2,sha384,100,16", stored: "e3fd2702a4db5f422f8ecbb190b8fd45", salt: "salt"),
     ]
 
-    private func accepts(_ vector: Vector, stored: String? = nil, salt: String? = nil, password: String) throws -> Bool {
+    private func accepts(_ vector: Vector, stored: String? = nil, salt: String? = nil, password: String) throws -> Bool
+    {
         let checker = PasswordChecker(scheme: try PasswordHash(text: vector.scheme), hostKey: [7])
         let key = LookupKey(redisKey: [1])
         let reply = CredentialReply(
@@ -118,7 +119,9 @@ import Testing
         }
     }
 
-    @Test(arguments: ["", "$2b$", "$2b$99$abcdefghijklmnopqrstuu", "$2b$31$" + HashVectorTests.bcrypt, "*0", "$1$salt$hash"])
+    @Test(arguments: [
+        "", "$2b$", "$2b$99$abcdefghijklmnopqrstuu", "$2b$31$" + HashVectorTests.bcrypt, "*0", "$1$salt$hash",
+    ])
     func whatIsNoBcryptHashFitsNothingAndCostsNothing(_ stored: String) throws {
         #expect(try !self.accepts(Vector(scheme: "bcrypt", stored: stored), password: "secret"))
     }

@@ -28,7 +28,8 @@ final class TestBroker {
         deviceListener: String = "",
         log: String = "{level: debug, refused_per_second: 1000}",
         connectTimeout: String = "15s",
-        authentication: String = ""
+        authentication: String = "",
+        edit: (String) -> String = { $0 }
     ) throws {
         // The programs inherit it.
         _ = descriptorLimit
@@ -44,7 +45,7 @@ final class TestBroker {
             Self.configuration(self.directory, self.pki, ports, listeners, authWorkers, log, connectTimeout)
             .replacing("  - name: devices\n", with: "  - name: devices\n    \(deviceListener)\n")
             .replacing("\nauthentication:\n", with: "\nauthentication:\n  \(authentication)\n") + settings
-        try writeFile(self.directory.file("martlet.yaml"), Array(text.utf8))
+        try writeFile(self.directory.file("martlet.yaml"), Array(edit(text).utf8))
         self.redis = try Self.startRedis(self.directory)
         self.router = try Self.start("martlet-router", in: self.directory, instance: nil)
         try self.router.waitForLog(" ready")
@@ -146,6 +147,10 @@ final class TestBroker {
     // MARK: Redis
 
     func redisCommand(_ arguments: String...) throws -> String {
+        try self.redisCommand(arguments)
+    }
+
+    func redisCommand(_ arguments: [String]) throws -> String {
         let socket = self.directory.file("redis.sock")
         let (status, output) = try runProcess("redis-cli", arguments: ["-s", socket] + arguments)
         guard status == 0 else { throw ProcessError(description: "redis-cli: \(output)") }

@@ -7,7 +7,13 @@ extension Authenticator {
     mutating func begin(_ check: PasswordCheck, _ checking: Checking) {
         guard self.checking.count < AuthLimits.passwordChecksWaitingMax else {
             let detail = "too many passwords wait for being compared"
-            return self.answer(checking.waiter.request, .unknown, .overloaded, detail: detail, key: checking.rendered.key)
+            return self.answer(
+                checking.waiter.request,
+                .unknown,
+                .overloaded,
+                detail: detail,
+                key: checking.rendered.key
+            )
         }
         let token = self.nextToken
         self.nextToken += 1

@@ -107,14 +107,14 @@ package struct Authenticator {
         var checked: (row: CredentialRow, fits: Bool)?
     }
 
-    private enum Stage: Equatable {
+    enum Stage: Equatable {
         case readingCache
         case lookingUp(token: UInt64)
         /// Redis gave nothing, and the cache could not be read before: the last try.
         case readingCacheAgain(AuthVerdict.Reason, String)
     }
 
-    private struct Pending {
+    struct Pending {
         var commands: [[[UInt8]]]
         var stage: Stage
         var waiters: [Waiter] = []
@@ -156,22 +156,22 @@ package struct Authenticator {
     package var actions: [Action] = []
     var counters = AuthCounters()
 
-    private let settings: Settings
-    private let command: CommandSet
+    let settings: Settings
+    let command: CommandSet
     let checker: PasswordChecker
     private let ruleSets: [[UInt8]: RuleTemplate]
     var known: BoundedCache<LookupKey, Entry>
-    private var absent: BoundedCache<LookupKey, Entry>
-    private var pending: [LookupKey: Pending] = [:]
+    var absent: BoundedCache<LookupKey, Entry>
+    var pending: [LookupKey: Pending] = [:]
     private var keys: [UInt64: LookupKey] = [:]
     var nextToken: UInt64 = 1
-    private var waiterCount = 0
+    var waiterCount = 0
     var checking: [UInt64: Checking] = [:]
-    package private(set) var denialGuard = DenialGuard()
+    package internal(set) var denialGuard = DenialGuard()
     /// Rows known current before this moment are fetched again before they count as fresh: nobody knows which have changed.
-    private var doubtedBefore = Int64.min
+    var doubtedBefore = Int64.min
     /// Keys announced as changed, and when: the cache file is marked by a thread, and what is read from it meanwhile is too old.
-    private var named = BoundedCache<[UInt8], Int64>(capacity: AuthLimits.namedKeysMax)
+    var named = BoundedCache<[UInt8], Int64>(capacity: AuthLimits.namedKeysMax)
 
     package init(
         settings: Settings,
@@ -548,126 +548,6 @@ package struct Authenticator {
         }
     }
 
-    // MARK: A Redis that lost its data
-
-    /// Redis has no row for the key. True: it had one, and seems to have lost it together with too many others.
-    private mutating func holdsBack(_ key: LookupKey, now: AuthTime) -> Bool {
-        guard let entry = self.known.value(for: key), entry.row != nil else { return false }
-        return !self.denialGuard.isDenied(
-            knownCurrent: entry.knownCurrent,
-            known: self.known.count,
-            now: now.monotonic
-        )
-    }
-
-    /// The row that was known stays good, as while Redis is away.
-    private mutating func serveHeld(_ key: LookupKey, _ pending: Pending, now: AuthTime) {
-        self.known.update(key) { $0.mustFetch = false }
-        self.waiterCount -= pending.waiters.count
-        let detail = "Redis has lost rows; see martlet auth confirm-mass-revoke"
-        let rendered = CommandSet.Rendered(key: key, commands: pending.commands)
-        for waiter in pending.waiters {
-            guard let entry = self.known.value(for: key), let row = entry.row,
-                now.monotonic &- entry.knownCurrent < self.settings.staleMaxNanoseconds
-            else {
-                self.answer(waiter.request, .unknown, .redisError, detail: detail, key: key)
-                continue
-            }
-            switch self.compare(waiter, row, entry, key: key) {
-            case .fits:
-                self.answer(waiter.request, self.allow(waiter, entry, .staleCache, key: key))
-            case .doesNotFit:
-                self.answer(waiter.request, .unknown, .redisError, detail: detail, key: key)
-            case .slow(let check):
-                let stage = CheckStage.withoutRedis(.redisError, detail)
-                self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: stage))
-            }
-        }
-    }
-
-    /// Redis may be another one than before: no known row is denied until `sampled`.
-    package mutating func serverMayHaveChanged() {
-        self.denialGuard.beginCheck()
-    }
-
-    /// Redis keys of known rows, of the last used ones.
-    package func sampleOfKnownKeys(_ count: Int) -> [[UInt8]] {
-        self.known.newestKeys(count).map(\.redisKey)
-    }
-
-    /// How many of a sample Redis does not have.
-    package mutating func sampled(_ sample: Int, absent: Int, now: AuthTime) {
-        let known = max(self.known.count, sample)
-        self.denialGuard.checked(sample: sample, absent: absent, known: known, now: now.monotonic)
-    }
-
-    /// Redis was emptied.
-    package mutating func flushed(now: AuthTime) {
-        if self.known.count > 0 { self.denialGuard.suspend(now: now.monotonic) }
-    }
-
-    /// The rows are gone for good.
-    package mutating func confirmMassRevoke(now: AuthTime) {
-        self.denialGuard.confirm(now: now.monotonic)
-    }
-
-    // MARK: Announced changes
-
-    /// Redis named these keys as changed: what is kept of them is not served before it was fetched again, not even while Redis
-    /// is away, and what is on its way may be too old.
-    ///
-    /// - Returns: the keys under which listeners know the sessions: those named, and for a key of access rows or of a
-    ///   superuser's mark those of the devices in memory that it belongs to.
-    @discardableResult
-    package mutating func changed(_ redisKeys: [[UInt8]], now: AuthTime) -> [[UInt8]] {
-        var names = Set(redisKeys)
-        if self.command.hasOneKeyPerRedisKey {
-            for redisKey in redisKeys { self.markChanged(LookupKey(redisKey: redisKey)) }
-        } else {
-            func isNamed(_ key: LookupKey) -> Bool {
-                names.contains(key.redisKey) || key.relatedKeys.contains { names.contains($0) }
-            }
-            let affected = (self.known.keys + self.absent.keys + Array(self.pending.keys)).filter(isNamed)
-            for key in Set(affected) {
-                self.markChanged(key)
-                names.insert(key.redisKey)
-            }
-        }
-        for redisKey in names {
-            self.named.insert(now.monotonic, for: redisKey)
-            self.actions.append(.write(.markChanged(redisKey: redisKey, atMilliseconds: now.wallMilliseconds)))
-        }
-        return redisKeys + names.subtracting(redisKeys)
-    }
-
-    private mutating func markChanged(_ key: LookupKey) {
-        func mark(_ entry: inout Entry) {
-            entry.generation &+= 1
-            entry.mustFetch = true
-        }
-        self.known.update(key, mark)
-        self.absent.update(key, mark)
-        guard var pending = self.pending.removeValue(forKey: key) else { return }
-        if case .lookingUp = pending.stage {
-            pending.isOutdated = true
-            pending.generation &+= 1
-        }
-        self.pending[key] = pending
-    }
-
-    /// Rows may have changed, and nobody knows which: none counts as fresh until it was fetched again; while Redis is away all
-    /// are as good as before.
-    package mutating func allChanged(now: AuthTime) {
-        // What is on its way was asked for before, and does not count as fresh either.
-        self.doubtedBefore = now.monotonic
-    }
-
-    /// The cache file holds a newer generation of this key: what was fetched may be older than an announced change.
-    package mutating func storeRefused(_ key: LookupKey) {
-        self.known.remove(key)
-        self.absent.remove(key)
-    }
-
     // MARK: Verdicts
 
     private enum Judgement {
@@ -707,7 +587,7 @@ package struct Authenticator {
         )
     }
 
-    private func isFresh(_ entry: Entry, now: AuthTime) -> Bool {
+    func isFresh(_ entry: Entry, now: AuthTime) -> Bool {
         guard !entry.mustFetch, entry.knownCurrent >= self.doubtedBefore else { return false }
         let age = now.monotonic &- entry.knownCurrent
         return age < (entry.row == nil ? self.settings.negativeTTLNanoseconds : self.settings.positiveTTLNanoseconds)

@@ -69,7 +69,11 @@ package struct PasswordCheck: Equatable, Sendable {
 
     private static func crypt(_ phrase: UnsafeMutableRawBufferPointer, setting: [UInt8]) -> [UInt8]? {
         let data = UnsafeMutablePointer<crypt_data>.allocate(capacity: 1)
-        UnsafeMutableRawPointer(data).initializeMemory(as: UInt8.self, repeating: 0, count: MemoryLayout<crypt_data>.size)
+        UnsafeMutableRawPointer(data).initializeMemory(
+            as: UInt8.self,
+            repeating: 0,
+            count: MemoryLayout<crypt_data>.size
+        )
         defer {
             UnsafeMutableRawPointer(data).initializeMemory(
                 as: UInt8.self,

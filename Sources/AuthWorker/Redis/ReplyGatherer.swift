@@ -25,7 +25,9 @@ struct ReplyGatherer {
 
     /// Returns the look-up and all its answers, in the order of its commands, when they are complete.
     mutating func answered(_ number: UInt64, _ reply: RedisReply) -> (lookup: UInt64, replies: [RedisReply])? {
-        guard let part = self.parts.removeValue(forKey: number), var replies = self.replies[part.lookup] else { return nil }
+        guard let part = self.parts.removeValue(forKey: number), var replies = self.replies[part.lookup] else {
+            return nil
+        }
         replies[part.index] = reply
         let complete = replies.compactMap { $0 }
         self.replies[part.lookup] = complete.count == replies.count ? nil : replies

@@ -72,7 +72,9 @@ package final class AuthWorkerService: Role {
             self.cache = CredentialCache(
                 directory: authentication.cache.directory,
                 source: CredentialSource.tag(
-                    commands: [authentication.command, authentication.superCommand ?? "", authentication.accessCommand ?? ""],
+                    commands: [
+                        authentication.command, authentication.superCommand ?? "", authentication.accessCommand ?? "",
+                    ],
                     scheme: authentication.passwordHash,
                     database: authentication.redis.url.database,
                     hostKey: hostKey.key

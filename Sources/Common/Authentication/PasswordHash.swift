@@ -187,7 +187,8 @@ extension PasswordHash {
         if self.salt == .none, asksForSalt {
             let advice: String =
                 switch self.algorithm {
-                case .bcrypt: "bcrypt hashes hold their salt: ask for none, or write \"salt,bcrypt\" if the field holds it"
+                case .bcrypt:
+                    "bcrypt hashes hold their salt: ask for none, or write \"salt,bcrypt\" if the field holds it"
                 default: "write \"salt,\(self)\" (salt in front of the password) or \"\(self),salt\" (behind it)"
                 }
             throw Self.mistake(

@@ -10,15 +10,19 @@ package enum RedisReadCommand {
 
     private static let firstArgumentIsKey: Set<String> = [
         "BITCOUNT", "BITFIELD_RO", "BITPOS", "EXISTS", "EXPIRETIME", "GET", "GETBIT", "GETRANGE", "HEXISTS", "HGET",
-        "HGETALL", "HKEYS", "HLEN", "HMGET", "HRANDFIELD", "HSTRLEN", "HVALS", "LINDEX", "LLEN", "LPOS", "LRANGE", "MGET",
-        "PEXPIRETIME", "PTTL", "SCARD", "SDIFF", "SINTER", "SISMEMBER", "SMEMBERS", "SMISMEMBER", "SORT_RO", "SRANDMEMBER",
+        "HGETALL", "HKEYS", "HLEN", "HMGET", "HRANDFIELD", "HSTRLEN", "HVALS", "LINDEX", "LLEN", "LPOS", "LRANGE",
+        "MGET",
+        "PEXPIRETIME", "PTTL", "SCARD", "SDIFF", "SINTER", "SISMEMBER", "SMEMBERS", "SMISMEMBER", "SORT_RO",
+        "SRANDMEMBER",
         "STRLEN", "SUBSTR", "SUNION", "TTL", "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZMSCORE", "ZRANDMEMBER", "ZRANGE",
-        "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZRANK", "ZREVRANGE", "ZREVRANGEBYLEX", "ZREVRANGEBYSCORE", "ZREVRANK", "ZSCORE",
+        "ZRANGEBYLEX", "ZRANGEBYSCORE", "ZRANK", "ZREVRANGE", "ZREVRANGEBYLEX", "ZREVRANGEBYSCORE", "ZREVRANK",
+        "ZSCORE",
     ]
 
     /// Answers a number: good for "the row is there", never for a password.
     package static let answeringNumbers: Set<String> = [
-        "BITCOUNT", "BITPOS", "EXISTS", "EXPIRETIME", "GETBIT", "HEXISTS", "HLEN", "HSTRLEN", "LLEN", "LPOS", "PEXPIRETIME",
+        "BITCOUNT", "BITPOS", "EXISTS", "EXPIRETIME", "GETBIT", "HEXISTS", "HLEN", "HSTRLEN", "LLEN", "LPOS",
+        "PEXPIRETIME",
         "PTTL", "SCARD", "SISMEMBER", "STRLEN", "TTL", "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZRANK", "ZREVRANK",
     ]
 }

@@ -35,7 +35,9 @@ private struct JSONParser {
     init(bytes: [UInt8]) { self.bytes = bytes }
 
     private mutating func skipSpace() {
-        while self.index < self.bytes.count, [0x20, 0x09, 0x0A, 0x0D].contains(self.bytes[self.index]) { self.index += 1 }
+        while self.index < self.bytes.count, [0x20, 0x09, 0x0A, 0x0D].contains(self.bytes[self.index]) {
+            self.index += 1
+        }
     }
 
     mutating func isAtEnd() -> Bool {

@@ -89,7 +89,10 @@ extension Configuration.Authentication {
         _ section: inout ConfigurationSection
     ) throws(ConfigurationMistake) -> PasswordHash? {
         guard section.contains("name") else {
-            section.report("name", "is missing; write one of \(Algorithm.allCases.map(\.rawValue).joined(separator: ", "))")
+            section.report(
+                "name",
+                "is missing; write one of \(Algorithm.allCases.map(\.rawValue).joined(separator: ", "))"
+            )
             return nil
         }
         var name = Algorithm.plain

@@ -14,7 +14,8 @@ import Testing
         return AccessRules(rules: rendered.rules, noMatch: .deny)
     }
 
-    private func may(_ rules: AccessRules, publish topic: String, qos: QoS = .atMostOnce, retain: Bool = false) -> Bool {
+    private func may(_ rules: AccessRules, publish topic: String, qos: QoS = .atMostOnce, retain: Bool = false) -> Bool
+    {
         Array(topic.utf8).withUnsafeBytes { rules.allowsPublish(topic: $0, qos: qos, retain: retain) }
     }
 
@@ -102,12 +103,16 @@ import Testing
         #expect(self.may(self.rules([("a/#", "all"), ("b", "nonsense")]), publish: "a/x"))
     }
 
-    @Test(arguments: [
-        ("null", .null), ("true", .flag(true)), ("-12", .integer(-12)), (#""a\n\u00e4\ud83d\ude00""#, .text(Array("a\nä😀".utf8))),
-        ("[1, []]", .list([.integer(1), .list([])])), ("{}", .object([])), ("", nil), ("1.5", nil), ("[1,]", nil),
-        (#""\ud83d""#, nil), ("{1:2}", nil), ("[[[[[[[[[1]]]]]]]]]", nil), ("tru", nil), ("\"\u{1}\"", nil), ("-", nil),
-        ("99999999999999999999", nil),
-    ] as [(String, JSONValue?)])
+    @Test(
+        arguments: [
+            ("null", .null), ("true", .flag(true)), ("-12", .integer(-12)),
+            (#""a\n\u00e4\ud83d\ude00""#, .text(Array("a\nä😀".utf8))),
+            ("[1, []]", .list([.integer(1), .list([])])), ("{}", .object([])), ("", nil), ("1.5", nil), ("[1,]", nil),
+            (#""\ud83d""#, nil), ("{1:2}", nil), ("[[[[[[[[[1]]]]]]]]]", nil), ("tru", nil), ("\"\u{1}\"", nil),
+            ("-", nil),
+            ("99999999999999999999", nil),
+        ] as [(String, JSONValue?)]
+    )
     func json(_ text: String, _ expected: JSONValue?) {
         #expect(JSONValue(Array(text.utf8)) == expected)
     }

@@ -47,8 +47,10 @@ private func checkCommand(_ line: [UInt8], _ client: ClientAttributes) {
         guard let rendered = try? template.render(client) else { return }
         // Splitting is done once, before values are filled in: a value with spaces or quotes adds no argument.
         precondition(rendered.arguments.count >= 2, "a command without a key")
-        if template.name != .get { precondition(rendered.arguments.count >= 3, "a command without a field") }
-        precondition(rendered.arguments[1] == rendered.key.redisKey, "another key is cached than is asked for")
+        if ["HGET", "HMGET"].contains(template.name) {
+            precondition(rendered.arguments.count >= 3, "a command without a field")
+        }
+        precondition(rendered.arguments.contains(rendered.key.redisKey), "another key is cached than is asked for")
         for argument in rendered.arguments.dropFirst() {
             precondition(!argument.isEmpty || line.contains(UInt8(ascii: "\"")) || line.contains(UInt8(ascii: "'")))
         }

@@ -1,8 +1,10 @@
 // OpenSSL's headers, and functions for those of its macros that Swift cannot import.
 #pragma once
+#define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/bio.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
+#include <openssl/engine.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -19,6 +21,51 @@ static inline void martlet_ssl_clear_errors(void) {
 }
 static inline int martlet_ssl_error_reason(unsigned long error) { return ERR_GET_REASON(error); }
 static inline int martlet_ssl_error_library(unsigned long error) { return ERR_GET_LIB(error); }
+
+// Keys on elliptic curves. OpenSSL 3.0 takes each key of a peer's certificate through its decoders, which costs more than the
+// signature. Where an ENGINE offers the key type, it reads the key directly instead; this one offers OpenSSL's own method. See
+// docs/adr/0007-elliptic-curve-keys.md.
+#if !defined(OPENSSL_NO_ENGINE) && OPENSSL_VERSION_MAJOR == 3 && OPENSSL_VERSION_MINOR == 0
+static inline int martlet_ec_methods(ENGINE *engine, EVP_PKEY_METHOD **method, const int **types, int type) {
+    static const int offered[] = {EVP_PKEY_EC};
+    (void)engine;
+    if (method == NULL) {
+        *types = offered;
+        return 1;
+    }
+    *method = type == EVP_PKEY_EC ? (EVP_PKEY_METHOD *)EVP_PKEY_meth_find(type) : NULL;
+    return *method != NULL;
+}
+/// 1: keys on elliptic curves are read directly from now on, in the whole process.
+static inline int martlet_read_ec_keys_directly(void) {
+    ENGINE *engine = ENGINE_new();
+    if (engine == NULL) return 0;
+    // Registering takes no reference: the engine lives as long as the process.
+    if (ENGINE_set_id(engine, "martlet-ec") && ENGINE_set_name(engine, "OpenSSL's own elliptic curves") &&
+        ENGINE_set_pkey_meths(engine, martlet_ec_methods) && ENGINE_register_pkey_meths(engine))
+        return 1;
+    ENGINE_free(engine);
+    return 0;
+}
+/// The key in the form that the engine's method works with; takes `key` over. Keys of other kinds stay as they are, and so does
+/// one that cannot be taken out of where it is.
+static inline EVP_PKEY *martlet_ec_key_for_engine(EVP_PKEY *key) {
+    int is_on_curve = key != NULL && EVP_PKEY_get_base_id(key) == EVP_PKEY_EC;
+    EC_KEY *inner = is_on_curve ? EVP_PKEY_get1_EC_KEY(key) : NULL;
+    if (inner == NULL) return key;
+    EVP_PKEY *made = EVP_PKEY_new();
+    if (made == NULL || EVP_PKEY_assign_EC_KEY(made, inner) != 1) {
+        EVP_PKEY_free(made);
+        EC_KEY_free(inner);
+        return key;
+    }
+    EVP_PKEY_free(key);
+    return made;
+}
+#else
+static inline int martlet_read_ec_keys_directly(void) { return 0; }
+static inline EVP_PKEY *martlet_ec_key_for_engine(EVP_PKEY *key) { return key; }
+#endif
 
 // Contexts.
 static inline void martlet_ssl_context_set_modes(SSL_CTX *context) {
@@ -112,7 +159,7 @@ static inline int martlet_asn1_string_to_der(const ASN1_STRING *string, unsigned
 }
 
 // Issuance.
-static inline EVP_PKEY *martlet_new_p256_key(void) { return EVP_EC_gen("P-256"); }
+static inline EVP_PKEY *martlet_new_p256_key(void) { return martlet_ec_key_for_engine(EVP_EC_gen("prime256v1")); }
 /// Adds the extension `nid` with a value in the syntax of x509v3_config(5).
 static inline int martlet_x509_add_extension(X509 *certificate, X509 *issuer, int nid, const char *value) {
     X509V3_CTX context;

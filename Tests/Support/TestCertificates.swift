@@ -36,9 +36,14 @@ package final class TestCertificates {
         )
     }
 
+    /// Where the certificate `name` and its key are, or are to be.
+    package func files(_ name: String) -> Files {
+        Files(certificate: self.directory.file("\(name).crt"), key: self.directory.file("\(name).key"))
+    }
+
     /// Writes `name`.crt and `name`.key into the directory; `name` must be fit for a file name.
     package func write(_ issued: IssuedCertificate, name: String) throws -> Files {
-        let files = Files(certificate: self.directory.file("\(name).crt"), key: self.directory.file("\(name).key"))
+        let files = self.files(name)
         try issued.write(certificateFile: files.certificate, keyFile: files.key)
         return files
     }

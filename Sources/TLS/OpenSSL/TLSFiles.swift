@@ -82,7 +82,7 @@ enum TLSFiles {
             throw TLSError("\(setting) \(path) holds no private key; it must be PEM, with a BEGIN PRIVATE KEY line")
         }
         OpenSSLLibrary.clearErrors()
-        if let pointer = request.readPrivateKey(bio.pointer) {
+        if let read = request.readPrivateKey(bio.pointer), let pointer = martlet_ec_key_for_engine(read) {
             OpenSSLLibrary.clearErrors()
             return PrivateKey(owning: pointer)
         }

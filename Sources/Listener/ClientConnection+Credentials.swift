@@ -28,7 +28,7 @@ extension ClientConnection {
     /// at once.
     func scheduleRevalidation() {
         guard self.credentials.keyHash != 0 else { return }
-        let period = self.service.configuration.authentication.cache.staleMaxNanoseconds / 4
+        let period = self.service.configuration.authentication.staleMaxNanoseconds / 4
         let spread = UInt64.random(in: 0...period / 4)
         self.credentials.revalidation = self.service.loop.now &+ period - spread
     }

@@ -198,16 +198,9 @@ package struct Authenticator {
 
     package mutating func receive(_ query: AuthQuery, request: Request, now: AuthTime) {
         self.counters.queries += 1
-        let client = ClientAttributes(
-            clientIdentifier: query.clientIdentifier,
-            userName: query.userName,
-            peerAddress: query.peerAddress,
-            identity: query.identity
-        )
+        let client = ClientAttributes(query)
         guard let rules = self.ruleSets[query.rulesName] else {
-            let name = String(decoding: query.rulesName, as: UTF8.self)
-            let detail = "there is no set of rules \"\(name)\" in the auth worker's configuration"
-            return self.answer(request, .unknown, .redisError, detail: detail)
+            return self.answer(request, .withoutRules(query.rulesName))
         }
         let rendered: CommandSet.Rendered
         do throws(TemplateText.RenderFailure) {
@@ -233,28 +226,6 @@ package struct Authenticator {
         }
         let waiter = Waiter(request: request, client: client, rules: rules, password: password)
         self.decide(waiter, rendered, now: now)
-    }
-
-    /// The certificate that the listener has checked is enough.
-    package mutating func receiveCertificate(_ query: AuthQuery, request: Request) {
-        self.counters.queries += 1
-        let client = ClientAttributes(
-            clientIdentifier: query.clientIdentifier,
-            userName: query.userName,
-            peerAddress: query.peerAddress,
-            identity: query.identity
-        )
-        guard query.identity != nil else {
-            return self.answer(request, .deny, .fieldMissing, detail: "a certificate is needed")
-        }
-        guard let rules = self.ruleSets[query.rulesName] else {
-            let name = String(decoding: query.rulesName, as: UTF8.self)
-            let detail = "there is no set of rules \"\(name)\" in the auth worker's configuration"
-            return self.answer(request, .unknown, .redisError, detail: detail)
-        }
-        let rendered = rules.render(for: client)
-        self.counters.rulesDropped += UInt64(rendered.rulesDropped)
-        self.answer(request, AuthVerdict(outcome: .allow, source: .certificate, access: rendered.access))
     }
 
     mutating func decide(_ waiter: Waiter, _ rendered: CommandSet.Rendered, now: AuthTime) {

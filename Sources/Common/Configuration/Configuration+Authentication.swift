@@ -1,13 +1,5 @@
 extension Configuration {
     package struct Authentication: Equatable, Sendable {
-        package enum Source: String, CaseIterable, Sendable {
-            case redis
-            /// A certificate that the listener trusts is enough; nothing is looked up.
-            case certificate
-            /// Then only listeners with `anonymous: true` let anybody in.
-            case none
-        }
-
         package enum PasswordChanged: String, CaseIterable, Sendable {
             case keep
             case close
@@ -18,18 +10,10 @@ extension Configuration {
             case suppress
         }
 
-        package var source = Source.redis
-        /// The Redis command, a template: `%u` user name, `%c` client id, `%C` common name, `%d` subject, or `${username}` and so on.
-        package var command = "HMGET tls_domain:%C password"
-        package var passwordHash = PasswordHash.plain
-        /// EMQX 4's `super_cmd`, a template like `command`: a client whose reply is exactly `1` may do everything.
-        package var superCommand: String?
-        /// EMQX's `acl_cmd`: answers pairs of a topic filter and an access.
-        package var accessCommand: String?
-        package var redis = Redis()
+        /// Asked one after the other until one allows or denies; never empty. The short form of the file makes one.
+        package var sources = [Source()]
         /// A listener asks the next auth worker after this long without an answer.
         package var workerTimeoutNanoseconds: UInt64 = 2 * Configuration.nanosecondsPerSecond
-        package var cache = Cache()
         /// What happens to a live session whose row has another password or salt now.
         package var passwordChanged = PasswordChanged.keep
         /// What happens to the will of a session that ends because the device is no longer allowed in.
@@ -38,18 +22,44 @@ extension Configuration {
         package init() {}
 
         /// Listeners have somebody to ask.
-        package var usesWorkers: Bool { self.source != .none }
+        package var usesWorkers: Bool { self.sources.contains { $0.kind != .none } }
 
-        /// The commands taken apart.
-        /// - Throws: `ConfigurationMistake` with a sentence for whoever wrote them.
-        package func commands() throws(ConfigurationMistake) -> CommandSet {
-            try CommandSet(
-                command: self.command,
-                superCommand: self.superCommand,
-                accessCommand: self.accessCommand,
-                passwordHash: self.passwordHash
-            )
+        /// The shortest time for which a row of any source may be stale.
+        package var staleMaxNanoseconds: UInt64 {
+            self.sources.map(\.cache.staleMaxNanoseconds).min() ?? Cache().staleMaxNanoseconds
         }
+    }
+}
+
+// The only source, or the first of several.
+extension Configuration.Authentication {
+    package var source: SourceKind {
+        get { self.sources[0].kind }
+        set { self.sources[0].kind = newValue }
+    }
+    package var command: String {
+        get { self.sources[0].command }
+        set { self.sources[0].command = newValue }
+    }
+    package var passwordHash: PasswordHash {
+        get { self.sources[0].passwordHash }
+        set { self.sources[0].passwordHash = newValue }
+    }
+    package var superCommand: String? {
+        get { self.sources[0].superCommand }
+        set { self.sources[0].superCommand = newValue }
+    }
+    package var accessCommand: String? {
+        get { self.sources[0].accessCommand }
+        set { self.sources[0].accessCommand = newValue }
+    }
+    package var redis: Redis {
+        get { self.sources[0].redis }
+        set { self.sources[0].redis = newValue }
+    }
+    package var cache: Cache {
+        get { self.sources[0].cache }
+        set { self.sources[0].cache = newValue }
     }
 }
 

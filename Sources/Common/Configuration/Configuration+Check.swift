@@ -15,13 +15,15 @@ extension Configuration {
                 Self.checkFile(path, "listeners.\(listener.name).tls.\(key)", &problems)
             }
         }
-        if self.authentication.source == .redis, let path = self.authentication.redis.passwordFile {
-            Self.checkFile(path, "authentication.redis.password_file", &problems)
+        for source in self.authentication.sources where source.kind == .redis {
+            let path = source.name.isEmpty ? "authentication" : "authentication.sources.\(source.name)"
+            if let file = source.redis.passwordFile { Self.checkFile(file, "\(path).redis.password_file", &problems) }
         }
         Self.checkDirectory(self.runtimeDirectory, "runtime_directory", &problems)
         Self.checkDirectory(self.stateDirectory, "state_directory", &problems)
-        if self.authentication.cache.enabled {
-            Self.checkDirectory(self.authentication.cache.directory, "authentication.cache.directory", &problems)
+        for source in self.authentication.sources where source.cache.enabled {
+            let path = source.name.isEmpty ? "authentication" : "authentication.sources.\(source.name)"
+            Self.checkDirectory(source.cache.directory, "\(path).cache.directory", &problems)
         }
         for user in self.linkUsers where getpwnam(user) == nil {
             problems.append("link_users: this host has no user \(user)")

@@ -96,28 +96,45 @@ extension Configuration {
                 section.report("rules", "authorization.rules has no set named \"\(shown)\"; \(known)")
             }
             guard !listener.anonymous else { continue }
-            if self.authentication.source == .none {
+            let sources = self.authentication.sources.filter { $0.isAsked(about: listener.name) }
+            if sources.isEmpty {
+                section.report("name", "none of authentication.sources is asked about this listener's clients")
+            } else if sources.allSatisfy({ $0.kind == .none }) {
                 section.report(
                     "anonymous",
                     "authentication.source is none, so nobody could connect here; set source: redis, or anonymous: true"
                 )
             } else if listener.clientCertificate == .none,
-                let placeholder = self.certificatePlaceholder
+                let placeholder = sources[0].certificatePlaceholder,
+                sources.allSatisfy({ $0.certificatePlaceholder != nil })
             {
                 section.report(
                     "client_certificate",
-                    "is none, but authentication.command holds \(placeholder), so nobody could connect here; "
+                    "is none, but \(Self.asker(sources)) \(placeholder), so nobody could connect here; "
                         + "ask for a certificate, or use %u or %c in the command"
                 )
             }
         }
+        self.checkListenerNames(top)
     }
 
-    /// What of a client certificate the command asks for, as it is written.
-    private var certificatePlaceholder: String? {
-        guard let commands = try? self.authentication.commands() else { return nil }
-        guard let placeholder = commands.placeholders.first(where: \.isFromCertificate) else { return nil }
-        return placeholder.letter.map { "%\(Character(UnicodeScalar($0)))" } ?? "${\(placeholder.name)}"
+    private static func asker(_ sources: [Authentication.Source]) -> String {
+        guard sources.count == 1 else {
+            return "all of authentication.sources ask for a certificate, the first one for"
+        }
+        return sources[0].kind == .redis ? "authentication.command holds" : "authentication.source asks for"
+    }
+
+    private func checkListenerNames(_ top: ConfigurationSection) {
+        for source in self.authentication.sources {
+            for name in source.listeners where !self.listeners.contains(where: { $0.name.hasSameBytes(as: name) }) {
+                let shown = ConfigurationText.shown(name)
+                top.report(
+                    "authentication",
+                    "source \"\(source.name)\" names listener \"\(shown)\", which there is not"
+                )
+            }
+        }
     }
 
     private func checkUnique(_ index: Int, _ section: ConfigurationSection) {

@@ -1,17 +1,68 @@
 extension Configuration.Authentication {
     private static let millisecond = Configuration.nanosecondsPerMillisecond
     private static let second = Configuration.nanosecondsPerSecond
+
+    mutating func read(_ section: inout ConfigurationSection, stateDirectory: String) {
+        if section.contains("sources") {
+            self.readSources(&section, stateDirectory: stateDirectory)
+        } else {
+            _ = section.value("sources")
+            self.sources[0].read(&section, stateDirectory: stateDirectory)
+        }
+        section.choice("password_changed", into: &self.passwordChanged)
+        section.choice("revoked_will", into: &self.revokedWill)
+        let timeouts = Self.millisecond...60 * Self.second
+        section.duration("worker_timeout", timeouts, into: &self.workerTimeoutNanoseconds)
+    }
+
+    /// What the short form has beside `sources`; with `sources` it belongs to their elements.
+    private static let shortFormKeys = [
+        "source", "command", "password_hash", "super_command", "acl_command", "redis", "cache",
+    ]
+    private static let sourcesMax = 16
+
+    private mutating func readSources(_ section: inout ConfigurationSection, stateDirectory: String) {
+        for key in Self.shortFormKeys where section.contains(key) {
+            _ = section.value(key)
+            section.report(key, "belongs into an element of sources, where there are sources")
+        }
+        var sources: [Source] = []
+        for (node, path) in section.list("sources") ?? [] {
+            var part = ConfigurationSection(node, path: path, parentOrigin: node.origin, reading: section.reading)
+            var source = Source()
+            part.text("name", into: &source.name)
+            if source.name.isEmpty {
+                part.report("name", "is missing; logs, the status and the cache tell sources apart by it")
+            } else if sources.contains(where: { $0.name.hasSameBytes(as: source.name) }) {
+                part.report("name", "another source is named \"\(source.name)\" already; names must differ")
+            }
+            source.read(&part, stateDirectory: stateDirectory)
+            part.choice("on_failure", into: &source.onFailure)
+            for (node, path) in part.list("listeners") ?? [] {
+                if let (text, _) = part.reading.text(of: node, path: path) { source.listeners.append(text) }
+            }
+            if source.kind == .none {
+                part.report("source", "is none, which has no place among sources")
+                source.kind = .redis
+            }
+            part.finish()
+            sources.append(source)
+        }
+        if sources.isEmpty || sources.count > Self.sourcesMax {
+            section.report("sources", "has \(sources.count) elements; there must be 1 to \(Self.sourcesMax)")
+        }
+        if !sources.isEmpty { self.sources = sources }
+    }
+}
+
+extension Configuration.Authentication.Source {
     private static let year = 365 * 86_400 * Configuration.nanosecondsPerSecond
 
     mutating func read(_ section: inout ConfigurationSection, stateDirectory: String) {
-        section.choice("source", into: &self.source)
+        section.choice("source", into: &self.kind)
         self.readPasswordHash(&section)
         self.readCommands(&section)
-        section.choice("password_changed", into: &self.passwordChanged)
-        section.choice("revoked_will", into: &self.revokedWill)
         section.section("redis") { self.redis.read(&$0) }
-        let timeouts = Self.millisecond...60 * Self.second
-        section.duration("worker_timeout", timeouts, into: &self.workerTimeoutNanoseconds)
         self.cache.directory = Configuration.join(stateDirectory, "auth-cache")
         section.section("cache") { self.cache.read(&$0, stateDirectory: stateDirectory, longest: Self.year) }
     }
@@ -23,7 +74,7 @@ extension Configuration.Authentication {
         if let command { self.command = command }
         Self.readCommand(&section, "super_command", .superuser, into: &self.superCommand)
         Self.readCommand(&section, "acl_command", .access, into: &self.accessCommand)
-        guard self.source == .redis, let row = try? CommandTemplate(self.command, purpose: purpose) else { return }
+        guard self.kind == .redis, let row = try? CommandTemplate(self.command, purpose: purpose) else { return }
         guard !row.isPositional, self.passwordHash.needsPassword else { return }
         do throws(ConfigurationMistake) {
             try self.passwordHash.check(asksForSalt: row.asksForSalt)

@@ -47,6 +47,34 @@ import Testing
             "m.yaml:1:26: authentication.source: \"radius\" is not redis, certificate or none; did you mean redis?"
         ),
         (
+            "authentication: {command: GET %u, sources: [{name: a}]}",
+            "m.yaml:1:27: authentication.command: belongs into an element of sources, where there are sources"
+        ),
+        (
+            "authentication: {sources: [{source: redis}]}",
+            "m.yaml:1:28: authentication.sources.0.name: is missing; logs, the status and the cache tell sources apart by it"
+        ),
+        (
+            "authentication: {sources: [{name: a}, {name: a}]}",
+            "m.yaml:1:46: authentication.sources.1.name: another source is named \"a\" already; names must differ"
+        ),
+        (
+            "authentication: {sources: []}",
+            "m.yaml:1:27: authentication.sources: has 0 elements; there must be 1 to 16"
+        ),
+        (
+            "authentication: {sources: [{name: a, source: none}]}",
+            "m.yaml:1:46: authentication.sources.0.source: is none, which has no place among sources"
+        ),
+        (
+            "authentication: {sources: [{name: a, on_failure: deny}]}",
+            "m.yaml:1:50: authentication.sources.0.on_failure: \"deny\" is not stop or next"
+        ),
+        (
+            "authentication: {sources: [{name: a, listeners: [nowhere]}, {name: b}]}",
+            "m.yaml:1:17: authentication: source \"a\" names listener \"nowhere\", which there is not"
+        ),
+        (
             "authentication: {source: none}",
             "m.yaml:3:5: listeners.0.anonymous: authentication.source is none, so nobody could connect here; set source: redis, or anonymous: true"
         ),

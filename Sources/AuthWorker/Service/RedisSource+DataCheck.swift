@@ -30,7 +30,7 @@ struct DataCheck {
     }
 }
 
-extension AuthWorkerService {
+extension RedisSource {
     /// Redis was (re)connected: it may be another process, with other data.
     func beginDataCheck() {
         self.authenticator.serverMayHaveChanged()
@@ -135,15 +135,13 @@ extension AuthWorkerService {
         }
     }
 
-    package func perform(_ command: ControlCommand) -> ControlReply? {
-        guard command.words == ["auth", "confirm-mass-revoke"] else { return nil }
-        guard self.authenticator.denialGuard.isSuspended else {
-            return ControlReply(isDone: true, text: "nothing to confirm: Redis' answers decide")
-        }
+    /// Somebody says that the rows are gone for good. False: nothing was held back.
+    func confirmMassRevoke() -> Bool {
+        guard self.authenticator.denialGuard.isSuspended else { return false }
         self.authenticator.confirmMassRevoke(now: self.time)
         self.noticeSuspension()
         self.rememberRunID()
         self.doubtAll()
-        return ControlReply(isDone: true, text: "devices without a row are denied from now on")
+        return true
     }
 }

@@ -2,10 +2,10 @@ import Common
 import Logging
 
 /// Changes of rows: learned from Redis, told to the caches and to all listeners.
-extension AuthWorkerService {
+extension RedisSource {
     func startFeeds() throws(SystemError) {
-        let redis = self.context.configuration.authentication.redis
-        guard self.sourceIsRedis, redis.invalidation != .off else { return }
+        let redis = self.configuration.redis
+        guard redis.invalidation != .off else { return }
         self.feeds = [
             try InvalidationFeed(
                 loop: self.loop,
@@ -46,7 +46,7 @@ extension AuthWorkerService {
             self.doubtAll()
         case .changed(let keys):
             let affected = self.authenticator.changed(keys, now: self.time)
-            self.announce(affected.map { LookupKey(redisKey: $0).hash })
+            self.service.announce(affected.map { LookupKey(redisKey: $0).hash })
         case .flushed:
             self.logger.warning("Redis was emptied", metadata: ["server": "\(self.serverDescription)"])
             self.authenticator.flushed(now: self.time)
@@ -65,7 +65,7 @@ extension AuthWorkerService {
     private func logActive(_ method: InvalidationSubscriber.Method, _ refused: [String]) {
         var metadata: Logger.Metadata = ["server": "\(self.serverDescription)", "method": "\(method.rawValue)"]
         if !refused.isEmpty { metadata["refused"] = "\(refused.joined(separator: "; "))" }
-        if method == .poll, self.context.configuration.authentication.redis.invalidation != .poll {
+        if method == .poll, self.configuration.redis.invalidation != .poll {
             self.logger.warning("Redis tells no changes: revoked devices are noticed by polling", metadata: metadata)
         } else {
             self.logger.notice("changes of rows are told by Redis", metadata: metadata)
@@ -75,28 +75,12 @@ extension AuthWorkerService {
     /// Nobody knows which rows have changed.
     func doubtAll() {
         self.authenticator.allChanged(now: self.time)
-        self.announce(AuthChanged(all: true))
-    }
-
-    private func announce(_ hashes: [UInt64]) {
-        var rest = hashes[...]
-        while !rest.isEmpty {
-            let part = AuthChanged(all: false, keyHashes: Array(rest.prefix(AuthChanged.keysMax)))
-            rest = rest.dropFirst(AuthChanged.keysMax)
-            self.announce(part)
-        }
-    }
-
-    private func announce(_ change: AuthChanged) {
-        for (index, link) in self.links where link.isOpen && link.peer?.role == .listener {
-            change.encode(into: &link.output)
-            self.linksToFlush.insert(index)
-        }
+        self.service.announce(AuthChanged(all: true))
     }
 
     /// Where changes are not told, everything live is asked about again from time to time.
     private func schedulePoll() {
-        let interval = self.context.configuration.authentication.redis.pollIntervalNanoseconds
+        let interval = self.configuration.redis.pollIntervalNanoseconds
         self.pollTimer = self.loop.schedule(afterNanoseconds: interval) { [weak self] in
             guard let self, !self.isStopped else { return }
             let isTold = self.feeds.allSatisfy {

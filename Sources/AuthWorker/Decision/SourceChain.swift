@@ -1,0 +1,96 @@
+import Common
+import TLS
+
+/// Several sources one after the other: the first that allows or denies decides. A source that does not know the client leaves the
+/// decision to the next one; so does one that cannot say, if its configuration wants that. EMQX calls it an authentication chain.
+///
+/// It keeps the queries that are on their way through it, and nothing when there is one source alone.
+struct SourceChain {
+    /// What becomes of a verdict of one of the sources.
+    enum Step: Equatable {
+        case final(AuthVerdict)
+        /// The source with this number is asked.
+        case ask(source: Int, AuthQuery)
+    }
+
+    struct Member: Equatable {
+        var onFailure = Configuration.Authentication.OnFailure.stop
+        /// Names of listeners; empty: all.
+        var listeners: [[UInt8]] = []
+    }
+
+    private struct Pending {
+        var query: AuthQuery
+        var index: Int
+        /// Of a source that could not say and was passed over.
+        var unknown: AuthVerdict?
+        /// The most telling of those that do not know the client.
+        var denial: AuthVerdict?
+    }
+
+    private let members: [Member]
+    private var pending: [Authenticator.Request: Pending] = [:]
+
+    init(_ members: [Member]) {
+        self.members = members
+    }
+
+    var count: Int { self.pending.count }
+
+    private func firstMember(from start: Int, for query: AuthQuery) -> Int? {
+        self.members.indices[start...].first { index in
+            let listeners = self.members[index].listeners
+            return listeners.isEmpty || listeners.contains(query.listenerName)
+        }
+    }
+
+    /// The first source to ask.
+    mutating func begin(_ query: AuthQuery, _ request: Authenticator.Request) -> Step {
+        guard let first = self.firstMember(from: 0, for: query) else {
+            let name = String(decoding: query.listenerName, as: UTF8.self)
+            let detail = "no source is asked about clients of the listener \"\(name)\""
+            return .final(AuthVerdict(outcome: .deny, reason: .noSuchDevice, detail: Array(detail.utf8)))
+        }
+        if self.members.count > 1 { self.pending[request] = Pending(query: query, index: first) }
+        return .ask(source: first, query)
+    }
+
+    /// A source has answered.
+    mutating func answered(_ request: Authenticator.Request, _ verdict: AuthVerdict) -> Step {
+        guard self.members.count > 1 else { return .final(verdict) }
+        guard var pending = self.pending.removeValue(forKey: request) else { return .final(verdict) }
+        switch verdict.outcome {
+        case .allow:
+            return self.end(&pending, verdict)
+        case .unknown:
+            guard self.members[pending.index].onFailure == .next else { return self.end(&pending, verdict) }
+            pending.unknown = verdict
+        case .deny:
+            guard verdict.reason.leavesDecisionToOthers else { return self.end(&pending, verdict) }
+            // "No such device" says more than "this source would need a certificate".
+            if pending.denial?.reason != .noSuchDevice { pending.denial = verdict }
+        }
+        guard let next = self.firstMember(from: pending.index + 1, for: pending.query) else {
+            // Nobody denies who was not asked everywhere.
+            return self.end(&pending, pending.unknown ?? pending.denial ?? verdict)
+        }
+        pending.index = next
+        self.pending[request] = pending
+        return .ask(source: next, pending.query)
+    }
+
+    private func end(_ pending: inout Pending, _ verdict: AuthVerdict) -> Step {
+        if var password = pending.query.password.take() { wipe(&password) }
+        return .final(verdict)
+    }
+}
+
+extension AuthVerdict.Reason {
+    /// The source does not know the client, or the client does not have what the source asks for.
+    fileprivate var leavesDecisionToOthers: Bool {
+        switch self {
+        case .noSuchDevice, .passwordMissing, .fieldMissing: true
+        case .none, .wrongPassword, .fieldNotAllowed, .redisUnavailable, .redisError, .overloaded: false
+        }
+    }
+}

@@ -1,0 +1,57 @@
+import Common
+
+extension RedisSource {
+    func addStatus(to report: inout StatusReport) {
+        let counters = self.authenticator.statistics
+        report.add("redis", self.redisDescription)
+        report.add("changes_learned_by", self.feedDescription)
+        if self.authenticator.denialGuard.isSuspended {
+            report.add(
+                "alarm",
+                "Redis has lost rows of known devices: they stay in until the rows are back or confirmed gone"
+            )
+        }
+        report.add("rows_held", self.authenticator.denialGuard.held)
+        report.add("queries", counters.queries)
+        report.add("allowed_by_redis", counters.allowedByRedis)
+        report.add("allowed_by_certificate", counters.allowedByCertificate)
+        report.add("allowed_by_memory", counters.allowedByMemory)
+        report.add("allowed_by_disk", counters.allowedByDisk)
+        report.add("allowed_stale", counters.allowedStale)
+        for reason in AuthVerdict.Reason.allCases {
+            if let count = counters.denied[reason] { report.add("denied_\(reason)", count) }
+        }
+        for reason in AuthVerdict.Reason.allCases {
+            if let count = counters.unknown[reason] { report.add("unknown_\(reason)", count) }
+        }
+        report.add("queries_waiting", self.authenticator.queriesWaiting)
+        report.add("lookups", counters.lookups)
+        report.add("lookups_shared", counters.joined)
+        report.add("slow_password_checks", counters.slowChecks)
+        report.add("slow_password_checks_waiting", self.authenticator.checksPending)
+        report.add("revalidations", counters.revalidations)
+        report.add("rules_dropped", counters.rulesDropped)
+        report.add("rows_in_memory", self.authenticator.rowsInMemory)
+        report.add("absent_keys_in_memory", self.authenticator.absentKeysInMemory)
+        self.addRedisCounters(to: &report)
+        self.cache?.report(into: &report)
+    }
+
+    private func addRedisCounters(to report: inout StatusReport) {
+        let counters = self.redis.counters
+        report.add("redis_commands", counters.commands)
+        report.add("redis_pipelines", counters.pipelines)
+        report.add("redis_answers", counters.answers)
+        report.add("redis_errors", counters.errors)
+        report.add("redis_timeouts", counters.timeouts)
+        report.add("redis_connections", counters.connections)
+        report.add("redis_failures", counters.failures)
+        report.add("redis_in_flight", self.redis.commandsInFlight)
+        report.add("redis_queued", self.redis.commandsQueued)
+    }
+
+    private var redisDescription: String {
+        if let outage = self.redis.outage { return "unavailable: \(outage)" }
+        return self.redis.state == .ready ? "in use" : "connecting"
+    }
+}

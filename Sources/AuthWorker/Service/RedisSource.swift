@@ -1,0 +1,273 @@
+import Common
+import Logging
+import TLS
+
+/// One Redis that devices are looked up in: the decisions, the connection, the cache and the news about changed rows that belong
+/// together. Thin I/O around `Authenticator` and `RedisClient`.
+final class RedisSource {
+    /// Its place among the sources.
+    let index: Int
+    let configuration: Configuration.Authentication.Source
+    unowned let service: AuthWorkerService
+    let logger: Logger
+    let loop: EventLoop
+    let settings: RedisSourceSettings
+    var authenticator: Authenticator
+    var redis: RedisClient
+    private var transport: RedisTransport?
+    var cache: CredentialCache?
+    private var cacheWaker: Waker?
+    private var errorLog = ErrorLogLimiter()
+    private var gatherer = ReplyGatherer()
+    private let passwordWaker: Waker
+    private let passwordThreads: PasswordThreads
+    var feeds: [InvalidationFeed] = []
+    var pollTimer: EventLoop.Timer?
+    var dataCheck = DataCheck()
+    var isStopped = false
+
+    init(_ settings: RedisSourceSettings, index: Int, service: AuthWorkerService) throws {
+        let context = service.context
+        self.index = index
+        self.configuration = settings.source
+        self.service = service
+        var logger = context.logger
+        if !settings.source.name.isEmpty { logger[metadataKey: "source"] = "\(settings.source.name)" }
+        self.logger = logger
+        self.loop = context.loop
+        self.settings = settings
+        self.redis = RedisClient(
+            settings: settings.redis,
+            random: SystemRandomNumberGenerator(),
+            now: context.loop.now
+        )
+        self.passwordWaker = try Waker(loop: context.loop) {}
+        self.passwordThreads = PasswordThreads(waker: self.passwordWaker.handle)
+        let hostKey = Self.loadHostKey(settings.source.cache, logger)
+        self.authenticator = Authenticator(
+            settings: settings.authenticator,
+            command: settings.command,
+            checker: PasswordChecker(scheme: settings.source.passwordHash, hostKey: hostKey.key),
+            ruleSets: settings.ruleSets
+        )
+        if settings.source.cache.enabled, hostKey.isShared {
+            let waker = try Waker(loop: context.loop) {}
+            self.cacheWaker = waker
+            self.cache = CredentialCache(
+                directory: settings.source.cache.directory,
+                source: settings.cacheTag(hostKey: hostKey.key),
+                diskEntries: settings.source.cache.diskEntries,
+                negativeEntries: settings.source.cache.negativeEntries,
+                waker: waker.handle
+            )
+        }
+    }
+
+    /// The key that plain passwords are kept under; one of this process alone when the shared one cannot be had, in which case
+    /// nothing is written to disk.
+    private static func loadHostKey(
+        _ cache: Configuration.Authentication.Cache,
+        _ logger: Logger
+    ) -> (key: [UInt8], isShared: Bool) {
+        guard cache.enabled else { return (SecureRandom.bytes(CacheDirectory.hostKeyBytes), false) }
+        let directory = CacheDirectory(path: cache.directory)
+        do throws(CacheTrouble) {
+            try directory.create()
+            return (try directory.loadHostKey(), true)
+        } catch {
+            logger.error(
+                "authentication cache not usable, only memory is used until the next start",
+                metadata: ["reason": "\(error)"]
+            )
+            return (SecureRandom.bytes(CacheDirectory.hostKeyBytes), false)
+        }
+    }
+
+    // MARK: Life
+
+    func start() throws(SystemError) {
+        self.cache?.start()
+        self.takeCacheEvents()
+        self.transport = try RedisTransport(
+            loop: self.loop,
+            server: self.configuration.redis.url.server,
+            delegate: self
+        )
+        try self.startFeeds()
+        self.scheduleCacheInspection()
+    }
+
+    /// Nobody waits for an answer after this.
+    func stopAsking() {
+        self.redis.stop()
+        self.endTurn()
+        self.isStopped = true
+    }
+
+    func stop() {
+        self.passwordThreads.stop()
+        self.passwordWaker.invalidate()
+        self.transport?.invalidate()
+        self.stopFeeds()
+        self.cache?.stop()
+        self.cacheWaker?.invalidate()
+    }
+
+    var time: AuthTime { self.service.time }
+    var serverDescription: String { self.configuration.redis.url.description }
+
+    /// When `endTurn` has something to do next without an event.
+    var nextDeadline: Instant? {
+        let deadlines = [self.redis.nextDeadline] + self.feeds.map(\.nextDeadline)
+        return deadlines.compactMap { $0 }.min()
+    }
+
+    // MARK: A turn
+
+    func receive(_ query: AuthQuery, _ request: Authenticator.Request) {
+        self.authenticator.receive(query, request: request, now: self.time)
+    }
+
+    /// Does what the turn's events ask for; look-ups of one turn travel together.
+    func endTurn() {
+        guard !self.isStopped else { return }
+        self.takeCacheEvents()
+        for result in self.passwordThreads.takeResults() {
+            self.authenticator.passwordChecked(token: result.token, fits: result.fits, now: self.time)
+        }
+        self.takeChanges()
+        self.redis.advance(now: self.loop.now)
+        self.performActions()
+        self.redis.fillPipeline(now: self.loop.now)
+        if let failure = self.transport?.send(&self.redis.output) {
+            self.redis.failed(failure, now: self.loop.now)
+            self.performActions()
+        }
+    }
+
+    /// Actions of one machine are events of the other: until both are quiet. Each query goes through at most two look-ups and two
+    /// reads, so it ends.
+    private func performActions() {
+        while !self.authenticator.actions.isEmpty || !self.redis.actions.isEmpty {
+            let decided = self.authenticator.actions
+            self.authenticator.actions = []
+            for action in decided { self.perform(action) }
+            let happened = self.redis.actions
+            self.redis.actions = []
+            for action in happened { self.perform(action) }
+        }
+    }
+
+    private func perform(_ action: Authenticator.Action) {
+        switch action {
+        case .readCache(let key):
+            self.authenticator.cacheAnswered(key, self.cache?.read(key) ?? .notFound, now: self.time)
+        case .lookUp(let token, let commands):
+            self.lookUp(commands, token: token)
+        case .check(let token, let check):
+            self.passwordThreads.submit(check, token: token)
+        case .write(let write):
+            self.cache?.write(write)
+        case .answer(let request, let verdict):
+            self.service.sourceAnswered(request, verdict)
+        }
+    }
+
+    private func lookUp(_ commands: [[[UInt8]]], token: UInt64) {
+        let numbers = self.gatherer.begin(token, count: commands.count)
+        for (number, command) in zip(numbers, commands) {
+            do throws(RedisFailure) {
+                try self.redis.submit(command, token: number, now: self.loop.now)
+            } catch {
+                guard let lookup = self.gatherer.failed(number) else { continue }
+                self.authenticator.lookupFailed(token: lookup, error, now: self.time)
+            }
+        }
+    }
+
+    private func perform(_ action: RedisClient.Action) {
+        switch action {
+        case .connect: self.transport?.connect()
+        case .close: self.transport?.close()
+        case .answered(let token, let reply) where DataCheck.isToken(token):
+            self.checkAnswered(token, reply)
+        case .notAnswered(let token, _) where DataCheck.isToken(token):
+            self.checkFailed()
+        case .answered(let token, let reply):
+            if let text = reply.errorText { self.logRedisError(text) }
+            guard let (lookup, replies) = self.gatherer.answered(token, reply) else { return }
+            self.authenticator.lookupAnswered(token: lookup, replies, now: self.time)
+        case .notAnswered(let token, let failure):
+            guard let lookup = self.gatherer.failed(token) else { return }
+            self.authenticator.lookupFailed(token: lookup, failure, now: self.time)
+        case .lost(let failure):
+            self.logger.warning(
+                "Redis lost, devices seen before are let in from the cache",
+                metadata: ["server": "\(self.serverDescription)", "reason": "\(failure)"]
+            )
+        case .back(let downNanoseconds):
+            self.beginDataCheck()
+            self.logger.notice(
+                "Redis in use",
+                metadata: [
+                    "server": "\(self.serverDescription)",
+                    "after": "\(downNanoseconds / Nanoseconds.perMillisecond)ms",
+                ]
+            )
+        }
+    }
+
+    private func logRedisError(_ text: String) {
+        guard let leftOut = self.errorLog.admit(now: self.loop.now) else { return }
+        self.logger.warning("Redis answers an error", metadata: ["error": "\(text)", "left_out": "\(leftOut)"])
+    }
+
+    // MARK: Cache
+
+    private func scheduleCacheInspection() {
+        guard let cache = self.cache else { return }
+        self.loop.schedule(afterNanoseconds: AuthLimits.cacheInspectionNanoseconds) { [weak self] in
+            guard let self, !self.isStopped else { return }
+            cache.reopenIfNeeded()
+            self.scheduleCacheInspection()
+        }
+    }
+
+    private func takeCacheEvents() {
+        guard let cache = self.cache else { return }
+        for event in cache.takeEvents() {
+            switch event {
+            case .replaced(let reason):
+                self.logger.error(
+                    "authentication cache was damaged and is replaced by an empty one",
+                    metadata: ["reason": "\(reason)"]
+                )
+            case .trouble(let reason):
+                self.logger.error(
+                    "authentication cache not usable at the moment, authentication goes on without it",
+                    metadata: ["reason": "\(reason)"]
+                )
+            case .works:
+                self.logger.notice("authentication cache works again")
+            case .refused(let key):
+                self.authenticator.storeRefused(key)
+            }
+        }
+    }
+}
+
+extension RedisSource: RedisTransportDelegate {
+    func transportConnected() {
+        self.redis.connected(now: self.loop.now)
+    }
+
+    func transport(received bytes: UnsafeRawBufferPointer) {
+        self.redis.received(bytes, now: self.loop.now)
+        // A protocol error closes the connection at once: what follows in the socket is garbage too.
+        if case .waiting = self.redis.state { self.transport?.close() }
+    }
+
+    func transportFailed(_ failure: RedisFailure) {
+        self.redis.failed(failure, now: self.loop.now)
+    }
+}

@@ -1,0 +1,67 @@
+import Common
+
+/// One Redis source of the configuration, its templates taken apart.
+package struct RedisSourceSettings {
+    package let source: Configuration.Authentication.Source
+    package let command: CommandSet
+    package let ruleSets: [[UInt8]: RuleTemplate]
+    package let redis: RedisClient.Settings
+    package let authenticator: Authenticator.Settings
+
+    package init(
+        _ source: Configuration.Authentication.Source,
+        ruleSets: [[UInt8]: RuleTemplate],
+        accessRows: Configuration.Authorization.AccessRows,
+        worker: String
+    ) throws {
+        self.source = source
+        self.command = try source.commands()
+        self.ruleSets = ruleSets
+        self.redis = RedisClient.Settings(
+            user: source.redis.url.user.map { Array($0.utf8) },
+            password: try source.redis.passwordFile.map { try Self.firstLine($0) },
+            database: source.redis.url.database,
+            clientName: "martlet-\(worker)",
+            connectTimeoutNanoseconds: source.redis.connectTimeoutNanoseconds,
+            queryTimeoutNanoseconds: source.redis.queryTimeoutNanoseconds,
+            pipelineMax: source.redis.pipelineMax,
+            queueMax: source.redis.queueMax
+        )
+        let cache = source.cache
+        self.authenticator = Authenticator.Settings(
+            positiveTTLNanoseconds: cache.enabled ? Int64(clamping: cache.positiveTTLNanoseconds) : 0,
+            staleMaxNanoseconds: cache.enabled ? Int64(clamping: cache.staleMaxNanoseconds) : 0,
+            negativeTTLNanoseconds: cache.enabled ? Int64(clamping: cache.negativeTTLNanoseconds) : 0,
+            memoryEntries: cache.enabled ? cache.memoryEntries : 0,
+            negativeEntries: cache.enabled ? cache.negativeEntries : 0,
+            waitersMax: source.redis.queueMax,
+            readsCache: cache.enabled,
+            accessRows: accessRows
+        )
+    }
+
+    /// Tells its rows in the cache from those of others.
+    func cacheTag(hostKey: [UInt8]) -> [UInt8] {
+        let commands = [self.source.command, self.source.superCommand ?? "", self.source.accessCommand ?? ""]
+        return CredentialSource.tag(
+            commands: self.source.name.isEmpty ? commands : commands + [self.source.name],
+            scheme: self.source.passwordHash,
+            database: self.source.redis.url.database,
+            hostKey: hostKey
+        )
+    }
+
+    private static func firstLine(_ path: String) throws(ConfigurationMistake) -> [UInt8] {
+        let bytes: [UInt8]
+        do {
+            bytes = try Configuration.readFile(path, bytesMax: 4096)
+        } catch {
+            throw ConfigurationMistake("authentication.redis.password_file \(path) is \(error.message)")
+        }
+        let line = bytes.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }
+        guard !line.isEmpty else {
+            throw ConfigurationMistake("authentication.redis.password_file \(path) has an empty first line")
+        }
+        return Array(line)
+    }
+}

@@ -1,0 +1,65 @@
+extension Configuration.Authentication {
+    package enum SourceKind: String, CaseIterable, Sendable {
+        case redis
+        /// A certificate that the listener trusts is enough; nothing is looked up.
+        case certificate
+        /// Then only listeners with `anonymous: true` let anybody in.
+        case none
+    }
+
+    /// What becomes of a client when a source cannot say: its Redis is unreachable, and nothing usable is cached.
+    package enum OnFailure: String, CaseIterable, Sendable {
+        /// "Server unavailable".
+        case stop
+        /// The sources after it are asked; when none of them lets the client in, "server unavailable".
+        case next
+    }
+
+    /// One place where clients are looked up.
+    package struct Source: Equatable, Sendable {
+        /// In logs, the status and the cache; empty for the only source of the short form.
+        package var name = ""
+        package var kind = SourceKind.redis
+        /// Names of the listeners whose clients it is asked about; empty: all.
+        package var listeners: [String] = []
+        package var onFailure = OnFailure.stop
+        /// The Redis command, a template: `%u` user name, `%c` client id, `%C` common name, `%d` subject, or `${username}` and so on.
+        package var command = "HMGET tls_domain:%C password"
+        package var passwordHash = PasswordHash.plain
+        /// EMQX 4's `super_cmd`, a template like `command`: a client whose reply is exactly `1` may do everything.
+        package var superCommand: String?
+        /// EMQX's `acl_cmd`: answers pairs of a topic filter and an access.
+        package var accessCommand: String?
+        package var redis = Redis()
+        package var cache = Cache()
+
+        package init() {}
+
+        /// The commands taken apart.
+        /// - Throws: `ConfigurationMistake` with a sentence for whoever wrote them.
+        package func commands() throws(ConfigurationMistake) -> CommandSet {
+            try CommandSet(
+                command: self.command,
+                superCommand: self.superCommand,
+                accessCommand: self.accessCommand,
+                passwordHash: self.passwordHash
+            )
+        }
+
+        /// What of a client certificate it cannot do without, as it is written; nil: clients without one may be known to it.
+        package var certificatePlaceholder: String? {
+            switch self.kind {
+            case .none: return nil
+            case .certificate: return "the certificate"
+            case .redis:
+                guard let commands = try? self.commands() else { return nil }
+                guard let placeholder = commands.placeholders.first(where: \.isFromCertificate) else { return nil }
+                return placeholder.letter.map { "%\(Character(UnicodeScalar($0)))" } ?? "${\(placeholder.name)}"
+            }
+        }
+
+        package func isAsked(about listener: String) -> Bool {
+            self.listeners.isEmpty || self.listeners.contains(listener)
+        }
+    }
+}

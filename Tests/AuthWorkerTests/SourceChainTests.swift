@@ -1,0 +1,91 @@
+import Common
+import Testing
+
+@testable import AuthWorker
+
+@Suite struct SourceChainTests {
+    private let request = Authenticator.Request(link: 1, handle: 7)
+    private let query = AuthQuery(
+        listenerName: Array("devices".utf8),
+        rulesName: Array("default".utf8),
+        peerAddress: Array("192.0.2.1".utf8),
+        version: .v5_0,
+        identity: nil,
+        clientIdentifier: Array("client".utf8),
+        userName: nil,
+        password: Array("secret".utf8)
+    )
+
+    private func deny(_ reason: AuthVerdict.Reason) -> AuthVerdict { AuthVerdict(outcome: .deny, reason: reason) }
+    private let allow = AuthVerdict(outcome: .allow, source: .redis)
+    private let unknown = AuthVerdict(outcome: .unknown, reason: .redisUnavailable)
+
+    private func index(_ step: SourceChain.Step) -> Int? {
+        if case .ask(let source, _) = step { source } else { nil }
+    }
+
+    @Test func oneSourceAloneDecidesAndNothingIsKept() {
+        var chain = SourceChain([.init()])
+        #expect(self.index(chain.begin(self.query, self.request)) == 0)
+        #expect(chain.count == 0)
+        #expect(chain.answered(self.request, self.deny(.noSuchDevice)) == .final(self.deny(.noSuchDevice)))
+    }
+
+    @Test(arguments: [AuthVerdict.Reason.noSuchDevice, .passwordMissing, .fieldMissing])
+    func whoIsNotKnownIsLookedUpInTheNextSource(_ reason: AuthVerdict.Reason) {
+        var chain = SourceChain([.init(), .init()])
+        #expect(self.index(chain.begin(self.query, self.request)) == 0)
+        let step = chain.answered(self.request, self.deny(reason))
+        guard case .ask(1, let query) = step else { return #expect(Bool(false), "\(step)") }
+        #expect(query.password == Array("secret".utf8))
+        #expect(chain.answered(self.request, self.allow) == .final(self.allow))
+        #expect(chain.count == 0)
+    }
+
+    @Test(arguments: [AuthVerdict.Reason.wrongPassword, .fieldNotAllowed])
+    func aWrongPasswordStops(_ reason: AuthVerdict.Reason) {
+        var chain = SourceChain([.init(), .init()])
+        _ = chain.begin(self.query, self.request)
+        #expect(chain.answered(self.request, self.deny(reason)) == .final(self.deny(reason)))
+        #expect(chain.count == 0)
+    }
+
+    @Test func aSourceThatCannotSayStops() {
+        var chain = SourceChain([.init(), .init()])
+        _ = chain.begin(self.query, self.request)
+        #expect(chain.answered(self.request, self.unknown) == .final(self.unknown))
+    }
+
+    /// Who was not looked up everywhere is not told that nobody knows him: a live session would be closed for it.
+    @Test func aSourceThatIsPassedOverLeavesUnknownBehind() {
+        var chain = SourceChain([.init(onFailure: .next), .init()])
+        _ = chain.begin(self.query, self.request)
+        #expect(self.index(chain.answered(self.request, self.unknown)) == 1)
+        #expect(chain.answered(self.request, self.deny(.noSuchDevice)) == .final(self.unknown))
+        _ = chain.begin(self.query, self.request)
+        _ = chain.answered(self.request, self.unknown)
+        #expect(chain.answered(self.request, self.allow) == .final(self.allow))
+    }
+
+    @Test func theMostTellingDenialIsTheAnswer() {
+        var chain = SourceChain([.init(), .init()])
+        _ = chain.begin(self.query, self.request)
+        _ = chain.answered(self.request, self.deny(.noSuchDevice))
+        #expect(chain.answered(self.request, self.deny(.fieldMissing)) == .final(self.deny(.noSuchDevice)))
+    }
+
+    @Test func sourcesOfOtherListenersAreNotAsked() {
+        let members = ["applications", "devices", "applications"].map {
+            SourceChain.Member(listeners: [Array($0.utf8)])
+        }
+        var chain = SourceChain(members)
+        #expect(self.index(chain.begin(self.query, self.request)) == 1)
+        #expect(chain.answered(self.request, self.deny(.noSuchDevice)) == .final(self.deny(.noSuchDevice)))
+        var other = self.query
+        other.listenerName = Array("elsewhere".utf8)
+        guard case .final(let verdict) = chain.begin(other, self.request) else {
+            return #expect(Bool(false), "nobody should be asked")
+        }
+        #expect(verdict.outcome == .deny)
+    }
+}

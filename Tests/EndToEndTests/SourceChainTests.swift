@@ -1,0 +1,122 @@
+import Common
+import TestSupport
+import Testing
+
+/// Several sources of authentication with real processes and a real Redis.
+@Suite struct SourceChainTests {
+    /// Devices by certificate; applications by user name and password, in another database; and at last, for one listener, any
+    /// good certificate.
+    private static func broker(onFailure: String = "stop") throws -> TestBroker {
+        try TestBroker { text in
+            text.replacing(
+                "  command: HMGET tls_domain:%C password\n  redis: {",
+                with: """
+                      sources:
+                        - name: devices
+                          on_failure: \(onFailure)
+                          redis: {url: "unix:///nowhere"}
+                        - name: applications
+                          command: HMGET mqtt_user:%u password
+                          redis: {
+                    """
+            )
+        }
+    }
+
+    private func connect(
+        _ broker: TestBroker,
+        _ loop: EventLoop,
+        _ device: String?,
+        user: String? = nil,
+        password: String?,
+        port: UInt16? = nil
+    ) throws -> (client: TestClient, code: UInt8) {
+        let tls = try broker.tlsContext(try device.map { try broker.pki.device($0) })
+        let client = try TestClient(loop: loop, port: port ?? broker.tlsPort, version: .v5_0, tls: tls)
+        let connack = try client.connect(clientIdentifier: "", userName: user, password: password)
+        return (client, connack.returnCode)
+    }
+
+    @Test("the source that knows the client decides, and a wrong password is not tried elsewhere")
+    func theSourceThatKnowsTheClientDecides() throws {
+        let broker = try TestBroker { text in
+            let url = text.split(separator: "redis: {url: \"")[1].split(separator: "\"")[0]
+            return text.replacing(
+                "  command: HMGET tls_domain:%C password\n  redis: {url: \"\(url)\"}\n",
+                with: """
+                      sources:
+                        - name: devices
+                          redis: {url: "\(url)"}
+                        - name: applications
+                          command: HMGET mqtt_user:%u password
+                          redis: {url: "\(url)?db=3"}
+                        - name: anybody
+                          source: certificate
+                          listeners: [applications]
+
+                    """
+            )
+        }
+        let loop = try EventLoop()
+        try broker.provision("chain-device", password: "one")
+        _ = try broker.redisCommand("-n", "3", "HSET", "mqtt_user:fred", "password", "two")
+        _ = try broker.redisCommand("-n", "3", "HSET", "mqtt_user:both", "password", "two")
+        try broker.provision("chain-both", password: "one")
+
+        #expect(try self.connect(broker, loop, "chain-device", password: "one").code == 0)
+        // The device is not known to the first source, its user name is to the second.
+        #expect(try self.connect(broker, loop, "chain-stranger", user: "fred", password: "two").code == 0)
+        #expect(try self.connect(broker, loop, "chain-stranger", user: "fred", password: "no").code == 0x86)
+        // The first source knows it: its password decides.
+        #expect(try self.connect(broker, loop, "chain-both", user: "both", password: "two").code == 0x86)
+        #expect(try self.connect(broker, loop, "chain-stranger", user: "who", password: "two").code == 0x87)
+        // No password: not for the first two, which want one; the third is asked for the other listener only.
+        #expect(try self.connect(broker, loop, "chain-stranger", password: nil).code != 0)
+        let third = try self.connect(broker, loop, "chain-stranger", password: nil, port: broker.optionalPort)
+        #expect(third.code == 0)
+        // Without a certificate: user name and password, where the listener takes that.
+        let application = try self.connect(
+            broker,
+            loop,
+            nil,
+            user: "fred",
+            password: "two",
+            port: broker.optionalPort
+        )
+        #expect(application.code == 0)
+        #expect(
+            try self.connect(broker, loop, nil, user: "fred", password: "no", port: broker.optionalPort).code == 0x86
+        )
+        let status = try broker.status(of: "authworker")
+        #expect(status.contains("devices.denied_noSuchDevice"))
+        #expect(status.contains("applications.allowed_by_redis"))
+        #expect(status.contains("anybody.allowed_by_certificate 1"))
+
+        // A row that goes ends the session that it let in, whichever source it is in.
+        let (client, code) = try self.connect(broker, loop, "chain-stranger", user: "fred", password: "two")
+        try #require(code == 0)
+        _ = try broker.redisCommand("-n", "3", "DEL", "mqtt_user:fred")
+        guard case .disconnect(let packet) = try client.next("DISCONNECT") else {
+            throw ProcessError(description: "the session was not ended")
+        }
+        #expect(packet.reasonCode.rawValue == 0x87)
+    }
+
+    @Test("a source out of reach stops the others by default: server unavailable")
+    func aSourceOutOfReachStops() throws {
+        let broker = try Self.broker()
+        _ = try broker.redisCommand("HSET", "mqtt_user:fred", "password", "two")
+        let loop = try EventLoop()
+        #expect(try self.connect(broker, loop, "chain-device", user: "fred", password: "two").code == 0x88)
+    }
+
+    @Test("with on_failure: next it is passed over, and who is known nowhere is told that it is unavailable")
+    func aSourceOutOfReachIsPassedOver() throws {
+        let broker = try Self.broker(onFailure: "next")
+        _ = try broker.redisCommand("HSET", "mqtt_user:fred", "password", "two")
+        let loop = try EventLoop()
+        #expect(try self.connect(broker, loop, "chain-device", user: "fred", password: "two").code == 0)
+        #expect(try self.connect(broker, loop, "chain-device", user: "fred", password: "no").code == 0x86)
+        #expect(try self.connect(broker, loop, "chain-device", user: "who", password: "two").code == 0x88)
+    }
+}

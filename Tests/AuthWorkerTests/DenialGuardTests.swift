@@ -45,6 +45,19 @@ import Testing
         #expect(!harness.authenticator.denialGuard.isSuspended)
     }
 
+    /// A worker that was restarted knows its rows from the file only, and the file is locked just then.
+    @Test func `a row that cannot be read is not denied while rows are held`() throws {
+        var harness = try self.fleet(3)
+        harness.rows = [:]
+        try harness.restart()
+        harness.authenticator.flushed(now: harness.time)
+        harness.authenticator.serverMayHaveChanged()
+        harness.diskIsReadable = false
+        #expect(harness.ask("d0", "p")?.outcome == .unknown)
+        harness.diskIsReadable = true
+        #expect(harness.ask("d0", "p")?.source == .staleCache)
+    }
+
     @Test func `a flush suspends at once, and the rows' return ends it`() throws {
         var harness = try self.fleet(3)
         let rows = harness.rows

@@ -88,9 +88,10 @@ package final class CredentialCache {
         }
     }
 
-    /// Redis keys of known rows, those that were known current last first.
-    package func sampleOfKnownKeys(_ count: Int) -> [[UInt8]] {
-        (try? self.file?.sampleOfKnownKeys(count)) ?? []
+    /// Redis keys of known rows, those that were known current last first; nil: the file cannot be read at the moment.
+    package func sampleOfKnownKeys(_ count: Int) -> [[UInt8]]? {
+        guard let file = self.file else { return nil }
+        return try? file.sampleOfKnownKeys(count)
     }
 
     package var redisRunID: [UInt8]? {

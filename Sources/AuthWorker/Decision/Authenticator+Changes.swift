@@ -4,6 +4,8 @@ import Common
 extension Authenticator {
     // MARK: A Redis that lost its data
 
+    static let lostRowsDetail = "Redis has lost rows; see martlet auth confirm-mass-revoke"
+
     /// Redis has no row for the key. True: it had one, and seems to have lost it together with too many others.
     mutating func holdsBack(_ key: LookupKey, now: AuthTime) -> Bool {
         guard let entry = self.known.value(for: key), entry.row != nil else { return false }
@@ -18,7 +20,7 @@ extension Authenticator {
     mutating func serveHeld(_ key: LookupKey, _ pending: Pending, now: AuthTime) {
         self.known.update(key) { $0.mustFetch = false }
         self.waiterCount -= pending.waiters.count
-        let detail = "Redis has lost rows; see martlet auth confirm-mass-revoke"
+        let detail = Self.lostRowsDetail
         let rendered = CommandSet.Rendered(key: key, commands: pending.commands)
         for waiter in pending.waiters {
             guard let entry = self.known.value(for: key), let row = entry.row,

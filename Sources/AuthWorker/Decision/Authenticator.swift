@@ -397,6 +397,10 @@ package struct Authenticator {
             self.take(found, key: key, pending, now: now)
         case .absent:
             if self.holdsBack(key, now: now) { return self.serveHeld(key, pending, now: now) }
+            if pending.cacheWasNotReadable, self.denialGuard.state != .watching {
+                // Whether there was a row is not known, and Redis may have lost it.
+                return self.lookupFailed(pending, key: key, .redisError, Self.lostRowsDetail, now: now)
+            }
             self.known.remove(key)
             let entry = Entry(
                 row: nil,

@@ -74,7 +74,11 @@ extension RedisSource {
 
     private func askForSample() {
         var keys = self.authenticator.sampleOfKnownKeys(DataCheck.sampleMax)
-        if keys.isEmpty { keys = self.cache?.sampleOfKnownKeys(DataCheck.sampleMax) ?? [] }
+        if keys.isEmpty, let cache = self.cache {
+            // Of a file that is not open yet nothing can be said: nobody is denied until it is.
+            guard let known = cache.sampleOfKnownKeys(DataCheck.sampleMax) else { return self.checkFailed() }
+            keys = known
+        }
         self.dataCheck.sample = keys.count
         self.dataCheck.absent = 0
         self.dataCheck.answersAwaited = keys.count

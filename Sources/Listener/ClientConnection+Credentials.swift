@@ -39,12 +39,13 @@ extension ClientConnection {
         defer { if self.credentials.mustAskAgain, self.phase == .open { self.service.auth.revalidate(self) } }
         switch verdict.outcome {
         case .unknown:
-            self.service.revalidateLater(self.handle)
+            self.askLater()
         case .deny:
             self.endByRevocation(
                 verdict.reason == .noSuchDevice ? "the device is no longer known" : "\(verdict.reason)"
             )
         case .allow:
+            self.credentials.unknownCount = 0
             if verdict.credentialTag != self.credentials.tag {
                 guard self.service.configuration.authentication.passwordChanged == .keep else {
                     return self.endByRevocation("the device's credentials have changed")
@@ -58,6 +59,12 @@ extension ClientConnection {
         }
     }
 
+    private func askLater() {
+        guard self.service.loop.now >= self.credentials.retryDue else { return }
+        self.credentials.unknownCount += 1
+        self.credentials.retryDue = self.service.revalidateLater(self.handle, count: self.credentials.unknownCount)
+    }
+
     private func endByRevocation(_ detail: String) {
         self.service.counters.sessionsRevoked += 1
         self.service.logRevocation(self, detail)
@@ -69,6 +76,6 @@ extension ClientConnection {
     func revalidationLost() {
         guard self.credentials.isAsked else { return }
         self.credentials.isAsked = false
-        self.service.revalidateLater(self.handle)
+        self.askLater()
     }
 }

@@ -611,7 +611,7 @@ final class ClientConnection: EventHandler {
             }
             if now >= self.credentials.revalidation {
                 self.scheduleRevalidation()
-                self.service.revalidateLater(self.handle)
+                self.service.revalidateInTurn(self.handle)
             }
         }
         self.wheelDue = .max

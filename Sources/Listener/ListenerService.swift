@@ -24,7 +24,6 @@ package final class ListenerService: Role {
     )
     private(set) lazy var router = RouterUplink(service: self)
 
-    private static let revalidationRetryNanoseconds = Nanoseconds.perSecond
     private static let sweepNanoseconds = 20 * Nanoseconds.perMillisecond
 
     private let context: RoleContext
@@ -41,8 +40,7 @@ package final class ListenerService: Role {
     /// Of connections accepted through all sockets; nil: no limit.
     private var connectionRate: TokenBucket?
     /// Sessions to be asked about when a second is over: nobody could say when they were asked about last.
-    private var toRevalidateLater: Set<UInt64> = []
-    private var revalidationTimer: EventLoop.Timer?
+    private var revalidationTimer: (deadline: Instant, timer: EventLoop.Timer)?
     private var isStopping = false
 
     package init(_ context: RoleContext) {
@@ -258,30 +256,40 @@ package final class ListenerService: Role {
         self.revalidateDue()
     }
 
-    func revalidateLater(_ handle: UInt64) {
-        self.toRevalidateLater.insert(handle)
-        self.scheduleRevalidation(Self.revalidationRetryNanoseconds)
+    /// It is long ago that the session was asked about.
+    func revalidateInTurn(_ handle: UInt64) {
+        self.live.ask(handle)
+        self.scheduleRevalidation()
+    }
+
+    /// Nobody could say anything about the session, for the `count`th time in a row.
+    ///
+    /// - Returns: when it is due again.
+    func revalidateLater(_ handle: UInt64, count: Int) -> Instant {
+        defer { self.scheduleRevalidation() }
+        return self.live.askLater(handle, count: count, now: self.loop.now)
     }
 
     private func revalidateDue() {
         for handle in self.live.takeDue(now: self.loop.now) {
             if let connection = self.table[handle] { self.auth.revalidate(connection) }
         }
-        if self.live.hasMore { self.scheduleRevalidation(Self.sweepNanoseconds) }
+        self.scheduleRevalidation()
     }
 
-    private func scheduleRevalidation(_ delay: UInt64) {
-        guard self.revalidationTimer == nil, !self.isStopping else { return }
-        self.revalidationTimer = self.loop.schedule(afterNanoseconds: delay) { [weak self] in
+    private func scheduleRevalidation() {
+        let sweep = self.live.hasMore ? self.loop.now &+ Self.sweepNanoseconds : nil
+        guard let deadline = [sweep, self.live.nextRetry].compactMap({ $0 }).min(), !self.isStopping else { return }
+        if let timer = self.revalidationTimer {
+            if timer.deadline <= deadline { return }
+            self.loop.cancel(timer.timer)
+        }
+        let timer = self.loop.schedule(at: deadline) { [weak self] in
             guard let self else { return }
             self.revalidationTimer = nil
-            let again = self.toRevalidateLater
-            self.toRevalidateLater.removeAll()
-            for handle in again {
-                if let connection = self.table[handle] { self.auth.revalidate(connection) }
-            }
             self.revalidateDue()
         }
+        self.revalidationTimer = (deadline, timer)
     }
 
     // MARK: Time

@@ -3,15 +3,22 @@ import Common
 /// Which live sessions were let in by which look-up key, and which of them are to be asked about again: because their row has
 /// changed, because nobody knows what has changed, or because it was long ago.
 ///
-/// Named changes are asked about at once. When everything is in doubt the queue is worked off at a bounded rate, so that a Redis
-/// that has just come back is not overrun.
+/// Named changes are asked about at once. Everything else goes through one queue that is worked off at a bounded rate, so that a
+/// Redis that has just come back is not overrun: all sessions when everything is in doubt, and those about which nobody could say
+/// anything, after a delay that doubles each time.
 struct LiveSessions {
     /// Sessions asked about per second when all are in doubt.
     static let sweepPerSecond = 2000
 
+    /// Delays after the first, second, … answer that said nothing.
+    static let retryDelaysNanoseconds: [UInt64] = [1, 2, 4, 8, 16, 32].map { $0 * Nanoseconds.perSecond }
+
     private var handles: [UInt64: [UInt64]] = [:]
     private var urgent: [UInt64] = []
     private var sweep: [UInt64] = []
+    /// By delay; each in the order in which they are due.
+    private var retries = [[(due: Instant, handle: UInt64)]](repeating: [], count: Self.retryDelaysNanoseconds.count)
+    private var retryHeads = [Int](repeating: 0, count: Self.retryDelaysNanoseconds.count)
     private var sweepAllowance = 0
     private var lastRefill: Instant = 0
     private(set) var count = 0
@@ -40,10 +47,41 @@ struct LiveSessions {
         self.sweep = self.handles.values.flatMap { $0 }
     }
 
+    /// Is to be asked about when its turn comes.
+    mutating func ask(_ handle: UInt64) {
+        self.sweep.append(handle)
+    }
+
+    /// Nobody could say anything about it, for the `count`th time in a row.
+    ///
+    /// - Returns: when it is due.
+    mutating func askLater(_ handle: UInt64, count: Int, now: Instant) -> Instant {
+        let level = min(max(count, 1), Self.retryDelaysNanoseconds.count) - 1
+        let due = now &+ Self.retryDelaysNanoseconds[level]
+        self.retries[level].append((due, handle))
+        return due
+    }
+
+    private mutating func takeRetries(now: Instant) {
+        for level in self.retries.indices {
+            var head = self.retryHeads[level]
+            while head < self.retries[level].count, self.retries[level][head].due <= now {
+                self.sweep.append(self.retries[level][head].handle)
+                head += 1
+            }
+            if head == self.retries[level].count || head > 4096 {
+                self.retries[level].removeFirst(head)
+                head = 0
+            }
+            self.retryHeads[level] = head
+        }
+    }
+
     /// The sessions to ask about now. A session that is gone meanwhile is among them: the caller looks.
     mutating func takeDue(now: Instant) -> [UInt64] {
         var due = self.urgent
         self.urgent.removeAll()
+        self.takeRetries(now: now)
         guard !self.sweep.isEmpty else { return due }
         self.refill(now)
         let count = min(self.sweepAllowance, self.sweep.count)
@@ -55,6 +93,13 @@ struct LiveSessions {
 
     /// More is to be asked about later, without a new event.
     var hasMore: Bool { !self.sweep.isEmpty }
+
+    /// When the next of those is due about which nobody could say anything.
+    var nextRetry: Instant? {
+        self.retries.indices.compactMap { level in
+            self.retryHeads[level] < self.retries[level].count ? self.retries[level][self.retryHeads[level]].due : nil
+        }.min()
+    }
 
     private mutating func refill(_ now: Instant) {
         let elapsed = min(now &- self.lastRefill, Nanoseconds.perSecond)

@@ -11,6 +11,10 @@ struct SessionCredentials {
     var isAsked = false
     /// A change was announced at a moment at which nobody could be asked.
     var mustAskAgain = false
+    /// How often in a row nobody could say anything about it.
+    var unknownCount = 0
+    /// Until then it waits for being asked about again.
+    var retryDue: Instant = 0
     /// Devices connect once and stay for weeks: without any sign of a change they are asked about from time to time.
     var revalidation: Instant = .max
 }

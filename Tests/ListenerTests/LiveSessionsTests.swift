@@ -49,4 +49,28 @@ import Testing
         live.changed([7])
         #expect(live.takeDue(now: 10 * Nanoseconds.perSecond) == [7])
     }
+
+    @Test("sessions nobody can say anything about come up again at the same bounded rate, each time later")
+    func retries() {
+        var live = LiveSessions()
+        let sessions = 6000
+        let start: Instant = 100 * Nanoseconds.perSecond
+        for handle in 1...UInt64(sessions) { _ = live.askLater(handle, count: 1, now: start) }
+        #expect(live.takeDue(now: start + 999 * Nanoseconds.perMillisecond) == [])
+        #expect(live.nextRetry == start + Nanoseconds.perSecond)
+        var now = start + Nanoseconds.perSecond
+        var seen = 0
+        var most = 0
+        repeat {
+            let due = live.takeDue(now: now).count
+            seen += due
+            most = max(most, due)
+            now += 20 * Nanoseconds.perMillisecond
+        } while live.hasMore
+        #expect(seen == sessions)
+        #expect(most <= LiveSessions.sweepPerSecond / 4)
+        #expect(now - start > 3 * Nanoseconds.perSecond)
+        let delays = (1...8).map { live.askLater(1, count: $0, now: now) - now }
+        #expect(delays == [1, 2, 4, 8, 16, 32, 32, 32].map { $0 * Nanoseconds.perSecond })
+    }
 }

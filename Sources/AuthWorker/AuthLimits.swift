@@ -16,6 +16,25 @@ package enum AuthLimits {
     /// A quiet connection is asked for a sign of life this often, so that the first device does not pay for noticing.
     package static let idlePingNanoseconds: UInt64 = Nanoseconds.perSecond
 
+    /// A server that Sentinel named is asked this often whether it still is the master: one that was demoted without noticing, or
+    /// that clients can still reach, must not go on answering.
+    package static let roleCheckNanoseconds: UInt64 = 500 * Nanoseconds.perMillisecond
+
+    /// A Sentinel is asked this often which server is the master, and given up for the next one after this long without an
+    /// answer.
+    package static let sentinelPollNanoseconds: UInt64 = 250 * Nanoseconds.perMillisecond
+    package static let sentinelSilenceNanoseconds: UInt64 = Nanoseconds.perSecond
+
+    /// A command goes to this many nodes of a Redis Cluster at most, and waits this long where a slot is on its way between two.
+    package static let clusterRedirectionsMax = 5
+    package static let clusterRetryNanoseconds: UInt64 = 50 * Nanoseconds.perMillisecond
+
+    /// Which node has which slot is asked at most this often.
+    package static let clusterRefreshNanoseconds: UInt64 = 500 * Nanoseconds.perMillisecond
+
+    /// Nodes of a Redis Cluster that connections are held to; a map with more is refused.
+    package static let clusterNodesMax = 512
+
     /// Delays between attempts to reach Redis. The longest one bounds how late its return is noticed.
     package static let reconnectInitialNanoseconds: UInt64 = 50 * Nanoseconds.perMillisecond
     package static let reconnectMaximumNanoseconds: UInt64 = Nanoseconds.perSecond

@@ -22,3 +22,10 @@ package func readFile(_ path: String) throws -> [UInt8] {
     while case let count = read(file, &chunk, chunk.count), count > 0 { bytes += chunk[..<count] }
     return bytes
 }
+
+/// A file of the repository, by its path there.
+package func repositoryFile(_ path: String) throws -> String {
+    // Tests/Support/Files.swift: three folders up.
+    let parts = #filePath.split(separator: "/").dropLast(3)
+    return String(decoding: try readFile("/" + parts.joined(separator: "/") + "/" + path), as: UTF8.self)
+}

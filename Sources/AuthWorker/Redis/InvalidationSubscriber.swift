@@ -43,9 +43,7 @@ package struct InvalidationSubscriber: ~Copyable {
     private static let trackingChannel = Array("__redis__:invalidate".utf8)
 
     private enum Step: Equatable {
-        case authenticate
-        case select
-        case setName
+        case greeting(RedisGreeting.Step)
         case identify
         case track
         case notifications
@@ -67,7 +65,7 @@ package struct InvalidationSubscriber: ~Copyable {
     package var actions: [Action] = []
     package private(set) var method: Method?
     private var state: State
-    private let settings: RedisClient.Settings
+    private var settings: RedisClient.Settings
     private let mode: Mode
     private let prefixes: [[UInt8]]
     private var random: any RandomNumberGenerator
@@ -107,6 +105,11 @@ package struct InvalidationSubscriber: ~Copyable {
         return kept
     }
 
+    /// Another password from the next connection on.
+    package mutating func setPassword(_ password: [UInt8]?) {
+        self.settings.password = password
+    }
+
     package var isActive: Bool { self.state == .active }
 
     /// When `advance` has to be called at the latest.
@@ -127,11 +130,9 @@ package struct InvalidationSubscriber: ~Copyable {
         self.reader = RedisReplyReader()
         self.expected = FirstInFirstOut()
         self.refused = []
-        if let password = self.settings.password {
-            self.send(.authenticate, [Array("AUTH".utf8)] + (self.settings.user.map { [$0] } ?? []) + [password])
+        for command in RedisGreeting.commands(self.settings, name: "\(self.settings.clientName)-changes") {
+            self.send(.greeting(command.step), command.arguments)
         }
-        if self.settings.database != 0 { self.send(.select, "SELECT", "\(self.settings.database)") }
-        self.send(.setName, "CLIENT", "SETNAME", "\(self.settings.clientName)-changes")
         switch self.mode {
         case .auto, .tracking: self.send(.identify, "CLIENT", "ID")
         case .keyspace: self.send(.notifications, "CONFIG", "GET", "notify-keyspace-events")
@@ -181,10 +182,8 @@ package struct InvalidationSubscriber: ~Copyable {
     private mutating func take(_ reply: RedisReply, of step: Step, now: Instant) throws(RedisFailure) {
         let text = reply.errorText
         switch step {
-        case .authenticate, .select:
-            if let text { throw .refused(text) }
-        case .setName:
-            break
+        case .greeting(let step):
+            try RedisGreeting.check(reply, to: step)
         case .identify:
             guard case .integer(let number) = reply else { return self.refuse("CLIENT ID", text, next: .keyspace) }
             var command = ["CLIENT", "TRACKING", "ON", "REDIRECT", "\(number)", "BCAST"].map { Array($0.utf8) }

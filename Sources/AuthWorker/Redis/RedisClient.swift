@@ -29,6 +29,8 @@ package struct RedisClient: ~Copyable {
         package var pipelineMax: Int
         /// Commands that wait for being sent.
         package var queueMax: Int
+        /// A server that is a replica is not used: somebody named it as the master.
+        package var needsMaster: Bool
 
         package init(
             user: [UInt8]? = nil,
@@ -38,8 +40,10 @@ package struct RedisClient: ~Copyable {
             connectTimeoutNanoseconds: UInt64 = Nanoseconds.perSecond,
             queryTimeoutNanoseconds: UInt64 = 500 * Nanoseconds.perMillisecond,
             pipelineMax: Int = 1000,
-            queueMax: Int = 100_000
+            queueMax: Int = 100_000,
+            needsMaster: Bool = false
         ) {
+            self.needsMaster = needsMaster
             self.user = user
             self.password = password
             self.database = database
@@ -76,12 +80,13 @@ package struct RedisClient: ~Copyable {
         case lookup(token: UInt64)
         case handshake(HandshakeStep)
         case ping
+        /// Whether the server still is a master.
+        case role
     }
 
     private enum HandshakeStep {
-        case authenticate
-        case select
-        case setName
+        case greeting(RedisGreeting.Step)
+        case role
         case ping
     }
 
@@ -104,7 +109,7 @@ package struct RedisClient: ~Copyable {
     /// Why look-ups are refused; nil while they are taken.
     package private(set) var outage: RedisFailure?
 
-    private let settings: Settings
+    private var settings: Settings
     private var random: any RandomNumberGenerator
     private var reader = RedisReplyReader()
     private var inFlight = FirstInFirstOut<InFlight>()
@@ -117,6 +122,7 @@ package struct RedisClient: ~Copyable {
     private var reasonsTold: [RedisFailure] = []
     private var downSince: Instant
     private var lastTraffic: Instant = 0
+    private var nextRoleCheck: Instant = 0
     package private(set) var counters = RedisCounters()
 
     package init(settings: Settings, random: any RandomNumberGenerator, now: Instant) {
@@ -136,7 +142,9 @@ package struct RedisClient: ~Copyable {
         switch self.state {
         case .waiting(let until): consider(until)
         case .connecting(let deadline), .handshaking(let deadline): consider(deadline)
-        case .ready: if self.inFlight.isEmpty { consider(self.lastTraffic &+ AuthLimits.idlePingNanoseconds) }
+        case .ready:
+            if self.inFlight.isEmpty { consider(self.lastTraffic &+ AuthLimits.idlePingNanoseconds) }
+            if self.settings.needsMaster { consider(self.nextRoleCheck) }
         case .stopped: return nil
         }
         if let first = self.inFlight.first { consider(first.deadline) }
@@ -168,6 +176,7 @@ package struct RedisClient: ~Copyable {
         if written > 0 {
             self.counters.commands += UInt64(written)
             self.counters.pipelines += 1
+            self.counters.pipelineLargest = max(self.counters.pipelineLargest, UInt64(written))
         }
     }
 
@@ -182,15 +191,10 @@ package struct RedisClient: ~Copyable {
         guard case .connecting = self.state else { return }
         self.state = .handshaking(deadline: now &+ self.settings.queryTimeoutNanoseconds)
         self.reader = RedisReplyReader()
-        if let password = self.settings.password {
-            let name = self.settings.user.map { [$0] } ?? []
-            self.sendHandshake(.authenticate, [Array("AUTH".utf8)] + name + [password], now: now)
+        for command in RedisGreeting.commands(self.settings, name: self.settings.clientName) {
+            self.sendHandshake(.greeting(command.step), command.arguments, now: now)
         }
-        if self.settings.database != 0 {
-            self.sendHandshake(.select, ["SELECT", "\(self.settings.database)"].map { Array($0.utf8) }, now: now)
-        }
-        let setName = ["CLIENT", "SETNAME", self.settings.clientName].map { Array($0.utf8) }
-        self.sendHandshake(.setName, setName, now: now)
+        if self.settings.needsMaster { self.sendHandshake(.role, [Array("ROLE".utf8)], now: now) }
         self.sendHandshake(.ping, [Array("PING".utf8)], now: now)
     }
 
@@ -221,10 +225,13 @@ package struct RedisClient: ~Copyable {
         switch answered.purpose {
         case .lookup(let token):
             self.counters.answers += 1
+            self.counters.latency.record(now &+ self.settings.queryTimeoutNanoseconds &- answered.deadline)
             if case .error = reply { self.counters.errors += 1 } else { self.backoff.reset() }
             self.actions.append(.answered(token: token, reply))
         case .ping:
             break
+        case .role:
+            try Self.checkRole(reply)
         case .handshake(let step):
             try self.takeHandshake(step, reply, now: now)
         }
@@ -236,11 +243,10 @@ package struct RedisClient: ~Copyable {
         now: Instant
     ) throws(RedisFailure) {
         switch step {
-        case .authenticate, .select:
-            if let text = reply.errorText { throw .refused(text) }
-        case .setName:
-            // For people only; a user may lack the right to it.
-            break
+        case .greeting(let step):
+            try RedisGreeting.check(reply, to: step)
+        case .role:
+            try Self.checkRole(reply)
         case .ping:
             // A user without the right to PING is told so by a server that works.
             if let text = reply.errorText, !text.hasPrefix("NOPERM") { throw .refused(text) }
@@ -248,8 +254,28 @@ package struct RedisClient: ~Copyable {
             self.outage = nil
             self.reasonsTold = []
             self.counters.connections += 1
+            self.nextRoleCheck = now &+ AuthLimits.roleCheckNanoseconds
             self.actions.append(.back(downNanoseconds: now &- self.downSince))
         }
+    }
+
+    /// ROLE answers `master`, or `slave` and where its master is. A user without the right to ask is believed.
+    private static func checkRole(_ reply: RedisReply) throws(RedisFailure) {
+        guard case .array(let elements) = reply, case .bulk(let role)? = elements.first else { return }
+        guard role == Array("master".utf8) else { throw .refused("the server is no master (any more)") }
+    }
+
+    /// Another password from the next connection on.
+    package mutating func setPassword(_ password: [UInt8]?) {
+        self.settings.password = password
+    }
+
+    /// Another server is to be used, or the same one is said to be back: the next attempt is made at once.
+    package mutating func reconnect(_ reason: RedisFailure, now: Instant) {
+        self.failed(reason, now: now)
+        guard case .waiting = self.state else { return }
+        self.backoff.reset()
+        self.state = .waiting(until: now)
     }
 
     /// The connection could not be made or broke; also called by the machine itself.
@@ -307,6 +333,11 @@ package struct RedisClient: ~Copyable {
                 RedisCommand.write([Array("PING".utf8)], into: &self.output)
                 self.track(.ping, now: now)
             }
+            if self.state == .ready, self.settings.needsMaster, now >= self.nextRoleCheck {
+                self.nextRoleCheck = now &+ AuthLimits.roleCheckNanoseconds
+                RedisCommand.write([Array("ROLE".utf8)], into: &self.output)
+                self.track(.role, now: now)
+            }
         case .stopped:
             return
         }
@@ -340,4 +371,21 @@ package struct RedisCounters: Equatable, Sendable {
     package var connections: UInt64 = 0
     /// Attempts and connections that failed.
     package var failures: UInt64 = 0
+    /// The most commands that one turn wrote.
+    package var pipelineLargest: UInt64 = 0
+    /// From writing a command to its answer.
+    package var latency = LatencyHistogram()
+
+    /// Adds another connection's.
+    mutating func add(_ other: RedisCounters) {
+        self.commands += other.commands
+        self.pipelines += other.pipelines
+        self.answers += other.answers
+        self.errors += other.errors
+        self.timeouts += other.timeouts
+        self.connections += other.connections
+        self.failures += other.failures
+        self.pipelineLargest = max(self.pipelineLargest, other.pipelineLargest)
+        self.latency.add(other.latency)
+    }
 }

@@ -1,29 +1,31 @@
 import Common
+import TLS
 
 /// `InvalidationSubscriber` with its socket.
 final class InvalidationFeed: RedisTransportDelegate {
     private let loop: EventLoop
     private var subscriber: InvalidationSubscriber
     private var transport: RedisTransport?
+    private let passwordFile: String?
     /// What is to be told: all but connecting and closing.
     private var events: [InvalidationSubscriber.Action] = []
 
     init(
         loop: EventLoop,
         server: RedisURL.Server,
-        settings: RedisClient.Settings,
-        mode: InvalidationSubscriber.Mode,
-        prefixes: [[UInt8]]
+        settings: RedisSourceSettings,
+        tls: TLSClientContext?
     ) throws(SystemError) {
         self.loop = loop
+        self.passwordFile = settings.source.redis.passwordFile
         self.subscriber = InvalidationSubscriber(
-            settings: settings,
-            mode: mode,
-            prefixes: prefixes,
+            settings: settings.redis,
+            mode: settings.source.redis.invalidation,
+            prefixes: settings.command.keyPrefixes,
             random: SystemRandomNumberGenerator(),
             now: loop.now
         )
-        self.transport = try RedisTransport(loop: loop, server: server, delegate: self)
+        self.transport = try RedisTransport(loop: loop, server: server, tls: tls, delegate: self)
     }
 
     var nextDeadline: Instant? { self.subscriber.nextDeadline }
@@ -47,7 +49,11 @@ final class InvalidationFeed: RedisTransportDelegate {
             self.subscriber.actions = []
             for action in actions {
                 switch action {
-                case .connect: self.transport?.connect()
+                case .connect:
+                    if let file = self.passwordFile, let password = try? RedisSourceSettings.firstLine(file) {
+                        self.subscriber.setPassword(password)
+                    }
+                    self.transport?.connect()
                 case .close: self.transport?.close()
                 case .active, .changed, .flushed, .lost: self.events.append(action)
                 }

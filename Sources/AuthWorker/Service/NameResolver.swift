@@ -40,6 +40,8 @@ final class NameResolver {
 
     private let waker: Waker.Handle
     private var job: Job?
+    /// What the look-up under way, or the last one, is about.
+    private(set) var server: RedisURL.Server?
 
     /// - Parameter waker: woken when `takeResult` has something.
     init(waker: Waker.Handle) {
@@ -65,6 +67,7 @@ final class NameResolver {
         guard result == 0 else { return Unmanaged<Job>.fromOpaque(context).release() }
         pthread_detach(thread)
         self.job = job
+        self.server = .tcp(host: host, port: port)
     }
 
     func takeResult() -> Result<[SocketAddress], RedisFailure>? {

@@ -3,35 +3,44 @@ import Logging
 
 /// Changes of rows: learned from Redis, told to the caches and to all listeners.
 extension RedisSource {
-    func startFeeds() throws(SystemError) {
+    /// One for each server that has rows; called again when those are others.
+    func startFeeds() {
         let redis = self.configuration.redis
         guard redis.invalidation != .off else { return }
-        self.feeds = [
-            try InvalidationFeed(
-                loop: self.loop,
-                server: redis.url.server,
-                settings: self.settings.redis,
-                mode: redis.invalidation,
-                prefixes: self.settings.command.keyPrefixes
-            )
-        ]
-        self.schedulePoll()
+        let masters = self.redis.masters
+        for (server, feed) in self.feeds where !masters.contains(server) {
+            feed.stop()
+            self.feeds[server] = nil
+        }
+        for server in masters where self.feeds[server] == nil {
+            do throws(SystemError) {
+                self.feeds[server] = try InvalidationFeed(
+                    loop: self.loop,
+                    server: server,
+                    settings: self.settings,
+                    tls: self.redis.tls
+                )
+            } catch {
+                self.logger.error("changes of rows cannot be learned", metadata: ["reason": "\(error)"])
+            }
+        }
+        if self.pollTimer == nil { self.schedulePoll() }
     }
 
     func stopFeeds() {
         if let timer = self.pollTimer { self.loop.cancel(timer) }
         self.pollTimer = nil
-        for feed in self.feeds { feed.stop() }
+        for feed in self.feeds.values { feed.stop() }
     }
 
     var feedDescription: String {
         guard !self.feeds.isEmpty else { return "nothing" }
-        let methods = self.feeds.map { $0.method?.rawValue ?? "connecting" }
+        let methods = self.feeds.values.map { $0.method?.rawValue ?? "connecting" }
         return Set(methods).sorted().joined(separator: ", ")
     }
 
     func takeChanges() {
-        for feed in self.feeds {
+        for feed in self.feeds.values {
             for event in feed.endTurn() { self.perform(event) }
         }
     }
@@ -83,10 +92,10 @@ extension RedisSource {
         let interval = self.configuration.redis.pollIntervalNanoseconds
         self.pollTimer = self.loop.schedule(afterNanoseconds: interval) { [weak self] in
             guard let self, !self.isStopped else { return }
-            let isTold = self.feeds.allSatisfy {
+            let isTold = self.feeds.values.allSatisfy {
                 $0.method == .tracking || $0.method == .keyspace || $0.method == .channel
             }
-            if !isTold, self.redis.state == .ready { self.doubtAll() }
+            if !isTold, self.redis.isReady { self.doubtAll() }
             self.schedulePoll()
         }
     }

@@ -35,9 +35,11 @@ extension RedisSource {
     func beginDataCheck() {
         self.authenticator.serverMayHaveChanged()
         self.dataCheck.answersAwaited = 0
+        // Which of a cluster's nodes is another process than before says little: whether rows are there is what counts.
+        guard !self.redis.isCluster else { return self.askForSample() }
         do throws(RedisFailure) {
             let command = ["INFO", "server"].map { Array($0.utf8) }
-            try self.redis.submit(command, token: DataCheck.runIDToken, now: self.loop.now)
+            try self.redis.submit(command, key: [], token: DataCheck.runIDToken)
         } catch {
             // Gone again: its return is checked.
         }
@@ -85,7 +87,7 @@ extension RedisSource {
         guard !keys.isEmpty else { return self.finishDataCheck() }
         for key in keys {
             do throws(RedisFailure) {
-                try self.redis.submit([Array("EXISTS".utf8), key], token: DataCheck.existsToken, now: self.loop.now)
+                try self.redis.submit([Array("EXISTS".utf8), key], key: key, token: DataCheck.existsToken)
             } catch {
                 return self.checkFailed()
             }
@@ -134,7 +136,7 @@ extension RedisSource {
             guard let self, !self.isStopped else { return }
             self.dataCheck.timer = nil
             let isWatching = self.authenticator.denialGuard.state == .watching
-            if !isWatching, self.redis.state == .ready, self.dataCheck.answersAwaited == 0 { self.askForSample() }
+            if !isWatching, self.redis.isReady, self.dataCheck.answersAwaited == 0 { self.askForSample() }
             if !isWatching { self.scheduleDataCheck() }
         }
     }

@@ -46,12 +46,18 @@ extension RedisSource {
         report.add("redis_timeouts", counters.timeouts)
         report.add("redis_connections", counters.connections)
         report.add("redis_failures", counters.failures)
+        report.add("redis_pipeline_largest", counters.pipelineLargest)
+        if counters.pipelines > 0 { report.add("redis_pipeline_average", counters.commands / counters.pipelines) }
+        for (name, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
+            report.add("redis_latency_\(name)_us", counters.latency.microseconds(quantile))
+        }
+        report.add("redis_latency_max_us", counters.latency.maximumNanoseconds / 1000)
+        if let redirections = self.redis.redirections { report.add("redis_redirections", redirections) }
         report.add("redis_in_flight", self.redis.commandsInFlight)
         report.add("redis_queued", self.redis.commandsQueued)
     }
 
     private var redisDescription: String {
-        if let outage = self.redis.outage { return "unavailable: \(outage)" }
-        return self.redis.state == .ready ? "in use" : "connecting"
+        self.redis.description
     }
 }

@@ -13,18 +13,20 @@ final class RedisSource {
     let loop: EventLoop
     let settings: RedisSourceSettings
     var authenticator: Authenticator
-    var redis: RedisClient
-    private var transport: RedisTransport?
+    let redis: RedisAccess
     var cache: CredentialCache?
     private var cacheWaker: Waker?
     private var errorLog = ErrorLogLimiter()
     private var gatherer = ReplyGatherer()
     private let passwordWaker: Waker
     private let passwordThreads: PasswordThreads
-    var feeds: [InvalidationFeed] = []
+    /// By the server that tells.
+    var feeds: [RedisURL.Server: InvalidationFeed] = [:]
     var pollTimer: EventLoop.Timer?
     var dataCheck = DataCheck()
     var isStopped = false
+    /// Where the key stands among the arguments of each command.
+    private let keyPlaces: [Int]
 
     init(_ settings: RedisSourceSettings, index: Int, service: AuthWorkerService) throws {
         let context = service.context
@@ -36,11 +38,8 @@ final class RedisSource {
         self.logger = logger
         self.loop = context.loop
         self.settings = settings
-        self.redis = RedisClient(
-            settings: settings.redis,
-            random: SystemRandomNumberGenerator(),
-            now: context.loop.now
-        )
+        self.keyPlaces = settings.command.all.map(\.keyPlace)
+        self.redis = try RedisAccess(loop: context.loop, settings: settings)
         self.passwordWaker = try Waker(loop: context.loop) {}
         self.passwordThreads = PasswordThreads(waker: self.passwordWaker.handle)
         let hostKey = Self.loadHostKey(settings.source.cache, logger)
@@ -88,12 +87,7 @@ final class RedisSource {
     func start() throws(SystemError) {
         self.cache?.start()
         self.takeCacheEvents()
-        self.transport = try RedisTransport(
-            loop: self.loop,
-            server: self.configuration.redis.url.server,
-            delegate: self
-        )
-        try self.startFeeds()
+        self.startFeeds()
         self.scheduleCacheInspection()
     }
 
@@ -107,18 +101,24 @@ final class RedisSource {
     func stop() {
         self.passwordThreads.stop()
         self.passwordWaker.invalidate()
-        self.transport?.invalidate()
+        self.redis.invalidate()
         self.stopFeeds()
         self.cache?.stop()
         self.cacheWaker?.invalidate()
     }
 
     var time: AuthTime { self.service.time }
-    var serverDescription: String { self.configuration.redis.url.description }
+    var serverDescription: String {
+        switch self.configuration.redis.topology {
+        case .single: self.configuration.redis.url.description
+        case .sentinel(let sentinel): "master \(sentinel.master)"
+        case .cluster: "cluster"
+        }
+    }
 
     /// When `endTurn` has something to do next without an event.
     var nextDeadline: Instant? {
-        let deadlines = [self.redis.nextDeadline] + self.feeds.map(\.nextDeadline)
+        let deadlines = [self.redis.nextDeadline] + self.feeds.values.map(\.nextDeadline)
         return deadlines.compactMap { $0 }.min()
     }
 
@@ -136,25 +136,23 @@ final class RedisSource {
             self.authenticator.passwordChecked(token: result.token, fits: result.fits, now: self.time)
         }
         self.takeChanges()
-        self.redis.advance(now: self.loop.now)
+        self.redis.advance()
         self.performActions()
-        self.redis.fillPipeline(now: self.loop.now)
-        if let failure = self.transport?.send(&self.redis.output) {
-            self.redis.failed(failure, now: self.loop.now)
-            self.performActions()
-        }
+        self.redis.flush()
+        // A connection that broke while it was written to.
+        self.performActions()
     }
 
     /// Actions of one machine are events of the other: until both are quiet. Each query goes through at most two look-ups and two
     /// reads, so it ends.
     private func performActions() {
-        while !self.authenticator.actions.isEmpty || !self.redis.actions.isEmpty {
+        while true {
             let decided = self.authenticator.actions
             self.authenticator.actions = []
             for action in decided { self.perform(action) }
-            let happened = self.redis.actions
-            self.redis.actions = []
-            for action in happened { self.perform(action) }
+            let happened = self.redis.takeEvents()
+            for event in happened { self.perform(event) }
+            if decided.isEmpty, happened.isEmpty { return }
         }
     }
 
@@ -175,9 +173,11 @@ final class RedisSource {
 
     private func lookUp(_ commands: [[[UInt8]]], token: UInt64) {
         let numbers = self.gatherer.begin(token, count: commands.count)
-        for (number, command) in zip(numbers, commands) {
+        for (index, (number, command)) in zip(numbers, commands).enumerated() {
             do throws(RedisFailure) {
-                try self.redis.submit(command, token: number, now: self.loop.now)
+                let place = self.keyPlaces[index]
+                let key = place < command.count ? command[place] : []
+                try self.redis.submit(command, key: key, token: number)
             } catch {
                 guard let lookup = self.gatherer.failed(number) else { continue }
                 self.authenticator.lookupFailed(token: lookup, error, now: self.time)
@@ -185,10 +185,8 @@ final class RedisSource {
         }
     }
 
-    private func perform(_ action: RedisClient.Action) {
-        switch action {
-        case .connect: self.transport?.connect()
-        case .close: self.transport?.close()
+    private func perform(_ event: RedisAccess.Event) {
+        switch event {
         case .answered(let token, let reply) where DataCheck.isToken(token):
             self.checkAnswered(token, reply)
         case .notAnswered(let token, _) where DataCheck.isToken(token):
@@ -200,20 +198,28 @@ final class RedisSource {
         case .notAnswered(let token, let failure):
             guard let lookup = self.gatherer.failed(token) else { return }
             self.authenticator.lookupFailed(token: lookup, failure, now: self.time)
-        case .lost(let failure):
+        case .lost(let server, let failure):
             self.logger.warning(
                 "Redis lost, devices seen before are let in from the cache",
-                metadata: ["server": "\(self.serverDescription)", "reason": "\(failure)"]
+                metadata: ["server": "\(server)", "reason": "\(failure)"]
             )
-        case .back(let downNanoseconds):
+        case .sentinelsLost(let failure):
+            self.logger.warning(
+                "no Sentinel says which server is the master, the last known one is used",
+                metadata: ["reason": "\(failure)"]
+            )
+        case .back(let server, let downNanoseconds):
             self.beginDataCheck()
             self.logger.notice(
                 "Redis in use",
-                metadata: [
-                    "server": "\(self.serverDescription)",
-                    "after": "\(downNanoseconds / Nanoseconds.perMillisecond)ms",
-                ]
+                metadata: ["server": "\(server)", "after": "\(downNanoseconds / Nanoseconds.perMillisecond)ms"]
             )
+        case .mastersChanged:
+            self.logger.notice(
+                "masters of Redis",
+                metadata: ["servers": "\(self.redis.masters.map(\.description).sorted().joined(separator: ", "))"]
+            )
+            self.startFeeds()
         }
     }
 
@@ -253,21 +259,5 @@ final class RedisSource {
                 self.authenticator.storeRefused(key)
             }
         }
-    }
-}
-
-extension RedisSource: RedisTransportDelegate {
-    func transportConnected() {
-        self.redis.connected(now: self.loop.now)
-    }
-
-    func transport(received bytes: UnsafeRawBufferPointer) {
-        self.redis.received(bytes, now: self.loop.now)
-        // A protocol error closes the connection at once: what follows in the socket is garbage too.
-        if case .waiting = self.redis.state { self.transport?.close() }
-    }
-
-    func transportFailed(_ failure: RedisFailure) {
-        self.redis.failed(failure, now: self.loop.now)
     }
 }

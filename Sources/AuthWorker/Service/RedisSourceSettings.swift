@@ -1,4 +1,5 @@
 import Common
+import TLS
 
 /// One Redis source of the configuration, its templates taken apart.
 package struct RedisSourceSettings {
@@ -6,6 +7,9 @@ package struct RedisSourceSettings {
     package let command: CommandSet
     package let ruleSets: [[UInt8]: RuleTemplate]
     package let redis: RedisClient.Settings
+    /// For connections to Sentinels, whose credentials are their own.
+    package let sentinel: RedisClient.Settings
+    package let tls: TLSClientConfiguration
     package let authenticator: Authenticator.Settings
 
     package init(
@@ -25,7 +29,17 @@ package struct RedisSourceSettings {
             connectTimeoutNanoseconds: source.redis.connectTimeoutNanoseconds,
             queryTimeoutNanoseconds: source.redis.queryTimeoutNanoseconds,
             pipelineMax: source.redis.pipelineMax,
-            queueMax: source.redis.queueMax
+            queueMax: source.redis.queueMax,
+            needsMaster: source.redis.topology.isSentinel
+        )
+        self.sentinel = try Self.sentinelSettings(source, self.redis)
+        self.tls = TLSClientConfiguration(
+            caFile: source.redis.tls.caFile,
+            certificateFile: source.redis.tls.certificateFile,
+            keyFile: source.redis.tls.keyFile,
+            keyPasswordFile: source.redis.tls.keyPasswordFile,
+            serverName: source.redis.tls.serverName,
+            verifyPeer: source.redis.tls.verify == .full
         )
         let cache = source.cache
         self.authenticator = Authenticator.Settings(
@@ -40,6 +54,20 @@ package struct RedisSourceSettings {
         )
     }
 
+    private static func sentinelSettings(
+        _ source: Configuration.Authentication.Source,
+        _ redis: RedisClient.Settings
+    ) throws -> RedisClient.Settings {
+        var settings = redis
+        settings.user = nil
+        settings.password = nil
+        settings.database = 0
+        guard case .sentinel(let sentinel) = source.redis.topology else { return settings }
+        settings.user = sentinel.user.map { Array($0.utf8) }
+        settings.password = try sentinel.passwordFile.map { try Self.firstLine($0) }
+        return settings
+    }
+
     /// Tells its rows in the cache from those of others.
     func cacheTag(hostKey: [UInt8]) -> [UInt8] {
         let commands = [self.source.command, self.source.superCommand ?? "", self.source.accessCommand ?? ""]
@@ -51,16 +79,16 @@ package struct RedisSourceSettings {
         )
     }
 
-    private static func firstLine(_ path: String) throws(ConfigurationMistake) -> [UInt8] {
+    static func firstLine(_ path: String) throws(ConfigurationMistake) -> [UInt8] {
         let bytes: [UInt8]
         do {
             bytes = try Configuration.readFile(path, bytesMax: 4096)
         } catch {
-            throw ConfigurationMistake("authentication.redis.password_file \(path) is \(error.message)")
+            throw ConfigurationMistake("\(path), the file of a password for Redis, is \(error.message)")
         }
         let line = bytes.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }
         guard !line.isEmpty else {
-            throw ConfigurationMistake("authentication.redis.password_file \(path) has an empty first line")
+            throw ConfigurationMistake("\(path), the file of a password for Redis, has an empty first line")
         }
         return Array(line)
     }

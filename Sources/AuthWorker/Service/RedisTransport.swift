@@ -1,6 +1,7 @@
 import CLinux
 import Common
 import Glibc
+import TLS
 
 protocol RedisTransportDelegate: AnyObject {
     func transportConnected()
@@ -10,16 +11,24 @@ protocol RedisTransportDelegate: AnyObject {
     func transportFailed(_ failure: RedisFailure)
 }
 
-/// The socket below `RedisClient`: TCP or Unix, never waiting.
+/// The socket below `RedisClient` and its like: TCP, with TLS or without, or Unix; never waiting.
 final class RedisTransport: EventHandler {
     private let loop: EventLoop
-    private let server: RedisURL.Server
+    /// Where the next connection goes; nil: it is not known.
+    var server: RedisURL.Server?
+    private let tls: TLSClientContext?
+    private var session: TLSConnection?
+    private var isHandshaking = false
+    /// The TLS connection must write before it can go on.
+    private var tlsWantsWrite = false
     private weak var delegate: (any RedisTransportDelegate)?
     private let resolver: NameResolver
     private var waker: Waker?
     /// Of the last look-up that worked: still tried when name servers are out of reach.
     private var addresses: [SocketAddress] = []
     private var nextAddress = 0
+    /// Whose addresses they are.
+    private var resolvedServer: RedisURL.Server?
     private var waitsForName = false
     private var fileDescriptor: Int32 = -1
     private var registration: EventLoop.Registration?
@@ -27,9 +36,15 @@ final class RedisTransport: EventHandler {
     private var waitsForWritable = false
     private let receiveBuffer: UnsafeMutableRawBufferPointer
 
-    init(loop: EventLoop, server: RedisURL.Server, delegate: any RedisTransportDelegate) throws(SystemError) {
+    init(
+        loop: EventLoop,
+        server: RedisURL.Server?,
+        tls: TLSClientContext? = nil,
+        delegate: any RedisTransportDelegate
+    ) throws(SystemError) {
         self.loop = loop
         self.server = server
+        self.tls = tls
         self.delegate = delegate
         self.receiveBuffer = .allocate(byteCount: 64 << 10, alignment: 16)
         let woken = Weak<RedisTransport>()
@@ -50,6 +65,8 @@ final class RedisTransport: EventHandler {
     func connect() {
         self.close()
         switch self.server {
+        case nil:
+            self.delegate?.transportFailed(.connect("which server is the master is not known yet"))
         case .unixSocket(let path):
             do throws(SystemError) {
                 try self.use(UnixSocket.connect(path: path), connected: true)
@@ -57,6 +74,10 @@ final class RedisTransport: EventHandler {
                 self.delegate?.transportFailed(.connect(error.description))
             }
         case .tcp(let host, let port):
+            if self.resolvedServer != self.server {
+                self.addresses = []
+                self.resolvedServer = self.server
+            }
             if case .success(let numeric) = NameResolver.lookUp(host, port, numericOnly: true) {
                 self.addresses = numeric
                 return self.connectToNextAddress()
@@ -72,6 +93,11 @@ final class RedisTransport: EventHandler {
         let result = self.resolver.takeResult()
         let waited = self.waitsForName
         self.waitsForName = false
+        // Of another server that is not wanted any more.
+        guard self.resolver.server == self.server else {
+            if waited, self.registration == nil { self.connect() }
+            return
+        }
         switch result {
         case nil: return
         case .success(let found):
@@ -127,17 +153,60 @@ final class RedisTransport: EventHandler {
         self.fileDescriptor = fileDescriptor
         self.isConnected = connected
         self.waitsForWritable = !connected
-        if connected { self.delegate?.transportConnected() }
+        if connected { self.established() }
+    }
+
+    /// The socket is connected: with TLS the handshake comes first.
+    private func established() {
+        guard let tls = self.tls, case .tcp(let host, _) = self.server else {
+            self.delegate?.transportConnected()
+            return
+        }
+        self.session = tls.makeConnection(
+            fileDescriptor: self.fileDescriptor,
+            serverName: tls.hasServerName ? nil : host
+        )
+        guard self.session != nil else { return self.fail(.connect("TLS to \(host) cannot begin")) }
+        self.isHandshaking = true
+        self.continueHandshake()
+    }
+
+    private func continueHandshake() {
+        guard let session = self.session else { return }
+        switch session.handshake() {
+        case .done:
+            self.isHandshaking = false
+            self.tlsWantsWrite = false
+            self.updateInterest(hasOutput: false)
+            self.delegate?.transportConnected()
+        case .wantsRead:
+            self.tlsWantsWrite = false
+            self.updateInterest(hasOutput: false)
+        case .wantsWrite:
+            self.tlsWantsWrite = true
+            self.updateInterest(hasOutput: false)
+        case .failed(let failure):
+            self.fail(.connect("TLS to \(self.serverDescription): \(failure)"))
+        }
+    }
+
+    private func fail(_ failure: RedisFailure) {
+        self.close()
+        self.delegate?.transportFailed(failure)
     }
 
     func close() {
         self.waitsForName = false
         guard let registration = self.registration else { return }
+        self.session?.shutdown()
         self.loop.deregister(registration)
         self.registration = nil
         Glibc.close(self.fileDescriptor)
         self.fileDescriptor = -1
         self.isConnected = false
+        self.isHandshaking = false
+        self.tlsWantsWrite = false
+        self.session = nil
     }
 
     /// Closes for good.
@@ -147,37 +216,78 @@ final class RedisTransport: EventHandler {
         self.waker = nil
     }
 
-    var serverDescription: String {
-        switch self.server {
-        case .tcp(let host, let port): "\(host):\(port)"
-        case .unixSocket(let path): path
-        }
-    }
+    var serverDescription: String { self.server?.description ?? "an unknown server" }
 
     // MARK: Bytes
 
     /// Sends as much as the socket takes; the rest goes when it is writable. Returns why the connection broke, if it did; the
     /// delegate is not told.
     func send(_ output: inout ByteBuffer) -> RedisFailure? {
-        while self.isConnected, !output.isEmpty {
-            let bytes = output.readable
-            let sent = Glibc.send(self.fileDescriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
-            if sent > 0 {
-                output.consume(sent)
-            } else if errno == EAGAIN {
-                self.setWaitsForWritable(true)
+        guard self.isConnected, !self.isHandshaking else { return nil }
+        self.tlsWantsWrite = false
+        while !output.isEmpty {
+            switch self.write(output.readable) {
+            case .bytes(let count):
+                output.consume(count)
+            case .wantsRead:
+                self.updateInterest(hasOutput: false)
                 return nil
-            } else if errno != EINTR {
-                let failure = RedisFailure.connectionError(SystemError("send").reason)
+            case .wantsWrite:
+                self.updateInterest(hasOutput: true)
+                return nil
+            case .closed:
                 self.close()
-                return failure
+                return .closedByServer
+            case .failed(let reason):
+                self.close()
+                return .connectionError(reason)
             }
         }
-        self.setWaitsForWritable(false)
+        self.updateInterest(hasOutput: false)
         return nil
     }
 
-    private func setWaitsForWritable(_ waits: Bool) {
+    private enum Transfer {
+        case bytes(Int)
+        case wantsRead
+        case wantsWrite
+        case closed
+        case failed(String)
+    }
+
+    private func write(_ bytes: UnsafeRawBufferPointer) -> Transfer {
+        if let session = self.session { return Self.transfer(session.write(bytes)) }
+        while true {
+            let sent = Glibc.send(self.fileDescriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+            if sent > 0 { return .bytes(sent) }
+            if errno == EAGAIN { return .wantsWrite }
+            if errno != EINTR { return .failed(SystemError("send").reason) }
+        }
+    }
+
+    private func read() -> Transfer {
+        if let session = self.session { return Self.transfer(session.read(into: self.receiveBuffer)) }
+        while true {
+            let count = recv(self.fileDescriptor, self.receiveBuffer.baseAddress, self.receiveBuffer.count, 0)
+            if count > 0 { return .bytes(count) }
+            if count == 0 { return .closed }
+            if errno == EAGAIN { return .wantsRead }
+            if errno != EINTR { return .failed(SystemError("recv").reason) }
+        }
+    }
+
+    private static func transfer(_ result: TLSConnection.IOResult) -> Transfer {
+        switch result {
+        case .bytes(let count): .bytes(count)
+        case .wantsRead: .wantsRead
+        case .wantsWrite: .wantsWrite
+        case .closed: .closed
+        case .failed(let failure): .failed("\(failure)")
+        }
+    }
+
+    private func updateInterest(hasOutput: Bool) {
+        let waits = hasOutput || self.tlsWantsWrite
         guard self.isConnected, self.waitsForWritable != waits, let registration = self.registration else { return }
         self.waitsForWritable = waits
         self.loop.modify(registration, for: waits ? [.readable, .writable] : .readable)
@@ -189,38 +299,37 @@ final class RedisTransport: EventHandler {
             var length = socklen_t(MemoryLayout<Int32>.size)
             getsockopt(self.fileDescriptor, SOL_SOCKET, SO_ERROR, &code, &length)
             guard code == 0 else {
-                let failure = RedisFailure.connect(
-                    SystemError("connect to \(self.serverDescription)", code: code).description
-                )
-                self.close()
-                self.delegate?.transportFailed(failure)
-                return
+                return self.fail(.connect(SystemError("connect to \(self.serverDescription)", code: code).description))
             }
             guard events.contains(.writable) else { return }
             self.isConnected = true
-            self.setWaitsForWritable(false)
-            self.delegate?.transportConnected()
+            self.updateInterest(hasOutput: false)
+            return self.established()
         }
+        if self.isHandshaking { return self.continueHandshake() }
         guard !events.isDisjoint(with: [.readable, .hangUp, .error]) else { return }
         self.receive()
     }
 
     private func receive() {
         var budget = Limits.readBytesPerTurn
-        while budget > 0, self.isConnected {
-            let count = recv(self.fileDescriptor, self.receiveBuffer.baseAddress, self.receiveBuffer.count, 0)
-            if count > 0 {
+        while self.isConnected {
+            switch self.read() {
+            case .bytes(let count):
                 budget -= count
                 self.delegate?.transport(received: UnsafeRawBufferPointer(rebasing: self.receiveBuffer[..<count]))
-                if count < self.receiveBuffer.count { return }
-            } else if count < 0, errno == EAGAIN {
+                // What OpenSSL holds is not reported by epoll, so it is read in any case.
+                let mayBeMore = self.session?.hasPending ?? (count == self.receiveBuffer.count && budget > 0)
+                if !mayBeMore { return }
+            case .wantsRead:
                 return
-            } else if count == 0 || errno != EINTR {
-                let failure: RedisFailure =
-                    count == 0 ? .closedByServer : .connectionError(SystemError("recv").reason)
-                self.close()
-                self.delegate?.transportFailed(failure)
-                return
+            case .wantsWrite:
+                self.tlsWantsWrite = true
+                return self.updateInterest(hasOutput: false)
+            case .closed:
+                return self.fail(.closedByServer)
+            case .failed(let reason):
+                return self.fail(.connectionError(reason))
             }
         }
     }

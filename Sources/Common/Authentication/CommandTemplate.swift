@@ -95,6 +95,9 @@ package struct CommandTemplate: Equatable, Sendable {
     /// What all rendered keys begin with; empty when the key begins with a placeholder.
     package var keyPrefix: [UInt8] { self.arguments[self.keyIndex].literalPrefix }
 
+    /// Where the key stands in the rendered arguments, the command's name being 0.
+    package var keyPlace: Int { self.keyIndex + 1 }
+
     /// No two look-ups have one Redis key.
     package var hasOneKeyPerRedisKey: Bool { self.restIsConstant }
 

@@ -80,7 +80,53 @@ extension Configuration.Authentication {
             case off
         }
 
+        /// Which server commands go to.
+        package enum Topology: Equatable, Sendable {
+            /// The one of `url`.
+            case single
+            /// The one that Sentinel names as the master.
+            case sentinel(Sentinel)
+            /// The masters of a Redis Cluster, of which these servers tell.
+            case cluster([RedisURL.Server])
+
+            package var isSentinel: Bool { if case .sentinel = self { true } else { false } }
+        }
+
+        package struct Sentinel: Equatable, Sendable {
+            package var servers: [RedisURL.Server] = []
+            /// What the Sentinels call the group of servers.
+            package var master = ""
+            /// Their own credentials.
+            package var user: String?
+            package var passwordFile: String?
+
+            package init() {}
+        }
+
+        package enum Verification: String, CaseIterable, Sendable {
+            /// The server's chain of certificates and its name.
+            case full
+            /// Whoever answers is believed.
+            case none
+        }
+
+        package struct TLS: Equatable, Sendable {
+            /// nil: those that the system trusts.
+            package var caFile: String?
+            package var certificateFile: String?
+            package var keyFile: String?
+            package var keyPasswordFile: String?
+            /// What the certificate must be for; nil: the host that is connected to.
+            package var serverName: String?
+            package var verify = Verification.full
+
+            package init() {}
+        }
+
+        /// With Sentinel or Cluster user, database and TLS are taken from it, and its server has no meaning.
         package var url = RedisURL.tcp(host: "127.0.0.1", port: 6379)
+        package var topology = Topology.single
+        package var tls = TLS()
         /// A file whose first line is the password.
         package var passwordFile: String?
         package var connectTimeoutNanoseconds: UInt64 = 1 * Configuration.nanosecondsPerSecond

@@ -17,7 +17,15 @@ extension Configuration {
         }
         for source in self.authentication.sources where source.kind == .redis {
             let path = source.name.isEmpty ? "authentication" : "authentication.sources.\(source.name)"
-            if let file = source.redis.passwordFile { Self.checkFile(file, "\(path).redis.password_file", &problems) }
+            var files = [
+                ("password_file", source.redis.passwordFile), ("tls.ca_file", source.redis.tls.caFile),
+                ("tls.certificate_file", source.redis.tls.certificateFile), ("tls.key_file", source.redis.tls.keyFile),
+                ("tls.key_password_file", source.redis.tls.keyPasswordFile),
+            ]
+            if case .sentinel(let sentinel) = source.redis.topology {
+                files.append(("sentinel.password_file", sentinel.passwordFile))
+            }
+            for case (let key, let file?) in files { Self.checkFile(file, "\(path).redis.\(key)", &problems) }
         }
         Self.checkDirectory(self.runtimeDirectory, "runtime_directory", &problems)
         Self.checkDirectory(self.stateDirectory, "state_directory", &problems)

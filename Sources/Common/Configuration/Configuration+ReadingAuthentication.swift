@@ -179,31 +179,6 @@ extension Configuration.Authentication.Source {
     }
 }
 
-extension Configuration.Authentication.Redis {
-    mutating func read(_ section: inout ConfigurationSection) {
-        let timeouts = Configuration.nanosecondsPerMillisecond...60 * Configuration.nanosecondsPerSecond
-        if let (text, _, _) = section.text("url") {
-            do { self.url = try RedisURL.parse(text) } catch { section.report("url", error.message) }
-        }
-        section.path("password_file", into: &self.passwordFile)
-        section.duration("connect_timeout", timeouts, into: &self.connectTimeoutNanoseconds)
-        section.duration("query_timeout", timeouts, into: &self.queryTimeoutNanoseconds)
-        section.integer("pipeline_max", 1...1_000_000, into: &self.pipelineMax)
-        section.integer("queue_max", 1...10_000_000, into: &self.queueMax)
-        section.choice("invalidation", into: &self.invalidation)
-        let intervals = Configuration.nanosecondsPerSecond...86_400 * Configuration.nanosecondsPerSecond
-        section.duration("poll_interval", intervals, into: &self.pollIntervalNanoseconds)
-        if self.user != nil, self.passwordFile == nil {
-            section.report(
-                "url",
-                "names a user, whose password is needed: put it into a file and name it in password_file"
-            )
-        }
-    }
-
-    private var user: String? { self.url.user }
-}
-
 extension Configuration.Authentication.Cache {
     mutating func read(_ section: inout ConfigurationSection, stateDirectory: String, longest: UInt64) {
         section.flag("enabled", into: &self.enabled)

@@ -1,6 +1,6 @@
 extension RedisURL {
     package static let defaultPort: UInt16 = 6379
-    private static let form = "redis://[user@]host:port[/database] or unix:///path[?db=n]"
+    private static let form = "redis://[user@]host:port[/database], rediss:// for TLS, or unix:///path[?db=n]"
 
     package static func parse(_ text: String) throws(ValueError) -> RedisURL {
         let shown = "\"\(ConfigurationText.shown(text))\""
@@ -14,9 +14,25 @@ extension RedisURL {
             return try Self.parseUnix(String(text.dropFirst("unix://".count)), shown: shown)
         }
         if text.hasPrefix("rediss://") {
-            throw ValueError("\(shown): TLS to Redis is not supported; write \(Self.form)")
+            var url = try Self.parseTCP(String(text.dropFirst("rediss://".count)), shown: shown)
+            url.usesTLS = true
+            return url
         }
         throw ValueError("\(shown) is not a Redis address; write \(Self.form)")
+    }
+
+    /// `host` or `host:port`, as Sentinels and nodes of a cluster are written.
+    package static func parseServer(_ text: String, defaultPort: UInt16) throws(ValueError) -> Server {
+        let url: RedisURL
+        do throws(ValueError) {
+            guard !text.contains("/"), !text.contains("@") else { throw ValueError("") }
+            url = try Self.parse("redis://\(text)")
+        } catch {
+            throw ValueError("\"\(ConfigurationText.shown(text))\" is no server; write host:port")
+        }
+        guard case .tcp(let host, let port) = url.server else { return url.server }
+        let namesPort = text.hasSuffix(":\(port)")
+        return .tcp(host: host, port: namesPort ? port : defaultPort)
     }
 
     private static func parseTCP(_ text: String, shown: String) throws(ValueError) -> RedisURL {

@@ -1,4 +1,4 @@
-/// Where a Redis server is: `redis://[user@]host:port[/database]` or `unix:///path[?db=n]`.
+/// Where a Redis server is: `redis://[user@]host:port[/database]`, the same with `rediss://` for TLS, or `unix:///path[?db=n]`.
 ///
 /// A password does not belong in it: it would show in `config check`, logs and process lists.
 package struct RedisURL: Equatable, Sendable {
@@ -12,11 +12,13 @@ package struct RedisURL: Equatable, Sendable {
     /// For AUTH with two arguments; nil: the default user.
     package var user: String?
     package var database: Int
+    package var usesTLS: Bool
 
-    package init(server: Server, user: String? = nil, database: Int = 0) {
+    package init(server: Server, user: String? = nil, database: Int = 0, usesTLS: Bool = false) {
         self.server = server
         self.user = user
         self.database = database
+        self.usesTLS = usesTLS
     }
 
     package static func tcp(host: String, port: UInt16, database: Int = 0) -> RedisURL {
@@ -32,11 +34,22 @@ extension RedisURL: CustomStringConvertible {
     package var description: String {
         let user = self.user.map { "\($0)@" } ?? ""
         switch self.server {
-        case .tcp(let host, let port):
-            let shown = host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host
-            return "redis://\(user)\(shown):\(port)/\(self.database)"
+        case .tcp:
+            return "\(self.usesTLS ? "rediss" : "redis")://\(user)\(self.server)/\(self.database)"
         case .unixSocket(let path):
             return "unix://\(user)\(path)" + (self.database == 0 ? "" : "?db=\(self.database)")
+        }
+    }
+}
+
+extension RedisURL.Server: Hashable, CustomStringConvertible {
+    /// `host:port`, or the path.
+    package var description: String {
+        switch self {
+        case .tcp(let host, let port):
+            let shown = host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host
+            return "\(shown):\(port)"
+        case .unixSocket(let path): return path
         }
     }
 }

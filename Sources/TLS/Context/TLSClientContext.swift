@@ -47,6 +47,9 @@ package final class TLSClientContext: @unchecked Sendable {
         SSL_CTX_free(self.pointer)
     }
 
+    /// A name is configured, whatever host is connected to.
+    package var hasServerName: Bool { self.serverName != nil }
+
     /// A connection that is about to greet a server. The descriptor must be non-blocking and stays the caller's: it must be
     /// open as long as the connection exists. `serverName` replaces the configured one. nil when there is no memory or the
     /// name is not one.

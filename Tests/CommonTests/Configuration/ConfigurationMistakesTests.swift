@@ -75,6 +75,38 @@ import Testing
             "m.yaml:1:17: authentication: source \"a\" names listener \"nowhere\", which there is not"
         ),
         (
+            "authentication: {redis: {sentinel: {servers: [a]}}}",
+            "m.yaml:1:36: authentication.redis.sentinel.master: is missing; it is the name of the group in the Sentinels' configuration"
+        ),
+        (
+            "authentication: {redis: {cluster: {servers: []}}}",
+            "m.yaml:1:45: authentication.redis.cluster.servers: names none; write at least one, such as [10.0.0.7]"
+        ),
+        (
+            "authentication: {redis: {cluster: {servers: [\"redis://a\"]}}}",
+            "m.yaml:1:46: authentication.redis.cluster.servers.0: \"redis://a\" is no server; write host:port"
+        ),
+        (
+            "authentication: {redis: {cluster: {servers: [a]}, database: 2}}",
+            "m.yaml:1:61: authentication.redis.database: must be 0: a Redis Cluster has no other"
+        ),
+        (
+            "authentication: {redis: {cluster: {servers: [a]}, sentinel: {servers: [a], master: m}}}",
+            "m.yaml:1:35: authentication.redis.cluster: cannot stand beside sentinel; a Redis Cluster needs no Sentinel"
+        ),
+        (
+            "authentication: {redis: {tls: {ca_file: a}}}",
+            "m.yaml:1:31: authentication.redis.tls: has no effect with redis://; write rediss:// in url"
+        ),
+        (
+            "authentication: {redis: {url: \"rediss://h\", tls: {certificate_file: a}}}",
+            "m.yaml:1:50: authentication.redis.tls.key_file: and certificate_file belong together; name both or none"
+        ),
+        (
+            "authentication: {redis: {user: a}}",
+            "m.yaml:1:32: authentication.redis.user: is for sentinel and cluster; for one server it belongs into url"
+        ),
+        (
             "authentication: {source: none}",
             "m.yaml:3:5: listeners.0.anonymous: authentication.source is none, so nobody could connect here; set source: redis, or anonymous: true"
         ),
@@ -113,7 +145,7 @@ import Testing
         ),
         (
             "authentication: {redis: {url: localhost}}",
-            "m.yaml:1:31: authentication.redis.url: \"localhost\" is not a Redis address; write redis://[user@]host:port[/database] or unix:///path[?db=n]"
+            "m.yaml:1:31: authentication.redis.url: \"localhost\" is not a Redis address; write redis://[user@]host:port[/database], rediss:// for TLS, or unix:///path[?db=n]"
         ),
         (
             "authentication: {redis: {url: \"redis://u@h\"}}",

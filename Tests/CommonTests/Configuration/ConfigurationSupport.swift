@@ -1,4 +1,5 @@
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Common
@@ -46,11 +47,4 @@ func configurationMistakes(
 /// The documented example.
 func documentedConfiguration() throws -> String {
     try repositoryFile("deploy/martlet.yaml")
-}
-
-func repositoryFile(_ path: String) throws -> String {
-    // Tests/CommonTests/Configuration/…: four folders up.
-    let parts = #filePath.split(separator: "/").dropLast(4)
-    let file = "/" + parts.joined(separator: "/") + "/" + path
-    return String(decoding: try Configuration.readFile(file, bytesMax: 1 << 20), as: UTF8.self)
 }

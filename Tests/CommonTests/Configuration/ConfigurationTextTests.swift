@@ -126,7 +126,7 @@ import Testing
     @Test(arguments: [
         (
             "127.0.0.1:6379",
-            "\"127.0.0.1:6379\" is not a Redis address; write redis://[user@]host:port[/database] or unix:///path[?db=n]"
+            "\"127.0.0.1:6379\" is not a Redis address; write redis://[user@]host:port[/database], rediss:// for TLS, or unix:///path[?db=n]"
         ),
         ("redis://h:0", "\"redis://h:0\": the port must be a number from 1 to 65535"),
         ("redis://h:x", "\"redis://h:x\": the port must be a number from 1 to 65535"),

@@ -1,0 +1,151 @@
+import Common
+import TLS
+
+/// The Redis of one source, whether that is one server, the master that Sentinels name, or the masters of a Redis Cluster. Commands
+/// go in with the key that they are about, answers come out as events.
+final class RedisAccess {
+    enum Event {
+        case answered(token: UInt64, RedisReply)
+        case notAnswered(token: UInt64, RedisFailure)
+        /// Look-ups on this server are refused from now on. Told once for each reason until `back`.
+        case lost(server: String, RedisFailure)
+        case back(server: String, downNanoseconds: UInt64)
+        case sentinelsLost(RedisFailure)
+        /// `masters` are others than before.
+        case mastersChanged
+    }
+
+    private let loop: EventLoop
+    private let settings: RedisSourceSettings
+    let tls: TLSClientContext?
+    /// The one server, or the master that Sentinels name; nil: a cluster.
+    private var main: RedisNode?
+    private var sentinel: SentinelConnection?
+    private var cluster: ClusterAccess?
+    private var events: [Event] = []
+
+    init(loop: EventLoop, settings: RedisSourceSettings) throws {
+        let redis = settings.source.redis
+        self.loop = loop
+        self.settings = settings
+        self.tls = redis.url.usesTLS ? try TLSClientContext(settings.tls) : nil
+        switch redis.topology {
+        case .single:
+            self.main = try RedisNode(loop: loop, server: redis.url.server, settings: settings, tls: self.tls)
+        case .sentinel(let sentinel):
+            self.main = try RedisNode(loop: loop, server: nil, settings: settings, tls: self.tls)
+            self.sentinel = try SentinelConnection(loop: loop, sentinel: sentinel, settings: settings, tls: self.tls)
+        case .cluster(let seeds):
+            self.cluster = ClusterAccess(loop: loop, seeds: seeds, settings: settings, tls: self.tls)
+        }
+    }
+
+    var isCluster: Bool { self.cluster != nil }
+
+    /// The servers that have rows, as far as they are known.
+    var masters: [RedisURL.Server] {
+        if let cluster = self.cluster { return cluster.masters }
+        return [self.main?.server].compactMap { $0 }
+    }
+
+    /// All rows can be asked for.
+    var isReady: Bool {
+        if let cluster = self.cluster { return cluster.isReady }
+        return self.main?.client.state == .ready
+    }
+
+    /// In words, for the status.
+    var description: String {
+        if let cluster = self.cluster { return cluster.description }
+        guard let main = self.main else { return "" }
+        let at = self.sentinel == nil ? "" : ", master \(main.description)"
+        if let outage = main.client.outage { return "unavailable: \(outage)\(at)" }
+        return (main.client.state == .ready ? "in use" : "connecting") + at
+    }
+
+    var counters: RedisCounters {
+        if let cluster = self.cluster { return cluster.counters }
+        return self.main?.client.counters ?? RedisCounters()
+    }
+
+    var commandsInFlight: Int { self.cluster?.commandsInFlight ?? self.main?.client.commandsInFlight ?? 0 }
+    var commandsQueued: Int { self.cluster?.commandsQueued ?? self.main?.client.commandsQueued ?? 0 }
+    var redirections: UInt64? { self.cluster?.redirections }
+
+    var nextDeadline: Instant? {
+        if let cluster = self.cluster { return cluster.nextDeadline }
+        return [self.main?.client.nextDeadline, self.sentinel?.nextDeadline].compactMap { $0 }.min()
+    }
+
+    // MARK: Commands
+
+    /// Takes a command, or says why not; it leaves with the next `flush`.
+    ///
+    /// - Parameter key: the key that it is about; empty: any server will do.
+    func submit(_ arguments: [[UInt8]], key: [UInt8], token: UInt64) throws(RedisFailure) {
+        if let cluster = self.cluster { return try cluster.submit(arguments, key: key, token: token) }
+        try self.main?.client.submit(arguments, token: token, now: self.loop.now)
+    }
+
+    // MARK: A turn
+
+    /// Does what is due.
+    func advance() {
+        if let cluster = self.cluster { return cluster.advance() }
+        self.main?.client.advance(now: self.loop.now)
+        for action in self.sentinel?.endTurn() ?? [] {
+            switch action {
+            case .master(let server):
+                self.main?.move(to: server)
+                self.events.append(.mastersChanged)
+            case .lost(let failure):
+                self.events.append(.sentinelsLost(failure))
+            case .connect, .close:
+                break
+            }
+        }
+    }
+
+    /// What happened since the last call.
+    func takeEvents() -> [Event] {
+        if let cluster = self.cluster { return cluster.takeEvents() }
+        if let main = self.main {
+            while !main.client.actions.isEmpty {
+                let actions = main.client.actions
+                main.client.actions = []
+                for action in actions { self.perform(action, main) }
+            }
+        }
+        defer { self.events = [] }
+        return self.events
+    }
+
+    private func perform(_ action: RedisClient.Action, _ node: RedisNode) {
+        switch action {
+        case .connect: node.connect()
+        case .close: node.close()
+        case .answered(let token, let reply): self.events.append(.answered(token: token, reply))
+        case .notAnswered(let token, let failure): self.events.append(.notAnswered(token: token, failure))
+        case .lost(let failure): self.events.append(.lost(server: node.description, failure))
+        case .back(let down): self.events.append(.back(server: node.description, downNanoseconds: down))
+        }
+    }
+
+    /// Writes what waits, once per server.
+    func flush() {
+        if let cluster = self.cluster { return cluster.flush() }
+        self.main?.flush()
+    }
+
+    /// Ends it for good; commands without an answer are told as such.
+    func stop() {
+        self.main?.stop()
+        self.cluster?.stop()
+    }
+
+    func invalidate() {
+        self.main?.invalidate()
+        self.sentinel?.stop()
+        self.cluster?.invalidate()
+    }
+}

@@ -1,0 +1,78 @@
+import Common
+import TLS
+
+/// One Redis server that look-ups go to: `RedisClient` with its socket.
+final class RedisNode: RedisTransportDelegate {
+    private(set) var server: RedisURL.Server?
+    var client: RedisClient
+    private var transport: RedisTransport?
+    private let loop: EventLoop
+    private let passwordFile: String?
+
+    init(
+        loop: EventLoop,
+        server: RedisURL.Server?,
+        settings: RedisSourceSettings,
+        tls: TLSClientContext?
+    )
+        throws(SystemError)
+    {
+        self.loop = loop
+        self.server = server
+        self.passwordFile = settings.source.redis.passwordFile
+        self.client = RedisClient(settings: settings.redis, random: SystemRandomNumberGenerator(), now: loop.now)
+        self.transport = try RedisTransport(loop: loop, server: server, tls: tls, delegate: self)
+    }
+
+    var description: String { self.server?.description ?? "the master" }
+
+    /// Another server takes this one's place.
+    func move(to server: RedisURL.Server) {
+        self.server = server
+        self.transport?.server = server
+        self.client.reconnect(.refused("another server is the master now"), now: self.loop.now)
+    }
+
+    func connect() {
+        // Read again each time, so that a new password needs no restart.
+        if let file = self.passwordFile, let password = try? RedisSourceSettings.firstLine(file) {
+            self.client.setPassword(password)
+        }
+        self.transport?.connect()
+    }
+
+    func close() {
+        self.transport?.close()
+    }
+
+    /// Writes what waits. To be called once in a turn.
+    func flush() {
+        self.client.fillPipeline(now: self.loop.now)
+        if let failure = self.transport?.send(&self.client.output) {
+            self.client.failed(failure, now: self.loop.now)
+        }
+    }
+
+    /// Ends it for good. What is not answered yet is told as not answered.
+    func stop() {
+        self.client.stop()
+    }
+
+    func invalidate() {
+        self.transport?.invalidate()
+    }
+
+    func transportConnected() {
+        self.client.connected(now: self.loop.now)
+    }
+
+    func transport(received bytes: UnsafeRawBufferPointer) {
+        self.client.received(bytes, now: self.loop.now)
+        // A protocol error closes the connection at once: what follows in the socket is garbage too.
+        if case .waiting = self.client.state { self.transport?.close() }
+    }
+
+    func transportFailed(_ failure: RedisFailure) {
+        self.client.failed(failure, now: self.loop.now)
+    }
+}

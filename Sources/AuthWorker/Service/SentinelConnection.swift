@@ -1,0 +1,82 @@
+import Common
+import TLS
+
+/// `SentinelWatcher` with its socket.
+final class SentinelConnection: RedisTransportDelegate {
+    private let loop: EventLoop
+    private var watcher: SentinelWatcher
+    private var transport: RedisTransport?
+    private let passwordFile: String?
+
+    init(
+        loop: EventLoop,
+        sentinel: Configuration.Authentication.Redis.Sentinel,
+        settings: RedisSourceSettings,
+        tls: TLSClientContext?
+    ) throws(SystemError) {
+        self.loop = loop
+        self.passwordFile = sentinel.passwordFile
+        self.watcher = SentinelWatcher(
+            servers: sentinel.servers,
+            name: sentinel.master,
+            settings: settings.sentinel,
+            random: SystemRandomNumberGenerator(),
+            now: loop.now
+        )
+        self.transport = try RedisTransport(loop: loop, server: nil, tls: tls, delegate: self)
+    }
+
+    var nextDeadline: Instant? { self.watcher.nextDeadline }
+    var master: RedisURL.Server? { self.watcher.master }
+
+    /// Does what is due and tells what happened: all but connecting and closing.
+    func endTurn() -> [SentinelWatcher.Action] {
+        self.watcher.advance(now: self.loop.now)
+        var news = self.performActions()
+        if let failure = self.transport?.send(&self.watcher.output) {
+            self.watcher.failed(failure, now: self.loop.now)
+            news += self.performActions()
+        }
+        return news
+    }
+
+    private func performActions() -> [SentinelWatcher.Action] {
+        var news: [SentinelWatcher.Action] = []
+        while !self.watcher.actions.isEmpty {
+            let actions = self.watcher.actions
+            self.watcher.actions = []
+            for action in actions {
+                switch action {
+                case .connect(let server):
+                    if let file = self.passwordFile, let password = try? RedisSourceSettings.firstLine(file) {
+                        self.watcher.setPassword(password)
+                    }
+                    self.transport?.server = server
+                    self.transport?.connect()
+                case .close:
+                    self.transport?.close()
+                case .master, .lost:
+                    news.append(action)
+                }
+            }
+        }
+        return news
+    }
+
+    func stop() {
+        self.watcher.stop()
+        self.transport?.invalidate()
+    }
+
+    func transportConnected() {
+        self.watcher.connected(now: self.loop.now)
+    }
+
+    func transport(received bytes: UnsafeRawBufferPointer) {
+        self.watcher.received(bytes, now: self.loop.now)
+    }
+
+    func transportFailed(_ failure: RedisFailure) {
+        self.watcher.failed(failure, now: self.loop.now)
+    }
+}

@@ -1,0 +1,233 @@
+import Common
+import Glibc
+import TestSupport
+import Testing
+
+@testable import AuthWorker
+
+@Suite struct ClusterSlotsTests {
+    /// From the cluster specification, and by `redis-cli CLUSTER KEYSLOT`.
+    @Test(arguments: [
+        ("123456789", 0x31C3 % 16384), ("foo", 12182), ("{foo}bar", 12182), ("foo{}{bar}", 8363),
+        ("foo{{bar}}zap", 4015),
+        ("", 0),
+    ])
+    func slotsOfKeys(_ key: String, _ slot: Int) {
+        #expect(ClusterSlots.slot(of: Array(key.utf8)) == slot)
+    }
+
+    private let asked = RedisURL.Server.tcp(host: "seed", port: 7000)
+
+    private func range(_ first: Int64, _ last: Int64, _ host: String, _ port: Int64) -> RedisReply {
+        .array([.integer(first), .integer(last), .array([.bulk(Array(host.utf8)), .integer(port), .bulk([])])])
+    }
+
+    @Test func theMapIsReadAndChanged() throws {
+        var slots = try ClusterSlots(
+            .array([self.range(0, 8000, "a", 1), self.range(8001, 16383, "", 2)]),
+            asked: self.asked
+        )
+        #expect(slots.master(of: 8000) == .tcp(host: "a", port: 1))
+        // A node that does not know its address is reached at the one that was asked.
+        #expect(slots.master(of: 8001) == .tcp(host: "seed", port: 2))
+        slots.move(5, to: .tcp(host: "c", port: 3))
+        #expect(slots.master(of: 5) == .tcp(host: "c", port: 3))
+        #expect(slots.masters.count == 3)
+    }
+
+    @Test func whatIsNoMapIsRefused() {
+        let replies: [RedisReply] = [
+            .null, .error(Array("ERR This instance has cluster support disabled".utf8)), .array([.integer(1)]),
+            .array([self.range(-1, 3, "a", 1)]), .array([self.range(0, 16384, "a", 1)]),
+            .array([self.range(5, 3, "a", 1)]), .array([self.range(0, 1, "a", 99999)]),
+        ]
+        for reply in replies { #expect(throws: RedisFailure.self) { try ClusterSlots(reply, asked: self.asked) } }
+    }
+}
+
+@Suite struct ClusterRouterTests {
+    private let first = RedisURL.Server.tcp(host: "a", port: 1)
+    private let second = RedisURL.Server.tcp(host: "b", port: 2)
+    private let command = [Array("GET".utf8), Array("foo".utf8)]
+
+    private func router() throws -> ClusterRouter {
+        var router = ClusterRouter(queryTimeoutNanoseconds: 500 * Nanoseconds.perMillisecond)
+        let node = RedisReply.array([.bulk(Array("a".utf8)), .integer(1), .bulk([])])
+        router.learned(
+            try ClusterSlots(.array([.array([.integer(0), .integer(16383), node])]), asked: self.first)
+        )
+        return router
+    }
+
+    private func error(_ text: String) -> RedisReply { .error(Array(text.utf8)) }
+
+    @Test func aMovedSlotIsFollowedAndRemembered() throws {
+        var router = try self.router()
+        #expect(router.begin(self.command, key: Array("foo".utf8), token: 1, now: 0) == self.first)
+        let step = router.answered(1, self.error("MOVED 12182 b:2"), by: self.first, now: 0)
+        #expect(step == .send(self.second, arguments: self.command, asking: false))
+        #expect(router.answered(1, .null, by: self.second, now: 0) == .deliver(.null))
+        #expect(router.begin(self.command, key: Array("foo".utf8), token: 2, now: 0) == self.second)
+        #expect(router.wantsRefresh)
+        #expect(router.commandsPending == 1)
+    }
+
+    @Test func aSlotOnItsWayIsAskedForOnce() throws {
+        var router = try self.router()
+        _ = router.begin(self.command, key: Array("foo".utf8), token: 1, now: 0)
+        let step = router.answered(1, self.error("ASK 12182 :2"), by: self.first, now: 0)
+        #expect(step == .send(.tcp(host: "a", port: 2), arguments: self.command, asking: true))
+        #expect(router.begin(self.command, key: Array("foo".utf8), token: 2, now: 0) == self.first)
+    }
+
+    @Test func nodesThatSendACommandRoundAreNotFollowedForEver() throws {
+        var router = try self.router()
+        _ = router.begin(self.command, key: Array("foo".utf8), token: 1, now: 0)
+        var steps: [ClusterRouter.Step] = []
+        for _ in 0..<10 { steps.append(router.answered(1, self.error("MOVED 12182 b:2"), by: self.first, now: 0)) }
+        #expect(steps.count { if case .send = $0 { true } else { false } } == AuthLimits.clusterRedirectionsMax)
+        guard case .fail = steps[AuthLimits.clusterRedirectionsMax] else { return #expect(Bool(false), "\(steps)") }
+    }
+
+    @Test func aClusterThatIsNotReadyIsTriedAgainWithinTheTimeOut() throws {
+        var router = try self.router()
+        _ = router.begin(self.command, key: Array("foo".utf8), token: 1, now: 0)
+        var now: Instant = 0
+        var retries = 0
+        while router.answered(1, self.error("CLUSTERDOWN The cluster is down"), by: self.first, now: now) == .wait {
+            retries += 1
+            now = try #require(router.nextRetry)
+            #expect(router.takeRetries(now: now).map(\.server) == [self.first])
+        }
+        #expect(retries == 9)
+        #expect(router.commandsPending == 0)
+    }
+
+    @Test(arguments: ["MOVED", "MOVED x", "MOVED 1 nowhere", "ASK 1 h:99999", "ERR MOVED 1 b:2", "WRONGTYPE no"])
+    func otherErrorsAreAnswers(_ text: String) throws {
+        var router = try self.router()
+        _ = router.begin(self.command, key: Array("foo".utf8), token: 1, now: 0)
+        #expect(router.answered(1, self.error(text), by: self.first, now: 0) == .deliver(self.error(text)))
+    }
+}
+
+/// Three real masters, and a replica of the first.
+@Suite struct ClusterTests {
+    private final class Cluster {
+        let ports: [UInt16]
+        let servers: [RedisServer]
+
+        init() throws {
+            // The bus is at the port and 10,000.
+            var ports: [UInt16] = []
+            while ports.count < 4 {
+                let port = try RedisServer.freePort()
+                if port < 55_000, !ports.contains(port) { ports.append(port) }
+            }
+            self.ports = ports
+            self.servers = try ports.map {
+                try RedisServer(
+                    .tcp(port: $0),
+                    options: [
+                        "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-config-file",
+                        "nodes.conf",
+                        "--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0",
+                    ]
+                )
+            }
+            let masters = ports.prefix(3).map { "127.0.0.1:\($0)" }
+            let (status, output) = try runProcess(
+                "redis-cli",
+                arguments: ["--cluster", "create"] + masters + ["--cluster-yes"]
+            )
+            guard status == 0 else { throw ProcessError(description: output) }
+            try self.servers[3].cli(["CLUSTER", "MEET", "127.0.0.1", "\(ports[0])"])
+            let first = try self.id(0)
+            try waitUntil("the fourth node knows the first") {
+                try self.servers[3].cli(["CLUSTER", "NODES"]).output.contains(first)
+            }
+            try waitUntil("the fourth node is the first one's replica") {
+                try self.servers[3].cli(["CLUSTER", "REPLICATE", first]).output.hasPrefix("OK")
+            }
+            try waitUntil("the cluster is ready") {
+                try self.servers.allSatisfy { try $0.cli(["CLUSTER", "INFO"]).output.contains("cluster_state:ok") }
+            }
+        }
+
+        func id(_ index: Int) throws -> String {
+            String(try self.servers[index].cli(["CLUSTER", "MYID"]).output.prefix { !$0.isWhitespace })
+        }
+
+        func set(_ device: String, _ password: String) throws {
+            let arguments = ["-c", "-p", "\(self.ports[0])", "HSET", "tls_domain:\(device)", "password", password]
+            let (status, output) = try runProcess("redis-cli", arguments: arguments)
+            guard status == 0, !output.contains("ERR") else { throw ProcessError(description: output) }
+        }
+    }
+
+    private func configuration(_ cluster: Cluster) -> Configuration {
+        var configuration = Configuration.test(redis: .tcp(host: "unused", port: 1), cache: nil)
+        configuration.authentication.redis.topology = .cluster([
+            .tcp(host: "127.0.0.1", port: 1), .tcp(host: "127.0.0.1", port: cluster.ports[1]),
+        ])
+        return configuration
+    }
+
+    @Test("devices on all nodes come in, while a slot moves, and after a master's death by its successor")
+    func cluster() throws {
+        let cluster = try Cluster()
+        let devices = (0..<60).map { "device-\($0)" }
+        for device in devices { try cluster.set(device, "secret") }
+        let harness = try WorkerHarness(self.configuration(cluster))
+        func ask() throws -> [AuthVerdict] {
+            try harness.ask(devices.map { AuthQuery.device($0, password: "secret") })
+        }
+        // Asked before the map is known: they wait for it.
+        #expect(try ask().allSatisfy { $0.outcome == .allow })
+        #expect(try harness.ask("nobody", password: "secret").reason == .noSuchDevice)
+        try harness.waitForStatus("redis") { $0 == "in use, 3 masters" }
+        try harness.waitForStatus("changes_learned_by") { $0 == "tracking" }
+
+        func check() throws {
+            let verdicts = try ask()
+            #expect(verdicts.allSatisfy { $0.outcome == .allow })
+        }
+        try self.moveSlot(of: devices[7], cluster, during: check)
+        #expect(try ask().allSatisfy { $0.outcome == .allow })
+        #expect(harness.status("redis_redirections") != "0")
+
+        try waitUntil("the replica is complete") {
+            try cluster.servers[3].cli(["INFO", "replication"]).output.contains("master_link_status:up")
+        }
+        cluster.servers[0].kill()
+        var seen: Set<AuthVerdict.Outcome> = []
+        try waitUntil("the replica took over", seconds: 60) {
+            let verdicts = try ask()
+            seen.formUnion(verdicts.map(\.outcome))
+            try harness.loop.turn(maximumWaitNanoseconds: 20 * Nanoseconds.perMillisecond)
+            return harness.status("redis") == "in use, 3 masters" && verdicts.allSatisfy { $0.outcome == .allow }
+        }
+        #expect(!seen.contains(.deny))
+        #expect(try harness.ask(devices[0], password: "wrong").reason == .wrongPassword)
+    }
+
+    /// As redis-cli does, with look-ups at every stage.
+    private func moveSlot(of device: String, _ cluster: Cluster, during: () throws -> Void) throws {
+        let key = "tls_domain:\(device)"
+        let slot = "\(ClusterSlots.slot(of: Array(key.utf8)))"
+        let keySlot = try cluster.servers[0].cli(["CLUSTER", "KEYSLOT", key]).output
+        #expect(keySlot.hasPrefix(slot))
+        let place = try (0..<3).first { try cluster.servers[$0].cli(["EXISTS", key]).output.hasPrefix("1") }
+        let owner = try #require(place)
+        let target = (owner + 1) % 3
+        let (ownerID, targetID) = (try cluster.id(owner), try cluster.id(target))
+        try cluster.servers[target].cli(["CLUSTER", "SETSLOT", slot, "IMPORTING", ownerID])
+        try cluster.servers[owner].cli(["CLUSTER", "SETSLOT", slot, "MIGRATING", targetID])
+        try during()
+        let port = "\(cluster.ports[target])"
+        try cluster.servers[owner].cli(["MIGRATE", "127.0.0.1", port, key, "0", "5000"])
+        try during()
+        for node in [target, owner] { try cluster.servers[node].cli(["CLUSTER", "SETSLOT", slot, "NODE", targetID]) }
+        try during()
+    }
+}

@@ -1,0 +1,52 @@
+import Common
+import TestSupport
+import Testing
+
+@testable import AuthWorker
+
+/// Redis users with few rights, and passwords that change.
+@Suite struct RedisUserTests {
+    /// The line in docs/redis.md.
+    private func documentedRights() throws -> [String] {
+        let text = try repositoryFile("docs/redis.md")
+        let line = text.split(separator: "\n").first { $0.hasPrefix("ACL SETUSER") }
+        return try #require(line).split(separator: " ").map { $0 == ">PASSWORD" ? ">first" : String($0) }
+    }
+
+    @Test func theDocumentedRightsAreEnoughAndThePasswordMayChange() throws {
+        let server = try RedisServer()
+        try server.cli(["HSET", "tls_domain:a", "password", "secret"])
+        let (_, answer) = try server.cli(self.documentedRights())
+        #expect(answer.hasPrefix("OK"))
+        let directory = try TemporaryDirectory("martlet-password")
+        let file = directory.file("password")
+        try writeFile(file, Array("first\n".utf8))
+        var url = RedisURL.unixSocket(server.socketPath)
+        url.user = "martlet"
+        var configuration = Configuration.test(redis: url, cache: nil)
+        configuration.authentication.redis.passwordFile = file
+        let harness = try WorkerHarness(configuration)
+        #expect(try harness.ask("a", password: "secret").outcome == .allow)
+        try harness.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        #expect(try server.cli(["ACL", "LOG"]).output.allSatisfy(\.isWhitespace))
+
+        // The new password is in the file; the connection that knows the old one breaks.
+        try writeFile(file, Array("second\n".utf8))
+        try server.cli(["ACL", "SETUSER", "martlet", "resetpass", ">second"])
+        try server.cli(["CLIENT", "KILL", "USER", "martlet"])
+        try harness.waitForStatus("redis_connections") { $0 == "2" }
+        #expect(try harness.ask("a", password: "secret").outcome == .allow)
+        try harness.waitForStatus("changes_learned_by") { $0 == "tracking" }
+    }
+
+    @Test func aWrongPasswordIsUnknownAndSaysWhy() throws {
+        let server = try RedisServer(options: ["--requirepass", "right"])
+        let directory = try TemporaryDirectory("martlet-password")
+        try writeFile(directory.file("password"), Array("wrong\n".utf8))
+        var configuration = Configuration.test(redis: .unixSocket(server.socketPath), cache: nil)
+        configuration.authentication.redis.passwordFile = directory.file("password")
+        let harness = try WorkerHarness(configuration)
+        #expect(try harness.ask("a", password: "secret").outcome == .unknown)
+        try harness.waitForStatus("redis") { $0.hasPrefix("unavailable: Redis refused: WRONGPASS") }
+    }
+}

@@ -129,6 +129,63 @@ static inline X509 *martlet_x509_chain_value(const STACK_OF(X509) *chain, int in
     return sk_X509_value(chain, index);
 }
 
+// Revocation lists.
+static inline X509_CRL *martlet_crl_from_der(const unsigned char *bytes, long count) {
+    const unsigned char *position = bytes;
+    X509_CRL *crl = d2i_X509_CRL(NULL, &position, count);
+    if (crl != NULL && position != bytes + count) {
+        X509_CRL_free(crl);
+        return NULL;
+    }
+    return crl;
+}
+static inline int martlet_crl_entry_count(X509_CRL *crl) {
+    STACK_OF(X509_REVOKED) *entries = X509_CRL_get_REVOKED(crl);
+    return entries == NULL ? 0 : sk_X509_REVOKED_num(entries);
+}
+static inline const ASN1_INTEGER *martlet_crl_entry_serial(X509_CRL *crl, int index) {
+    return X509_REVOKED_get0_serialNumber(sk_X509_REVOKED_value(X509_CRL_get_REVOKED(crl), index));
+}
+/// An extension of this kind is there.
+static inline int martlet_crl_has_extension(const X509_CRL *crl, int nid) {
+    return X509_CRL_get_ext_by_NID(crl, nid, -1) >= 0;
+}
+/// An extension that must be understood, and is none of those that we do understand.
+static inline int martlet_crl_has_unknown_critical_extension(const X509_CRL *crl) {
+    int index = -1;
+    while ((index = X509_CRL_get_ext_by_critical(crl, 1, index)) >= 0) {
+        int nid = OBJ_obj2nid(X509_EXTENSION_get_object(X509_CRL_get_ext(crl, index)));
+        if (nid != NID_issuing_distribution_point && nid != NID_authority_key_identifier && nid != NID_crl_number) return 1;
+    }
+    return 0;
+}
+/// It covers certificates of other issuers, or only some reasons: more than we understand.
+static inline int martlet_crl_is_indirect_or_partial(const X509_CRL *crl) {
+    ISSUING_DIST_POINT *point = X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, NULL, NULL);
+    if (point == NULL) return 0;
+    int result = point->indirectCRL > 0 || point->onlysomereasons != NULL;
+    ISSUING_DIST_POINT_free(point);
+    return result;
+}
+/// The URLs of a certificate's CRL distribution points, one call each; NULL at the end. To be freed with martlet_openssl_free.
+static inline char *martlet_certificate_crl_url(X509 *certificate, int wanted) {
+    CRL_DIST_POINTS *points = X509_get_ext_d2i(certificate, NID_crl_distribution_points, NULL, NULL);
+    char *url = NULL;
+    for (int p = 0; points != NULL && url == NULL && p < sk_DIST_POINT_num(points); p++) {
+        DIST_POINT *point = sk_DIST_POINT_value(points, p);
+        if (point->distpoint == NULL || point->distpoint->type != 0) continue;
+        GENERAL_NAMES *names = point->distpoint->name.fullname;
+        for (int n = 0; url == NULL && n < sk_GENERAL_NAME_num(names); n++) {
+            GENERAL_NAME *name = sk_GENERAL_NAME_value(names, n);
+            if (name->type != GEN_URI || wanted-- > 0) continue;
+            const ASN1_IA5STRING *text = name->d.uniformResourceIdentifier;
+            url = OPENSSL_strndup((const char *)ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text));
+        }
+    }
+    CRL_DIST_POINTS_free(points);
+    return url;
+}
+
 // Names and stacks.
 static inline int martlet_general_names_count(const GENERAL_NAMES *names) { return sk_GENERAL_NAME_num(names); }
 static inline GENERAL_NAME *martlet_general_names_value(const GENERAL_NAMES *names, int index) {

@@ -65,7 +65,7 @@ extension ClientConnection {
         self.credentials.retryDue = self.service.revalidateLater(self.handle, count: self.credentials.unknownCount)
     }
 
-    private func endByRevocation(_ detail: String) {
+    func endByRevocation(_ detail: String) {
         self.service.counters.sessionsRevoked += 1
         self.service.logRevocation(self, detail)
         let suppressesWill = self.service.configuration.authentication.revokedWill == .suppress

@@ -51,7 +51,7 @@ final class ClientConnection: EventHandler {
     var authStarted: Instant = 0
 
     unowned let service: ListenerService
-    private let socket: ClientSocket
+    let socket: ClientSocket
     private var registration: EventLoop.Registration?
     private var interest: IOEvents = .readable
     private var input = ByteBuffer()
@@ -77,6 +77,8 @@ final class ClientConnection: EventHandler {
 
     /// When the client gets a new ticket: at half of its lifetime.
     private var ticketRenewal: Instant = .max
+    /// When the client's certificate ends, or is to be looked at again.
+    private var certificateDeadline: Instant = .max
     private var keepAliveNanoseconds: UInt64 = 0
     private var lastReceived: Instant
     private var deadline: Instant
@@ -179,6 +181,7 @@ final class ClientConnection: EventHandler {
             return self.endAfterOutput()
         }
         self.phase = .awaitingConnect
+        self.certificateDeadline = self.certificateDeadline(tls)
         self.scheduleTicketRenewal()
         self.setDeadline(self.service.loop.now + self.policy.configuration.connectTimeoutNanoseconds)
         // The client's first record may have come with its last handshake message.
@@ -597,12 +600,17 @@ final class ClientConnection: EventHandler {
     }
 
     private func scheduleWheel() {
-        self.wheelDue = self.service.scheduleWheel(self.handle, deadline: self.deadline)
+        let deadline = min(self.deadline, self.certificateDeadline)
+        self.wheelDue = self.service.scheduleWheel(self.handle, deadline: deadline)
     }
 
     /// The timer wheel brought this connection up; `tick` is the end of the slot it was in.
     func wheelCameUp(now: Instant) {
         guard self.wheelDue <= now else { return }
+        if now >= self.certificateDeadline, let tls = self.socket.tls {
+            self.certificateDeadline = self.certificateDeadline(tls)
+            self.certificateMayHaveEnded(tls)
+        }
         if self.phase == .open {
             self.deadline = self.keepAliveDeadline
             if now >= self.ticketRenewal {
@@ -695,7 +703,7 @@ final class ClientConnection: EventHandler {
         self.close(.connectionLost, code: .serverShuttingDown, "the router is gone")
     }
 
-    private func lost(_ detail: String) {
+    func lost(_ detail: String) {
         switch self.phase {
         case .open:
             self.service.logDisconnect(self, detail)

@@ -3,11 +3,19 @@ import TLS
 
 /// One entry of `listeners`, made ready: its TLS context and, for anonymous clients, its rules.
 final class ListenerPolicy {
-    let configuration: Configuration.Listener
+    private(set) var configuration: Configuration.Listener
     let name: [UInt8]
     let rulesName: [UInt8]
     /// Nil for plain TCP.
-    let tls: TLSServerContext?
+    private(set) var tls: TLSServerContext?
+    /// Of its clients' certificates; nil where none are seen.
+    let revocation: RevocationChecker?
+    var revocationFiles: RevocationFiles?
+    /// A thread is at it.
+    var isReadingLists = false
+    /// What was told of them last.
+    var listProblems: [String] = []
+    var overdueIssuers: [String] = []
     /// For `anonymous: true`; otherwise the auth worker renders the rules.
     private let rules: RuleTemplate?
     /// Of connections accepted; nil: no limit.
@@ -22,15 +30,14 @@ final class ListenerPolicy {
         )
         self.name = Array(listener.name.utf8)
         self.rulesName = Array(listener.rules.utf8)
-        self.tls = try listener.tls.map { tls in
-            do {
-                var settings = Self.tlsConfiguration(listener, tls)
-                settings.tickets = try TicketSecrets.load(tls, runtimeDirectory: configuration.runtimeDirectory)
-                return try TLSServerContext(settings)
-            } catch {
-                throw StartError("listener \(listener.name): \(error)")
-            }
-        }
+        let looksAtCertificates = listener.tls != nil && listener.clientCertificate != .none
+        self.revocation =
+            looksAtCertificates
+            ? RevocationChecker(policy: Self.revocationPolicy(listener)) {
+                Int64(Clock.wall() / Nanoseconds.perSecond)
+            } : nil
+        self.revocationFiles = RevocationFiles(listener)
+        self.tls = try Self.makeContext(listener, configuration: configuration, revocation: self.revocation)
         if listener.anonymous {
             guard let set = configuration.authorization.ruleSets.first(where: { $0.name == listener.rules }) else {
                 throw StartError("listener \(listener.name): authorization.rules has no set named \(listener.rules)")
@@ -39,6 +46,43 @@ final class ListenerPolicy {
         } else {
             self.rules = nil
         }
+    }
+
+    private static func makeContext(
+        _ listener: Configuration.Listener,
+        configuration: Configuration,
+        revocation: RevocationChecker?
+    ) throws(StartError) -> TLSServerContext? {
+        guard let tls = listener.tls else { return nil }
+        do {
+            var settings = Self.tlsConfiguration(listener, tls)
+            settings.tickets = try TicketSecrets.load(tls, runtimeDirectory: configuration.runtimeDirectory)
+            return try TLSServerContext(settings, revocation: revocation)
+        } catch {
+            throw StartError("listener \(listener.name): \(error)")
+        }
+    }
+
+    private static func revocationPolicy(_ listener: Configuration.Listener) -> RevocationChecker.Policy {
+        RevocationChecker.Policy(
+            refusesOverdue: listener.tls?.crlOverdue == .hard,
+            refusesMissing: listener.tls?.crlMissing == .refuse
+        )
+    }
+
+    /// Certificates, keys, authorities and ticket secrets as their files are now; connections keep the context that they began
+    /// with.
+    ///
+    /// - Parameter listener: the entry of the same name in a configuration that was read again.
+    /// - Throws: what is wrong with the new files; the old ones stay in use.
+    func reload(_ listener: Configuration.Listener, configuration: Configuration) throws(StartError) {
+        self.tls = try Self.makeContext(listener, configuration: configuration, revocation: self.revocation)
+        self.revocation?.policy = Self.revocationPolicy(listener)
+        let before = self.revocationFiles
+        self.revocationFiles = RevocationFiles(listener)
+        if let before { self.revocationFiles?.keep(from: before) }
+        // The rest of the entry is in force since the start of the process.
+        self.configuration.tls = listener.tls
     }
 
     /// What an anonymous client may do; nil where clients are authenticated.

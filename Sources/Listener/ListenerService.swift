@@ -27,7 +27,7 @@ package final class ListenerService: Role {
     private static let sweepNanoseconds = 20 * Nanoseconds.perMillisecond
 
     private let context: RoleContext
-    private var policies: [ListenerPolicy] = []
+    private(set) var policies: [ListenerPolicy] = []
     private var sockets: [ListeningSocket] = []
     private var table = ConnectionTable()
     private var wheel: TimerWheel
@@ -39,9 +39,10 @@ package final class ListenerService: Role {
     private var refusals: RefusalLimiter
     /// Of connections accepted through all sockets; nil: no limit.
     private var connectionRate: TokenBucket?
-    /// Sessions to be asked about when a second is over: nobody could say when they were asked about last.
     private var revalidationTimer: (deadline: Instant, timer: EventLoop.Timer)?
-    private var isStopping = false
+    private(set) var isStopping = false
+    /// Whose certificates are still to be looked at after a change of lists or authorities.
+    var certificatesToCheck: [UInt64] = []
 
     package init(_ context: RoleContext) {
         self.context = context
@@ -66,6 +67,7 @@ package final class ListenerService: Role {
             for warning in policy.tls?.warnings ?? [] { self.logger.warning("\(warning)") }
             self.policies.append(policy)
         }
+        self.loadRevocationLists()
         var inherited = InheritedSockets(environment: self.context.environment)
         for policy in self.policies {
             for address in policy.configuration.addresses {
@@ -148,6 +150,7 @@ package final class ListenerService: Role {
         report.add("router", self.router.link == nil ? "down" : "up")
         report.add("auth_workers_up", self.auth.workersUp)
         self.counters.report(into: &report)
+        self.addRevocationStatus(to: &report)
         return report
     }
 

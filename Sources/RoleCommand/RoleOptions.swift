@@ -22,4 +22,9 @@ package struct RoleOptions: ParsableArguments {
             Glibc.exit(1)
         }
     }
+
+    /// The same for a process that runs already: mistakes are thrown.
+    package func reloadConfiguration() throws -> Configuration {
+        try Configuration.load(file: self.config, settings: self.set)
+    }
 }

@@ -5,6 +5,11 @@ package final class TestPKI: Sendable {
     package struct Credentials: Sendable {
         package var certificateFile: String
         package var keyFile: String
+
+        package init(certificateFile: String, keyFile: String) {
+            self.certificateFile = certificateFile
+            self.keyFile = keyFile
+        }
     }
 
     /// Made once per test process: a trusted CA, another one, a server certificate for localhost.
@@ -51,6 +56,52 @@ package final class TestPKI: Sendable {
             extensions: "extendedKeyUsage=clientAuth",
             days: days
         )
+    }
+
+    /// A revocation list, made with `openssl ca`.
+    ///
+    /// - Parameter isOverdue: a newer one should have been there since yesterday.
+    package func revocationList(
+        _ path: String,
+        authority: String = "ca",
+        revoked: [Credentials],
+        isOverdue: Bool = false,
+        isDER: Bool = false
+    ) throws {
+        let folder = try TemporaryDirectory("martlet-crl")
+        var index = ""
+        for credentials in revoked {
+            let (_, text) = try runProcess(
+                "openssl",
+                arguments: ["x509", "-in", credentials.certificateFile, "-noout", "-serial"]
+            )
+            let serial = text.split(separator: "=")[1].prefix { $0.isHexDigit }
+            index += "R\t491231235959Z\t250101000000Z\t\(serial)\tunknown\t/CN=revoked\n"
+        }
+        try writeFile(folder.file("index.txt"), Array(index.utf8))
+        try writeFile(folder.file("number"), Array("\(Self.serial().prefix(10))\n".utf8))
+        let settings = """
+            [ca]
+            default_ca = d
+            [d]
+            database = \(folder.file("index.txt"))
+            crlnumber = \(folder.file("number"))
+            default_md = sha256
+
+            """
+        try writeFile(folder.file("ca.cnf"), Array(settings.utf8))
+        let dates =
+            isOverdue
+            ? ["-crl_lastupdate", "20250101000000Z", "-crl_nextupdate", "20250102000000Z"] : ["-crldays", "30"]
+        let pem = isDER ? folder.file("list.pem") : path + ".tmp"
+        try self.openssl(
+            [
+                "ca", "-gencrl", "-config", folder.file("ca.cnf"), "-cert", self.directory.file("\(authority).crt"),
+                "-keyfile", self.directory.file("\(authority).key"), "-out", pem,
+            ] + dates
+        )
+        if isDER { try self.openssl(["crl", "-in", pem, "-outform", "DER", "-out", path + ".tmp"]) }
+        guard rename(path + ".tmp", path) == 0 else { throw ProcessError(description: "rename \(path)") }
     }
 
     private func makeAuthority(_ file: String, name: String) throws {

@@ -33,6 +33,7 @@ struct AuthWorkerCommand: ParsableCommand {
             instance: self.instance,
             isNumbered: true,
             configuration: configuration,
+            reload: { try Configuration.load(file: self.config, settings: self.settings) },
             makeRole: { try AuthWorkerService($0) }
         )
         throw ExitCode(code)

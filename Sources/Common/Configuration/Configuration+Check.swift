@@ -14,6 +14,10 @@ extension Configuration {
             for case (let key, let path?) in files {
                 Self.checkFile(path, "listeners.\(listener.name).tls.\(key)", &problems)
             }
+            for path in tls.crlFiles { Self.checkFile(path, "listeners.\(listener.name).tls.crl_files", &problems) }
+            if let path = tls.crlDirectory {
+                Self.checkDirectory(path, "listeners.\(listener.name).tls.crl_directory", &problems)
+            }
         }
         for source in self.authentication.sources where source.kind == .redis {
             let path = source.name.isEmpty ? "authentication" : "authentication.sources.\(source.name)"

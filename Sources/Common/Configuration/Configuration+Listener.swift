@@ -53,6 +53,9 @@ extension Configuration {
         package var maxConnections = 100_000
         /// Accepted per second and listener process; further ones wait. 0: no limit but that of the process.
         package var maxConnectionRate = 0
+        package var certificateExpired = CertificateExpired.close
+        /// How long after that.
+        package var certificateExpiryGraceNanoseconds: UInt64 = 0
         package var offer = Configuration.Offer()
         /// Nil for a TCP listener, never for a TLS one that was parsed.
         package var tls: TLS?
@@ -71,6 +74,26 @@ extension Configuration {
 }
 
 extension Configuration.Listener {
+    /// What a revocation list counts for whose successor should be there by now.
+    package enum CRLOverdue: String, CaseIterable, Sendable {
+        /// As much as before; the log and the status tell.
+        case soft
+        /// Certificates of its issuer are refused.
+        case hard
+    }
+
+    /// What becomes of a certificate of whose issuer there is no revocation list.
+    package enum CRLMissing: String, CaseIterable, Sendable {
+        case accept
+        case refuse
+    }
+
+    /// What becomes of a session when a certificate of its client's chain ends.
+    package enum CertificateExpired: String, CaseIterable, Sendable {
+        case close
+        case keep
+    }
+
     package struct TLS: Equatable, Sendable {
         /// PEM, the server's certificate first, then its chain.
         package var certificateFile = "server.crt"
@@ -98,6 +121,17 @@ extension Configuration.Listener {
         package var ticketSecretFile: String?
         /// The secret before the last change, whose tickets are still taken.
         package var previousTicketSecretFile: String?
+        /// Revocation lists, PEM or DER.
+        package var crlFiles: [String] = []
+        /// All files in it are revocation lists, too.
+        package var crlDirectory: String?
+        /// Where `martlet crl refresh` gets lists from, besides the distribution points in the certificates of `clientCAFile`.
+        package var crlURLs: [String] = []
+        package var crlOverdue = CRLOverdue.soft
+        package var crlMissing = CRLMissing.accept
+
+        /// There is something to look into for revoked certificates.
+        package var usesCRLs: Bool { !self.crlFiles.isEmpty || self.crlDirectory != nil }
 
         package init() {}
     }

@@ -21,6 +21,12 @@ extension Configuration.Listener {
         section.duration("connect_timeout", timeouts, into: &self.connectTimeoutNanoseconds)
         section.integer("max_connections", 1...10_000_000, into: &self.maxConnections)
         section.integer("max_connection_rate", 0...1_000_000, into: &self.maxConnectionRate)
+        section.choice("certificate_expired", into: &self.certificateExpired)
+        section.duration(
+            "certificate_expiry_grace",
+            0...365 * 86_400 * Self.second,
+            into: &self.certificateExpiryGraceNanoseconds
+        )
         self.offer.read(&section)
         self.readTLS(&section)
         self.check(section)
@@ -153,6 +159,24 @@ extension Configuration.Listener.TLS {
         section.duration("ticket_lifetime", 60 * second...7 * 86_400 * second, into: &self.ticketLifetimeNanoseconds)
         section.path("ticket_secret_file", into: &self.ticketSecretFile)
         section.path("previous_ticket_secret_file", into: &self.previousTicketSecretFile)
+        for (node, path) in section.list("crl_files") ?? [] {
+            guard let (text, _) = section.reading.text(of: node, path: path) else { continue }
+            self.crlFiles.append(section.reading.absolutePath(text))
+        }
+        section.path("crl_directory", into: &self.crlDirectory)
+        for (node, path) in section.list("crl_urls") ?? [] {
+            guard let (text, _) = section.reading.text(of: node, path: path) else { continue }
+            if text.hasPrefix("http://") || text.hasPrefix("https://") {
+                self.crlURLs.append(text)
+            } else {
+                section.reading.report(node.origin, path, "is no http:// or https:// address")
+            }
+        }
+        if !self.crlURLs.isEmpty, self.crlDirectory == nil {
+            section.report("crl_urls", "need crl_directory, where `martlet crl refresh` puts what it fetches")
+        }
+        section.choice("crl_overdue", into: &self.crlOverdue)
+        section.choice("crl_missing", into: &self.crlMissing)
     }
 
     /// OpenSSL's lists: it ignores what it does not know, so at least what cannot be a name is refused here.

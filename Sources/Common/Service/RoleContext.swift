@@ -35,10 +35,13 @@ package protocol Role: AnyObject {
     /// Ends in an orderly way, then stops the loop. Called once.
     func stop()
     func status() -> StatusReport
+    /// SIGHUP: files that may change are read again. What else the configuration says stays as it was at the start.
+    func reload(_ configuration: Configuration)
     /// Does what the tool asks for; nil: the role knows no such command.
     func perform(_ command: ControlCommand) -> ControlReply?
 }
 
 extension Role {
+    package func reload(_ configuration: Configuration) {}
     package func perform(_ command: ControlCommand) -> ControlReply? { nil }
 }

@@ -6,6 +6,7 @@ package enum RoleProcess {
     /// Runs until SIGTERM or SIGINT; returns the exit code. Trouble at start-up is one line on stderr, and 1.
     ///
     /// - Parameters:
+    ///   - reload: reads the configuration again, for SIGHUP.
     ///   - isNumbered: the role may have several processes, so that its name carries the instance.
     ///   - makeRole: nothing is opened yet when it is called.
     package static func run(
@@ -13,6 +14,7 @@ package enum RoleProcess {
         instance: Int = 1,
         isNumbered: Bool,
         configuration: Configuration,
+        reload: @escaping () throws -> Configuration,
         makeRole: (RoleContext) throws -> any Role
     ) -> Int32 {
         let label = Self.label(of: linkRole)
@@ -33,6 +35,7 @@ package enum RoleProcess {
             let role = try makeRole(context)
             var isStopping = false
             let signals = try SignalSource(loop: loop) { signal in
+                if signal == SIGHUP, !isStopping { Self.reload(role, reload, logger, environment) }
                 guard signal == SIGTERM || signal == SIGINT, !isStopping else { return }
                 isStopping = true
                 ServiceNotifier(environment: environment).stopping()
@@ -50,6 +53,28 @@ package enum RoleProcess {
             logger.critical("cannot go on: \(error)")
             return 1
         }
+    }
+
+    private static func reload(
+        _ role: any Role,
+        _ load: () throws -> Configuration,
+        _ logger: Logger,
+        _ environment: [String: String]
+    ) {
+        let notifier = ServiceNotifier(environment: environment)
+        notifier.reloading()
+        do {
+            let configuration = try load()
+            StandardErrorLogHandler.setLevel(configuration.log.level)
+            role.reload(configuration)
+            logger.notice("configuration read again")
+        } catch {
+            logger.error(
+                "configuration not usable, the one read before stays in force",
+                metadata: ["reason": "\(error)"]
+            )
+        }
+        notifier.ready(status: "ready")
     }
 
     /// 16 random bytes, new with every start.

@@ -11,6 +11,10 @@ package struct ServiceNotifier: Sendable {
     }
 
     package func ready(status: String) { self.send("READY=1\nSTATUS=\(status)") }
+    /// SIGHUP came; `ready` follows.
+    package func reloading() {
+        self.send("RELOADING=1\nMONOTONIC_USEC=\(Clock.monotonic() / 1000)")
+    }
     package func stopping() { self.send("STOPPING=1") }
 
     private func send(_ message: String) {

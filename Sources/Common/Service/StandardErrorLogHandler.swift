@@ -9,18 +9,34 @@ import Logging
 ///
 /// Values with spaces, quotes or control characters are quoted and escaped: a line is a line whatever a client sends.
 package struct StandardErrorLogHandler: LogHandler {
-    package var logLevel: Logger.Level
+    package var logLevel: Logger.Level {
+        get { self.ownLevel ?? Self.level.value }
+        set { self.ownLevel = newValue }
+    }
+    /// Of this logger alone.
+    private var ownLevel: Logger.Level?
+    private static let level = SharedLogLevel()
     package var metadata: Logger.Metadata = [:]
     private let process: String
 
     package init(process: String, level: Logger.Level) {
         self.process = process
-        self.logLevel = level
+        self.ownLevel = level
+    }
+
+    private init(process: String) {
+        self.process = process
+    }
+
+    /// From now on, for all loggers of the process.
+    package static func setLevel(_ level: Logger.Level) {
+        Self.level.value = level
     }
 
     /// To be called once, before the first logger is made.
     package static func bootstrap(process: String, level: Logger.Level) {
-        LoggingSystem.bootstrap { _ in StandardErrorLogHandler(process: process, level: level) }
+        Self.setLevel(level)
+        LoggingSystem.bootstrap { _ in StandardErrorLogHandler(process: process) }
     }
 
     package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
@@ -91,5 +107,16 @@ package struct StandardErrorLogHandler: LogHandler {
         case 0..<0x20, 0x7F..<0xA0, 0x2028, 0x2029: true
         default: false
         }
+    }
+}
+
+/// Sendable: a single word under a lock.
+private final class SharedLogLevel: @unchecked Sendable {
+    private let monitor = Monitor()
+    private var level = Logger.Level.info
+
+    var value: Logger.Level {
+        get { self.monitor.locked { self.level } }
+        set { self.monitor.locked { self.level = newValue } }
     }
 }

@@ -22,7 +22,8 @@ struct Main: ParsableCommand {
             role: .listener,
             instance: self.instance,
             isNumbered: true,
-            configuration: configuration
+            configuration: configuration,
+            reload: self.options.reloadConfiguration
         ) { ListenerService($0) }
         Glibc.exit(code)
     }

@@ -20,20 +20,11 @@ struct ConfirmMassRevokeCommand: ParsableCommand {
             """
     )
 
-    @Option(help: "The configuration file; without it /etc/martlet/martlet.yaml, or else var/martlet.yaml.")
-    var config: String?
-
-    @OptionGroup var options: ConfigurationOptions
+    @OptionGroup var file: ConfigurationFile
 
     func run() throws {
         try MartletCommand.perform {
-            let defaults = ["/etc/martlet/martlet.yaml", "var/martlet.yaml"]
-            guard let file = self.config ?? defaults.first(where: { Folder.exists($0) }) else {
-                throw CommandFailure(
-                    "name a configuration with --config; there is no \(defaults.joined(separator: " and no "))"
-                )
-            }
-            let configuration = try LocalRun.load(file: file, settings: self.options.set, checksFiles: false)
+            let configuration = try self.file.load()
             let command = ControlCommand(["auth", "confirm-mass-revoke"])
             var areDone = true
             for instance in 1...configuration.processes.authWorkers {

@@ -7,7 +7,7 @@ package struct MartletCommand: ParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "martlet",
         abstract: "Runs and inspects the Martlet MQTT broker.",
-        subcommands: [RunCommand.self, ConfigCommand.self, StatusCommand.self, AuthCommand.self]
+        subcommands: [RunCommand.self, ConfigCommand.self, StatusCommand.self, AuthCommand.self, CRLCommand.self]
     )
 
     package init() {}
@@ -32,6 +32,24 @@ package struct MartletCommand: ParsableCommand {
 struct ConfigurationOptions: ParsableArguments {
     @Option(name: .long, help: ArgumentHelp("Overrides a key of the file; may be repeated.", valueName: "key=value"))
     var set: [String] = []
+}
+
+/// The configuration of a running broker.
+struct ConfigurationFile: ParsableArguments {
+    @Option(help: "The configuration file; without it /etc/martlet/martlet.yaml, or else var/martlet.yaml.")
+    var config: String?
+
+    @OptionGroup var options: ConfigurationOptions
+
+    func load() throws -> Configuration {
+        let defaults = ["/etc/martlet/martlet.yaml", "var/martlet.yaml"]
+        guard let file = self.config ?? defaults.first(where: { Folder.exists($0) }) else {
+            throw CommandFailure(
+                "name a configuration with --config; there is no \(defaults.joined(separator: " and no "))"
+            )
+        }
+        return try LocalRun.load(file: file, settings: self.options.set, checksFiles: false)
+    }
 }
 
 struct RunCommand: ParsableCommand {
@@ -106,23 +124,14 @@ struct StatusCommand: ParsableCommand {
         discussion: "Exits with 0 when all roles of the configuration are up, with 1 otherwise."
     )
 
-    @Option(help: "The configuration file; without it /etc/martlet/martlet.yaml, or else var/martlet.yaml.")
-    var config: String?
-
     @Flag(help: "Also shows counters that are 0.")
     var all = false
 
-    @OptionGroup var options: ConfigurationOptions
+    @OptionGroup var file: ConfigurationFile
 
     func run() throws {
         try MartletCommand.perform {
-            let defaults = ["/etc/martlet/martlet.yaml", "var/martlet.yaml"]
-            guard let file = self.config ?? defaults.first(where: { Folder.exists($0) }) else {
-                throw CommandFailure(
-                    "name a configuration with --config; there is no \(defaults.joined(separator: " and no "))"
-                )
-            }
-            let configuration = try LocalRun.load(file: file, settings: self.options.set, checksFiles: false)
+            let configuration = try self.file.load()
             let processes = try StatusClient.ask(configuration)
             Terminal.say(StatusTable.render(processes, showsZeros: self.all))
             let areUp = processes.allSatisfy { process in

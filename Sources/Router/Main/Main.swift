@@ -15,7 +15,12 @@ struct Main: ParsableCommand {
 
     func run() {
         let configuration = self.options.loadConfiguration()
-        let code = RoleProcess.run(role: .router, isNumbered: false, configuration: configuration) { RouterService($0) }
+        let code = RoleProcess.run(
+            role: .router,
+            isNumbered: false,
+            configuration: configuration,
+            reload: self.options.reloadConfiguration
+        ) { RouterService($0) }
         Glibc.exit(code)
     }
 }

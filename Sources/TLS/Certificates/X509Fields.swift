@@ -29,20 +29,8 @@ enum X509Fingerprint {
 enum X509Issued {
     /// SHA-256 over the DER of issuer and serial number: names a certificate the way revocation lists do (RFC 5280, section 5.1).
     static func digest(_ certificate: OpaquePointer) -> [UInt8] {
-        var bytes: UnsafeMutablePointer<UInt8>?
-        var input: [UInt8] = []
-        let issuerBytes = i2d_X509_NAME(X509_get_issuer_name(certificate), &bytes)
-        if issuerBytes > 0, let pointer = bytes {
-            input += UnsafeBufferPointer(start: pointer, count: Int(issuerBytes))
-            martlet_openssl_free(pointer)
-        }
-        bytes = nil
-        let serialBytes = i2d_ASN1_INTEGER(X509_get0_serialNumber(certificate), &bytes)
-        if serialBytes > 0, let pointer = bytes {
-            input += UnsafeBufferPointer(start: pointer, count: Int(serialBytes))
-            martlet_openssl_free(pointer)
-        }
-        return Digest.sha256(input)
+        let issuer = DER.encode(X509_get_issuer_name(certificate))
+        return Digest.sha256(issuer + DER.encode(X509_get0_serialNumber(certificate)))
     }
 }
 

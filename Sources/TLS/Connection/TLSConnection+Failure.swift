@@ -4,13 +4,29 @@ import COpenSSL
 extension TLSConnection {
     /// Called by OpenSSL for each certificate of the peer's chain and for each error; notes the first error and stops there.
     static let verifyCallback: @convention(c) (Int32, OpaquePointer?) -> Int32 = { accepted, store in
-        guard accepted == 0, let store else { return accepted }
-        guard let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
+        guard let store, let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
             let connection = SSL_get_ex_data(OpaquePointer(ssl), OpenSSLLibrary.connectionIndex)
         else { return 0 }
         let object = Unmanaged<TLSConnection>.fromOpaque(connection).takeUnretainedValue()
+        if accepted == 1 {
+            guard let error = object.revocationError(store) else { return 1 }
+            X509_STORE_CTX_set_error(store, error)
+        }
         if object.verifyFailure == nil { object.verifyFailure = TLSConnection.verifyFailure(store) }
         return 0
+    }
+
+    /// What revocation lists have against the certificate that was verified just now; nil: nothing.
+    private func revocationError(_ store: OpaquePointer) -> Int32? {
+        guard let checker = self.revocation, let certificate = X509_STORE_CTX_get_current_cert(store),
+            X509_get_extension_flags(certificate) & UInt32(EXFLAG_SS) == 0
+        else { return nil }
+        return switch checker.problem(with: certificate) {
+        case nil: nil
+        case .revoked: X509_V_ERR_CERT_REVOKED
+        case .overdue: X509_V_ERR_CRL_HAS_EXPIRED
+        case .missing: X509_V_ERR_UNABLE_TO_GET_CRL
+        }
     }
 
     private static func verifyFailure(_ store: OpaquePointer) -> TLSFailure {
@@ -39,6 +55,7 @@ extension TLSConnection {
         case X509_V_ERR_CERT_HAS_EXPIRED: .certificateExpired
         case X509_V_ERR_CERT_NOT_YET_VALID: .certificateNotYetValid
         case X509_V_ERR_CERT_REVOKED: .certificateRevoked
+        case X509_V_ERR_CRL_HAS_EXPIRED, X509_V_ERR_UNABLE_TO_GET_CRL: .revocationUnknown
         case X509_V_ERR_CERT_CHAIN_TOO_LONG: .certificateChainTooLong
         default: .badCertificate
         }

@@ -38,6 +38,8 @@ package final class TLSConnection {
     /// The first error of the certificate verification, left by the callback.
     var verifyFailure: TLSFailure?
     private var failure: TLSFailure?
+    /// Asked about each certificate of the peer's chain; nil: nobody is.
+    var revocation: RevocationChecker?
 
     /// One SSL_write call takes at most this many bytes, so that the count fits into a C int.
     private static let bytesMax = 1 << 30
@@ -146,6 +148,14 @@ package final class TLSConnection {
         guard let certificate = SSL_get0_peer_certificate(self.pointer) else { return nil }
         defer { OpenSSLLibrary.clearErrors() }
         return try CertificateIdentity(certificate: certificate)
+    }
+
+    /// Server: what the client was verified by; nil: it showed no certificate.
+    package var verifiedChain: VerifiedChain? {
+        defer { OpenSSLLibrary.clearErrors() }
+        guard SSL_get0_peer_certificate(self.pointer) != nil else { return nil }
+        if self.isResumed { return SSL_get_session(self.pointer).flatMap { TicketIssuer.verifiedChain(of: $0) } }
+        return TicketIssuer.verifiedChain(of: self.pointer, limit: .max)
     }
 
     /// Client: sends the name (SNI) and, if the peer is verified, accepts only a certificate for it.

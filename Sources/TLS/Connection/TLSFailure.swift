@@ -7,6 +7,8 @@ package struct TLSFailure: Error, Equatable, Sendable, CustomStringConvertible {
         case certificateExpired = "certificate_expired"
         case certificateNotYetValid = "certificate_not_yet_valid"
         case certificateRevoked = "certificate_revoked"
+        /// There is no revocation list of its issuer, or none that still counts.
+        case revocationUnknown = "revocation_unknown"
         /// Wrong purpose, wrong name, weak key, broken signature.
         case badCertificate = "bad_certificate"
         case certificateChainTooLong = "certificate_chain_too_long"

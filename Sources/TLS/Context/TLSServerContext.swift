@@ -12,11 +12,23 @@ package final class TLSServerContext: @unchecked Sendable {
     /// Sentences about what works but should not stay so: a key that everybody may read, a certificate about to expire.
     package let warnings: [String]
 
-    package init(_ configuration: TLSServerConfiguration) throws(TLSError) {
+    private let revocation: RevocationChecker?
+    /// The trusted authorities: a chain must end in one of them.
+    package let authorities: Set<CertificateKey>
+
+    /// - Parameter revocation: asked about all certificates that clients show, and about those in tickets.
+    package init(
+        _ configuration: TLSServerConfiguration,
+        revocation: RevocationChecker? = nil
+    ) throws(TLSError) {
         var builder = try ContextBuilder(server: true)
         martlet_ssl_context_set_server_options(builder.pointer)
         if let tickets = configuration.tickets {
-            let issuer = TicketIssuer(tickets, needsCertificate: configuration.clientCertificate == .required)
+            let issuer = TicketIssuer(
+                tickets,
+                needsCertificate: configuration.clientCertificate == .required,
+                revocation: revocation
+            )
             issuer.install(in: builder.pointer, lifetimeSeconds: tickets.lifetimeSeconds)
             self.ticketIssuer = issuer
         } else {
@@ -43,6 +55,8 @@ package final class TLSServerContext: @unchecked Sendable {
         }
         try Self.setSessionContext(builder.pointer, configuration, authorities: authorities)
         self.warnings = builder.warnings
+        self.revocation = revocation
+        self.authorities = Set(authorities.map { CertificateKey($0.pointer) })
         self.pointer = builder.finish()
     }
 
@@ -53,7 +67,9 @@ package final class TLSServerContext: @unchecked Sendable {
     /// A connection that is about to accept a client. The descriptor must be non-blocking and stays the caller's: it must be
     /// open as long as the connection exists. nil when there is no memory.
     package func makeConnection(fileDescriptor: Int32) -> TLSConnection? {
-        TLSConnection(context: self.pointer, fileDescriptor: fileDescriptor, role: .server)
+        let connection = TLSConnection(context: self.pointer, fileDescriptor: fileDescriptor, role: .server)
+        connection?.revocation = self.revocation
+        return connection
     }
 
     private static func requireClientCertificates(

@@ -3,19 +3,23 @@ import COpenSSL
 /// Seals and opens the tickets of one context.
 ///
 /// OpenSSL takes a session up again without looking at trust: whether the certificate has ended meanwhile is nobody's business then.
-/// So each ticket carries what the first handshake has verified, and a ticket is only taken if that still holds; otherwise the client
+/// So each ticket carries what the first handshake has verified, and a ticket is only taken if that still holds and no revocation list
+/// names any of it; otherwise the client
 /// goes through a full handshake, which finds out for itself. Policy and trusted authorities are in the session id context, which
 /// OpenSSL compares itself. Used from one thread at a time: that of the connections.
 final class TicketIssuer {
     /// `version | latest moment at which all certificates of the chain are valid, Int64 | count × SHA-256 of issuer and serial`
     private static let version: UInt8 = 1
     private static let chainMax = 16
+    private static let digestBytes = 32
 
     private var keys: TicketKeys
     private let now: @Sendable () -> Int64
     private let needsCertificate: Bool
+    private let revocation: RevocationChecker?
 
-    init(_ configuration: TicketConfiguration, needsCertificate: Bool) {
+    init(_ configuration: TicketConfiguration, needsCertificate: Bool, revocation: RevocationChecker?) {
+        self.revocation = revocation
         self.keys = TicketKeys(secrets: configuration.secrets, lifetimeSeconds: configuration.lifetimeSeconds)
         self.now = configuration.now
         self.needsCertificate = needsCertificate
@@ -104,15 +108,9 @@ final class TicketIssuer {
     private func stillHolds(_ session: OpaquePointer) -> Bool {
         let hasCertificate = SSL_SESSION_get0_peer(session) != nil
         if self.needsCertificate, !hasCertificate { return false }
-        var pointer: UnsafeMutableRawPointer?
-        var count = 0
-        guard SSL_SESSION_get0_ticket_appdata(session, &pointer, &count) == 1, let pointer, count >= 9 else {
-            return false
-        }
-        let data = UnsafeRawBufferPointer(start: pointer, count: count)
-        guard data[0] == Self.version else { return false }
-        let validUntil = Int64(littleEndian: data.loadUnaligned(fromByteOffset: 1, as: Int64.self))
-        return !hasCertificate || self.now() <= validUntil
+        guard let chain = Self.verifiedChain(of: session) else { return false }
+        guard hasCertificate else { return true }
+        return self.now() <= chain.validUntil && !(self.revocation?.revokes(chain) ?? false)
     }
 
     private static func describeChain(of connection: OpaquePointer) -> [UInt8] {
@@ -126,5 +124,35 @@ final class TicketIssuer {
             }
         }
         return [self.version] + withUnsafeBytes(of: validUntil.littleEndian) { [UInt8]($0) } + digests
+    }
+
+    /// What a full handshake has verified; nil without a certificate.
+    static func verifiedChain(of connection: OpaquePointer, limit: Int32) -> VerifiedChain? {
+        guard let chain = SSL_get0_verified_chain(connection) else { return nil }
+        var result = VerifiedChain(keys: [], validUntil: .max)
+        for index in 0..<min(martlet_x509_chain_count(chain), limit) {
+            guard let certificate = martlet_x509_chain_value(chain, index) else { continue }
+            result.keys.append(CertificateKey(certificate))
+            result.validUntil = min(result.validUntil, X509Dates.seconds(X509_get0_notAfter(certificate)) ?? 0)
+        }
+        return result
+    }
+
+    /// What a session's ticket says of the handshake in which it was made.
+    static func verifiedChain(of session: OpaquePointer) -> VerifiedChain? {
+        var pointer: UnsafeMutableRawPointer?
+        var count = 0
+        guard SSL_SESSION_get0_ticket_appdata(session, &pointer, &count) == 1, let pointer, count >= 9 else {
+            return nil
+        }
+        let data = UnsafeRawBufferPointer(start: pointer, count: count)
+        guard data[0] == Self.version, (count - 9).isMultiple(of: Self.digestBytes) else { return nil }
+        let keys = stride(from: 9, to: count, by: Self.digestBytes).map { start in
+            CertificateKey(digest: data[start..<start + Self.digestBytes])
+        }
+        return VerifiedChain(
+            keys: keys,
+            validUntil: Int64(littleEndian: data.loadUnaligned(fromByteOffset: 1, as: Int64.self))
+        )
     }
 }

@@ -1,9 +1,9 @@
 import Glibc
 
 /// Replaces files whole.
-enum AtomicFile {
+package enum AtomicFile {
     /// Writes a temporary file beside `path`, brings it to disk and renames it.
-    static func write(_ bytes: [UInt8], to path: String, permissions: mode_t) throws(TLSError) {
+    package static func write(_ bytes: [UInt8], to path: String, permissions: mode_t) throws(TLSError) {
         let suffix = String(decoding: Hex.encode(SecureRandom.bytes(6)), as: UTF8.self)
         let temporary = "\(path).\(suffix).tmp"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions)

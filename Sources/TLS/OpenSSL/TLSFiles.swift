@@ -7,7 +7,11 @@ enum TLSFiles {
     static let bytesMax = 16 << 20
 
     /// The whole file. `setting` is the configuration key that named it ("certificate_file").
-    static func read(_ path: String, setting: String) throws(TLSError) -> [UInt8] {
+    static func read(
+        _ path: String,
+        setting: String,
+        bytesMax: Int = TLSFiles.bytesMax
+    ) throws(TLSError) -> [UInt8] {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Self.unreadable(path, setting: setting, code: errno) }
         defer { close(descriptor) }
@@ -16,8 +20,8 @@ enum TLSFiles {
         guard status.st_mode & S_IFMT == S_IFREG else {
             throw TLSError("\(setting) \(path) is not a file; give the path of a PEM file")
         }
-        guard status.st_size <= Self.bytesMax else {
-            throw TLSError("\(setting) \(path) holds \(status.st_size) bytes; at most \(Self.bytesMax) are read")
+        guard status.st_size <= bytesMax else {
+            throw TLSError("\(setting) \(path) holds \(status.st_size) bytes; at most \(bytesMax) are read")
         }
         var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
         var filled = 0

@@ -123,6 +123,8 @@ import Testing
             connect_timeout: 2s
             max_connections: 7
             max_connection_rate: 8
+            certificate_expired: keep
+            certificate_expiry_grace: 9s
           - name: tls
             client_certificate: optional
             user_name_from: dn
@@ -147,6 +149,11 @@ import Testing
               ticket_lifetime: 2h
               ticket_secret_file: e
               previous_ticket_secret_file: f
+              crl_files: [g]
+              crl_directory: h
+              crl_urls: ["http://i/j"]
+              crl_overdue: hard
+              crl_missing: refuse
         authentication:
           source: none
           command: HMGET k:%u password_hash salt
@@ -162,6 +169,14 @@ import Testing
             queue_max: 6
             invalidation: keyspace
             poll_interval: 17s
+            sentinel: {servers: [s], master: m, user: u, password_file: q}
+            tls:
+              ca_file: t
+              certificate_file: u
+              key_file: v
+              key_password_file: w
+              server_name: x
+              verify: none
           password_changed: close
           revoked_will: suppress
           worker_timeout: 7s
@@ -219,6 +234,22 @@ import Testing
         flow_control: {session_credit: 2KiB, link_credit: 3KiB, partial_packets: 4KiB}
         """
 
+    /// The same of a source of authentication, which is an element of a list.
+    @Test func everyPropertyOfASourceHasAKey() throws {
+        let (read, _) = Configuration.read(
+            Array(Self.everythingChanged.utf8),
+            baseDirectory: "/base",
+            environment: [:],
+            settings: []
+        )
+        let changed = try #require(read?.authentication.sources.first)
+        var same: [String] = []
+        let source = Configuration.Authentication.Source()
+        Self.compare(Mirror(reflecting: source), Mirror(reflecting: changed), path: "source", into: &same)
+        // Those are keys of `sources` alone.
+        #expect(same == ["source.name", "source.listeners", "source.onFailure"])
+    }
+
     /// Every property of the structs differs from its default, so none is without a key, and no key is read into the wrong one.
     @Test func everyPropertyHasAKey() throws {
         let (read, reading) = Configuration.read(
@@ -227,10 +258,10 @@ import Testing
             environment: [:],
             settings: []
         )
-        // These three contradict each other on purpose: no file can change all at once.
+        // These four contradict each other on purpose: no file can change all at once.
         #expect(
             reading.problems.map(\.key).sorted() == [
-                "listeners.1.anonymous", "listeners.1.rules", "listeners.1.tls.min_version",
+                "authentication.redis.url", "listeners.1.anonymous", "listeners.1.rules", "listeners.1.tls.min_version",
             ]
         )
         let changed = try #require(read)

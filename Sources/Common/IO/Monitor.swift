@@ -1,12 +1,11 @@
-import Common
 import Glibc
 
 /// A lock, and a condition that is waited for under it (pthread mutex and condition variable).
-final class Monitor: @unchecked Sendable {
+package final class Monitor: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-    init() {
+    package init() {
         pthread_mutex_init(self.mutex, nil)
         // The monotonic clock: waits must not change with the wall clock.
         var attributes = pthread_condattr_t()
@@ -23,14 +22,14 @@ final class Monitor: @unchecked Sendable {
         self.mutex.deallocate()
     }
 
-    func locked<Result>(_ body: () -> Result) -> Result {
+    package func locked<Result>(_ body: () -> Result) -> Result {
         pthread_mutex_lock(self.mutex)
         defer { pthread_mutex_unlock(self.mutex) }
         return body()
     }
 
     /// To be called under the lock, which is released while it waits: until `isTrue`, or the time is over.
-    func wait(nanoseconds: UInt64, until isTrue: () -> Bool) {
+    package func wait(nanoseconds: UInt64, until isTrue: () -> Bool) {
         let deadline = Clock.monotonic() &+ nanoseconds
         var time = timespec()
         time.tv_sec = Int(clamping: deadline / Nanoseconds.perSecond)
@@ -40,7 +39,7 @@ final class Monitor: @unchecked Sendable {
         }
     }
 
-    func signal() {
+    package func signal() {
         pthread_cond_broadcast(self.condition)
     }
 }

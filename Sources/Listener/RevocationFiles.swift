@@ -1,0 +1,129 @@
+import Common
+import Glibc
+import TLS
+
+/// The revocation lists of one listener on disk. A file that cannot be used leaves what it held before in force.
+struct RevocationFiles: Sendable {
+    struct Outcome: Sendable {
+        var files: RevocationFiles
+        var list: RevocationList
+        /// Something is different from the last time.
+        var hasChanged: Bool
+        /// Sentences, each naming a file.
+        var problems: [String]
+    }
+
+    /// What tells a file from its successor.
+    private struct Stamp: Equatable, Sendable {
+        var device: UInt64
+        var inode: UInt64
+        var bytes: Int64
+        var modifiedNanoseconds: Int64
+    }
+
+    private struct Loaded: Sendable {
+        var stamp: Stamp
+        var parts: [RevocationList.Part]
+        /// Why the file as it is now was not taken.
+        var problem: String?
+    }
+
+    private static let filesMax = 10_000
+
+    private let files: [String]
+    private let directory: String?
+    /// Who may have signed them.
+    private let authorities: String
+    private var authoritiesStamp: Stamp?
+    private var loaded: [String: Loaded] = [:]
+
+    /// Nil where there are none.
+    init?(_ listener: Configuration.Listener) {
+        guard let tls = listener.tls, tls.usesCRLs, let authorities = tls.clientCAFile else { return nil }
+        self.files = tls.crlFiles
+        self.directory = tls.crlDirectory
+        self.authorities = authorities
+    }
+
+    /// The same files under a configuration that was read again: what they hold need not be read again.
+    mutating func keep(from before: RevocationFiles) {
+        guard before.authorities == self.authorities else { return }
+        self.authoritiesStamp = before.authoritiesStamp
+        self.loaded = before.loaded
+    }
+
+    /// Reads what is new. May take seconds for lists with a million entries.
+    func load() -> Outcome {
+        var outcome = Outcome(files: self, list: RevocationList([]), hasChanged: false, problems: [])
+        let stamp = Self.stamp(self.authorities)
+        if stamp != self.authoritiesStamp {
+            // Other authorities may have signed other lists: all are judged again.
+            outcome.files.authoritiesStamp = stamp
+            for path in self.loaded.keys { outcome.files.loaded[path]?.stamp.bytes = -1 }
+        }
+        let paths = self.files + self.pathsInDirectory(&outcome.problems)
+        var files = outcome.files
+        for path in paths where files.read(path, &outcome.problems) { outcome.hasChanged = true }
+        outcome.files = files
+        for path in outcome.files.loaded.keys where !paths.contains(path) {
+            outcome.files.loaded[path] = nil
+            outcome.hasChanged = true
+        }
+        outcome.list = RevocationList(paths.flatMap { outcome.files.loaded[$0]?.parts ?? [] })
+        return outcome
+    }
+
+    /// Whether the file is another than the last time.
+    private mutating func read(_ path: String, _ problems: inout [String]) -> Bool {
+        guard let stamp = Self.stamp(path) else {
+            // What it held stays in force: a list must not lose its effect by being removed for a moment.
+            problems.append("\(path) is not there")
+            return false
+        }
+        var entry = self.loaded[path] ?? Loaded(stamp: stamp, parts: [], problem: nil)
+        if self.loaded[path] != nil, entry.stamp == stamp {
+            if let problem = entry.problem { problems.append(problem) }
+            return false
+        }
+        entry.stamp = stamp
+        do throws(TLSError) {
+            entry.parts = try RevocationList.Part.read(file: path, authorities: self.authorities)
+            entry.problem = nil
+        } catch {
+            entry.problem = error.description
+            problems.append(error.description)
+        }
+        self.loaded[path] = entry
+        return true
+    }
+
+    private func pathsInDirectory(_ problems: inout [String]) -> [String] {
+        guard let directory = self.directory else { return [] }
+        guard let stream = opendir(directory) else {
+            problems.append(SystemError("open \(directory)").description)
+            return self.loaded.keys.filter { !self.files.contains($0) }.sorted()
+        }
+        defer { closedir(stream) }
+        var paths: [String] = []
+        while let entry = Glibc.readdir(stream), paths.count < Self.filesMax {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            // What is being written has another name until it is complete.
+            if !name.hasPrefix("."), !name.hasSuffix(".tmp") { paths.append("\(directory)/\(name)") }
+        }
+        return paths.sorted()
+    }
+
+    private static func stamp(_ path: String) -> Stamp? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        let modified = Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec)
+        return Stamp(
+            device: UInt64(status.st_dev),
+            inode: UInt64(status.st_ino),
+            bytes: Int64(status.st_size),
+            modifiedNanoseconds: modified
+        )
+    }
+}

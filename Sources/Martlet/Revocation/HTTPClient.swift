@@ -1,0 +1,81 @@
+import Common
+import Glibc
+import TLS
+
+/// GET by HTTP/1.1 (RFC 9112), as much as fetching a file takes: one request per connection, http or https, redirections, bounded in
+/// size and time.
+enum HTTPClient {
+    struct Failure: Error, CustomStringConvertible {
+        let description: String
+
+        init(_ description: String) { self.description = description }
+    }
+
+    private static let redirectionsMax = 5
+    private static let headBytesMax = 64 << 10
+
+    struct Address: Equatable {
+        var isSecure: Bool
+        var host: String
+        var port: UInt16
+        /// With its query.
+        var path: String
+
+        /// Nil for anything but http://host[:port]/… and https://….
+        init?(_ url: String) {
+            let isSecure = url.hasPrefix("https://")
+            guard isSecure || url.hasPrefix("http://"), url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+                return nil
+            }
+            let rest = url.dropFirst(isSecure ? 8 : 7)
+            let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+            let path = rest.dropFirst(authority.count).prefix { $0 != "#" }
+            guard !authority.contains("@"),
+                let server = try? RedisURL.parseServer(
+                    String(authority),
+                    defaultPort: isSecure ? 443 : 80
+                ), case .tcp(let host, let port) = server
+            else { return nil }
+            self.isSecure = isSecure
+            self.host = host
+            self.port = port
+            self.path = path.isEmpty ? "/" : path.hasPrefix("/") ? String(path) : "/\(path)"
+        }
+    }
+
+    /// The body of the answer to a GET.
+    static func get(_ url: String, timeoutNanoseconds: UInt64, bytesMax: Int) throws(Failure) -> [UInt8] {
+        let deadline = Clock.monotonic() &+ timeoutNanoseconds
+        var target = url
+        for _ in 0...Self.redirectionsMax {
+            guard let address = Address(target) else { throw Failure("\(target) is no http:// or https:// address") }
+            let answer = try Self.exchange(address, deadline: deadline, bytesMax: bytesMax)
+            switch answer.status {
+            case 200: return answer.body
+            case 301, 302, 303, 307, 308:
+                guard let location = answer.location else { throw Failure("\(target) redirects to nowhere") }
+                target = location.hasPrefix("/") ? Self.base(address) + location : location
+            default: throw Failure("\(target) answers with status \(answer.status)")
+            }
+        }
+        throw Failure("\(url) redirects more than \(Self.redirectionsMax) times")
+    }
+
+    private static func base(_ address: Address) -> String {
+        "\(address.isSecure ? "https" : "http")://\(RedisURL.Server.tcp(host: address.host, port: address.port))"
+    }
+
+    private static func exchange(_ address: Address, deadline: Instant, bytesMax: Int) throws(Failure) -> HTTPAnswer {
+        let stream = try HTTPStream(address, deadline: deadline)
+        let host = RedisURL.Server.tcp(host: address.host, port: address.port)
+        let request =
+            "GET \(address.path) HTTP/1.1\r\nHost: \(host)\r\nUser-Agent: martlet\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        try stream.write(Array(request.utf8))
+        var parser = HTTPAnswerParser(headBytesMax: Self.headBytesMax, bodyBytesMax: bytesMax)
+        while true {
+            let bytes = try stream.read()
+            if let answer = try parser.feed(bytes) { return answer }
+            if bytes.isEmpty { throw Failure("the server ended the connection in the middle of its answer") }
+        }
+    }
+}

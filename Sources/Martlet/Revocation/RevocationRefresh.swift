@@ -1,0 +1,70 @@
+import Common
+import Glibc
+import TLS
+
+/// Fetches revocation lists into the folders that listeners read them from. A list that cannot be fetched, or is not good, leaves the
+/// last good one in its place.
+enum RevocationRefresh {
+    struct Result {
+        var url: String
+        var text: String
+        var isGood: Bool
+    }
+
+    static let timeoutNanoseconds = 60 * Nanoseconds.perSecond
+
+    /// One result for each list.
+    static func run(_ configuration: Configuration) throws -> [Result] {
+        var results: [Result] = []
+        for listener in configuration.listeners {
+            guard let tls = listener.tls, let directory = tls.crlDirectory, let authorities = tls.clientCAFile else {
+                continue
+            }
+            try Folder.make(directory)
+            var urls = tls.crlURLs
+            urls += try DistributionPoints.urls(file: authorities).filter { !urls.contains($0) }
+            for url in urls {
+                results.append(Self.refresh(url, into: directory, authorities: authorities))
+            }
+        }
+        return results
+    }
+
+    private static func refresh(_ url: String, into directory: String, authorities: String) -> Result {
+        let path = "\(directory)/\(Self.fileName(url))"
+        do {
+            let bytes = try HTTPClient.get(
+                url,
+                timeoutNanoseconds: Self.timeoutNanoseconds,
+                bytesMax: RevocationList.fileBytesMax
+            )
+            let parts = try RevocationList.Part.read(bytes, file: url, authorities: authorities)
+            let list = RevocationList(parts)
+            if let present = try? RevocationList.Part.read(file: path, authorities: authorities),
+                let latest = present.map(\.madeAt).max(), let offered = parts.map(\.madeAt).max(), offered < latest
+            {
+                return Result(url: url, text: "is older than the one that is there; kept that", isGood: false)
+            }
+            try AtomicFile.write(bytes, to: path, permissions: 0o644)
+            let overdue = list.overdue(now: Int64(Clock.wall() / Nanoseconds.perSecond))
+            guard overdue.isEmpty else {
+                return Result(url: url, text: "fetched, but a newer one should be there already", isGood: false)
+            }
+            return Result(url: url, text: "\(list.count) certificates, in \(path)", isGood: true)
+        } catch {
+            return Result(url: url, text: "\(error); the last good one stays", isGood: false)
+        }
+    }
+
+    /// Readable, and another one for each address.
+    static func fileName(_ url: String) -> String {
+        let readable = url.utf8.map { byte -> Character in
+            let isPlain =
+                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
+                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+            return isPlain ? Character(UnicodeScalar(byte)) : "-"
+        }
+        let digest = Hex.encode(Array(Digest.sha256(Array(url.utf8)).prefix(6)))
+        return "\(String(readable.suffix(80)))-\(String(decoding: digest, as: UTF8.self)).crl"
+    }
+}

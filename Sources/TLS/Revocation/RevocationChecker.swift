@@ -1,0 +1,50 @@
+import COpenSSL
+
+/// Judges the certificates of clients by the revocation lists of the moment. One for each listener; used from one thread at a time,
+/// that of the connections.
+package final class RevocationChecker {
+    package struct Policy: Equatable, Sendable {
+        /// A certificate whose issuer's list should have been replaced by now is refused; otherwise the old list goes on counting.
+        package var refusesOverdue: Bool
+        /// A certificate of whose issuer there is no list is refused.
+        package var refusesMissing: Bool
+
+        package init(refusesOverdue: Bool = false, refusesMissing: Bool = false) {
+            self.refusesOverdue = refusesOverdue
+            self.refusesMissing = refusesMissing
+        }
+    }
+
+    enum Problem {
+        case revoked
+        case overdue
+        case missing
+    }
+
+    package var list: RevocationList
+    package var policy: Policy
+    private let now: () -> Int64
+
+    /// - Parameter now: seconds since 1970.
+    package init(list: RevocationList = RevocationList([]), policy: Policy = Policy(), now: @escaping () -> Int64) {
+        self.list = list
+        self.policy = policy
+        self.now = now
+    }
+
+    /// What speaks against a certificate of a client's chain that is not a root.
+    func problem(with certificate: OpaquePointer) -> Problem? {
+        if self.list.count > 0, self.list.contains(CertificateKey(certificate)) { return .revoked }
+        guard self.policy.refusesMissing || self.policy.refusesOverdue else { return nil }
+        let parts = self.list.parts(of: DER.encode(X509_get_issuer_name(certificate)))
+        if parts.isEmpty { return self.policy.refusesMissing ? .missing : nil }
+        guard self.policy.refusesOverdue else { return nil }
+        let now = self.now()
+        return parts.contains { part in part.nextUpdate.map { $0 < now } ?? false } ? .overdue : nil
+    }
+
+    /// One of the certificates was revoked.
+    package func revokes(_ chain: VerifiedChain) -> Bool {
+        self.list.count > 0 && chain.keys.contains { self.list.contains($0) }
+    }
+}

@@ -1,0 +1,170 @@
+import COpenSSL
+import Common
+
+/// What the certificate revocation lists of some issuers say together. Never changes; 16 bytes for each revoked certificate.
+package struct RevocationList: Sendable {
+    /// One list (RFC 5280, section 5) whose signature was checked.
+    package struct Part: Sendable {
+        /// DER of the issuer's name.
+        let issuer: [UInt8]
+        /// For people.
+        package let issuerName: String
+        /// Lists of one issuer for different distribution points stand beside each other; of two for the same, the later counts.
+        let distributionPoint: [UInt8]
+        /// Seconds since 1970.
+        package let madeAt: Int64
+        /// When a newer one should be there; nil: it does not say.
+        package let nextUpdate: Int64?
+        /// Sorted.
+        let revoked: [CertificateKey]
+    }
+
+    package let parts: [Part]
+
+    /// Of several lists of one issuer and distribution point the latest is kept.
+    package init(_ parts: [Part]) {
+        var kept: [Part] = []
+        for part in parts.sorted(by: { $0.madeAt > $1.madeAt })
+        where !kept.contains(where: { $0.issuer == part.issuer && $0.distributionPoint == part.distributionPoint }) {
+            kept.append(part)
+        }
+        self.parts = kept
+    }
+
+    package var count: Int { self.parts.reduce(0) { $0 + $1.revoked.count } }
+
+    /// Whether a list names the certificate. Takes as many steps as the number of entries has bits.
+    package func contains(_ key: CertificateKey) -> Bool {
+        self.parts.contains { Self.contains(key, in: $0.revoked) }
+    }
+
+    private static func contains(_ key: CertificateKey, in sorted: [CertificateKey]) -> Bool {
+        var low = 0
+        var high = sorted.count
+        while low < high {
+            let middle = (low + high) / 2
+            if sorted[middle] == key { return true }
+            if sorted[middle] < key { low = middle + 1 } else { high = middle }
+        }
+        return false
+    }
+
+    /// The lists of an issuer.
+    func parts(of issuer: [UInt8]) -> [Part] { self.parts.filter { $0.issuer == issuer } }
+
+    /// Those whose time is over.
+    package func overdue(now: Int64) -> [Part] {
+        self.parts.filter { part in part.nextUpdate.map { $0 < now } ?? false }
+    }
+}
+
+extension RevocationList.Part {
+    /// Reads a file with one list in DER, or any number in PEM.
+    ///
+    /// - Parameter authorities: a PEM file; a list must be signed by one of its certificates.
+    /// - Throws: a sentence that names the file.
+    package static func read(file: String, authorities: String) throws(TLSError) -> [Self] {
+        let bytes = try TLSFiles.read(file, setting: "revocation list", bytesMax: RevocationList.fileBytesMax)
+        return try Self.read(bytes, file: file, authorities: authorities)
+    }
+
+    package static func read(_ bytes: [UInt8], file: String, authorities: String) throws(TLSError) -> [Self] {
+        let issuers = try TLSFiles.certificates(authorities, setting: "client_ca_file")
+        defer { OpenSSLLibrary.clearErrors() }
+        var lists: [RevocationListObject] = []
+        if let single = martlet_crl_from_der(bytes, bytes.count) {
+            lists.append(RevocationListObject(owning: single))
+        } else {
+            OpenSSLLibrary.clearErrors()
+            let bio = MemoryBIO(copying: bytes)
+            while let pointer = PEM_read_bio_X509_CRL(bio.pointer, nil, nil, nil) {
+                lists.append(RevocationListObject(owning: pointer))
+            }
+            let error = ERR_peek_last_error()
+            let isAtEnd =
+                martlet_ssl_error_library(error) == ERR_LIB_PEM
+                && martlet_ssl_error_reason(error) == PEM_R_NO_START_LINE
+            guard !lists.isEmpty, isAtEnd else {
+                throw TLSError("\(file) is no revocation list in PEM or DER: \(OpenSSLLibrary.takeErrorText())")
+            }
+        }
+        var parts: [Self] = []
+        for list in lists { parts.append(try Self.take(list, file: file, issuers: issuers)) }
+        return parts
+    }
+
+    private static func take(
+        _ list: RevocationListObject,
+        file: String,
+        issuers: [X509Certificate]
+    ) throws(TLSError) -> Self {
+        let name = X509_CRL_get_issuer(list.pointer)
+        let shown = DistinguishedName.logText(name)
+        let named = issuers.filter { X509_NAME_cmp(X509_get_subject_name($0.pointer), name) == 0 }
+        guard !named.isEmpty else {
+            throw TLSError("\(file): its issuer \"\(shown)\" is not among the certificates of client_ca_file")
+        }
+        let isSigned = named.contains { issuer in
+            guard let key = X509_get0_pubkey(issuer.pointer) else { return false }
+            return X509_CRL_verify(list.pointer, key) == 1
+        }
+        guard isSigned else { throw TLSError("\(file): the signature of \"\(shown)\" is wrong") }
+        guard !martlet_crl_has_extension(list.pointer, NID_delta_crl).isTrue else {
+            throw TLSError("\(file) is a delta list; give whole ones")
+        }
+        guard !martlet_crl_is_indirect_or_partial(list.pointer).isTrue,
+            !martlet_crl_has_unknown_critical_extension(list.pointer).isTrue
+        else { throw TLSError("\(file) is an indirect list, or one for some reasons only; give whole ones") }
+        guard let madeAt = X509Dates.seconds(X509_CRL_get0_lastUpdate(list.pointer)) else {
+            throw TLSError("\(file) does not say when it was made")
+        }
+        let issuer = DER.encode(name)
+        var revoked: [CertificateKey] = []
+        let count = martlet_crl_entry_count(list.pointer)
+        revoked.reserveCapacity(Int(count))
+        for index in 0..<count {
+            guard let serial = martlet_crl_entry_serial(list.pointer, index) else { continue }
+            revoked.append(CertificateKey(digest: Digest.sha256(issuer + DER.encode(serial))))
+        }
+        revoked.sort()
+        return Self(
+            issuer: issuer,
+            issuerName: shown,
+            distributionPoint: list.distributionPoint,
+            madeAt: madeAt,
+            nextUpdate: X509Dates.seconds(X509_CRL_get0_nextUpdate(list.pointer)),
+            revoked: revoked
+        )
+    }
+}
+
+extension RevocationList {
+    /// Two million entries are some 80 MB.
+    package static let fileBytesMax = 256 << 20
+}
+
+extension Int32 {
+    fileprivate var isTrue: Bool { self != 0 }
+}
+
+/// Owner of an X509_CRL.
+private final class RevocationListObject {
+    let pointer: OpaquePointer
+
+    init(owning pointer: OpaquePointer) {
+        self.pointer = pointer
+    }
+
+    deinit {
+        X509_CRL_free(self.pointer)
+    }
+
+    /// The extension's value as it is; empty when there is none.
+    var distributionPoint: [UInt8] {
+        let place = X509_CRL_get_ext_by_NID(self.pointer, NID_issuing_distribution_point, -1)
+        guard place >= 0, let value = X509_EXTENSION_get_data(X509_CRL_get_ext(self.pointer, place)) else { return [] }
+        return [UInt8](
+            UnsafeBufferPointer(start: ASN1_STRING_get0_data(value), count: Int(ASN1_STRING_length(value)))
+        )
+    }
+}

@@ -1,0 +1,246 @@
+import Common
+import Glibc
+import TLS
+import TestSupport
+import Testing
+
+/// Certificates that are no longer good get nobody in, and keep nobody in.
+@Suite struct CertificateRevocationTests {
+    /// Lists are files in the folder `crl` of the broker's; certificates alone let in.
+    private func broker(_ settings: String = "") throws -> (broker: TestBroker, folder: String) {
+        var folder = ""
+        let broker = try TestBroker { text in
+            let state = text.split(separator: "state_directory: ")[1].prefix { $0 != "\n" }
+            folder = "\(state)-crl"
+            mkdir(folder, 0o755)
+            return text.replacing(
+                "  - name: plain\n",
+                with: "      crl_directory: \(folder)\n\(settings)  - name: plain\n"
+            ).replacing("  command: HMGET tls_domain:%C password\n", with: "  source: certificate\n")
+        }
+        return (broker, folder)
+    }
+
+    private func client(_ broker: TestBroker, _ loop: EventLoop, _ device: TestPKI.Credentials) throws -> TestClient {
+        try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: broker.tlsContext(device))
+    }
+
+    private func connect(_ broker: TestBroker, _ loop: EventLoop, _ device: TestPKI.Credentials) throws -> TestClient {
+        let client = try self.client(broker, loop, device)
+        let connack = try client.connect(clientIdentifier: "", userName: nil, password: nil)
+        #expect(connack.returnCode == 0)
+        return client
+    }
+
+    /// openssl's own client; what it prints.
+    private func openssl(_ broker: TestBroker, _ device: TestPKI.Credentials, _ more: String = "") throws -> String {
+        let command =
+            "(sleep 0.5) | openssl s_client -connect localhost:\(broker.tlsPort) -CAfile \(broker.pki.caFile)"
+            + " -cert \(device.certificateFile) -key \(device.keyFile) \(more)"
+        return try runProcess("/bin/sh", arguments: ["-c", command]).output
+    }
+
+    @Test(
+        "a revoked device is refused with the alert for it, is closed while it is there, and cannot come back on a ticket",
+        arguments: [false, true]
+    )
+    func aRevokedDevice(isDER: Bool) throws {
+        let (broker, folder) = try self.broker()
+        let loop = try EventLoop()
+        let good = try broker.pki.device("crl-good")
+        let bad = try broker.pki.device("crl-bad")
+        let session = broker.directory.file("session")
+        #expect(try self.openssl(broker, bad, "-tls1_3 -sess_out \(session)").contains("New, TLS"))
+        #expect(try self.openssl(broker, bad, "-tls1_3 -sess_in \(session)").contains("Reused, TLS"))
+        let stays = try self.connect(broker, loop, good)
+        let goes = try self.connect(broker, loop, bad)
+
+        try broker.pki.revocationList("\(folder)/list", revoked: [bad], isDER: isDER)
+        broker.listeners[0].signal(SIGHUP)
+        guard case .disconnect(let packet) = try goes.next("DISCONNECT") else {
+            throw ProcessError(description: "the session was not ended")
+        }
+        #expect(packet.reasonCode == .notAuthorized)
+        try broker.listeners[0].waitForLog("the client's certificate is revoked")
+        #expect(try self.openssl(broker, bad, "-tls1_2").contains("alert certificate revoked"))
+        try broker.listeners[0].waitForLog("reason=tls-certificate-revoked")
+        let resumed = try self.openssl(broker, bad, "-tls1_3 -sess_in \(session)")
+        #expect(!resumed.contains("Reused, TLS"), "\(resumed)")
+        #expect(resumed.contains("alert certificate revoked"), "\(resumed)")
+        stays.send(.pingreq)
+        #expect(try stays.next("PINGRESP") == .pingresp)
+        _ = try self.connect(broker, loop, good)
+        #expect(try broker.status(of: "listener").contains("revoked_certificates{listener=\"devices\"} 1"))
+    }
+
+    @Test(
+        "a list that is broken, or signed by somebody else, leaves the last good one in force; an empty one lets all in"
+    )
+    func brokenLists() throws {
+        let (broker, folder) = try self.broker()
+        let loop = try EventLoop()
+        let device = try broker.pki.device("crl-broken")
+        let list = "\(folder)/list"
+        try broker.pki.revocationList(list, revoked: [device])
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("revocation lists in force")
+        try broker.pki.revocationList("\(folder)/other", authority: "other", revoked: [])
+        try writeFile(list, Array("-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n".utf8))
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("is no revocation list in PEM or DER")
+        try broker.listeners[0].waitForLog("is not among the certificates of client_ca_file")
+        #expect(try self.openssl(broker, device, "-tls1_2").contains("alert certificate revoked"))
+        #expect(try broker.status(of: "listener").contains("alarm revocation list not usable"))
+        try broker.pki.revocationList(list, revoked: [])
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("revocation lists in force", count: 3)
+        _ = try self.connect(broker, loop, device)
+    }
+
+    @Test("an overdue list goes on counting, or shuts its issuer out, by policy")
+    func overdueLists() throws {
+        for (policy, getsIn) in [("soft", true), ("hard", false)] {
+            let (broker, folder) = try self.broker("      crl_overdue: \(policy)\n")
+            let loop = try EventLoop()
+            let good = try broker.pki.device("crl-overdue")
+            let bad = try broker.pki.device("crl-overdue-bad")
+            try broker.pki.revocationList("\(folder)/list", revoked: [bad], isOverdue: true)
+            broker.listeners[0].signal(SIGHUP)
+            try broker.listeners[0].waitForLog("a revocation list is overdue")
+            try broker.listeners[0].waitForLog("revocation lists in force")
+            #expect(try broker.status(of: "listener").contains("alarm the revocation list of CN=Test CA is overdue"))
+            if getsIn {
+                _ = try self.connect(broker, loop, good)
+            } else {
+                #expect(try self.openssl(broker, good, "-tls1_2").contains("alert certificate expired"))
+                try broker.listeners[0].waitForLog("reason=tls-revocation-unknown")
+            }
+            #expect(try self.openssl(broker, bad, "-tls1_2").contains("alert certificate revoked"))
+        }
+    }
+
+    @Test("without a list of its issuer a certificate is refused where the policy says so")
+    func missingLists() throws {
+        let (broker, folder) = try self.broker("      crl_missing: refuse\n")
+        let loop = try EventLoop()
+        let device = try broker.pki.device("crl-missing")
+        _ = try self.openssl(broker, device)
+        try broker.listeners[0].waitForLog("reason=tls-revocation-unknown")
+        try broker.pki.revocationList("\(folder)/list", revoked: [])
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("revocation lists in force")
+        _ = try self.connect(broker, loop, device)
+    }
+
+    @Test("martlet crl refresh fetches lists over HTTP, and keeps the last good one when it cannot")
+    func refresh() throws {
+        let web = try TemporaryDirectory("martlet-web")
+        let server = try ChildProcess(
+            "/usr/bin/python3",
+            arguments: ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", web.path],
+            name: "web",
+            logFile: web.path + ".log"
+        )
+        defer { server.killNow() }
+        try server.waitForLog("Serving HTTP")
+        let port = try #require(server.log.split(separator: " ").compactMap { UInt16($0) }.first)
+        let url = "http://127.0.0.1:\(port)/ca.crl"
+        let (broker, folder) = try self.broker("      crl_urls: [\"\(url)\"]\n")
+        let device = try broker.pki.device("crl-refresh")
+        let configuration = broker.directory.file("martlet.yaml")
+        func refresh() throws -> (status: Int32, output: String) {
+            try runProcess(
+                TestBroker.executable("martlet"),
+                arguments: ["crl", "refresh", "--config", configuration]
+            )
+        }
+        let early = try refresh()
+        #expect(early.status == 1)
+        #expect(early.output.contains("answers with status 404; the last good one stays"), "\(early.output)")
+        try broker.pki.revocationList(web.file("ca.crl"), revoked: [device], isDER: true)
+        let fetched = try refresh()
+        #expect(fetched.status == 0, "\(fetched.output)")
+        #expect(fetched.output.contains("1 certificates, in \(folder)/"))
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("revocation lists in force")
+        try writeFile(web.file("ca.crl"), Array("no list".utf8))
+        #expect(try refresh().output.contains("is no revocation list in PEM or DER"))
+        server.killNow()
+        #expect(try refresh().status == 1)
+        #expect(try self.openssl(broker, device, "-tls1_2").contains("alert certificate revoked"))
+    }
+
+    @Test("a session is closed when its client's certificate ends, also one that was resumed")
+    func certificatesThatEnd() throws {
+        let certificates = try TestCertificates()
+        let broker = try TestBroker { text in
+            text.replacing("client_ca_file: \(TestPKI.shared.caFile)", with: "client_ca_file: \(certificates.caFile)")
+                .replacing("  command: HMGET tls_domain:%C password\n", with: "  source: certificate\n")
+        }
+        let now = Int64(Clock.wall() / Nanoseconds.perSecond)
+        let validity = CertificateValidity(notBefore: now - 3600, notAfter: now + 4)
+        let files = try certificates.client("ends-soon", validity: validity)
+        let device = TestPKI.Credentials(certificateFile: files.certificate, keyFile: files.key)
+        let session = broker.directory.file("session")
+        #expect(try self.openssl(broker, device, "-tls1_3 -sess_out \(session)").contains("New, TLS"))
+        let loop = try EventLoop()
+        let client = try self.connect(broker, loop, device)
+        guard case .disconnect(let packet) = try client.next("DISCONNECT") else {
+            throw ProcessError(description: "the session was not ended")
+        }
+        #expect(packet.reasonCode == .notAuthorized)
+        #expect(Int64(Clock.wall() / Nanoseconds.perSecond) > now + 4)
+        try broker.listeners[0].waitForLog("the client's certificate has expired")
+        let resumed = try self.openssl(broker, device, "-tls1_3 -sess_in \(session)")
+        #expect(!resumed.contains("Reused, TLS"), "\(resumed)")
+    }
+
+    @Test("SIGHUP reads certificates again: a new server certificate, and an authority less")
+    func reload() throws {
+        let folder = try TemporaryDirectory("martlet-reload")
+        let authorities = folder.file("authorities.pem")
+        let shared = TestPKI.shared
+        let both = try readFile(shared.caFile) + readFile(shared.otherCAFile)
+        try writeFile(authorities, both)
+        let (certificate, key) = (folder.file("server.crt"), folder.file("server.key"))
+        try writeFile(certificate, try readFile(shared.server.certificateFile))
+        try writeFile(key, try readFile(shared.server.keyFile))
+        let broker = try TestBroker { text in
+            text.replacing("client_ca_file: \(shared.caFile)", with: "client_ca_file: \(authorities)")
+                .replacing(
+                    "certificate_file: \(shared.server.certificateFile)",
+                    with: "certificate_file: \(certificate)"
+                )
+                .replacing("key_file: \(shared.server.keyFile)", with: "key_file: \(key)")
+                .replacing("  command: HMGET tls_domain:%C password\n", with: "  source: certificate\n")
+        }
+        let loop = try EventLoop()
+        let stays = try self.connect(broker, loop, broker.pki.device("reload-stays"))
+        let other = try broker.pki.device("reload-goes", authority: "other")
+        let session = broker.directory.file("session")
+        #expect(try self.openssl(broker, other, "-tls1_3 -sess_out \(session)").contains("New, TLS"))
+        let goes = try self.connect(broker, loop, other)
+
+        // A file that is no certificate changes nothing.
+        try writeFile(certificate, Array("broken".utf8))
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("certificates not usable, those read before stay in use")
+        _ = try self.connect(broker, loop, broker.pki.device("reload-after"))
+
+        let fresh = try broker.pki.device("reload-server")
+        try writeFile(certificate, try readFile(fresh.certificateFile))
+        try writeFile(key, try readFile(fresh.keyFile))
+        try writeFile(authorities, try readFile(shared.caFile))
+        broker.listeners[0].signal(SIGHUP)
+        guard case .disconnect = try goes.next("DISCONNECT") else {
+            throw ProcessError(description: "the session was not ended")
+        }
+        try broker.listeners[0].waitForLog("the authority of the client's certificate is no longer trusted")
+        #expect(try self.openssl(broker, other, "-tls1_2").contains("subject=CN = reload-server"))
+        let resumed = try self.openssl(broker, other, "-tls1_3 -sess_in \(session)")
+        #expect(!resumed.contains("Reused, TLS"), "\(resumed)")
+        #expect(resumed.contains("alert unknown ca"), "\(resumed)")
+        stays.send(.pingreq)
+        #expect(try stays.next("PINGRESP") == .pingresp)
+    }
+}

@@ -35,6 +35,9 @@ package enum AuthLimits {
     /// Nodes of a Redis Cluster that connections are held to; a map with more is refused.
     package static let clusterNodesMax = 512
 
+    /// Decisions that `martlet why` can tell of; some 500 bytes each.
+    package static let decisionsKept = 4096
+
     /// Delays between attempts to reach Redis. The longest one bounds how late its return is noticed.
     package static let reconnectInitialNanoseconds: UInt64 = 50 * Nanoseconds.perMillisecond
     package static let reconnectMaximumNanoseconds: UInt64 = Nanoseconds.perSecond

@@ -129,6 +129,13 @@ static inline X509 *martlet_x509_chain_value(const STACK_OF(X509) *chain, int in
     return sk_X509_value(chain, index);
 }
 
+static inline STACK_OF(X509) *martlet_x509_stack_new(void) { return sk_X509_new_null(); }
+static inline void martlet_x509_stack_free(STACK_OF(X509) *stack) { sk_X509_free(stack); }
+/// The certificate must live as long as the stack.
+static inline int martlet_x509_stack_add(STACK_OF(X509) *stack, X509 *certificate) {
+    return sk_X509_push(stack, certificate);
+}
+
 // Revocation lists.
 static inline X509_CRL *martlet_crl_from_der(const unsigned char *bytes, long count) {
     const unsigned char *position = bytes;

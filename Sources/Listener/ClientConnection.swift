@@ -63,7 +63,8 @@ final class ClientConnection: EventHandler {
     private var writeWantsRead = false
 
     var version = ProtocolVersion.v3_1_1
-    private var clientName = ""
+    private(set) var clientName = ""
+    private var times: ConnectTimes
     /// What let the session in, to be asked about again while it lives.
     var credentials = SessionCredentials()
     private var uplink: SessionUplink?
@@ -102,6 +103,7 @@ final class ClientConnection: EventHandler {
         self.delivery = DeliveryAccount(sessionCredit: service.configuration.flowControl.sessionCreditBytes)
         let now = service.loop.now
         self.lastReceived = now
+        self.times = ConnectTimes(accepted: now)
         let timeout =
             tls == nil
             ? policy.configuration.connectTimeoutNanoseconds : policy.configuration.handshakeTimeoutNanoseconds
@@ -126,6 +128,24 @@ final class ClientConnection: EventHandler {
     var device: String {
         if let commonName = self.identity?.commonName { return String(decoding: commonName, as: UTF8.self) }
         return self.clientName.isEmpty ? "-" : self.clientName
+    }
+
+    func attemptRecord(_ refusal: RefusalReason?, detail: String) -> AttemptRecord {
+        var times = self.times
+        times.end = self.service.loop.now
+        return AttemptRecord(
+            wallNanoseconds: Clock.wall(),
+            address: self.peerAddress,
+            listener: self.policy.configuration.name,
+            identity: self.identity,
+            clientIdentifier: self.credentials.clientIdentifier,
+            userName: self.userName,
+            version: times.connect == 0 ? nil : self.version,
+            security: times.handshake == 0 ? nil : self.socket.tls.map(\.summary),
+            times: times,
+            refusal: refusal,
+            detail: detail
+        )
     }
 
     // MARK: Events of the socket
@@ -174,6 +194,7 @@ final class ClientConnection: EventHandler {
 
     private func handshakeDone(_ tls: TLSConnection) {
         self.service.counters.handshakes += 1
+        self.times.handshake = self.service.loop.now
         do throws(PeerIdentityError) {
             self.identity = try tls.peerCertificateIdentity()
         } catch {
@@ -301,6 +322,7 @@ final class ClientConnection: EventHandler {
             self.refuse(reason, code: code, version: version, detail: detail)
             return bytes.count
         case .connect(let packet, let count):
+            self.times.connect = self.service.loop.now
             self.version = packet.version
             self.clientName = String(decoding: packet.clientIdentifier, as: UTF8.self)
             self.connect = packet
@@ -384,6 +406,7 @@ final class ClientConnection: EventHandler {
     func received(_ verdict: AuthVerdict) {
         if self.phase == .open, self.credentials.isAsked { return self.revalidated(verdict) }
         guard self.phase == .authenticating else { return }
+        self.times.verdict = self.service.loop.now
         guard verdict.outcome == .allow else {
             let code = RefusalReason.reasonCode(for: verdict)
             return self.refuse(
@@ -418,6 +441,7 @@ final class ClientConnection: EventHandler {
         self.connect = nil
         self.access = nil
         self.service.counters.sessionsOpened += 1
+        self.service.record(self, nil, detail: "")
         self.uplink = SessionUplink(
             version: self.version,
             credit: credit,

@@ -27,6 +27,11 @@ package final class ListenerService: Role {
     private static let sweepNanoseconds = 20 * Nanoseconds.perMillisecond
 
     private let context: RoleContext
+    var name: String { self.context.name }
+    /// The last ones, for `martlet why`.
+    var attempts = RecentRing<AttemptRecord>(capacity: ListenerService.attemptsKept)
+    /// Some 600 bytes each.
+    private static let attemptsKept = 4096
     private(set) var policies: [ListenerPolicy] = []
     private var sockets: [ListeningSocket] = []
     private var table = ConnectionTable()
@@ -326,6 +331,7 @@ package final class ListenerService: Role {
     // MARK: Log
 
     func refused(_ connection: ClientConnection, _ reason: RefusalReason, detail: String) {
+        self.record(connection, reason, detail: detail)
         self.logRefusal(
             reason,
             address: connection.peerAddress,

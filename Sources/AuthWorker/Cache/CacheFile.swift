@@ -157,6 +157,29 @@ final class CacheFile {
         return keys
     }
 
+    /// Counts by kind, and ages.
+    func summary(nowMilliseconds: Int64) throws(SQLiteError) -> Report.Block {
+        let statement = try self.database.prepare(
+            """
+            SELECT count(*) FILTER (WHERE absent_since IS NULL), count(*) FILTER (WHERE absent_since IS NOT NULL),
+                count(*) FILTER (WHERE must_fetch = 1), min(known_current) FILTER (WHERE absent_since IS NULL),
+                max(known_current) FILTER (WHERE absent_since IS NULL)
+            FROM rows WHERE source = ?1
+            """
+        )
+        try statement.bind(self.source, at: 1)
+        var block: Report.Block = []
+        guard try statement.step() else { return block }
+        block.add("rows_on_disk", statement.int64(0))
+        block.add("absent_rows_on_disk", statement.int64(1))
+        block.add("rows_named_as_changed", statement.int64(2))
+        if !statement.isNull(3) {
+            block.add("oldest_row_seconds", max(0, nowMilliseconds - statement.int64(3)) / 1000)
+            block.add("newest_row_seconds", max(0, nowMilliseconds - statement.int64(4)) / 1000)
+        }
+        return block
+    }
+
     private func bindKey(_ key: LookupKey, to statement: Statement) throws(SQLiteError) {
         try statement.bind(self.source, at: 1)
         try statement.bind(key.redisKey, at: 2)
@@ -194,6 +217,14 @@ final class CacheFile {
         UPDATE rows SET generation = generation + 1, must_fetch = 1 WHERE source = ?1 AND redis_key = ?2
         """
 
+    /// The other keys that a row was made from are part of what tells it from others. A rare look through all rows, by the thread.
+    private static let markRelatedSQL = """
+        UPDATE rows SET generation = generation + 1, must_fetch = 1 WHERE source = ?1 AND instr(variant, ?2) > 0
+        """
+
+    private static let markAllChangedSQL =
+        "UPDATE rows SET generation = generation + 1, must_fetch = 1 WHERE source = ?1"
+
     private static let insertChangedSQL = """
         INSERT INTO rows (source, redis_key, variant, secret_kind, secret, salt, superuser, must_fetch, known_current,
             absent_since, generation)
@@ -206,7 +237,7 @@ final class CacheFile {
         return try self.database.transaction { () throws(SQLiteError) -> [LookupKey] in
             var refused: [LookupKey] = []
             for write in batch {
-                if try !self.perform(write, future: future) { refused.append(write.key) }
+                if try !self.perform(write, future: future), let key = write.key { refused.append(key) }
             }
             return refused
         }
@@ -257,6 +288,19 @@ final class CacheFile {
             try insert.bind(redisKey, at: 2)
             try insert.bind(time, at: 3)
             try insert.run()
+            return true
+        case .markRelated(let redisKey):
+            var part: [UInt8] = []
+            LookupKey.append(redisKey, to: &part)
+            let statement = try self.database.prepare(Self.markRelatedSQL)
+            try statement.bind(self.source, at: 1)
+            try statement.bind(part, at: 2)
+            try statement.run()
+            return true
+        case .markAllChanged:
+            let statement = try self.database.prepare(Self.markAllChangedSQL)
+            try statement.bind(self.source, at: 1)
+            try statement.run()
             return true
         }
     }

@@ -49,11 +49,17 @@ package enum CacheWrite: Equatable, Sendable {
     /// Redis named the key as changed: its generation is raised and it has to be fetched again. A key that is not in the file
     /// gets an empty row, so that a worker whose look-up began before does not store what it then gets.
     case markChanged(redisKey: [UInt8], atMilliseconds: Int64)
+    /// The same of rows for which this key was asked beside their own: the key of access rows, or of a superuser's mark.
+    case markRelated(redisKey: [UInt8])
+    /// Somebody wants all of the source's rows to be fetched again.
+    case markAllChanged
 
-    package var key: LookupKey {
+    /// What it is about; nil: all rows.
+    package var key: LookupKey? {
         switch self {
         case .store(let key, _, _, _), .markAbsent(let key, _, _), .correctTime(let key, _): key
         case .markChanged(let redisKey, _): LookupKey(redisKey: redisKey)
+        case .markRelated, .markAllChanged: nil
         }
     }
 }

@@ -109,6 +109,18 @@ package final class CredentialCache {
         return self.events
     }
 
+    /// What the file holds, counted.
+    package var summary: Report.Block {
+        var block: Report.Block = []
+        guard let file = self.file else {
+            block.add("file", "cannot be read just now")
+            return block
+        }
+        block.add("file", self.directory.filePath(file.number))
+        let now = Int64(clamping: Clock.wall() / Nanoseconds.perMillisecond)
+        return block + ((try? file.summary(nowMilliseconds: now)) ?? [])
+    }
+
     /// For `status`: in words, and the writing thread's numbers.
     package func report(into report: inout StatusReport) {
         let counters = self.writer.counters

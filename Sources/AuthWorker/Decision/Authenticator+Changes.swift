@@ -92,6 +92,7 @@ extension Authenticator {
         for redisKey in names {
             self.named.insert(now.monotonic, for: redisKey)
             self.actions.append(.write(.markChanged(redisKey: redisKey, atMilliseconds: now.wallMilliseconds)))
+            if self.command.asksForFurtherKeys { self.actions.append(.write(.markRelated(redisKey: redisKey))) }
         }
         return redisKeys + names.subtracting(redisKeys)
     }

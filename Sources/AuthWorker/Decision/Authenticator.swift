@@ -370,7 +370,9 @@ package struct Authenticator {
             knownCurrent: now.monotonic - ageNanoseconds,
             generation: cached.generation
         )
-        if let changed = self.named.value(for: key.redisKey), entry.knownCurrent <= changed { entry.mustFetch = true }
+        for name in [key.redisKey] + key.relatedKeys {
+            if let changed = self.named.value(for: name), entry.knownCurrent <= changed { entry.mustFetch = true }
+        }
         if entry.row == nil {
             self.absent.insert(entry, for: key)
         } else {

@@ -19,7 +19,7 @@ package final class AuthWorkerService: Role {
     private let hello: LinkHello
     private var chain: SourceChain
     /// One for each source of the configuration.
-    private var sources: [Source] = []
+    private(set) var sources: [Source] = []
     private var server: LinkServer?
     private var linkLog = ErrorLogLimiter()
     private var links: [Int: Link] = [:]
@@ -27,8 +27,18 @@ package final class AuthWorkerService: Role {
     private var nextLink = 1
     private var timer: (deadline: Instant, timer: EventLoop.Timer)?
     private var isStopped = false
+    /// The last ones, for `martlet why`.
+    private(set) var decisions = RecentRing<DecisionRecord>(capacity: AuthLimits.decisionsKept)
+    private var underWay: [Authenticator.Request: UnderWay] = [:]
 
-    private enum Source {
+    /// A query without its verdict.
+    private struct UnderWay {
+        var query: AuthQuery
+        var startedAt: Instant
+        var source: Int
+    }
+
+    enum Source {
         case redis(RedisSource)
         case certificate(CertificateSource)
         case none
@@ -66,7 +76,7 @@ package final class AuthWorkerService: Role {
         }
     }
 
-    private var redisSources: [RedisSource] {
+    var redisSources: [RedisSource] {
         self.sources.compactMap { if case .redis(let source) = $0 { source } else { nil } }
     }
 
@@ -127,16 +137,6 @@ package final class AuthWorkerService: Role {
         return report
     }
 
-    package func perform(_ command: ControlCommand) -> ControlReply? {
-        guard command.words == ["auth", "confirm-mass-revoke"] else { return nil }
-        // Each of them, not only the first that has something to confirm.
-        let confirmed = self.redisSources.filter { $0.confirmMassRevoke() }
-        guard !confirmed.isEmpty else {
-            return ControlReply(isDone: true, text: "nothing to confirm: Redis' answers decide")
-        }
-        return ControlReply(isDone: true, text: "devices without a row are denied from now on")
-    }
-
     // MARK: A turn
 
     var time: AuthTime {
@@ -187,15 +187,30 @@ package final class AuthWorkerService: Role {
         while true {
             switch step {
             case .final(let verdict):
+                self.record(verdict, request)
                 guard let link = self.links[request.link], link.isOpen else { return }
                 verdict.encode(into: &link.output, request: request.handle)
                 self.linksToFlush.insert(request.link)
                 return
             case .ask(let index, let query):
+                self.underWay[request]?.source = index
                 guard let verdict = self.ask(index, query, request) else { return }
                 step = self.chain.answered(request, verdict)
             }
         }
+    }
+
+    private func record(_ verdict: AuthVerdict, _ request: Authenticator.Request) {
+        guard let underWay = self.underWay.removeValue(forKey: request) else { return }
+        self.decisions.append(
+            DecisionRecord(
+                query: underWay.query,
+                wallNanoseconds: Clock.wall(),
+                tookNanoseconds: self.loop.now &- underWay.startedAt,
+                source: underWay.source,
+                verdict: verdict
+            )
+        )
     }
 
     /// Nil: the source answers later.
@@ -248,6 +263,9 @@ package final class AuthWorkerService: Role {
             return
         }
         let request = Authenticator.Request(link: link.index, handle: frame.handle)
+        var remembered = query
+        remembered.password = nil
+        self.underWay[request] = UnderWay(query: remembered, startedAt: self.loop.now, source: 0)
         self.perform(self.chain.begin(query, request), request)
     }
 }

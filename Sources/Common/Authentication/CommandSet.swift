@@ -49,6 +49,9 @@ package struct CommandSet: Equatable, Sendable {
     /// What the keys of all commands begin with.
     package var keyPrefixes: [[UInt8]] { self.all.map(\.keyPrefix) }
 
+    /// A row may be made from more keys than its own.
+    package var asksForFurtherKeys: Bool { self.all.count > 1 }
+
     /// No two look-ups have one Redis key.
     package var hasOneKeyPerRedisKey: Bool { self.all.count == 1 && self.row.hasOneKeyPerRedisKey }
 

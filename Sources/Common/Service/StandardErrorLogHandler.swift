@@ -64,7 +64,8 @@ package struct StandardErrorLogHandler: LogHandler {
         return line + "\n"
     }
 
-    static func timestamp(nanoseconds: UInt64) -> String {
+    /// RFC 3339, in UTC, to the millisecond.
+    package static func timestamp(nanoseconds: UInt64) -> String {
         var seconds = time_t(nanoseconds / Nanoseconds.perSecond)
         var fields = tm()
         gmtime_r(&seconds, &fields)

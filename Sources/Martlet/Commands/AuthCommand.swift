@@ -5,7 +5,7 @@ struct AuthCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "auth",
         abstract: "Acts on the auth workers.",
-        subcommands: [ConfirmMassRevokeCommand.self]
+        subcommands: [AuthTestCommand.self, ConfirmMassRevokeCommand.self]
     )
 }
 
@@ -34,5 +34,64 @@ struct ConfirmMassRevokeCommand: ParsableCommand {
             }
             if !areDone { throw ExitCode(1) }
         }
+    }
+}
+
+struct AuthTestCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "test",
+        abstract: "Tells what would become of a client that connected now.",
+        discussion: """
+            The certificate is verified as the listener would, and a running auth worker is asked as a listener would ask it. \
+            Exits with 0 when the client would be let in, 1 when not, 2 when nobody can say at the moment, 3 when the test could \
+            not be made.
+            """
+    )
+
+    @Option(help: "The client's certificate, PEM.")
+    var cert: String?
+
+    @Option(help: "The user name in CONNECT.")
+    var user: String?
+
+    @Option(help: "The client id in CONNECT.")
+    var clientId = "martlet-auth-test"
+
+    @Option(help: "The password in CONNECT. Others on this host can see it while the command runs.")
+    var password: String?
+
+    @Flag(help: "Reads the password from standard input, one line.")
+    var passwordStdin = false
+
+    @Option(help: "The listener's name; without it the first one.")
+    var listener: String?
+
+    @Flag(help: "Prints JSON for programs.")
+    var json = false
+
+    @OptionGroup var file: ConfigurationFile
+
+    func run() throws {
+        let outcome: AuthTest.Outcome
+        do {
+            let configuration = try self.file.load()
+            let found = configuration.listeners.first { $0.name == self.listener ?? $0.name }
+            guard let found else { throw CommandFailure("there is no listener \(self.listener ?? "")") }
+            let test = AuthTest(
+                certificateFile: self.cert,
+                userName: self.user,
+                clientIdentifier: self.clientId,
+                password: self.passwordStdin ? readLine(strippingNewline: true) : self.password,
+                configuration: configuration,
+                listener: found
+            )
+            let (result, block) = try test.run()
+            Terminal.say(self.json ? ReportText.json([block]) : ReportText.people(block))
+            outcome = result
+        } catch {
+            Terminal.complain("\(error)")
+            throw ExitCode(3)
+        }
+        if outcome != .allowed { throw ExitCode(outcome.rawValue) }
     }
 }

@@ -7,7 +7,11 @@ package struct MartletCommand: ParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "martlet",
         abstract: "Runs and inspects the Martlet MQTT broker.",
-        subcommands: [RunCommand.self, ConfigCommand.self, StatusCommand.self, AuthCommand.self, CRLCommand.self]
+        subcommands: [
+            RunCommand.self, ConfigCommand.self, StatusCommand.self, WhyCommand.self, AuthCommand.self,
+            CacheCommand.self,
+            CRLCommand.self,
+        ]
     )
 
     package init() {}

@@ -125,6 +125,9 @@ package final class TLSConnection {
         return String(cString: name)
     }
 
+    /// "TLSv1.3, TLS_AES_256_GCM_SHA384, resumed".
+    package var summary: String { "\(self.version), \(self.cipher)\(self.isResumed ? ", resumed" : "")" }
+
     /// The session was taken up from a ticket or a cache: certificates were not looked at in this handshake.
     package var isResumed: Bool { SSL_session_reused(self.pointer) == 1 }
 

@@ -193,6 +193,16 @@ struct AuthenticatorHarness {
                 knownCurrentMilliseconds: time,
                 generation: 1
             )
+        case .markRelated(let redisKey):
+            for key in self.disk.keys where key.relatedKeys.contains(redisKey) {
+                self.disk[key]?.generation += 1
+                self.disk[key]?.mustFetch = true
+            }
+        case .markAllChanged:
+            for key in self.disk.keys {
+                self.disk[key]?.generation += 1
+                self.disk[key]?.mustFetch = true
+            }
         case .correctTime(let key, let time):
             guard let row = self.disk[key] else { return }
             self.disk[key]?.knownCurrentMilliseconds = min(row.knownCurrentMilliseconds, time)

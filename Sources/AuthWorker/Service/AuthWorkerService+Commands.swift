@@ -1,0 +1,122 @@
+import Common
+
+/// What the tool asks of an auth worker.
+extension AuthWorkerService {
+    private static var resultsMax: Int { 20 }
+
+    package func perform(_ command: ControlCommand) -> ControlReply? {
+        let words = command.words
+        switch (words.first, words.count) {
+        case ("auth", 2) where words[1] == "confirm-mass-revoke": return self.confirmMassRevoke()
+        case ("why", 2): return ControlReply(isDone: true, text: self.why(words[1]).text)
+        case ("cache", 2) where words[1] == "show": return ControlReply(isDone: true, text: self.cacheSummary().text)
+        case ("cache", 3) where words[1] == "show":
+            return ControlReply(isDone: true, text: self.showCached(words[2]).text)
+        case ("cache", 3) where words[1] == "drop": return self.drop(words[2])
+        case ("cache", 2) where words[1] == "drop-all": return self.dropAll()
+        default: return nil
+        }
+    }
+
+    private func confirmMassRevoke() -> ControlReply {
+        // Each of them, not only the first that has something to confirm.
+        let confirmed = self.redisSources.filter { $0.confirmMassRevoke() }
+        guard !confirmed.isEmpty else {
+            return ControlReply(isDone: true, text: "nothing to confirm: Redis' answers decide")
+        }
+        return ControlReply(isDone: true, text: "devices without a row are denied from now on")
+    }
+
+    // MARK: Why
+
+    private func why(_ text: String) -> Report {
+        let search = DeviceSearch(text)
+        let found = self.decisions.newestFirst.filter { record in
+            search.finds(
+                identity: record.query.identity,
+                clientIdentifier: record.query.clientIdentifier,
+                userName: record.query.userName,
+                address: record.query.peerAddress
+            )
+        }
+        return Report(found.prefix(Self.resultsMax).map { self.describe($0) })
+    }
+
+    private func describe(_ record: DecisionRecord) -> Report.Block {
+        var block: Report.Block = []
+        block.add("time", StandardErrorLogHandler.timestamp(nanoseconds: record.wallNanoseconds))
+        block.add("process", self.context.name)
+        block.add("what", record.query.revalidatedTag == nil ? "may it connect?" : "may it stay?")
+        block.add("device", bytes: record.query.identity?.commonName)
+        block.add("client_id", bytes: record.query.clientIdentifier)
+        block.add("user_name", bytes: record.query.userName)
+        block.add("address", bytes: record.query.peerAddress)
+        block.add("listener", bytes: record.query.listenerName)
+        let configuration = self.context.configuration.authentication.sources[record.source]
+        if !configuration.name.isEmpty { block.add("source", configuration.name) }
+        block.add("verdict", "\(record.verdict.outcome)")
+        if record.verdict.reason != .none { block.add("reason", "\(record.verdict.reason)") }
+        block.add("detail", bytes: record.verdict.detail)
+        if record.verdict.source != .none { block.add("decided_by", "\(record.verdict.source)") }
+        block.add("took_us", record.tookNanoseconds / 1000)
+        if record.verdict.outcome == .allow {
+            let access = record.verdict.access
+            block.add(
+                "rules",
+                access.isSuperuser ? "superuser: everything" : "\(access.rules.count), then \(access.noMatch)"
+            )
+        }
+        if case .redis(let source) = self.sources[record.source] { source.explain(record.query, into: &block) }
+        return block
+    }
+
+    // MARK: Cache
+
+    private func cacheSummary() -> Report {
+        Report(
+            self.redisSources.map { source in
+                var block: Report.Block = []
+                block.add("process", self.context.name)
+                if !source.configuration.name.isEmpty { block.add("source", source.configuration.name) }
+                block.add("rows_in_memory", source.authenticator.rowsInMemory)
+                block.add("absent_keys_in_memory", source.authenticator.absentKeysInMemory)
+                guard let cache = source.cache else {
+                    block.add("file", "none")
+                    return block
+                }
+                return block + cache.summary
+            }
+        )
+    }
+
+    private func showCached(_ text: String) -> Report {
+        var blocks: [Report.Block] = []
+        for source in self.redisSources {
+            for key in source.keys(of: text) {
+                var block: Report.Block = []
+                block.add("process", self.context.name)
+                if !source.configuration.name.isEmpty { block.add("source", source.configuration.name) }
+                source.explain(key, into: &block)
+                blocks.append(block)
+            }
+        }
+        return Report(blocks)
+    }
+
+    private func drop(_ text: String) -> ControlReply {
+        var names: [String] = []
+        for source in self.redisSources {
+            for key in source.keys(of: text) {
+                source.drop(key)
+                names.append(String(decoding: key.redisKey, as: UTF8.self))
+            }
+        }
+        let keys = names.joined(separator: ", ")
+        return ControlReply(isDone: true, text: "\(keys): not used before it was fetched from Redis again")
+    }
+
+    private func dropAll() -> ControlReply {
+        for source in self.redisSources { source.dropAll() }
+        return ControlReply(isDone: true, text: "no row is used before it was fetched from Redis again")
+    }
+}

@@ -1,0 +1,108 @@
+import Common
+import TLS
+
+/// What the source would ask about a client, and what it knows of it at the moment; never a value.
+extension RedisSource {
+    func explain(_ query: AuthQuery, into block: inout Report.Block) {
+        let rendered: CommandSet.Rendered
+        do throws(TemplateText.RenderFailure) {
+            rendered = try self.settings.command.render(ClientAttributes(query))
+        } catch {
+            return block.add("command", "cannot be filled in: \(error)")
+        }
+        for command in rendered.commands { block.add("command", CommandText.render(command)) }
+        self.explain(rendered.key, into: &block)
+    }
+
+    /// What memory and the cache file hold of a key.
+    func explain(_ key: LookupKey, into block: inout Report.Block) {
+        block.add("key", bytes: key.redisKey)
+        let now = self.time
+        if let entry = self.authenticator.entry(for: key) {
+            let age = (now.monotonic - entry.knownCurrent) / Int64(Nanoseconds.perSecond)
+            var state =
+                entry.row == nil ? "no such row" : self.authenticator.isFresh(entry, now: now) ? "fresh" : "stale"
+            if entry.mustFetch { state = "named as changed, to be fetched again" }
+            block.add("in_memory", "\(state), known current \(age) s ago, generation \(entry.generation)")
+            if let row = entry.row { self.add(row, to: &block) }
+        } else {
+            block.add("in_memory", "nothing")
+        }
+        switch self.cache?.read(key) {
+        case nil: block.add("on_disk", "there is no cache file in use")
+        case .notReadable: block.add("on_disk", "the file cannot be read just now")
+        case .notFound: block.add("on_disk", "nothing")
+        case .found(let cached):
+            let age = (now.wallMilliseconds - cached.knownCurrentMilliseconds) / 1000
+            var state = "known current \(age) s ago, generation \(cached.generation)"
+            if cached.absentSinceMilliseconds != nil { state += ", Redis has no such row any more" }
+            if cached.mustFetch { state += ", named as changed, to be fetched again" }
+            block.add("on_disk", state)
+            if self.authenticator.entry(for: key) == nil { self.add(cached.row, to: &block) }
+        }
+        block.add("redis", self.redis.description)
+    }
+
+    private func add(_ row: CredentialRow, to block: inout Report.Block) {
+        switch row.secret {
+        case .none: block.add("row_password", "none")
+        case .hash(let hash): block.add("row_password", "a hash of \(hash.count) bytes")
+        case .passwordCode: block.add("row_password", "plain in Redis, kept as a code")
+        }
+        if !row.salt.isEmpty { block.add("row_salt", "\(row.salt.count) bytes") }
+        if row.isSuperuser { block.add("row_superuser", "yes") }
+        if self.settings.command.access != nil { block.add("row_access", "\(row.access.count) filters") }
+    }
+
+    /// The key that a text means: the key itself, or that of a device, user or client of that name.
+    func keys(of text: String) -> [LookupKey] {
+        let name = Array(text.utf8)
+        let identity = CertificateIdentity(
+            commonName: name,
+            subject: Array("CN=".utf8) + name,
+            issuer: [],
+            serialNumber: name,
+            fingerprint: [],
+            notAfter: 0
+        )
+        let client = ClientAttributes(clientIdentifier: name, userName: name, peerAddress: [], identity: identity)
+        var keys = self.authenticator.known.keys.filter { $0.redisKey == name }
+        keys += self.authenticator.absent.keys.filter { $0.redisKey == name }
+        if let rendered = try? self.settings.command.render(client) { keys.append(rendered.key) }
+        if keys.isEmpty { keys.append(LookupKey(redisKey: name)) }
+        return keys
+    }
+
+    /// The key is fetched again before it counts, also by other workers. Returns what it was.
+    func drop(_ key: LookupKey) {
+        let affected = self.authenticator.changed([key.redisKey], now: self.time)
+        self.service.announce(affected.map { LookupKey(redisKey: $0).hash })
+    }
+
+    /// The same for all keys in memory and in the file.
+    func dropAll() {
+        let keys = Set(self.authenticator.known.keys.map(\.redisKey) + self.authenticator.absent.keys.map(\.redisKey))
+        self.authenticator.changed(Array(keys), now: self.time)
+        self.cache?.write(.markAllChanged)
+        self.doubtAll()
+    }
+}
+
+/// A command as one would type it into redis-cli.
+enum CommandText {
+    static func render(_ arguments: [[UInt8]]) -> String {
+        arguments.map { argument in
+            let isPlain =
+                !argument.isEmpty && argument.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x22 && $0 != 0x27 }
+            if isPlain { return String(decoding: argument, as: UTF8.self) }
+            let escaped = argument.map { byte -> String in
+                switch byte {
+                case UInt8(ascii: "\""), UInt8(ascii: "\\"): "\\" + String(UnicodeScalar(byte))
+                case 0x20..<0x7F: String(UnicodeScalar(byte))
+                default: "\\x" + String(decoding: DeviceSearch.hexadecimal([byte]), as: UTF8.self)
+                }
+            }
+            return "\"\(escaped.joined())\""
+        }.joined(separator: " ")
+    }
+}

@@ -1,0 +1,44 @@
+import Common
+
+/// Who tried to come in, and what became of it.
+extension ListenerService {
+    private static var resultsMax: Int { 20 }
+
+    func record(_ connection: ClientConnection, _ refusal: RefusalReason?, detail: String) {
+        self.attempts.append(connection.attemptRecord(refusal, detail: detail))
+    }
+
+    package func perform(_ command: ControlCommand) -> ControlReply? {
+        guard command.words.count == 2, command.words[0] == "why" else { return nil }
+        let search = DeviceSearch(command.words[1])
+        let text = Array(command.words[1].utf8)
+        let found = self.attempts.newestFirst.filter { record in
+            let isFound = search.finds(
+                identity: record.identity,
+                clientIdentifier: record.clientIdentifier,
+                userName: record.userName,
+                address: Array(record.address.utf8)
+            )
+            // A certificate that did not verify has left its name in the sentence only.
+            return isFound || (record.identity == nil && Self.names(record.detail, text))
+        }
+        return ControlReply(
+            isDone: true,
+            text: Report(found.prefix(Self.resultsMax).map { $0.block + [self.processLine] }).text
+        )
+    }
+
+    private var processLine: Report.Line { Report.Line(name: "process", value: self.name) }
+
+    /// `CN=text` stands in a sentence, and goes on no further.
+    private static func names(_ detail: String, _ text: [UInt8]) -> Bool {
+        let bytes = Array(detail.utf8)
+        let wanted = Array("CN=".utf8) + text
+        guard bytes.count >= wanted.count else { return false }
+        return (0...(bytes.count - wanted.count)).contains { start in
+            guard bytes[start..<start + wanted.count].elementsEqual(wanted) else { return false }
+            let end = start + wanted.count
+            return end == bytes.count || [UInt8(ascii: "\""), UInt8(ascii: ",")].contains(bytes[end])
+        }
+    }
+}

@@ -1,0 +1,35 @@
+import Common
+
+/// What to do about a refusal.
+enum Advice {
+    static func lines(for block: Report.Block) -> Report.Block {
+        guard let reason = block.value("reason"), let text = Self.text(reason, block) else { return [] }
+        return [Report.Line(name: "what_to_do", value: text)]
+    }
+
+    private static func text(_ reason: String, _ block: Report.Block) -> String? {
+        let key = block.value("key") ?? "the key"
+        switch reason {
+        case "noSuchDevice":
+            let command = block.value("command") ?? ""
+            return "Redis has no such row; look with redis-cli: \(command); make one with: HSET \(key) password …"
+        case "wrongPassword": return "the password that the device sends is not the one in \(key)"
+        case "passwordMissing": return "the device sends no password; give it one, or set password_hash: none"
+        case "fieldMissing": return "the look-up needs something that the client does not have: see detail"
+        case "fieldNotAllowed": return "a name holds characters that may not go into a look-up: see detail"
+        case "redisUnavailable", "redisError":
+            return "the auth worker cannot ask Redis: see martlet status, and its log"
+        case "overloaded", "auth-overloaded": return "more clients come than can be answered: add auth workers"
+        case "tls-no-client-certificate": return "give the device its certificate and key"
+        case "tls-unknown-certificate-authority":
+            return "the device's certificate is signed by an authority that is not in client_ca_file"
+        case "tls-certificate-expired": return "the device needs a new certificate"
+        case "tls-certificate-not-yet-valid": return "is the clock of this host right?"
+        case "tls-certificate-revoked": return "the certificate is revoked; the device needs a new one"
+        case "tls-revocation-unknown":
+            return "there is no current revocation list of its issuer: run martlet crl refresh"
+        case "tls-not-tls": return "the client speaks no TLS here"
+        default: return nil
+        }
+    }
+}

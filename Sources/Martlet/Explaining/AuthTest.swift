@@ -1,0 +1,146 @@
+import Common
+import Glibc
+import TLS
+
+/// What would become of a client that connected now, as far as it can be found out without a connection.
+struct AuthTest {
+    enum Outcome: Int32 {
+        case allowed = 0
+        case denied = 1
+        case unknown = 2
+    }
+
+    var certificateFile: String?
+    var userName: String?
+    var clientIdentifier: String
+    var password: String?
+    let configuration: Configuration
+    let listener: Configuration.Listener
+
+    /// - Returns: the outcome, and lines for people and programs.
+    func run() throws -> (outcome: Outcome, block: Report.Block) {
+        var block: Report.Block = []
+        block.add("listener", self.listener.name)
+        let identity = try self.certificateFile.map { try CertificateIdentity.load(certificateFile: $0) }
+        if let identity {
+            block.add("device", bytes: identity.commonName)
+            block.add("subject", bytes: identity.subject)
+            block.add("fingerprint", bytes: DeviceSearch.hexadecimal(identity.fingerprint))
+        }
+        if let problem = try self.certificateProblem() {
+            block.add("certificate", problem)
+            block.add("verdict", "refused in the TLS handshake")
+            return (.denied, block)
+        }
+        block.add("certificate", identity == nil ? "none" : "good")
+        if self.listener.anonymous {
+            block.add("verdict", "allow: the listener is anonymous")
+            return (.allowed, block)
+        }
+        let query = AuthQuery(
+            listenerName: Array(self.listener.name.utf8),
+            rulesName: Array(self.listener.rules.utf8),
+            peerAddress: Array("martlet auth test".utf8),
+            version: .v5_0,
+            identity: identity,
+            clientIdentifier: self.effectiveClientIdentifier(identity),
+            userName: self.effectiveUserName(identity),
+            password: self.password.map { Array($0.utf8) }
+        )
+        let verdict = try AuthTestClient.ask(query, instance: 1, self.configuration)
+        block.add("verdict", "\(verdict.outcome)")
+        if verdict.reason != .none { block.add("reason", "\(verdict.reason)") }
+        if verdict.source != .none { block.add("decided_by", "\(verdict.source)") }
+        for rule in verdict.access.rules { block.add("rule", Self.describe(rule)) }
+        if verdict.outcome == .allow {
+            block.add(
+                "rule",
+                verdict.access.isSuperuser ? "superuser: everything" : "otherwise \(verdict.access.noMatch)"
+            )
+        }
+        self.addExplanation(query, to: &block)
+        let outcome: Outcome =
+            switch verdict.outcome {
+            case .allow: .allowed
+            case .deny: .denied
+            case .unknown: .unknown
+            }
+        return (outcome, block)
+    }
+
+    /// What speaks against the certificate on this listener.
+    private func certificateProblem() throws -> String? {
+        guard let tls = self.listener.tls else { return nil }
+        guard let file = self.certificateFile else {
+            return self.listener.clientCertificate == .required ? "none, and the listener requires one" : nil
+        }
+        guard self.listener.clientCertificate != .none, let authorities = tls.clientCAFile else { return nil }
+        var parts: [RevocationList.Part] = []
+        for path in tls.crlFiles + Self.files(in: tls.crlDirectory) {
+            parts += (try? RevocationList.Part.read(file: path, authorities: authorities)) ?? []
+        }
+        return try ClientCertificateCheck.problem(
+            certificateFile: file,
+            authorities: authorities,
+            revoked: RevocationList(parts)
+        )
+    }
+
+    private static func files(in directory: String?) -> [String] {
+        guard let directory, let stream = opendir(directory) else { return [] }
+        defer { closedir(stream) }
+        var paths: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if !name.hasPrefix("."), !name.hasSuffix(".tmp") { paths.append("\(directory)/\(name)") }
+        }
+        return paths
+    }
+
+    private func effectiveUserName(_ identity: CertificateIdentity?) -> [UInt8]? {
+        switch self.listener.userNameFrom {
+        case .client: self.userName.map { Array($0.utf8) }
+        case .commonName: identity?.commonName
+        case .subject: identity?.subject
+        }
+    }
+
+    private func effectiveClientIdentifier(_ identity: CertificateIdentity?) -> [UInt8] {
+        if self.listener.clientID == .fromCommonName, let commonName = identity?.commonName { return commonName }
+        return Array(self.clientIdentifier.utf8)
+    }
+
+    /// The worker's own account of the decision.
+    private func addExplanation(_ query: AuthQuery, to block: inout Report.Block) {
+        let name = query.identity?.commonName ?? query.userName ?? query.clientIdentifier
+        let command = ControlCommand(["why", String(decoding: name, as: UTF8.self)])
+        guard let reply = try? ControlClient.send(command, to: .authWorker, instance: 1, self.configuration),
+            let latest = Report(text: reply.text).blocks.first
+        else { return }
+        let shown = ["source", "detail", "took_us", "command", "key", "in_memory", "on_disk", "redis"]
+        for line in latest where shown.contains(line.name) || line.name.hasPrefix("row_") { block.append(line) }
+        block += Advice.lines(for: latest)
+    }
+
+    private static func describe(_ rule: AccessRule) -> String {
+        let filter = String(decoding: rule.filter, as: UTF8.self)
+        var text = "\(rule.permission) \(Self.name(rule.actions)) \(rule.isLiteral ? "eq " : "")\(filter)"
+        if rule.qosMask != 0b111 {
+            text +=
+                ", QoS " + (0...2).filter { rule.qosMask >> UInt8($0) & 1 == 1 }.map { "\($0)" }.joined(separator: " ")
+        }
+        switch rule.retain {
+        case .any: break
+        case .onlyRetained: text += ", retained"
+        case .onlyNotRetained: text += ", not retained"
+        }
+        return text
+    }
+
+    private static func name(_ actions: AccessRule.Actions) -> String {
+        if actions == .all { return "all" }
+        return actions == .publish ? "publish" : "subscribe"
+    }
+}

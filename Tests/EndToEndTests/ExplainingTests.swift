@@ -1,0 +1,128 @@
+import Common
+import Glibc
+import TestSupport
+import Testing
+
+/// `martlet why`, `martlet auth test` and `martlet cache` against real processes.
+@Suite struct ExplainingTests {
+    private func martlet(_ broker: TestBroker, _ arguments: String...) throws -> (status: Int32, output: String) {
+        let file = broker.directory.file("martlet.yaml")
+        return try runProcess(TestBroker.executable("martlet"), arguments: arguments + ["--config", file])
+    }
+
+    private func connect(_ broker: TestBroker, _ loop: EventLoop, _ device: String, _ password: String?) throws -> UInt8
+    {
+        let tls = try broker.tlsContext(try broker.pki.device(device))
+        let client = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: tls)
+        return try client.connect(clientIdentifier: "id-\(device)", userName: "u", password: password).returnCode
+    }
+
+    @Test("why tells of both processes what a device did, what was asked and what came of it, and no secret")
+    func why() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        try broker.provision("why-known", password: "the-secret")
+        #expect(try self.connect(broker, loop, "why-known", "the-secret") == 0)
+        #expect(try self.connect(broker, loop, "why-known", "a-guess") == 0x86)
+        #expect(try self.connect(broker, loop, "why-stranger", "the-secret") == 0x87)
+
+        let known = try self.martlet(broker, "why", "why-known")
+        #expect(known.status == 0, "\(known.output)")
+        for text in [
+            "session opened", "refused", "wrong-password", "HMGET tls_domain:why-known password", "known current",
+            "row_password", "plain in Redis, kept as a code", "TLSv1.3", "TLS handshake", "id-why-known",
+        ] { #expect(known.output.contains(text), "\(text) is missing in\n\(known.output)") }
+        #expect(!known.output.contains("the-secret") && !known.output.contains("a-guess"))
+
+        let stranger = try self.martlet(broker, "why", "id-why-stranger", "--json")
+        #expect(stranger.output.contains(#""reason":"no-such-device""#), "\(stranger.output)")
+        #expect(stranger.output.contains(#""in_memory":"no such row"#), "\(stranger.output)")
+        let text = try self.martlet(broker, "why", "why-stranger").output
+        #expect(text.contains("HSET tls_domain:why-stranger password"), "\(text)")
+        #expect(try self.martlet(broker, "why", "nobody").output.contains("nothing is known of nobody"))
+    }
+
+    @Test("why tells of a handshake that failed")
+    func failedHandshakes() throws {
+        let broker = try TestBroker()
+        let device = try broker.pki.device("why-foreign", authority: "other")
+        _ = try runProcess("mosquitto_pub", arguments: broker.mosquittoOptions(device) + ["-t", "t", "-m", "m"])
+        try broker.listeners[0].waitForLog("tls-unknown-certificate-authority")
+        let output = try self.martlet(broker, "why", "why-foreign").output
+        #expect(output.contains("tls-unknown-certificate-authority"), "\(output)")
+        #expect(output.contains("signed by an authority that is not in client_ca_file"), "\(output)")
+        #expect(try self.martlet(broker, "why", "why-for").output.contains("nothing is known"))
+    }
+
+    @Test("auth test tells what would happen now, by its exit status too")
+    func authTest() throws {
+        let broker = try TestBroker()
+        try broker.provision("test-known", password: "right")
+        let known = try broker.pki.device("test-known").certificateFile
+        let allowed = try self.martlet(broker, "auth", "test", "--cert", known, "--password", "right")
+        #expect(allowed.status == 0, "\(allowed.output)")
+        #expect(allowed.output.contains("allow all devices/test-known/#"), "\(allowed.output)")
+        let wrong = try self.martlet(broker, "auth", "test", "--cert", known, "--password", "wrong")
+        #expect(wrong.status == 1 && wrong.output.contains("wrongPassword"), "\(wrong.output)")
+        let stranger = try broker.pki.device("test-stranger").certificateFile
+        let unknownDevice = try self.martlet(broker, "auth", "test", "--cert", stranger, "--password", "x")
+        #expect(unknownDevice.status == 1 && unknownDevice.output.contains("HSET tls_domain:test-stranger"))
+        let foreign = try broker.pki.device("test-foreign", authority: "other").certificateFile
+        let refused = try self.martlet(broker, "auth", "test", "--cert", foreign, "--password", "x")
+        #expect(refused.status == 1 && refused.output.contains("refused in the TLS handshake"), "\(refused.output)")
+        #expect(try self.martlet(broker, "auth", "test").output.contains("the listener requires one"))
+        broker.stopRedis()
+        try broker.authWorkers[0].waitForLog("Redis lost")
+        let other = try broker.pki.device("test-other").certificateFile
+        #expect(try self.martlet(broker, "auth", "test", "--cert", other, "--password", "x").status == 2)
+        #expect(try self.martlet(broker, "auth", "test", "--cert", "/nowhere").status == 3)
+    }
+
+    @Test("cache show counts and shows a row, cache drop has it fetched again also while Redis is away")
+    func cache() throws {
+        let broker = try TestBroker(authWorkers: 2)
+        let loop = try EventLoop()
+        for device in ["cached-a", "cached-b"] {
+            try broker.provision(device, password: "secret")
+            #expect(try self.connect(broker, loop, device, "secret") == 0)
+        }
+        let row = try self.martlet(broker, "cache", "show", "cached-a")
+        #expect(row.status == 0 && row.output.contains("tls_domain:cached-a"), "\(row.output)")
+        try waitUntil("both rows are on disk") {
+            try self.martlet(broker, "cache", "show", "--json").output.contains(#""rows_on_disk":"2""#)
+        }
+        broker.stopRedis()
+        #expect(try self.connect(broker, loop, "cached-a", "secret") == 0)
+        #expect(try self.martlet(broker, "cache", "drop", "cached-a").status == 0)
+        #expect(try self.connect(broker, loop, "cached-a", "secret") == 0x88)
+        #expect(try self.connect(broker, loop, "cached-b", "secret") == 0)
+        #expect(try self.martlet(broker, "cache", "drop", "--all").status == 0)
+        #expect(try self.connect(broker, loop, "cached-b", "secret") == 0x88)
+        try broker.startRedis()
+        try broker.provision("cached-a", password: "secret")
+        try waitUntil("the device gets in again") { try self.connect(broker, loop, "cached-a", "secret") == 0 }
+        #expect(try self.martlet(broker, "cache", "drop").status != 0)
+    }
+
+    @Test("access rows that change while their device is on disk only are asked for again")
+    func accessRowsOnDisk() throws {
+        let broker = try TestBroker(authentication: "acl_command: HGETALL acl:%C")
+        let loop = try EventLoop()
+        try broker.provision("acl-disk", password: "secret")
+        _ = try broker.redisCommand("HSET", "acl:acl-disk", "a/#", "all")
+        #expect(try self.connect(broker, loop, "acl-disk", "secret") == 0)
+        try waitUntil("the row is on disk") {
+            try self.martlet(broker, "cache", "show", "--json").output.contains(#""rows_on_disk":"1""#)
+        }
+        // A worker that knows it from the file only is told of the change.
+        try broker.restartAuthWorker()
+        try broker.authWorkers[0].waitForLog("changes of rows are told by Redis")
+        _ = try broker.redisCommand("HSET", "acl:acl-disk", "b/#", "all")
+        try waitUntil("the file knows of the change") {
+            let shown = try self.martlet(broker, "cache", "show", "acl-disk").output
+            return shown.contains("generation 1, named as changed") && shown.contains("in_memory     nothing")
+        }
+        broker.stopRedis()
+        #expect(try self.connect(broker, loop, "acl-disk", "secret") == 0x88)
+    }
+}

@@ -1,0 +1,83 @@
+internal import ArgumentParser
+import Common
+import TLS
+
+struct ImportCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import",
+        abstract: "Makes a configuration from another broker's.",
+        discussion: """
+            The result goes to standard output, what was not understood or means something else here to standard error, with its \
+            line. Passwords are not printed.
+            """,
+        subcommands: [ImportEMQX4Command.self, ImportEMQX5Command.self]
+    )
+}
+
+struct ImportOptions: ParsableArguments {
+    @Argument(help: "The configuration file.")
+    var file: String
+
+    @Option(help: "Where Redis' password goes; without it the file must be made by hand.")
+    var passwordFile: String?
+
+    func run(_ read: (String) throws -> ImportedConfiguration) throws {
+        try MartletCommand.perform {
+            let bytes: [UInt8]
+            do throws(ValueError) {
+                bytes = try Configuration.readFile(self.file, bytesMax: Configuration.fileBytesMax)
+            } catch {
+                throw CommandFailure("\(self.file): \(error.message)")
+            }
+            let imported: ImportedConfiguration
+            do {
+                imported = try read(String(decoding: bytes, as: UTF8.self))
+            } catch let failure as HOCONParser.Failure {
+                throw CommandFailure(mistakes: ["\(self.file):\(failure.line): \(failure.text)"])
+            }
+            for warning in imported.warnings {
+                Terminal.complain(of: CommandFailure(mistakes: ["\(self.file):\(warning)"]))
+            }
+            Terminal.say(imported.yaml(passwordFiles: try self.keepPasswords(imported)))
+        }
+    }
+
+    /// The name of each source's password file; nil: it has no password.
+    private func keepPasswords(_ imported: ImportedConfiguration) throws -> [String?] {
+        try imported.sources.enumerated().map { index, source in
+            guard let password = source.password else { return nil }
+            guard let path = self.passwordFile else {
+                let name = index == 0 ? "redis.password" : "redis-\(index + 1).password"
+                Terminal.complain(
+                    "\(self.file): Redis' password is left out; put it into \(name), or use --password-file"
+                )
+                return name
+            }
+            let name = index == 0 ? path : "\(path)-\(index + 1)"
+            try AtomicFile.write(Array("\(password)\n".utf8), to: name, permissions: 0o600)
+            return name
+        }
+    }
+}
+
+struct ImportEMQX4Command: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "emqx4",
+        abstract: "From EMQX 4: emqx.conf, emqx_auth_redis.conf, or both in one file."
+    )
+
+    @OptionGroup var options: ImportOptions
+
+    func run() throws { try self.options.run { EMQX4Reader.read($0) } }
+}
+
+struct ImportEMQX5Command: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "emqx5",
+        abstract: "From EMQX 5 and 6: emqx.conf or cluster.hocon."
+    )
+
+    @OptionGroup var options: ImportOptions
+
+    func run() throws { try self.options.run { try EMQX5Reader.read($0) } }
+}

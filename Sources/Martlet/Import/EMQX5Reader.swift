@@ -1,0 +1,255 @@
+import Common
+
+/// EMQX 5's and 6's `emqx.conf` or `cluster.hocon`.
+struct EMQX5Reader {
+    private var result = ImportedConfiguration()
+    private let root: HOCONValue
+
+    /// - Throws: where the file is no HOCON.
+    static func read(_ text: String) throws(HOCONParser.Failure) -> ImportedConfiguration {
+        var parser = HOCONParser(text)
+        var reader = EMQX5Reader(root: try parser.parse())
+        for problem in parser.problems { reader.result.warn(problem.line, problem.text) }
+        reader.readAuthentication()
+        reader.readAuthorization()
+        reader.readListeners()
+        reader.nameTheRest()
+        return reader.result
+    }
+
+    private init(root: HOCONValue) {
+        self.root = root
+    }
+
+    private func line(_ path: String...) -> Int {
+        var value = self.root
+        var line = 0
+        for key in path {
+            guard let member = value.member(key) else { return line }
+            line = member.line
+            value = member.value
+        }
+        return line
+    }
+
+    // MARK: Authentication
+
+    private mutating func readAuthentication() {
+        let line = self.line("authentication")
+        guard let authentication = self.root["authentication"] else {
+            return self.result.warn(
+                0,
+                "there is no authentication: every client was let in; write authentication by hand"
+            )
+        }
+        for (index, element) in authentication.elements.enumerated() {
+            let backend = element["backend"]?.text ?? ""
+            let mechanism = element["mechanism"]?.text ?? ""
+            let line = element.member("backend")?.line ?? element.member("mechanism")?.line ?? line
+            guard element["enable"]?.text != "false" else { continue }
+            guard backend == "redis", mechanism == "password_based" else {
+                self.result.warn(
+                    line,
+                    "authenticator \(mechanism):\(backend) is not taken over; only password_based:redis is"
+                )
+                continue
+            }
+            self.readSource(element, index: index, line: line)
+        }
+        if self.result.sources.isEmpty {
+            self.result.warn(line, "there is no Redis authenticator; write authentication by hand")
+        }
+        if self.root["authentication_settings", "ignore_backend_failures"]?.text == "true" {
+            self.result.warn(
+                self.line("authentication_settings", "ignore_backend_failures"),
+                "failures of Redis were ignored; here a source that cannot say stops, unless it has on_failure: next"
+            )
+        }
+    }
+
+    private mutating func readSource(_ element: HOCONValue, index: Int, line: Int) {
+        var source = ImportedConfiguration.Source()
+        source.name = "redis-\(index + 1)"
+        source.command = element["cmd"]?.text ?? ""
+        if source.command.isEmpty { self.result.warn(line, "cmd is missing") }
+        source.passwordHash = self.passwordHash(element["password_hash_algorithm"], line: line)
+        self.readConnection(element, line: line, into: &source)
+        if element["precondition"] != nil { self.result.warn(line, "precondition is not taken over") }
+        self.result.sources.append(source)
+    }
+
+    private mutating func passwordHash(_ value: HOCONValue?, line: Int) -> String {
+        let name = value?["name"]?.text ?? "sha256"
+        switch name {
+        case "bcrypt": return "bcrypt"
+        case "pbkdf2":
+            let mac = value?["mac_fun"]?.text ?? "sha256"
+            let iterations = value?["iterations"]?.text ?? "1000"
+            let length = value?["dk_length"]?.text.map { ", dk_length: \($0)" } ?? ""
+            return "{name: pbkdf2, mac_fun: \(mac), iterations: \(iterations)\(length)}"
+        case "plain", "md5", "sha", "sha256", "sha512":
+            return "{name: \(name), salt_position: \(value?["salt_position"]?.text ?? "prefix")}"
+        default:
+            self.result.warn(line, "password_hash_algorithm \(name) is not known; choose one")
+            return "plain"
+        }
+    }
+
+    private mutating func readConnection(
+        _ element: HOCONValue,
+        line: Int,
+        into source: inout ImportedConfiguration.Source
+    ) {
+        source.kind = element["redis_type"]?.text ?? "single"
+        let servers = element["servers"] ?? element["server"]
+        source.servers = (servers?.elements ?? []).compactMap(\.text).flatMap { text in
+            text.split(separator: ",").map { String($0.filter { !$0.isWhitespace }) }
+        }
+        source.sentinelMaster = element["sentinel"]?.text
+        source.user = element["username"]?.text.flatMap { $0.isEmpty ? nil : $0 }
+        source.password = element["password"]?.text.flatMap { $0.isEmpty ? nil : $0 }
+        source.database = element["database"]?.text.flatMap { Int($0) } ?? 0
+        if element["sentinel_username"] != nil || element["sentinel_password"] != nil {
+            self.result.warn(line, "the Sentinels' own credentials belong into redis.sentinel: user and password_file")
+        }
+        source.usesTLS = element["ssl", "enable"]?.text == "true"
+        source.caFile = element["ssl", "cacertfile"]?.text
+        source.certificateFile = element["ssl", "certfile"]?.text
+        source.keyFile = element["ssl", "keyfile"]?.text
+        source.serverName = element["ssl", "server_name_indication"]?.text.flatMap { $0 == "disable" ? nil : $0 }
+        if source.usesTLS, element["ssl", "verify"]?.text != "verify_peer" {
+            self.result.warn(
+                line,
+                "EMQX did not verify Redis' certificate; it is verified here: name its authority in tls.ca_file"
+            )
+        }
+    }
+
+    // MARK: Authorization
+
+    private mutating func readAuthorization() {
+        let authorization = self.root["authorization"]
+        let noMatch = authorization?["no_match"]?.text ?? "allow"
+        if noMatch == "allow" {
+            self.result.warn(
+                self.line("authorization", "no_match"),
+                "authorization.no_match is allow\(authorization?["no_match"] == nil ? " by EMQX's example file" : ""): clients without "
+                    + "rules, and all while Redis is away, could do everything; no_match: deny is written"
+            )
+        }
+        self.result.noMatch = "deny"
+        self.result.denyAction = authorization?["deny_action"]?.text
+        var hasRows = false
+        for element in authorization?["sources"]?.elements ?? [] {
+            let type = element["type"]?.text ?? ""
+            let line = element.member("type")?.line ?? self.line("authorization", "sources")
+            guard element["enable"]?.text != "false" else { continue }
+            guard type == "redis", !hasRows, let command = element["cmd"]?.text, !self.result.sources.isEmpty else {
+                self.result.warn(
+                    line,
+                    "authorization source \(type) is not taken over; write its rules into authorization.rules"
+                )
+                continue
+            }
+            hasRows = true
+            for index in self.result.sources.indices { self.result.sources[index].accessCommand = command }
+            var connection = ImportedConfiguration.Source()
+            self.readConnection(element, line: line, into: &connection)
+            if connection.servers != self.result.sources[0].servers {
+                self.result.warn(
+                    line,
+                    "the rows are in another Redis than the passwords; here they must be in the same one"
+                )
+            }
+        }
+    }
+
+    // MARK: Listeners
+
+    private mutating func readListeners() {
+        for transport in self.root["listeners"]?.members ?? [] {
+            for member in transport.value.members {
+                guard ["ssl", "tcp"].contains(transport.key) else {
+                    self.result.warn(
+                        member.line,
+                        "listener \(transport.key):\(member.key) is not taken over: there is no such transport here"
+                    )
+                    continue
+                }
+                guard member.value["enable"]?.text != "false", member.value["enabled"]?.text != "false" else {
+                    continue
+                }
+                self.readListener(transport.key, member)
+            }
+        }
+        if self.result.listeners.isEmpty {
+            self.result.warn(0, "no listener is named; one for TLS on port 8883 is written")
+            var listener = ImportedConfiguration.Listener(name: "devices")
+            listener.clientCertificate = "required"
+            self.setUserName(&listener)
+            self.result.listeners = [listener]
+        }
+    }
+
+    private mutating func readListener(_ transport: String, _ member: HOCONValue.Member) {
+        var listener = ImportedConfiguration.Listener(name: EMQX4Reader.listenerName(transport, member.key))
+        listener.isTLS = transport == "ssl"
+        let bind = member.value["bind"]?.text ?? (listener.isTLS ? "8883" : "1883")
+        listener.address = EMQX4Reader.address(bind)
+        let options = member.value["ssl_options"]
+        listener.certificateFile = options?["certfile"]?.text
+        listener.keyFile = options?["keyfile"]?.text
+        listener.clientCAFile = options?["cacertfile"]?.text
+        let verifies = options?["verify"]?.text == "verify_peer"
+        let needs = options?["fail_if_no_peer_cert"]?.text == "true"
+        listener.clientCertificate = verifies ? (needs ? "required" : "optional") : "none"
+        if listener.isTLS { self.setUserName(&listener) }
+        if member.value["authentication"] != nil {
+            self.result.warn(
+                member.line,
+                "the listener's own authentication is not taken over; give a source `listeners: [\(listener.name)]`"
+            )
+        }
+        if member.value["enable_authn"]?.text == "false" {
+            self.result.warn(
+                member.line,
+                "clients of \(listener.name) were not authenticated; here they are, unless you write anonymous: true"
+            )
+        }
+        if options?["enable_crl_check"]?.text == "true" {
+            self.result.warn(
+                member.line,
+                "revocation lists: set crl_directory, and let a timer run martlet crl refresh"
+            )
+        }
+        if !listener.isTLS {
+            self.result.warn(member.line, "\(listener.name) is open to the network without encryption; is that meant?")
+        }
+        self.result.listeners.append(listener)
+    }
+
+    private mutating func setUserName(_ listener: inout ImportedConfiguration.Listener) {
+        guard listener.clientCertificate != "none" else { return }
+        switch self.root["mqtt", "peer_cert_as_username"]?.text {
+        case "cn": listener.userNameFrom = "cn"
+        case "dn": listener.userNameFrom = "dn"
+        case nil, "disabled": break
+        case .some(let other):
+            self.result.warn(
+                self.line("mqtt", "peer_cert_as_username"),
+                "peer_cert_as_username = \(other) is not supported: cn or dn"
+            )
+        }
+        if self.root["mqtt", "peer_cert_as_clientid"]?.text == "cn" { listener.clientIDFromCommonName = true }
+    }
+
+    private mutating func nameTheRest() {
+        let known = ["authentication", "authorization", "listeners", "authentication_settings", "mqtt"]
+        let others = self.root.members.map(\.key).filter { !known.contains($0) }
+        if !others.isEmpty { self.result.warn(0, "not taken over: \(others.joined(separator: ", "))") }
+        let settings = (self.root["mqtt"]?.members ?? []).map(\.key).filter { !$0.hasPrefix("peer_cert_as") }
+        if !settings.isEmpty {
+            self.result.warn(self.line("mqtt"), "of mqtt not taken over: \(settings.joined(separator: ", "))")
+        }
+    }
+}

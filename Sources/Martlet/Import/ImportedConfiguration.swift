@@ -1,0 +1,143 @@
+import Common
+
+/// What was understood of another broker's configuration, and what was not.
+struct ImportedConfiguration: Equatable {
+    struct Warning: Equatable, CustomStringConvertible {
+        /// 0: of the file as a whole.
+        var line: Int
+        var text: String
+        var description: String { self.line == 0 ? self.text : "\(self.line): \(self.text)" }
+    }
+
+    struct Listener: Equatable {
+        var name: String
+        var address = "[::]:8883"
+        var isTLS = true
+        var certificateFile: String?
+        var keyFile: String?
+        var clientCAFile: String?
+        /// `required`, `optional` or `none`.
+        var clientCertificate = "none"
+        /// `client`, `cn` or `dn`.
+        var userNameFrom = "client"
+        var clientIDFromCommonName = false
+    }
+
+    struct Source: Equatable {
+        var name = ""
+        var command = ""
+        /// As it is written in YAML.
+        var passwordHash: String?
+        var superCommand: String?
+        var accessCommand: String?
+        /// `single`, `sentinel` or `cluster`.
+        var kind = "single"
+        var servers: [String] = []
+        var sentinelMaster: String?
+        var user: String?
+        var password: String?
+        var database = 0
+        var usesTLS = false
+        var caFile: String?
+        var certificateFile: String?
+        var keyFile: String?
+        var serverName: String?
+        var verifies = true
+    }
+
+    var listeners: [Listener] = []
+    var sources: [Source] = []
+    var noMatch: String?
+    var denyAction: String?
+    /// `only` (EMQX 4) or `first`.
+    var accessRows = "first"
+    private(set) var warnings: [Warning] = []
+
+    mutating func warn(_ line: Int, _ text: String) {
+        self.warnings.append(Warning(line: line, text: text))
+    }
+}
+
+extension ImportedConfiguration {
+    /// Our configuration. Secrets are not in it: `passwordFiles` are the names that it gives their files.
+    func yaml(passwordFiles: [String?]) -> String {
+        var text =
+            "# Made by `martlet import`; read the warnings that it gave, and docs/emqx-migration.md.\n\nlisteners:\n"
+        for listener in self.listeners { text += Self.yaml(listener) }
+        text += "\nauthentication:\n"
+        if self.sources.count == 1 {
+            text += Self.yaml(self.sources[0], passwordFile: passwordFiles.first ?? nil, indent: "  ")
+        } else {
+            text += "  sources:\n"
+            for (index, source) in self.sources.enumerated() {
+                let file = index < passwordFiles.count ? passwordFiles[index] : nil
+                text += "    - name: \(source.name)\n" + Self.yaml(source, passwordFile: file, indent: "      ")
+            }
+        }
+        text += "\nauthorization:\n"
+        if let noMatch = self.noMatch { text += "  no_match: \(noMatch)\n" }
+        if let denyAction = self.denyAction { text += "  deny_action: \(denyAction)\n" }
+        text += "  acl: \(self.accessRows)\n  rules:\n    default: []\n"
+        return text
+    }
+
+    private static func yaml(_ listener: Listener) -> String {
+        var text = "  - name: \(listener.name)\n    addresses: [\(Self.quoted(listener.address))]\n"
+        if !listener.isTLS { text += "    transport: tcp\n    allow_insecure_network: true\n" }
+        if listener.isTLS { text += "    client_certificate: \(listener.clientCertificate)\n" }
+        if listener.userNameFrom != "client" { text += "    user_name_from: \(listener.userNameFrom)\n" }
+        if listener.clientIDFromCommonName { text += "    client_id: from_cn\n" }
+        guard listener.isTLS else { return text }
+        text += "    tls:\n"
+        let files = [
+            ("certificate_file", listener.certificateFile ?? "server.crt"),
+            ("key_file", listener.keyFile ?? "server.key"),
+            ("client_ca_file", listener.clientCertificate == "none" ? nil : listener.clientCAFile ?? "client-ca.crt"),
+        ]
+        for case (let key, let file?) in files { text += "      \(key): \(Self.quoted(file))\n" }
+        return text
+    }
+
+    private static func yaml(_ source: Source, passwordFile: String?, indent: String) -> String {
+        var text = "\(indent)command: \(Self.quoted(source.command))\n"
+        if let hash = source.passwordHash { text += "\(indent)password_hash: \(hash)\n" }
+        if let command = source.superCommand { text += "\(indent)super_command: \(Self.quoted(command))\n" }
+        if let command = source.accessCommand { text += "\(indent)acl_command: \(Self.quoted(command))\n" }
+        text += "\(indent)redis:\n"
+        let inner = indent + "  "
+        let servers = "[\(source.servers.map(Self.quoted).joined(separator: ", "))]"
+        switch source.kind {
+        case "sentinel":
+            text += "\(inner)sentinel: {servers: \(servers), master: \(Self.quoted(source.sentinelMaster ?? ""))}\n"
+        case "cluster":
+            text += "\(inner)cluster: {servers: \(servers)}\n"
+        default:
+            let user = source.user.map { "\($0)@" } ?? ""
+            let scheme = source.usesTLS ? "rediss" : "redis"
+            let server = source.servers.first ?? "127.0.0.1:6379"
+            text += "\(inner)url: \(Self.quoted("\(scheme)://\(user)\(server)/\(source.database)"))\n"
+        }
+        if source.kind != "single" {
+            if let user = source.user { text += "\(inner)user: \(Self.quoted(user))\n" }
+            if source.database != 0 { text += "\(inner)database: \(source.database)\n" }
+        }
+        if let passwordFile { text += "\(inner)password_file: \(Self.quoted(passwordFile))\n" }
+        return text + Self.tls(source, inner)
+    }
+
+    private static func tls(_ source: Source, _ indent: String) -> String {
+        guard source.usesTLS else { return "" }
+        var parts: [String] = []
+        let values = [
+            ("ca_file", source.caFile), ("certificate_file", source.certificateFile), ("key_file", source.keyFile),
+            ("server_name", source.serverName),
+        ]
+        for case (let key, let value?) in values { parts.append("\(key): \(Self.quoted(value))") }
+        if !source.verifies { parts.append("verify: none") }
+        if parts.isEmpty, source.kind != "single" { parts.append("enabled: true") }
+        return parts.isEmpty ? "" : "\(indent)tls: {\(parts.joined(separator: ", "))}\n"
+    }
+
+    /// A YAML scalar in double quotes.
+    static func quoted(_ text: String) -> String { ReportText.quoted(text) }
+}

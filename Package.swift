@@ -28,6 +28,7 @@ var targets: [Target] = [
     .target(name: "Common", dependencies: ["CLinux", "CYAML", logging], exclude: ["README.md", "Wire/README.md"]),
     .target(name: "TLS", dependencies: ["Common", "COpenSSL"]),
     .target(name: "SQLite", dependencies: ["CSQLite"]),
+    .target(name: "Devices", dependencies: ["Common", "TLS", "SQLite"]),
     .target(name: "RoleCommand", dependencies: ["Common", argumentParser]),
 
     // The roles: a library each, and a main of a few lines.
@@ -35,7 +36,7 @@ var targets: [Target] = [
     .target(name: "Listener", dependencies: ["Common", "TLS", logging], exclude: ["Main"]),
     .target(
         name: "AuthWorker",
-        dependencies: ["Common", "TLS", "SQLite", "CHiredis", "CLinux", logging],
+        dependencies: ["Common", "TLS", "SQLite", "Devices", "CHiredis", "CLinux", logging],
         exclude: ["Main"]
     ),
     .executableTarget(
@@ -55,13 +56,14 @@ var targets: [Target] = [
     ),
 
     // The command-line tool.
-    .target(name: "Martlet", dependencies: ["Common", "TLS", logging, argumentParser], exclude: ["Main"]),
+    .target(name: "Martlet", dependencies: ["Common", "TLS", "Devices", logging, argumentParser], exclude: ["Main"]),
     .executableTarget(name: "martlet", dependencies: ["Martlet", argumentParser], path: "Sources/Martlet/Main"),
 
     // Tests.
     .target(name: "TestSupport", dependencies: ["Common", "TLS"], path: "Tests/Support"),
     .testTarget(name: "CommonTests", dependencies: ["Common", "TestSupport", logging]),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "Common", "TestSupport"]),
+    .testTarget(name: "DevicesTests", dependencies: ["Devices", "Common", "TestSupport"]),
     .testTarget(name: "RouterTests", dependencies: ["Router", "Common", "TestSupport"]),
     .testTarget(name: "ListenerTests", dependencies: ["Listener", "Common", "TLS", "TestSupport", logging]),
     .testTarget(name: "AuthWorkerTests", dependencies: ["AuthWorker", "Common", "SQLite", "TLS", "TestSupport"]),

@@ -54,6 +54,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         case .redisUnavailable: "redis-unavailable"
         case .redisError: "redis-error"
         case .overloaded: "auth-overloaded"
+        case .deviceDisabled: "device-disabled"
         }
     }
 

@@ -8,6 +8,7 @@ import Testing
         "Sources/Common/Configuration/": ["Glibc", "CLinux", "CYAML", "Logging"],
         "Sources/TLS/": ["Common", "COpenSSL", "Glibc"],
         "Sources/SQLite/": ["CSQLite", "Glibc"],
+        "Sources/Devices/": ["Common", "Glibc", "SQLite", "TLS"],
         "Sources/RoleCommand/": ["ArgumentParser", "Common", "Glibc"],
         "Sources/Router/": ["Common", "Glibc", "CLinux", "Logging"],
         // The store, and nothing else of the router.
@@ -17,10 +18,12 @@ import Testing
         "Sources/Listener/Main/": ["ArgumentParser", "Common", "Glibc", "Listener", "RoleCommand"],
         "Sources/AuthWorker/": ["Common", "Glibc", "CLinux", "Logging", "TLS"],
         "Sources/AuthWorker/Cache/": ["Common", "Glibc", "CLinux", "Logging", "SQLite", "TLS"],
+        "Sources/AuthWorker/Embedded/": ["Common", "Devices", "Glibc", "Logging", "SQLite", "TLS"],
         "Sources/AuthWorker/Redis/": ["Common", "Glibc", "CLinux", "CHiredis", "TLS"],
         "Sources/AuthWorker/Main/": ["ArgumentParser", "AuthWorker", "Common", "Glibc", "RoleCommand"],
         // The tool links no role: it starts them as programs and speaks to them over their control sockets.
-        "Sources/Martlet/": ["ArgumentParser", "Common", "Glibc", "CLinux", "Logging", "TLS"],
+        "Sources/Martlet/": ["ArgumentParser", "Common", "Glibc", "CLinux", "Devices", "Logging", "TLS"],
+        "Sources/Martlet/Devices/": ["Common", "Devices", "SQLite", "TLS"],
         "Sources/Martlet/Main/": ["ArgumentParser", "Martlet"],
     ]
 

@@ -30,12 +30,22 @@ extension AuthCounters {
         case .unknown: self.unknown[verdict.reason, default: 0] += 1
         case .allow:
             switch verdict.source {
-            case .none, .redis: self.allowedByRedis += 1
+            case .none, .redis, .embedded: self.allowedByRedis += 1
             case .certificate: self.allowedByCertificate += 1
             case .memoryCache: self.allowedByMemory += 1
             case .diskCache: self.allowedByDisk += 1
             case .staleCache: self.allowedStale += 1
             }
+        }
+    }
+
+    /// Those that there were, by reason.
+    func reportRefusals(into report: inout StatusReport) {
+        for reason in AuthVerdict.Reason.allCases {
+            if let count = self.denied[reason] { report.add("denied_\(reason)", count) }
+        }
+        for reason in AuthVerdict.Reason.allCases {
+            if let count = self.unknown[reason] { report.add("unknown_\(reason)", count) }
         }
     }
 }

@@ -8,7 +8,9 @@ extension Authenticator {
 
     /// Redis has no row for the key. True: it had one, and seems to have lost it together with too many others.
     mutating func holdsBack(_ key: LookupKey, now: AuthTime) -> Bool {
-        guard let entry = self.known.value(for: key), entry.row != nil else { return false }
+        guard self.settings.guardsDenials, let entry = self.known.value(for: key), entry.row != nil else {
+            return false
+        }
         return !self.denialGuard.isDenied(
             knownCurrent: entry.knownCurrent,
             known: self.known.count,

@@ -26,6 +26,8 @@ package struct Authenticator {
         /// There is a cache file to ask.
         package var readsCache: Bool
         package var accessRows: Configuration.Authorization.AccessRows
+        /// Many known rows that are gone at once are taken for an accident.
+        package var guardsDenials: Bool
 
         package init(
             positiveTTLNanoseconds: Int64 = 300 * 1_000_000_000,
@@ -35,8 +37,10 @@ package struct Authenticator {
             negativeEntries: Int = 20_000,
             waitersMax: Int = 100_000,
             readsCache: Bool = true,
-            accessRows: Configuration.Authorization.AccessRows = .first
+            accessRows: Configuration.Authorization.AccessRows = .first,
+            guardsDenials: Bool = true
         ) {
+            self.guardsDenials = guardsDenials
             self.positiveTTLNanoseconds = positiveTTLNanoseconds
             self.staleMaxNanoseconds = staleMaxNanoseconds
             self.negativeTTLNanoseconds = negativeTTLNanoseconds
@@ -220,7 +224,8 @@ package struct Authenticator {
         }
         // Where no password is asked for, whatever the client sends is as good as none.
         let given = self.checker.scheme.needsPassword ? query.password : []
-        let password = query.revalidatedTag == nil ? given.map { Secret($0) } : nil
+        let isOptional = self.checker.acceptsRowsWithoutPassword
+        let password = query.revalidatedTag == nil ? (given ?? (isOptional ? [] : nil)).map { Secret($0) } : nil
         if password == nil, query.revalidatedTag == nil {
             return self.answer(request, .deny, .passwordMissing, key: key)
         }
@@ -388,13 +393,18 @@ package struct Authenticator {
     private static let ageMillisecondsMax: Int64 = 100 * 365 * 86_400_000
 
     package mutating func lookupAnswered(token: UInt64, _ replies: [RedisReply], now: AuthTime) {
+        self.lookedUp(token: token, self.command.interpret(replies), now: now)
+    }
+
+    /// The same with what the answers mean.
+    package mutating func lookedUp(token: UInt64, _ result: LookupResult, now: AuthTime) {
         guard let key = self.keys.removeValue(forKey: token), let pending = self.pending.removeValue(forKey: key) else {
             return
         }
         if pending.isOutdated, pending.repetitions < AuthLimits.outdatedLookupsMax {
             return self.repeatLookup(key, pending, now: now)
         }
-        switch self.command.interpret(replies) {
+        switch result {
         case .found(let found):
             self.take(found, key: key, pending, now: now)
         case .absent:
@@ -423,6 +433,12 @@ package struct Authenticator {
                 self.answer(waiter.request, .deny, .noSuchDevice, source: .redis, key: key)
             }
             self.lookUpForLate(late, key, pending, now: now)
+        case .disabled:
+            self.known.remove(key)
+            self.waiterCount -= pending.waiters.count
+            for waiter in pending.waiters {
+                self.answer(waiter.request, .deny, .deviceDisabled, source: .redis, key: key)
+            }
         case .unusable(let text):
             self.lookupFailed(pending, key: key, .redisError, text, now: now)
         }

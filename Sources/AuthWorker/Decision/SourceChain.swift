@@ -90,7 +90,8 @@ extension AuthVerdict.Reason {
     fileprivate var leavesDecisionToOthers: Bool {
         switch self {
         case .noSuchDevice, .passwordMissing, .fieldMissing: true
-        case .none, .wrongPassword, .fieldNotAllowed, .redisUnavailable, .redisError, .overloaded: false
+        case .none, .wrongPassword, .fieldNotAllowed, .deviceDisabled, .redisUnavailable, .redisError, .overloaded:
+            false
         }
     }
 }

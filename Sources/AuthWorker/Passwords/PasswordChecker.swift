@@ -7,8 +7,11 @@ package struct PasswordChecker: Sendable {
 
     package let scheme: Scheme
     private let hostKey: [UInt8]
+    /// A row without a password lets its device in whatever it sends; otherwise nobody can log in with such a row.
+    package let acceptsRowsWithoutPassword: Bool
 
-    package init(scheme: Scheme, hostKey: [UInt8]) {
+    package init(scheme: Scheme, hostKey: [UInt8], acceptsRowsWithoutPassword: Bool = false) {
+        self.acceptsRowsWithoutPassword = acceptsRowsWithoutPassword
         self.scheme = scheme
         self.hostKey = hostKey
     }
@@ -45,7 +48,7 @@ package struct PasswordChecker: Sendable {
         case (_, .none):
             return .fits
         case (.none, _):
-            return .doesNotFit
+            return self.acceptsRowsWithoutPassword ? .fits : .doesNotFit
         case (.passwordCode(let stored), .plain):
             let given = self.plainCode(password, salt: row.salt, key: key)
             return constantTimeEquals(given, stored) ? .fits : .doesNotFit

@@ -41,6 +41,7 @@ package final class AuthWorkerService: Role {
     enum Source {
         case redis(RedisSource)
         case certificate(CertificateSource)
+        case embedded(EmbeddedSource)
         case none
     }
 
@@ -70,6 +71,9 @@ package final class AuthWorkerService: Role {
                 self.sources.append(.redis(try RedisSource(settings, index: index, service: self)))
             case (.certificate, _):
                 self.sources.append(.certificate(CertificateSource(ruleSets: self.settings.ruleSets)))
+            case (.embedded, _):
+                guard let settings = self.settings.embeddedSources[index] else { continue }
+                self.sources.append(.embedded(try EmbeddedSource(settings, service: self)))
             case (.redis, nil), (.none, _):
                 self.sources.append(.none)
             }
@@ -84,6 +88,7 @@ package final class AuthWorkerService: Role {
 
     package func start() throws {
         for source in self.redisSources { try source.start() }
+        for case .embedded(let source) in self.sources { source.start() }
         self.server = try LinkServer(
             loop: self.loop,
             path: self.context.configuration.authWorkerSocketPath(self.context.instance),
@@ -110,6 +115,7 @@ package final class AuthWorkerService: Role {
         }
         self.links = [:]
         for source in self.redisSources { source.stop() }
+        for case .embedded(let source) in self.sources { source.stop() }
         self.loop.stop()
     }
 
@@ -124,10 +130,15 @@ package final class AuthWorkerService: Role {
             case .certificate(let source):
                 lines.add("queries", source.counters.queries)
                 lines.add("allowed_by_certificate", source.counters.allowedByCertificate)
-                for reason in AuthVerdict.Reason.allCases {
-                    if let count = source.counters.denied[reason] { lines.add("denied_\(reason)", count) }
-                }
+                source.counters.reportRefusals(into: &lines)
                 lines.add("rules_dropped", source.counters.rulesDropped)
+            case .embedded(let source):
+                lines.add("devices", source.status)
+                let counters = source.authenticator.statistics
+                lines.add("queries", counters.queries)
+                lines.add("allowed", counters.allowedByRedis)
+                counters.reportRefusals(into: &lines)
+                lines.add("slow_password_checks", counters.slowChecks)
             case .none:
                 break
             }
@@ -149,7 +160,13 @@ package final class AuthWorkerService: Role {
     private func endTurn() {
         guard !self.isStopped else { return }
         // A query goes from a source only to a later one, which has its turn after it.
-        for case .redis(let source) in self.sources { source.endTurn() }
+        for source in self.sources {
+            switch source {
+            case .redis(let source): source.endTurn()
+            case .embedded(let source): source.endTurn()
+            case .certificate, .none: break
+            }
+        }
         self.flushLinks()
         self.scheduleTimer()
     }
@@ -217,6 +234,9 @@ package final class AuthWorkerService: Role {
     private func ask(_ index: Int, _ query: AuthQuery, _ request: Authenticator.Request) -> AuthVerdict? {
         switch self.sources[index] {
         case .redis(let source):
+            source.receive(query, request)
+            return nil
+        case .embedded(let source):
             source.receive(query, request)
             return nil
         case .certificate(var source):

@@ -18,12 +18,7 @@ extension RedisSource {
         report.add("allowed_by_memory", counters.allowedByMemory)
         report.add("allowed_by_disk", counters.allowedByDisk)
         report.add("allowed_stale", counters.allowedStale)
-        for reason in AuthVerdict.Reason.allCases {
-            if let count = counters.denied[reason] { report.add("denied_\(reason)", count) }
-        }
-        for reason in AuthVerdict.Reason.allCases {
-            if let count = counters.unknown[reason] { report.add("unknown_\(reason)", count) }
-        }
+        counters.reportRefusals(into: &report)
         report.add("queries_waiting", self.authenticator.queriesWaiting)
         report.add("lookups", counters.lookups)
         report.add("lookups_shared", counters.joined)

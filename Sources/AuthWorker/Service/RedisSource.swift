@@ -64,7 +64,7 @@ final class RedisSource {
 
     /// The key that plain passwords are kept under; one of this process alone when the shared one cannot be had, in which case
     /// nothing is written to disk.
-    private static func loadHostKey(
+    static func loadHostKey(
         _ cache: Configuration.Authentication.Cache,
         _ logger: Logger
     ) -> (key: [UInt8], isShared: Bool) {

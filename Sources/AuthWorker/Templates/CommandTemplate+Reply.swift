@@ -5,6 +5,8 @@ package enum LookupResult: Equatable, Sendable {
     case found(CredentialReply)
     /// Redis does not know the key: the only thing that is negative.
     case absent
+    /// The device is known, and somebody has said that it is not let in.
+    case disabled
     /// An error reply, or one that this command cannot have; in words for the log.
     case unusable(String)
 }

@@ -3,6 +3,8 @@ extension Configuration.Authentication {
         case redis
         /// A certificate that the listener trusts is enough; nothing is looked up.
         case certificate
+        /// Devices are in a file of this host.
+        case embedded
         /// Then only listeners with `anonymous: true` let anybody in.
         case none
     }
@@ -30,6 +32,10 @@ extension Configuration.Authentication {
         package var superCommand: String?
         /// EMQX's `acl_cmd`: answers pairs of a topic filter and an access.
         package var accessCommand: String?
+        /// Of an embedded source: the file, absolute after parsing.
+        package var file = "/var/lib/martlet/devices.db"
+        /// Of an embedded source: what a device is called there, a template like `command`.
+        package var key = "%C"
         package var redis = Redis()
         package var cache = Cache()
 
@@ -46,14 +52,26 @@ extension Configuration.Authentication {
             )
         }
 
+        /// The key as a command that can be taken apart like others.
+        package var keyCommand: String {
+            let escaped = self.key.utf8.flatMap {
+                $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") ? [UInt8(ascii: "\\"), $0] : [$0]
+            }
+            return "EXISTS \"\(String(decoding: escaped, as: UTF8.self))\""
+        }
+
         /// What of a client certificate it cannot do without, as it is written; nil: clients without one may be known to it.
         package var certificatePlaceholder: String? {
             switch self.kind {
             case .none: return nil
             case .certificate: return "the certificate"
-            case .redis:
-                guard let commands = try? self.commands() else { return nil }
-                guard let placeholder = commands.placeholders.first(where: \.isFromCertificate) else { return nil }
+            case .redis, .embedded:
+                let templates: [CommandTemplate]? =
+                    self.kind == .embedded
+                    ? (try? CommandTemplate(self.keyCommand, purpose: .existence)).map { [$0] }
+                    : (try? self.commands())?.all
+                let placeholders = templates?.flatMap(\.placeholders) ?? []
+                guard let placeholder = placeholders.first(where: \.isFromCertificate) else { return nil }
                 return placeholder.letter.map { "%\(Character(UnicodeScalar($0)))" } ?? "${\(placeholder.name)}"
             }
         }

@@ -17,7 +17,7 @@ extension Configuration.Authentication {
 
     /// What the short form has beside `sources`; with `sources` it belongs to their elements.
     private static let shortFormKeys = [
-        "source", "command", "password_hash", "super_command", "acl_command", "redis", "cache",
+        "source", "command", "password_hash", "super_command", "acl_command", "file", "key", "redis", "cache",
     ]
     private static let sourcesMax = 16
 
@@ -62,6 +62,16 @@ extension Configuration.Authentication.Source {
         section.choice("source", into: &self.kind)
         self.readPasswordHash(&section)
         self.readCommands(&section)
+        self.file = Configuration.join(stateDirectory, "devices.db")
+        section.path("file", into: &self.file)
+        section.text("key", into: &self.key)
+        if self.kind == .embedded {
+            do throws(ConfigurationMistake) {
+                _ = try CommandTemplate(self.keyCommand, purpose: .existence)
+            } catch {
+                section.report("key", error.reason)
+            }
+        }
         section.section("redis") { self.redis.read(&$0) }
         self.cache.directory = Configuration.join(stateDirectory, "auth-cache")
         section.section("cache") { self.cache.read(&$0, stateDirectory: stateDirectory, longest: Self.year) }

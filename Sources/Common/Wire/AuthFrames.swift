@@ -99,6 +99,8 @@ package struct AuthVerdict: Equatable, Sendable {
         case redisUnavailable = 6
         case redisError = 7
         case overloaded = 8
+        /// The device is known, and somebody has said that it is not let in.
+        case deviceDisabled = 9
     }
 
     package enum Source: UInt8, Sendable, CaseIterable {
@@ -110,6 +112,8 @@ package struct AuthVerdict: Equatable, Sendable {
         case staleCache = 4
         /// The certificate alone.
         case certificate = 5
+        /// The file of devices.
+        case embedded = 6
     }
 
     package var outcome: Outcome

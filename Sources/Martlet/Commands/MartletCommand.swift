@@ -9,7 +9,7 @@ package struct MartletCommand: ParsableCommand {
         abstract: "Runs and inspects the Martlet MQTT broker.",
         subcommands: [
             RunCommand.self, ConfigCommand.self, StatusCommand.self, WhyCommand.self, AuthCommand.self,
-            CacheCommand.self,
+            CacheCommand.self, DeviceCommand.self,
             CRLCommand.self, ImportCommand.self,
         ]
     )

@@ -1,3 +1,4 @@
+import CLinux
 import Common
 import Glibc
 import TLS

@@ -160,6 +160,7 @@ import Testing
           password_hash: salt,sha256
           super_command: HGET k:%u is_superuser
           acl_command: HGETALL acl:%u
+          key: "%u"
           redis:
             url: unix:///r.sock
             password_file: p

@@ -44,7 +44,7 @@ import Testing
         ("link_users: [a b]", "m.yaml:1:14: link_users.0: \"a b\" is not a user name"),
         (
             "authentication: {source: radius}",
-            "m.yaml:1:26: authentication.source: \"radius\" is not redis, certificate or none; did you mean redis?"
+            "m.yaml:1:26: authentication.source: \"radius\" is not redis, certificate, embedded or none; did you mean redis?"
         ),
         (
             "authentication: {command: GET %u, sources: [{name: a}]}",
@@ -105,6 +105,11 @@ import Testing
         (
             "authentication: {redis: {user: a}}",
             "m.yaml:1:32: authentication.redis.user: is for sentinel and cluster; for one server it belongs into url"
+        ),
+        (
+            "authentication: {source: embedded, key: fixed}",
+            "m.yaml:1:41: authentication.key: it has no placeholder, so all devices would share one password; "
+                + "there are \(Placeholder.listing)"
         ),
         (
             "authentication: {source: none}",

@@ -1,0 +1,165 @@
+import Common
+import Devices
+import Logging
+import SQLite
+
+/// The source for those without Redis: devices in a file of this host, which the tool writes.
+final class EmbeddedSource {
+    /// How often the file is asked whether it was written: what live sessions may notice of a change at the latest.
+    private static let pollNanoseconds = 250 * Nanoseconds.perMillisecond
+
+    private unowned let service: AuthWorkerService
+    private let logger: Logger
+    private let loop: EventLoop
+    private let path: String
+    private var database: DeviceDatabase?
+    private var dataVersion: Int64 = 0
+    private var revision: Int64 = 0
+    private var lastProblem: String?
+    private(set) var authenticator: Authenticator
+    private let passwordWaker: Waker
+    private let passwordThreads: PasswordThreads
+    private var isStopped = false
+
+    init(_ settings: EmbeddedSourceSettings, service: AuthWorkerService) throws {
+        self.service = service
+        var logger = service.context.logger
+        if !settings.source.name.isEmpty { logger[metadataKey: "source"] = "\(settings.source.name)" }
+        self.logger = logger
+        self.loop = service.context.loop
+        self.path = settings.source.file
+        self.passwordWaker = try Waker(loop: service.context.loop) {}
+        self.passwordThreads = PasswordThreads(waker: self.passwordWaker.handle)
+        self.authenticator = settings.makeAuthenticator(
+            hostKey: RedisSource.loadHostKey(settings.source.cache, logger).key
+        )
+    }
+
+    func start() {
+        self.open()
+        self.schedulePoll()
+    }
+
+    func stop() {
+        self.isStopped = true
+        self.passwordThreads.stop()
+        self.passwordWaker.invalidate()
+    }
+
+    var status: String { self.lastProblem.map { "unavailable: \($0)" } ?? "in use" }
+
+    // MARK: The file
+
+    private func open() {
+        do throws(SQLiteError) {
+            let database = try DeviceDatabase(path: self.path, use: .read)
+            self.dataVersion = try database.dataVersion()
+            self.revision = try database.revision()
+            self.database = database
+            if self.lastProblem != nil {
+                self.logger.notice("file of devices in use", metadata: ["file": "\(self.path)"])
+            }
+            self.lastProblem = nil
+            // What changed meanwhile is not known.
+            self.doubtAll()
+        } catch {
+            self.failed(error)
+        }
+    }
+
+    private func failed(_ error: SQLiteError) {
+        self.database = nil
+        guard self.lastProblem != error.description else { return }
+        self.lastProblem = error.description
+        self.logger.error(
+            "the file of devices cannot be read, nobody new is let in by it",
+            metadata: ["reason": "\(error)"]
+        )
+    }
+
+    private func schedulePoll() {
+        self.loop.schedule(afterNanoseconds: Self.pollNanoseconds) { [weak self] in
+            guard let self, !self.isStopped else { return }
+            self.lookForChanges()
+            self.schedulePoll()
+        }
+    }
+
+    private func lookForChanges() {
+        guard let database = self.database else { return self.open() }
+        do throws(SQLiteError) {
+            let version = try database.dataVersion()
+            guard version != self.dataVersion else { return }
+            let names = try database.namesChanged(after: self.revision)
+            self.revision = try database.revision()
+            self.dataVersion = version
+            let affected = self.authenticator.changed(names, now: self.service.time)
+            self.service.announce(affected.map { LookupKey(redisKey: $0).hash })
+        } catch {
+            if !error.isBusy { self.failed(error) }
+        }
+    }
+
+    private func doubtAll() {
+        self.authenticator.allChanged(now: self.service.time)
+        self.service.announce(AuthChanged(all: true))
+    }
+
+    // MARK: A turn
+
+    func receive(_ query: AuthQuery, _ request: Authenticator.Request) {
+        self.authenticator.receive(query, request: request, now: self.service.time)
+    }
+
+    func endTurn() {
+        guard !self.isStopped else { return }
+        for result in self.passwordThreads.takeResults() {
+            self.authenticator.passwordChecked(token: result.token, fits: result.fits, now: self.service.time)
+        }
+        while !self.authenticator.actions.isEmpty {
+            let actions = self.authenticator.actions
+            self.authenticator.actions = []
+            for action in actions { self.perform(action) }
+        }
+    }
+
+    private func perform(_ action: Authenticator.Action) {
+        switch action {
+        case .readCache(let key): self.authenticator.cacheAnswered(key, .notFound, now: self.service.time)
+        case .lookUp(let token, let commands): self.lookUp(token, commands)
+        case .check(let token, let check): self.passwordThreads.submit(check, token: token)
+        case .write: break
+        case .answer(let request, var verdict):
+            if verdict.source == .redis { verdict.source = .embedded }
+            self.service.sourceAnswered(request, verdict)
+        }
+    }
+
+    private func lookUp(_ token: UInt64, _ commands: [[[UInt8]]]) {
+        let now = self.service.time
+        guard let database = self.database, let command = commands.first, command.count > 1 else {
+            let reason = self.lastProblem ?? "it is not open"
+            return self.authenticator.lookupFailed(token: token, .unavailable(reason), now: now)
+        }
+        do throws(SQLiteError) {
+            let device = try database.device(command[1])
+            self.authenticator.lookedUp(token: token, Self.result(device), now: now)
+        } catch {
+            if !error.isBusy { self.failed(error) }
+            self.authenticator.lookupFailed(token: token, .unavailable(error.description), now: now)
+        }
+    }
+
+    private static func result(_ device: Device?) -> LookupResult {
+        guard let device else { return .absent }
+        if device.isDisabled { return .disabled }
+        return .found(
+            CredentialReply(
+                secret: device.secret,
+                salt: device.salt,
+                isSuperuser: device.isSuperuser,
+                access: device.access
+            )
+        )
+    }
+}

@@ -1,0 +1,128 @@
+import Common
+import Devices
+import SQLite
+import TLS
+
+/// The file of devices, as commands work on it.
+struct DeviceStore {
+    let path: String
+
+    private static let csvBytesMax = 256 << 20
+    private static let nameBytesMax = 1024
+
+    private func open() throws(CommandFailure) -> DeviceDatabase {
+        do throws(SQLiteError) {
+            return try DeviceDatabase(path: self.path, use: .write)
+        } catch {
+            throw CommandFailure("\(self.path): \(error.message)")
+        }
+    }
+
+    private func attempt<Result>(
+        _ body: (DeviceDatabase) throws(SQLiteError) -> Result
+    ) throws(CommandFailure) -> Result {
+        let database = try self.open()
+        do throws(SQLiteError) {
+            return try body(database)
+        } catch {
+            throw CommandFailure("\(self.path): \(error.message)")
+        }
+    }
+
+    func all() throws(CommandFailure) -> [Device] {
+        try self.attempt { database throws(SQLiteError) in try database.all() }
+    }
+
+    func device(_ name: String) throws(CommandFailure) -> Device {
+        let found = try self.attempt { database throws(SQLiteError) in try database.device(Array(name.utf8)) }
+        guard let found else { throw CommandFailure("there is no device \(name) in \(self.path)") }
+        return found
+    }
+
+    func add(_ device: Device) throws(CommandFailure) {
+        let shown = String(decoding: device.name, as: UTF8.self)
+        try Self.check(device.name)
+        let isThere = try self.attempt { database throws(SQLiteError) in try database.device(device.name) != nil }
+        guard !isThere else { throw CommandFailure("\(shown) is there already; see martlet device show") }
+        try self.attempt { database throws(SQLiteError) in try database.put([device]) }
+    }
+
+    func change(_ name: String, _ body: (inout Device) throws(CommandFailure) -> Void) throws(CommandFailure) {
+        var device = try self.device(name)
+        try body(&device)
+        try self.attempt { database throws(SQLiteError) in try database.put([device]) }
+    }
+
+    func remove(_ name: String) throws(CommandFailure) {
+        let removed = try self.attempt { database throws(SQLiteError) in try database.remove(Array(name.utf8)) }
+        guard removed else { throw CommandFailure("there is no device \(name) in \(self.path)") }
+    }
+
+    /// Returns how many there were.
+    func importCSV(_ file: String) throws(CommandFailure) -> Int {
+        let bytes: [UInt8]
+        do throws(ValueError) {
+            bytes = try Configuration.readFile(file, bytesMax: Self.csvBytesMax)
+        } catch {
+            throw CommandFailure("\(file): \(error.message)")
+        }
+        var devices: [Device] = []
+        for (index, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
+            let content = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
+            guard !content.isEmpty else { continue }
+            let fields = content.split(separator: UInt8(ascii: ","), maxSplits: 1, omittingEmptySubsequences: false)
+            var device = Device(name: Array(fields[0]))
+            do throws(CommandFailure) {
+                try Self.check(device.name)
+            } catch {
+                throw CommandFailure(mistakes: ["\(file):\(index + 1): \(error)"])
+            }
+            if fields.count > 1, !fields[1].isEmpty { try Self.set(Array(fields[1]), of: &device) }
+            devices.append(device)
+        }
+        try self.attempt { database throws(SQLiteError) in try database.put(devices) }
+        return devices.count
+    }
+
+    // MARK: Parts
+
+    private static func check(_ name: [UInt8]) throws(CommandFailure) {
+        guard !name.isEmpty, name.count <= Self.nameBytesMax, !TemplateText.hasControlCharacters(name) else {
+            throw CommandFailure("a name has 1 to \(Self.nameBytesMax) bytes, and no control characters")
+        }
+    }
+
+    static func set(_ password: [UInt8], of device: inout Device) throws(CommandFailure) {
+        guard let made = DevicePassword.make(password) else { throw CommandFailure("OpenSSL cannot hash the password") }
+        device.secret = made.secret
+        device.salt = made.salt
+    }
+
+    /// 128 random bits that can be typed.
+    static func randomPassword() -> [UInt8] { Hex.encode(SecureRandom.bytes(16)) }
+
+    /// `publish:up/#`
+    static func accessRow(_ text: String) throws(CommandFailure) -> AccessRow {
+        guard let colon = text.firstIndex(of: ":") else {
+            throw CommandFailure("\(text) is not ACCESS:FILTER, such as publish:up/%C/#")
+        }
+        let row = AccessRow(filter: Array(text[text.index(after: colon)...].utf8), access: Array(text[..<colon].utf8))
+        guard case .rule = AccessRow.meaning(of: row.access), !row.filter.isEmpty else {
+            throw CommandFailure("\(text): the access is publish, subscribe or all")
+        }
+        return row
+    }
+
+    static func describe(_ device: Device) -> Report.Block {
+        var block: Report.Block = []
+        block.add("device", bytes: device.name)
+        block.add("state", device.isDisabled ? "disabled" : "enabled")
+        block.add("logs_in_by", device.secret == nil ? "certificate" : "password")
+        if device.isSuperuser { block.add("superuser", "yes") }
+        if !device.note.isEmpty { block.add("note", device.note) }
+        for row in device.access {
+            block.add("acl", String(decoding: row.access + [UInt8(ascii: ":")] + row.filter, as: UTF8.self))
+        }
+        return block
+    }
+}

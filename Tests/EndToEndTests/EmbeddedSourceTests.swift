@@ -1,0 +1,110 @@
+import Common
+import Glibc
+import TestSupport
+import Testing
+
+/// Devices in a file, by `martlet device`, with real processes.
+@Suite struct EmbeddedSourceTests {
+    private func broker() throws -> TestBroker {
+        try TestBroker { text in
+            text.replacing("  command: HMGET tls_domain:%C password\n", with: "  source: embedded\n")
+        }
+    }
+
+    @discardableResult
+    private func device(_ broker: TestBroker, _ arguments: String...) throws -> (status: Int32, output: String) {
+        let file = broker.directory.file("martlet.yaml")
+        return try runProcess(
+            TestBroker.executable("martlet"),
+            arguments: ["device"] + arguments + ["--config", file]
+        )
+    }
+
+    private func connect(
+        _ broker: TestBroker,
+        _ loop: EventLoop,
+        _ device: String,
+        _ password: String?
+    ) throws -> (client: TestClient, code: UInt8) {
+        let tls = try broker.tlsContext(try broker.pki.device(device))
+        let client = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: tls)
+        return (client, try client.connect(clientIdentifier: "", userName: "u", password: password).returnCode)
+    }
+
+    @Test("devices come in by the file, and changes reach live sessions")
+    func devices() throws {
+        let broker = try self.broker()
+        let loop = try EventLoop()
+        // There is no file yet: nobody can say.
+        #expect(try self.connect(broker, loop, "emb-a", "x").code == 0x88)
+        let added = try self.device(broker, "add", "emb-a", "--password-random", "--acl", "publish:own/%C/#")
+        #expect(added.status == 0, "\(added.output)")
+        let password = try #require(
+            added.output.split(separator: "\n").last?.split(separator: " ").last.map(String.init)
+        )
+        #expect(try self.device(broker, "add", "emb-a").output.contains("is there already"))
+        #expect(try self.device(broker, "add", "emb-b").status == 0)
+        try broker.authWorkers[0].waitForLog("file of devices in use")
+
+        let (first, code) = try self.connect(broker, loop, "emb-a", password)
+        try #require(code == 0)
+        #expect(try self.connect(broker, loop, "emb-a", "wrong").code == 0x86)
+        #expect(try self.connect(broker, loop, "emb-a", nil).code == 0x86)
+        // No password is kept: the certificate is enough.
+        let (second, bare) = try self.connect(broker, loop, "emb-b", nil)
+        #expect(bare == 0)
+        #expect(try self.connect(broker, loop, "emb-stranger", "x").code == 0x87)
+        first.publish("own/emb-a/x", [1], qos: .atLeastOnce, packetIdentifier: 1)
+        guard case .puback(let allowed) = try first.next("PUBACK") else { throw ProcessError(description: "no PUBACK") }
+        #expect(allowed.reasonCode.rawValue < 0x80)
+
+        #expect(try self.device(broker, "set-acl", "emb-a", "publish:other/#").status == 0)
+        try waitUntil("other rules apply to the live session") {
+            first.publish("own/emb-a/x", [1], qos: .atLeastOnce, packetIdentifier: 2)
+            guard case .puback(let packet) = try first.next("PUBACK") else { return false }
+            return packet.reasonCode == .notAuthorized
+        }
+        #expect(try self.device(broker, "disable", "emb-a").status == 0)
+        guard case .disconnect = try first.next("DISCONNECT") else { throw ProcessError(description: "no DISCONNECT") }
+        #expect(try self.connect(broker, loop, "emb-a", password).code == 0x87)
+        try broker.listeners[0].waitForLog("reason=device-disabled")
+        #expect(try self.device(broker, "enable", "emb-a").status == 0)
+        #expect(try self.connect(broker, loop, "emb-a", password).code == 0)
+        #expect(try self.device(broker, "remove", "emb-b").status == 0)
+        guard case .disconnect = try second.next("DISCONNECT") else { throw ProcessError(description: "no DISCONNECT") }
+        #expect(try self.device(broker, "show", "emb-b").status == 1)
+
+        let export = try self.device(broker, "export").output
+        #expect(export.contains("emb-a") && !export.contains(password))
+    }
+
+    @Test("devices come from a CSV file, all or none")
+    func importCSV() throws {
+        let broker = try self.broker()
+        let loop = try EventLoop()
+        let csv = broker.directory.file("fleet.csv")
+        try writeFile(csv, Array("csv-a,secret,with comma\ncsv-b\n\u{1}bad,x\n".utf8))
+        let broken = try self.device(broker, "import-csv", csv)
+        #expect(broken.status == 1 && broken.output.contains("fleet.csv:3: "), "\(broken.output)")
+        try writeFile(csv, Array("csv-a,secret,with comma\r\ncsv-b\n".utf8))
+        #expect(try self.device(broker, "import-csv", csv).output.contains("2 devices"))
+        #expect(try self.device(broker, "list").output.contains("csv-b  (no password)"))
+        try broker.authWorkers[0].waitForLog("file of devices in use")
+        #expect(try self.connect(broker, loop, "csv-a", "secret,with comma").code == 0)
+        #expect(try self.connect(broker, loop, "csv-b", nil).code == 0)
+    }
+
+    @Test("a broken file denies nobody for good")
+    func brokenFile() throws {
+        let broker = try self.broker()
+        let loop = try EventLoop()
+        let file = broker.directory.file("state") + "/devices.db"
+        try writeFile(file, Array(String(repeating: "no database ", count: 1000).utf8))
+        try broker.authWorkers[0].waitForLog("the file of devices cannot be read")
+        #expect(try self.connect(broker, loop, "emb-a", "x").code == 0x88)
+        unlink(file)
+        #expect(try self.device(broker, "add", "emb-a").status == 0)
+        try broker.authWorkers[0].waitForLog("file of devices in use")
+        #expect(try self.connect(broker, loop, "emb-a", nil).code == 0)
+    }
+}

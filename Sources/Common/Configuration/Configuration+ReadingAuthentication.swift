@@ -66,10 +66,11 @@ extension Configuration.Authentication.Source {
         section.path("file", into: &self.file)
         section.text("key", into: &self.key)
         if self.kind == .embedded {
-            do throws(ConfigurationMistake) {
-                _ = try CommandTemplate(self.keyCommand, purpose: .existence)
+            do throws(TemplateError) {
+                let isFixed = try TemplateText(self.key).placeholders.isEmpty
+                if isFixed { section.report("key", "has no placeholder, so all devices would be one; such as \"%C\"") }
             } catch {
-                section.report("key", error.reason)
+                section.report("key", error.description)
             }
         }
         section.section("redis") { self.redis.read(&$0) }

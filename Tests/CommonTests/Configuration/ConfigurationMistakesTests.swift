@@ -107,9 +107,12 @@ import Testing
             "m.yaml:1:32: authentication.redis.user: is for sentinel and cluster; for one server it belongs into url"
         ),
         (
+            "authentication: {source: embedded, key: '${x}'}",
+            "m.yaml:1:41: authentication.key: there is no placeholder ${x}; there are \(Placeholder.listing), and ${$} is a dollar sign (at character 1)"
+        ),
+        (
             "authentication: {source: embedded, key: fixed}",
-            "m.yaml:1:41: authentication.key: it has no placeholder, so all devices would share one password; "
-                + "there are \(Placeholder.listing)"
+            "m.yaml:1:41: authentication.key: has no placeholder, so all devices would be one; such as \"%C\""
         ),
         (
             "authentication: {source: none}",

@@ -32,7 +32,7 @@ var targets: [Target] = [
     .target(name: "RoleCommand", dependencies: ["Common", argumentParser]),
 
     // The roles: a library each, and a main of a few lines.
-    .target(name: "Router", dependencies: ["Common", logging], exclude: ["Main"]),
+    .target(name: "Router", dependencies: ["Common", "SQLite", logging], exclude: ["Main"]),
     .target(name: "Listener", dependencies: ["Common", "TLS", logging], exclude: ["Main"]),
     .target(
         name: "AuthWorker",
@@ -64,7 +64,7 @@ var targets: [Target] = [
     .testTarget(name: "CommonTests", dependencies: ["Common", "TestSupport", logging]),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "Common", "TestSupport"]),
     .testTarget(name: "DevicesTests", dependencies: ["Devices", "Common", "TestSupport"]),
-    .testTarget(name: "RouterTests", dependencies: ["Router", "Common", "TestSupport"]),
+    .testTarget(name: "RouterTests", dependencies: ["Router", "Common", "SQLite", "TestSupport"]),
     .testTarget(name: "ListenerTests", dependencies: ["Listener", "Common", "TLS", "TestSupport", logging]),
     .testTarget(name: "AuthWorkerTests", dependencies: ["AuthWorker", "Common", "SQLite", "TLS", "TestSupport"]),
     .testTarget(

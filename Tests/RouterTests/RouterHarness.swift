@@ -49,12 +49,50 @@ final class RouterHarness {
     private var stamp: UInt64 = 0
     private var problems: [String] = []
 
-    init(_ configure: (inout Configuration) -> Void = { _ in }) {
+    /// Where the core's changes go; nil: nowhere.
+    var store: StoreFile?
+    /// Off: changes wait for `commit`.
+    var commitsAtOnce = true
+
+    init(store: StoreFile? = nil, _ configure: (inout Configuration) -> Void = { _ in }) {
         var configuration = Configuration()
         // Nothing happens on its own unless a test asks for it.
         configuration.mqtt.sysIntervalNanoseconds = 0
         configure(&configuration)
         self.core = RouterCore(configuration: configuration, seed: 42)
+        self.store = store
+        guard let store else { return }
+        // The wall clock goes on while no router runs: as `now` here.
+        self.core.wallOffset = Self.wallOffset
+        do {
+            try self.core.restore(from: store, now: self.now)
+        } catch {
+            Issue.record("the store cannot be restored: \(error)")
+        }
+    }
+
+    static let wallOffset: UInt64 = 1_700_000_000 * Nanoseconds.perSecond
+
+    /// Commits all changes made up to now, and tells the core.
+    func commit() {
+        guard let store = self.store else { return }
+        while let (group, records) = self.core.takeChanges() {
+            do {
+                try store.append([records])
+            } catch {
+                Issue.record("a commit failed: \(error)")
+            }
+            self.core.committed(upTo: group, now: self.now)
+        }
+    }
+
+    /// The router is killed: what was not committed is lost. Gives the store back for the next one.
+    func kill() -> StoreFile? {
+        for listener in self.listeners {
+            for client in listener.clients.values { client.isOpen = false }
+        }
+        defer { self.store = nil }
+        return self.store
     }
 
     @discardableResult
@@ -114,6 +152,7 @@ final class RouterHarness {
     func flush() {
         for _ in 0..<10_000 {
             self.core.endTurn(now: self.now)
+            if self.commitsAtOnce { self.commit() }
             var moved = self.core.hasWork
             for listener in self.listeners {
                 var output = ByteBuffer()

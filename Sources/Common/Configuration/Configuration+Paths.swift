@@ -15,6 +15,11 @@ extension Configuration {
     /// The folder of all control sockets.
     package var controlDirectory: String { self.runtimeDirectory + "/control" }
 
+    package var routerStoreDirectory: String { self.stateDirectory + "/router" }
+
+    /// What the router keeps of sessions and messages.
+    package var routerStorePath: String { self.routerStoreDirectory + "/store.db" }
+
     /// The longest path of a Unix socket (sun_path without its terminating zero).
     package static let socketPathBytesMax = 107
 

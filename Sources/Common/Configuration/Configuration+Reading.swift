@@ -10,6 +10,7 @@ extension Configuration {
         top.path("runtime_directory", into: &self.runtimeDirectory)
         top.path("state_directory", into: &self.stateDirectory)
         self.checkRuntimeDirectory(top)
+        top.choice("durability", into: &self.durability)
         top.section("processes") { section in
             section.integer("listeners", 1...Self.processesMax, into: &self.processes.listeners)
             section.integer("auth_workers", 1...Self.processesMax, into: &self.processes.authWorkers)

@@ -11,6 +11,8 @@ package struct Configuration: Equatable, Sendable {
     package var runtimeDirectory = "/run/martlet"
     /// `state_directory`: what must outlive a restart.
     package var stateDirectory = "/var/lib/martlet"
+    /// `durability`: what of the router's state survives what.
+    package var durability = Durability.process
     package var processes = Processes()
     /// `link_users`: user names whose processes may connect to the roles' Unix sockets, besides the role's own and root.
     package var linkUsers: [String] = []

@@ -77,6 +77,7 @@ extension RouterCore {
             }
             // [MQTT-4.4.0-2], section 4.3.3: a failure ends the exchange.
             if reason.isFailure { return self.finishDelivery(identifier, session) }
+            self.recordReleased(identifier, session)
             session.inflight.release(identifier)
             self.acknowledge(.pubrel, identifier, .success, session)
             // Its bytes are not held any more.
@@ -100,6 +101,7 @@ extension RouterCore {
     }
 
     private mutating func finishDelivery(_ identifier: UInt16, _ session: Session) {
+        self.recordDone(identifier, session)
         session.inflight.remove(identifier)
         session.returnQuota()
         if session.hasBacklog { self.markForPump(session) }

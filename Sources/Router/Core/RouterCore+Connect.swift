@@ -47,8 +47,9 @@ extension RouterCore {
             self.takeOver(session)
             known = self.sessionsByClient[clientIdentifier].flatMap { self.sessions[Int($0)] }
         }
-        if let session = known, connect.cleanStart {
-            // [MQTT-3.1.2-4]; a pending will is published: its session ends [MQTT-3.1.3-9].
+        if let session = known, connect.cleanStart || session.expirySeconds == 0 {
+            // [MQTT-3.1.2-4]; a pending will is published: its session ends [MQTT-3.1.3-9]. One that should have ended with
+            // its connection is there only when the router was restarted meanwhile.
             self.endSession(session)
             known = nil
         }
@@ -62,6 +63,8 @@ extension RouterCore {
             self.connectionEnded(session, publishesWill: false)
             return self.refuse(.packetTooLarge, handle, link, connect.version, sendsConnack: false)
         }
+        self.recordSession(session)
+        if self.changes.records != self.recordsBefore { session.touchedGroup = self.changes.group }
         if isResumed { self.resume(session) }
     }
 
@@ -177,6 +180,7 @@ extension RouterCore {
         case .v3_1, .v3_1_1:
             session.expirySeconds = connect.cleanStart ? 0 : self.settings.session.version3ExpirySeconds
         }
+        if self.changes.isOn, session.expirySeconds > 0 { session.isDurable = true }
         session.sendQuotaMax = Int(min(properties.receiveMaximum ?? UInt16.max, self.settings.session.maxInflight))
         session.sendQuota = session.sendQuotaMax
         session.maximumPacketBytes = properties.maximumPacketSize.map { Int($0) } ?? Session.noLimit
@@ -291,6 +295,7 @@ extension RouterCore {
     /// Has what was under way sent again, and then what waited.
     private mutating func resume(_ session: Session) {
         if !session.inflight.isEmpty {
+            session.resendGroup = session.touchedGroup
             session.makePending().resend = session.inflight.identifiersInOrder().reversed()
         }
         if session.hasBacklog { self.markForPump(session) }

@@ -9,11 +9,19 @@ extension RouterCore {
         guard message.retain else { return self.route(message, kept: nil, publisher: publisher) }
         guard message.payload.count > 0 else {
             // An empty one removes, and is itself not kept [MQTT-3.3.1-6], [MQTT-3.3.1-7].
+            if self.changes.isOn, let former = self.retained.message(topic: message.topic) {
+                self.recordNotRetained(former)
+            }
             self.retained.remove(topic: message.topic)
             return self.route(message, kept: nil, publisher: publisher)
         }
         let kept = Message.make(copying: message)
-        if self.retained.store(kept) == .full { self.counters.retainedRefused += 1 }
+        let former = self.changes.isOn ? self.retained.message(topic: message.topic) : nil
+        if self.retained.store(kept) == .full {
+            self.counters.retainedRefused += 1
+        } else {
+            self.recordRetained(kept, insteadOf: former)
+        }
         return self.route(message, kept: kept, publisher: publisher)
     }
 
@@ -97,7 +105,7 @@ extension RouterCore {
         let options = subscriber.options
         let qos = QoS.lower(message.qos, options.qos)
         guard let link = session.link, session.credit > 0, link.credit > 0, !session.hasBacklog,
-            !qos.isAcknowledged || self.mayStart(session)
+            !qos.isAcknowledged || (!session.isDurable && self.mayStart(session))
         else { return self.deliverSlowly(message, &kept, to: subscriber) }
         let shape = PublishShape(
             hasProperties: session.hasProperties,
@@ -247,6 +255,7 @@ extension RouterCore {
             }
             self.queuedBytes -= oldest.message.countedBytes
             self.queuedMessages -= 1
+            self.recordDone(oldest, session)
             if !oldest.qos.isAcknowledged {
                 self.counters.droppedQoS0 += 1
             } else {
@@ -254,7 +263,7 @@ extension RouterCore {
             }
         }
         let hadBacklog = session.hasBacklog
-        session.queue.append(item)
+        session.queue.append(self.recorded(item, session))
         self.queuedBytes += bytes
         self.queuedMessages += 1
         // With a backlog, what it waits for sets it going.

@@ -191,6 +191,8 @@ extension RouterCore {
     }
 
     mutating func returnCredit(_ link: RouterLink) {
+        // While too much waits for its commit, clients are read no further.
+        guard self.changes.waitingBytes < RouterLimits.uncommittedBytesMax else { return }
         guard !link.creditReturns.isEmpty || link.consumedBytes * 4 >= self.publishCreditPerLink else { return }
         var returns: [(handle: UInt64, bytes: UInt32)] = []
         returns.reserveCapacity(link.creditReturns.count)

@@ -98,6 +98,12 @@ extension RouterCore {
     private mutating func completePublish(_ publish: PublishView, _ message: MessageView, _ session: Session) {
         var reason = self.refusal(of: message, session)
         guard session.isConnected else { return }
+        if message.qos.isAcknowledged, reason == nil, !self.takesPromises {
+            self.counters.publishesNotStored += 1
+            // Before 5.0 there is no refusal: without an acknowledgement the client keeps the message.
+            guard session.hasProperties else { return }
+            reason = .quotaExceeded
+        }
         switch publish.qos {
         case .atMostOnce:
             if reason == nil { _ = self.publish(message, publisher: session.index) }
@@ -163,10 +169,15 @@ extension RouterCore {
     mutating func flushControl(_ session: Session) {
         session.unacknowledgedInFrame = 0
         guard !self.control.isEmpty else { return }
+        if self.changes.records != self.recordsBefore { session.touchedGroup = self.changes.group }
         if session.isConnected {
             // Its packets were counted one by one.
             self.countSent(packets: 0, bytes: self.control.readableBytes)
-            self.sendControl(self.control.readable, session)
+            if let link = session.link, session.heldCount > 0 || self.mustWaitForCommit(session) {
+                self.hold(.packets(self.control.array), session.touchedGroup, session, link)
+            } else {
+                self.sendControl(self.control.readable, session)
+            }
         }
         self.control.clear()
     }

@@ -39,6 +39,7 @@ extension RouterCore {
         guard let item = session.queue.first else { return false }
         if self.isExpired(item.message) {
             self.counters.droppedExpired += 1
+            self.recordDone(item, session)
             self.removeFirstQueued(session)
             return true
         }
@@ -64,6 +65,7 @@ extension RouterCore {
         guard layout.packetBytes <= session.maximumPacketBytes, layout.isPossible else {
             // [MQTT-3.1.2-25]
             self.counters.droppedTooLarge += 1
+            self.recordDone(item, session)
             return true
         }
         var identifier: UInt16 = 0
@@ -71,13 +73,14 @@ extension RouterCore {
             guard let free = session.inflight.add(item) else { return false }
             identifier = free
             session.sendQuota -= 1
+            if session.isDurable, self.isHeldBack(identifier, item, layout, session, link) { return true }
         }
         self.chooseAlias(&shape, &layout, message, session, furtherIdentifiers: further)
         self.write(item, shape, layout, identifier, session, link)
         return true
     }
 
-    private mutating func write(
+    mutating func write(
         _ item: QueuedMessage,
         _ shape: PublishShape,
         _ layout: PublishLayout,
@@ -159,6 +162,10 @@ extension RouterCore {
     private mutating func resendNext(_ session: Session, _ pending: Session.Pending, _ link: RouterLink) -> Bool {
         guard let identifier = pending.resend.last else { return true }
         let stage = session.inflight.stage(of: identifier)
+        if session.resendGroup > self.changes.committed {
+            self.hold(.pump, session.resendGroup, session, link)
+            return false
+        }
         if stage == .published, session.sendQuota <= 0 { return false }
         pending.resend.removeLast()
         session.dropPendingIfEmpty()
@@ -183,6 +190,7 @@ extension RouterCore {
             let layout = PublishLayout(item.message.view, shape, furtherIdentifiers: further, now: self.now)
             guard layout.packetBytes <= session.maximumPacketBytes, layout.isPossible else {
                 self.counters.droppedTooLarge += 1
+                self.recordDone(identifier, session)
                 session.inflight.remove(identifier)
                 return true
             }

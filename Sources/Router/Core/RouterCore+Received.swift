@@ -42,11 +42,13 @@ extension RouterCore {
         if reason == nil {
             let message = Message.make(copying: view)
             session.received.append(Session.ReceivedMessage(packetIdentifier: identifier, message: message))
+            self.recordReceived(identifier, message, session)
             session.receivedBytes += bytes
             self.queuedBytes += bytes
         } else if !session.hasProperties {
             // Before 5.0 there is no failure to tell: the exchange goes on without the message.
             session.received.append(Session.ReceivedMessage(packetIdentifier: identifier))
+            self.recordReceived(identifier, nil, session)
         }
         // In 5.0 a PUBREC with a failure ends the exchange [MQTT-4.3.3-9].
         self.acknowledge(.pubrec, identifier, reason ?? .success, session)
@@ -77,6 +79,7 @@ extension RouterCore {
             return
         }
         session.received.remove(at: position)
+        self.recordForgotten(held, session)
         let bytes = held.message?.countedBytes ?? 0
         session.receivedBytes -= bytes
         self.queuedBytes -= bytes

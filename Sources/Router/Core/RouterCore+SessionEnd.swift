@@ -85,6 +85,7 @@ extension RouterCore {
             session.expiryDue = self.now &+ UInt64(session.expirySeconds) * Nanoseconds.perSecond
         }
         self.schedule(session)
+        self.recordSession(session)
     }
 
     private mutating func detach(_ session: Session) {
@@ -105,6 +106,7 @@ extension RouterCore {
         session.consumedBytes = 0
         session.isInCreditReturns = false
         session.isWaitingForLink = false
+        session.heldCount = 0
         session.topicAliases = []
         session.outboundAliases = nil
         session.partialInput = nil
@@ -124,7 +126,7 @@ extension RouterCore {
 
     // MARK: Time
 
-    private mutating func schedule(_ session: Session) {
+    mutating func schedule(_ session: Session) {
         guard let will = session.willDue else {
             return self.deadlines.set(session.index, deadline: session.expiryDue)
         }
@@ -139,6 +141,7 @@ extension RouterCore {
             return self.endSession(session)
         }
         self.schedule(session)
+        self.recordSession(session)
     }
 
     // MARK: Wills
@@ -169,6 +172,7 @@ extension RouterCore {
     mutating func endSession(_ session: Session) {
         if session.isConnected { return }
         if session.will != nil { self.publishWill(session) }
+        self.recordEnd(session)
         self.deadlines.set(session.index, deadline: nil)
         for subscription in session.subscriptions {
             if subscription.isShared {

@@ -58,9 +58,11 @@ extension RouterCore {
                 subscriber
             )
             if result == .added { session.subscriptions.append(Session.Subscription(place: place, isShared: true)) }
+            self.recordSubscription(Session.Subscription(place: place, isShared: true), filter, options, session)
         case .plain:
             let (place, result) = self.trie.add(filter: filter, subscriber)
             if result == .added { session.subscriptions.append(Session.Subscription(place: place, isShared: false)) }
+            self.recordSubscription(Session.Subscription(place: place, isShared: false), filter, options, session)
             let wantsRetained =
                 subscription.retainHandling == .send
                 || (subscription.retainHandling == .sendIfNew && result == .added)
@@ -165,8 +167,9 @@ extension RouterCore {
         self.forget(subscription, session)
     }
 
-    private func forget(_ subscription: Session.Subscription, _ session: Session) {
+    private mutating func forget(_ subscription: Session.Subscription, _ session: Session) {
         guard let position = session.subscriptions.firstIndex(of: subscription) else { return }
+        self.recordUnsubscribed(session.subscriptions[position], session)
         session.subscriptions.swapAt(position, session.subscriptions.count - 1)
         session.subscriptions.removeLast()
     }

@@ -53,6 +53,12 @@ package struct RouterCore: ~Copyable {
     /// Sessions to be closed that were found where closing was not possible.
     var condemned: [(session: UInt32, reason: ReasonCode)] = []
     var scratch = ByteBuffer()
+    /// What has to be stored.
+    var changes = ChangeLog()
+    /// Of `changes`, when the frame that is being handled came.
+    var recordsBefore: UInt64 = 0
+    /// The wall clock less `now`.
+    package var wallOffset: UInt64 = 0
 
     /// - Parameter seed: a random number: for hashing and assigned client identifiers.
     package init(configuration: Configuration, seed: UInt64) {
@@ -103,6 +109,7 @@ package struct RouterCore: ~Copyable {
     /// - Returns: what is wrong with it, if the link has to be closed for it.
     package mutating func received(_ frame: Frame, on index: Int, now: Instant) -> StaticString? {
         self.now = now
+        self.recordsBefore = self.changes.records
         guard index < self.links.count, let link = self.links[index] else { return "frame on a link that is not up" }
         defer { self.settle() }
         switch frame.kind {
@@ -147,6 +154,18 @@ package struct RouterCore: ~Copyable {
         }
     }
 
+    /// Nothing is promised any more that is not in the store: for a store that was restored.
+    package mutating func startRecording() {
+        self.changes.isOn = true
+    }
+
+    /// The changes since the last call, to be committed as a whole; nil: none.
+    package mutating func takeChanges() -> (group: UInt64, records: [UInt8])? {
+        self.changes.takeGroup().map { ($0.number, $0.records) }
+    }
+
+    package var uncommittedBytes: Int { self.changes.waitingBytes }
+
     /// Work is left that needs no event: `endTurn` should be called again soon.
     package var hasWork: Bool { !self.runnable.isEmpty }
 
@@ -167,7 +186,10 @@ package struct RouterCore: ~Copyable {
         while let index = self.deadlines.popDue(now) {
             if let session = self.sessions[Int(index)] { self.deadlineReached(session) }
         }
-        self.counters.retainedExpired += UInt64(self.retained.removeExpired(now))
+        for message in self.retained.removeExpired(now) {
+            self.counters.retainedExpired += 1
+            self.recordNotRetained(message)
+        }
         if let due = self.system.due, due <= now { self.publishSystemTopics() }
         self.settle()
     }

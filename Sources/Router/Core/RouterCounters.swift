@@ -37,6 +37,8 @@ package struct RouterCounters: Equatable, Sendable {
     /// Messages that were not retained because the store is full.
     package var retainedRefused: UInt64 = 0
     package var retainedExpired: UInt64 = 0
+    /// QoS 1 and 2 messages that were not taken because the store could not keep them.
+    package var publishesNotStored: UInt64 = 0
     /// Frames for sessions that are not of this link any more.
     package var framesDiscarded: UInt64 = 0
 
@@ -82,6 +84,7 @@ package struct RouterCounters: Equatable, Sendable {
             ("dropped_offline", self.droppedOffline),
             ("retained_refused", self.retainedRefused),
             ("retained_expired", self.retainedExpired),
+            ("publishes_not_stored", self.publishesNotStored),
             ("frames_discarded", self.framesDiscarded),
         ]
     }

@@ -15,4 +15,11 @@ enum RouterLimits {
 
     /// Nodes of the retained tree that one cursor visits before other work gets its turn: well under a millisecond.
     static let retainedNodesPerTurn = 2048
+
+    /// Changes that wait for their commit before credit is returned no more, so that clients are not read any further.
+    static let uncommittedBytesMax = 32 << 20
+
+    /// How long after a start clients have time to come back before their wills are published and sessions that should have
+    /// ended with their connection end (MQTT 5.0, section 3.1.2.5, allows wills to be late after a failure of the server).
+    static let restartGraceNanoseconds = 5 * Nanoseconds.perSecond
 }

@@ -39,6 +39,9 @@ final class RouterLink {
     /// Sessions whose credit is returned at the end of the turn.
     var creditReturns: [UInt32] = []
 
+    /// What waits for a commit, in order.
+    var held: [HeldAnswer] = []
+
     /// Bytes of packets that have arrived in part.
     var partialInputBytes = 0
 

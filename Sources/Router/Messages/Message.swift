@@ -10,6 +10,10 @@ struct MessageHeader {
     var expiry: Instant
     var qos: QoS
     var retain: Bool
+    /// Its number in the store; 0: it is not there.
+    var storeNumber: UInt64 = 0
+    /// Stored entries that name it.
+    var storeReferences: UInt32 = 0
 }
 
 /// A published content: one block of memory, shared by all queues that hold it.

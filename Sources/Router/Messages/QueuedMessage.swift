@@ -14,6 +14,8 @@ struct QueuedMessage {
     var groupStamp: UInt32 = 0
     var qos: QoS
     var retain: Bool
+    /// Of its entry in the store; 0: it has none.
+    var number: UInt64 = 0
 
     func shape(hasProperties: Bool, dup: Bool = false) -> PublishShape {
         PublishShape(

@@ -120,12 +120,12 @@ struct RetainedStore: ~Copyable {
     }
 
     /// Forgets messages whose expiry has come.
-    /// - Returns: how many.
-    mutating func removeExpired(_ now: Instant) -> Int {
-        var removed = 0
+    /// - Returns: these messages.
+    mutating func removeExpired(_ now: Instant) -> [Message] {
+        var removed: [Message] = []
         while let entry = self.expiries.popDue(now) {
+            if let message = self.entries[Int(entry)].message { removed.append(message) }
             self.removeEntry(of: self.entries[Int(entry)].node)
-            removed += 1
         }
         return removed
     }

@@ -5,8 +5,8 @@ import Logging
 /// The router: sessions, subscriptions, retained messages, queues; all that MQTT says about them.
 ///
 /// - Talks to: listeners over a Unix socket, the tool over its control socket.
-/// - Holds: sessions and messages in memory. No TLS key, no Redis password, no internet socket.
-/// - When killed: listeners lose their link to it, and their sessions with it.
+/// - Holds: sessions and messages in memory and in its store. No TLS key, no Redis password, no internet socket.
+/// - When killed: listeners lose their link to it, and clients their connections; what was acknowledged is in the store.
 /// - An attacker who owns it can: read and forge messages. Not: impersonate the server or a device, or reach Redis.
 package final class RouterService: Role, LinkDelegate {
     private let context: RoleContext
@@ -19,6 +19,10 @@ package final class RouterService: Role, LinkDelegate {
     private var timer: (deadline: Instant, timer: EventLoop.Timer)?
     private var continues: EventLoop.Timer?
     private let hello: LinkHello
+    private var store: StoreWriter?
+    private var storeWaker: Waker?
+    /// Commits fail; since then.
+    private var storeTrouble: String?
     private var linkLog = ErrorLogLimiter(linesMax: 20)
 
     package init(_ context: RoleContext) {
@@ -37,6 +41,7 @@ package final class RouterService: Role, LinkDelegate {
     }
 
     package func start() throws {
+        try self.openStore()
         self.server = try LinkServer(
             loop: self.loop,
             path: self.context.configuration.routerSocketPath,
@@ -53,6 +58,9 @@ package final class RouterService: Role, LinkDelegate {
         self.server?.close()
         self.server = nil
         // What clients were promised leaves before the links close.
+        self.handOverChanges()
+        self.store?.stop()
+        self.takeProgress()
         self.flushAll()
         for link in self.links.values { link.close() }
         self.links.removeAll()
@@ -71,7 +79,73 @@ package final class RouterService: Role, LinkDelegate {
         report.add("queued_bytes", self.core.queuedBytesTotal)
         report.add("heap_bytes", HeapUsage.bytes)
         for line in self.core.counters.lines { report.add(line.name, line.value) }
+        if let progress = self.store?.progress {
+            report.add("store_transactions", progress.transactions)
+            report.add("store_folds", progress.folds)
+            report.add("store_failures", progress.failures)
+            report.add("store_waiting_bytes", self.core.uncommittedBytes)
+            report.add("alarm_store", progress.trouble == nil ? 0 : 1)
+        }
         return report
+    }
+
+    // MARK: The store
+
+    /// Takes over what the last router left, before anybody can connect.
+    private func openStore() throws {
+        let configuration = self.context.configuration
+        guard configuration.durability != .memory else { return }
+        let path = configuration.routerStorePath
+        for directory in [configuration.stateDirectory, configuration.routerStoreDirectory] {
+            guard mkdir(directory, 0o750) == 0 || errno == EEXIST else {
+                throw StoreError(
+                    "state_directory: cannot create \(directory): \(String(cString: strerror(errno))); "
+                        + "`durability: memory` needs none"
+                )
+            }
+        }
+        let file = try StoreFile(path: path, survivesPowerLoss: configuration.durability == .disk)
+        let began = Clock.monotonic()
+        self.core.wallOffset = Clock.wall() &- Clock.monotonic()
+        try self.core.restore(from: file, now: Clock.monotonic())
+        let milliseconds = (Clock.monotonic() &- began) / Nanoseconds.perMillisecond
+        self.logger.notice(
+            "state restored",
+            metadata: [
+                "sessions": "\(self.core.sessionCount)", "subscriptions": "\(self.core.subscriptionCount)",
+                "queued_messages": "\(self.core.queuedMessages)", "retained_messages": "\(self.core.retainedCount)",
+                "milliseconds": "\(milliseconds)",
+            ]
+        )
+        let waker = try Waker(loop: self.loop) { [unowned self] in self.takeProgress() }
+        let store = StoreWriter(file: file, waker: waker.handle)
+        try store.start()
+        self.storeWaker = waker
+        self.store = store
+    }
+
+    private func handOverChanges() {
+        guard let store = self.store else { return }
+        // The wall clock may be set while we run.
+        self.core.wallOffset = Clock.wall() &- Clock.monotonic()
+        if let (group, records) = self.core.takeChanges() { store.append(group, records) }
+    }
+
+    private func takeProgress() {
+        guard let progress = self.store?.progress else { return }
+        if progress.trouble != self.storeTrouble {
+            if let trouble = progress.trouble {
+                self.logger.error(
+                    "cannot store; QoS 1 and 2 messages are refused until it works",
+                    metadata: ["reason": "\(trouble)"]
+                )
+            } else {
+                self.logger.notice("the store works again")
+            }
+            self.storeTrouble = progress.trouble
+            self.core.storeIsInTrouble(progress.trouble != nil)
+        }
+        self.core.committed(upTo: progress.committed, now: self.loop.now)
     }
 
     // MARK: Links
@@ -123,6 +197,7 @@ package final class RouterService: Role, LinkDelegate {
     /// One write per link, and a timer for what comes due: without either, an idle router sleeps.
     private func endOfTurn() {
         self.core.endTurn(now: self.loop.now)
+        self.handOverChanges()
         self.flushAll()
         self.scheduleDeadline()
         if self.core.hasWork, self.continues == nil {

@@ -17,6 +17,8 @@ struct Inflight {
         /// Orders entries by their first sending [MQTT-4.6.0-1]; in a free entry the next free one (place plus one).
         var sequence: UInt64
         var stage: Stage
+        /// Of its entry in the store; 0: it has none.
+        var number: UInt64 = 0
     }
 
     /// Identifiers are taken in turns over at least this many, so that a late acknowledgement meets no new message.
@@ -34,7 +36,7 @@ struct Inflight {
 
     /// Nil when all 65,535 identifiers are taken.
     mutating func add(_ item: QueuedMessage) -> UInt16? {
-        let entry = Entry(item: item, sequence: self.nextSequence, stage: .published)
+        let entry = Entry(item: item, sequence: self.nextSequence, stage: .published, number: item.number)
         var identifier: UInt16
         if self.firstFree != 0, self.entries.count >= Self.rotation {
             let index = Int(self.firstFree) - 1
@@ -62,6 +64,35 @@ struct Inflight {
         guard identifier > 0, Int(identifier) <= self.entries.count else { return nil }
         return self.entries[Int(identifier) - 1].item
     }
+
+    /// Nil for one that is free.
+    func entry(of identifier: UInt16) -> Entry? {
+        guard self.stage(of: identifier) != .free else { return nil }
+        return self.entries[Int(identifier) - 1]
+    }
+
+    mutating func setNumber(_ number: UInt64, of identifier: UInt16) {
+        self.entries[Int(identifier) - 1].number = number
+    }
+
+    /// What the store kept.
+    init(restoring kept: [UInt16: Entry]) {
+        guard let highest = kept.keys.max() else { return }
+        for identifier in 1...highest {
+            if let entry = kept[identifier] {
+                self.entries.append(entry)
+                self.nextSequence = max(self.nextSequence, entry.sequence + 1)
+                self.bytes += entry.item?.message.countedBytes ?? 0
+                self.count += 1
+            } else {
+                self.entries.append(Entry(item: nil, sequence: self.firstFree, stage: .free))
+                if self.lastFree == 0 { self.lastFree = UInt64(identifier) }
+                self.firstFree = UInt64(identifier)
+            }
+        }
+    }
+
+    init() {}
 
     /// PUBREC came.
     mutating func release(_ identifier: UInt16) {

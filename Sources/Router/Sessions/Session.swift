@@ -15,6 +15,12 @@ final class Session {
         /// Of the filter; of a shared one, the group.
         var place: UInt32
         var isShared: Bool
+        /// Of its entry in the store, within the session; 0: it has none.
+        var number: UInt32 = 0
+
+        static func == (left: Self, right: Self) -> Bool {
+            left.place == right.place && left.isShared == right.isShared
+        }
     }
 
     /// A QoS 2 message that the client may still take back for sending again.
@@ -79,6 +85,18 @@ final class Session {
 
     /// Of the listener it is, or was last, connected through: see `ListenerPolicies`.
     var policy = 0
+
+    /// Of its entry in the store; 0: it has none.
+    var storeNumber: UInt64 = 0
+    /// It outlives its connection, so that what it holds is stored.
+    var isDurable = false
+    var lastSubscriptionNumber: UInt32 = 0
+    /// The last group of changes that a packet of its client had a part in.
+    var touchedGroup: UInt64 = 0
+    /// The group that must be committed before anything is sent again on this connection.
+    var resendGroup: UInt64 = 0
+    /// Of its answers in the link's `held`.
+    var heldCount = 0
 
     // While disconnected.
     var willDue: Instant?

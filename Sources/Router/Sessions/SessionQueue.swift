@@ -30,6 +30,12 @@ struct SessionQueue {
         return item
     }
 
+    func forEach(_ body: (QueuedMessage) -> Void) {
+        for position in 0..<self.count {
+            if let item = self.items[(self.head + position) & (self.items.count - 1)] { body(item) }
+        }
+    }
+
     /// Keeps what `isWanted` likes, in order; returns how many were thrown out.
     mutating func removeAll(unless isWanted: (QueuedMessage) -> Bool) -> Int {
         var kept = SessionQueue()

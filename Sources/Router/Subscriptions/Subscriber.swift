@@ -15,6 +15,10 @@ struct Subscriber: BitwiseCopyable, Equatable {
                 UInt32(qos.rawValue) | (noLocal ? 4 : 0) | (retainAsPublished ? 8 : 0) | (identifier & 0xFFF_FFFF) << 4
         }
 
+        init(bits: UInt32) {
+            self.bits = bits
+        }
+
         @inline(__always) var qos: QoS { QoS(level: UInt8(truncatingIfNeeded: self.bits & 3)) }
         @inline(__always) var noLocal: Bool { self.bits & 4 != 0 }
         @inline(__always) var retainAsPublished: Bool { self.bits & 8 != 0 }

@@ -107,6 +107,7 @@ import Testing
     private static let everythingChanged = """
         runtime_directory: run
         state_directory: state
+        durability: disk
         processes: {listeners: 3, auth_workers: 4, max_connection_rate: 5}
         link_users: [a, b]
         log: {level: debug, refused_per_second: 9}

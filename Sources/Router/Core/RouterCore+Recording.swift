@@ -1,0 +1,234 @@
+import Common
+
+// What of the state must survive a restart, as records of `changes`; see `StoreKey` for the keys. Without a store nothing is
+// durable, and all of this does nothing.
+extension RouterCore {
+    private static func key(_ kind: UInt8, _ session: UInt64, into buffer: inout ByteBuffer) {
+        buffer.write(kind)
+        buffer.writeBigEndian(session)
+    }
+
+    // MARK: Messages
+
+    /// One more stored entry names the message.
+    /// - Returns: its number.
+    private mutating func keep(_ message: Message) -> UInt64 {
+        if message.header.storeReferences == 0 {
+            let number = self.changes.takeNumber()
+            message.header.storeNumber = number
+            let offset = self.wallOffset
+            self.changes.insert(
+                { Self.key(StoreKey.message, number, into: &$0) },
+                { StoredMessage.encode(message.view, wallOffset: offset, into: &$0) }
+            )
+        }
+        message.header.storeReferences += 1
+        return message.header.storeNumber
+    }
+
+    /// One stored entry less names it.
+    mutating func letGo(_ message: Message) {
+        guard message.header.storeReferences > 0 else { return }
+        message.header.storeReferences -= 1
+        guard message.header.storeReferences == 0 else { return }
+        let number = message.header.storeNumber
+        message.header.storeNumber = 0
+        self.changes.delete { Self.key(StoreKey.message, number, into: &$0) }
+    }
+
+    // MARK: Messages on their way to a session
+
+    /// Stores a message that is about to wait in a session's queue, if it has to be.
+    mutating func recorded(_ item: QueuedMessage, _ session: Session) -> QueuedMessage {
+        guard session.isDurable, item.qos.isAcknowledged, item.number == 0 else { return item }
+        var item = item
+        item.number = self.takeItemNumber(item)
+        self.recordItem(StoredItem(item, stage: .free, packetIdentifier: 0, sequence: 0), session, isNew: true)
+        return item
+    }
+
+    mutating func takeItemNumber(_ item: QueuedMessage) -> UInt64 {
+        _ = self.keep(item.message)
+        return self.changes.takeNumber()
+    }
+
+    /// The message got its packet identifier.
+    mutating func recordInflight(_ identifier: UInt16, _ session: Session, isNew: Bool) {
+        guard let entry = session.inflight.entry(of: identifier), let item = entry.item else { return }
+        var stored = StoredItem(item, stage: .published, packetIdentifier: identifier, sequence: entry.sequence)
+        stored.number = entry.number
+        self.recordItem(stored, session, isNew: isNew)
+    }
+
+    private mutating func recordItem(_ item: StoredItem, _ session: Session, isNew: Bool) {
+        let store = session.storeNumber
+        let key = { (buffer: inout ByteBuffer) in
+            Self.key(StoreKey.item, store, into: &buffer)
+            buffer.writeBigEndian(item.number)
+        }
+        if isNew {
+            self.changes.insert(key) { item.encode(into: &$0) }
+        } else {
+            self.changes.put(key) { item.encode(into: &$0) }
+        }
+    }
+
+    /// PUBREC came: of the message only its identifier is needed.
+    mutating func recordReleased(_ identifier: UInt16, _ session: Session) {
+        guard session.isDurable, let entry = session.inflight.entry(of: identifier), entry.number != 0 else { return }
+        guard let message = entry.item?.message else { return }
+        var item = StoredItem()
+        item.number = entry.number
+        item.stage = .released
+        item.packetIdentifier = identifier
+        item.sequence = entry.sequence
+        item.qos = .exactlyOnce
+        self.recordItem(item, session, isNew: false)
+        self.letGo(message)
+    }
+
+    /// A message under way is done with.
+    mutating func recordDone(_ identifier: UInt16, _ session: Session) {
+        guard session.isDurable, let entry = session.inflight.entry(of: identifier), entry.number != 0 else { return }
+        self.deleteItem(entry.number, session)
+        if let message = entry.item?.message { self.letGo(message) }
+    }
+
+    /// A message that waited goes for good.
+    mutating func recordDone(_ item: QueuedMessage, _ session: Session) {
+        guard session.isDurable, item.number != 0 else { return }
+        self.deleteItem(item.number, session)
+        self.letGo(item.message)
+    }
+
+    private mutating func deleteItem(_ number: UInt64, _ session: Session) {
+        let store = session.storeNumber
+        self.changes.delete {
+            Self.key(StoreKey.item, store, into: &$0)
+            $0.writeBigEndian(number)
+        }
+    }
+
+    // MARK: QoS 2 messages from a session
+
+    mutating func recordReceived(_ identifier: UInt16, _ message: Message?, _ session: Session) {
+        guard session.isDurable else { return }
+        let number = message.map { self.keep($0) } ?? 0
+        let store = session.storeNumber
+        self.changes.put(
+            {
+                Self.key(StoreKey.received, store, into: &$0)
+                $0.writeBigEndian(identifier)
+            },
+            { $0.writeLittleEndian(number) }
+        )
+    }
+
+    mutating func recordForgotten(_ held: Session.ReceivedMessage, _ session: Session) {
+        guard session.isDurable else { return }
+        let store = session.storeNumber
+        self.changes.delete {
+            Self.key(StoreKey.received, store, into: &$0)
+            $0.writeBigEndian(held.packetIdentifier)
+        }
+        if let message = held.message { self.letGo(message) }
+    }
+
+    // MARK: Subscriptions
+
+    mutating func recordSubscription(
+        _ subscription: Session.Subscription,
+        _ filter: UnsafeRawBufferPointer,
+        _ options: Subscriber.Options,
+        _ session: Session
+    ) {
+        guard session.isDurable, let position = session.subscriptions.firstIndex(of: subscription) else { return }
+        if session.subscriptions[position].number == 0 {
+            session.lastSubscriptionNumber += 1
+            session.subscriptions[position].number = session.lastSubscriptionNumber
+        }
+        let store = session.storeNumber
+        let number = session.subscriptions[position].number
+        self.changes.put(
+            {
+                Self.key(StoreKey.subscription, store, into: &$0)
+                $0.writeBigEndian(number)
+            },
+            {
+                $0.writeLittleEndian(options.bits)
+                $0.write(filter)
+            }
+        )
+    }
+
+    mutating func recordUnsubscribed(_ subscription: Session.Subscription, _ session: Session) {
+        guard session.isDurable, subscription.number != 0 else { return }
+        let store = session.storeNumber
+        self.changes.delete {
+            Self.key(StoreKey.subscription, store, into: &$0)
+            $0.writeBigEndian(subscription.number)
+        }
+    }
+
+    // MARK: Sessions
+
+    /// Stores what the session is; one that ends with its connection only while it has a will, which is owed to others.
+    mutating func recordSession(_ session: Session) {
+        guard self.changes.isOn else { return }
+        guard session.isDurable || session.will != nil else { return self.recordGone(session) }
+        if session.storeNumber == 0 { session.storeNumber = self.changes.takeNumber() }
+        let number = session.storeNumber
+        let stored = StoredSession(session, now: self.now, wallOffset: self.wallOffset)
+        self.changes.put({ Self.key(StoreKey.session, number, into: &$0) }, { stored.encode(into: &$0) })
+    }
+
+    private mutating func recordGone(_ session: Session) {
+        guard session.storeNumber != 0 else { return }
+        let number = session.storeNumber
+        session.storeNumber = 0
+        self.changes.delete { Self.key(StoreKey.session, number, into: &$0) }
+    }
+
+    /// The session ends, and everything of it. What it holds is still there.
+    mutating func recordEnd(_ session: Session) {
+        guard self.changes.isOn else { return }
+        if session.isDurable {
+            for identifier in session.inflight.identifiersInOrder() { self.recordDone(identifier, session) }
+            var waiting: [QueuedMessage] = []
+            session.queue.forEach { waiting.append($0) }
+            for item in waiting { self.recordDone(item, session) }
+            for held in session.received { self.recordForgotten(held, session) }
+            for subscription in session.subscriptions { self.recordUnsubscribed(subscription, session) }
+        }
+        self.recordGone(session)
+        session.isDurable = false
+    }
+
+    // MARK: Retained messages
+
+    mutating func recordRetained(_ message: Message, insteadOf former: Message?) {
+        guard self.changes.isOn else { return }
+        let number = self.keep(message)
+        let topic = message.view.topic
+        self.changes.put(
+            {
+                $0.write(StoreKey.retained)
+                $0.write(topic)
+            },
+            { $0.writeLittleEndian(number) }
+        )
+        if let former { self.letGo(former) }
+        withExtendedLifetime(message) {}
+    }
+
+    mutating func recordNotRetained(_ message: Message) {
+        guard self.changes.isOn, message.header.storeReferences > 0 else { return }
+        let topic = message.view.topic
+        self.changes.delete {
+            $0.write(StoreKey.retained)
+            $0.write(topic)
+        }
+        self.letGo(message)
+        withExtendedLifetime(message) {}
+    }
+}

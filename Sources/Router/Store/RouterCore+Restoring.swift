@@ -1,0 +1,266 @@
+import Common
+import SQLite
+
+// From the store to the state, before the first listener connects.
+extension RouterCore {
+    /// Takes over what the file holds.
+    /// - Throws: what is wrong with the file; nothing of it is used then.
+    package mutating func restore(from file: StoreFile, now: Instant) throws(StoreError) {
+        self.now = now
+        var restoring = Restoring()
+        do throws(SQLiteError) {
+            try self.restoreMessages(file, &restoring)
+            try self.restoreSessions(file, &restoring)
+            try self.restoreSubscriptions(file, &restoring)
+            try self.restoreItems(file, &restoring)
+            try self.restoreReceived(file, &restoring)
+            try self.restoreRetained(file, &restoring)
+        } catch {
+            throw StoreError(error, path: file.path)
+        }
+        guard restoring.broken == 0 else {
+            throw StoreError(
+                "the router's store \(file.path) holds \(restoring.broken) entries that make no sense. Nothing was changed. "
+                    + "Restore a backup with `martlet store restore FILE`, or move the file away to start with nothing"
+            )
+        }
+        self.changes.nextNumber = restoring.highest + 1
+        self.startRecording()
+        // The limits of the configuration were lowered.
+        for message in restoring.notRetained { self.recordNotRetained(message) }
+        for message in restoring.messages.values where message.header.storeReferences == 0 {
+            // Nothing names it: left by a release that counted otherwise.
+            message.header.storeReferences = 1
+            self.letGo(message)
+        }
+    }
+
+    private struct Restoring {
+        var messages: [UInt64: Message] = [:]
+        /// Index by number in the store.
+        var sessions: [UInt64: UInt32] = [:]
+        var notRetained: [Message] = []
+        var highest: UInt64 = 0
+        var broken = 0
+    }
+
+    private static func number(_ key: UnsafeRawBufferPointer, at offset: Int = 1) -> UInt64? {
+        guard key.count >= offset + 8 else { return nil }
+        return key.loadUnaligned(fromByteOffset: offset, as: UInt64.self).bigEndian
+    }
+
+    private mutating func restoreMessages(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
+        let offset = self.wallOffset
+        try file.readMessages { number, value in
+            guard let message = StoredMessage.decode(value, wallOffset: offset) else {
+                restoring.broken += 1
+                return
+            }
+            message.header.storeNumber = number
+            restoring.messages[number] = message
+            restoring.highest = max(restoring.highest, number)
+        }
+    }
+
+    private mutating func restoreSessions(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
+        var found: [(number: UInt64, session: StoredSession)] = []
+        try file.readEntries(StoreKey.session) { key, value in
+            guard let number = Self.number(key), let session = StoredSession(value) else {
+                restoring.broken += 1
+                return
+            }
+            found.append((number, session))
+        }
+        for (number, stored) in found {
+            restoring.highest = max(restoring.highest, number)
+            guard self.sessionsByClient[stored.clientIdentifier] == nil,
+                let session = self.restoreSession(number, stored)
+            else {
+                restoring.broken += 1
+                continue
+            }
+            restoring.sessions[number] = session.index
+        }
+    }
+
+    private mutating func restoreSession(_ number: UInt64, _ stored: StoredSession) -> Session? {
+        let index = UInt32(truncatingIfNeeded: self.sessions.count)
+        let session = Session(index: index, clientIdentifier: stored.clientIdentifier)
+        if let bytes = stored.will {
+            let decoded = bytes.withUnsafeBytes { StoredMessage.decode($0, wallOffset: self.wallOffset) }
+            guard let message = decoded else { return nil }
+            session.will = Session.Will(
+                message: message,
+                delaySeconds: stored.willDelaySeconds,
+                expirySeconds: stored.willExpirySeconds
+            )
+        }
+        session.storeNumber = number
+        session.isDurable = stored.expirySeconds > 0
+        session.expirySeconds = stored.expirySeconds
+        session.version = stored.version
+        // Of wills only those were stored that its rules allowed.
+        session.setAccess(.allowEverything)
+        if stored.isConnected {
+            // Its connection ended with the router that had it.
+            let graceEnd = self.now &+ RouterLimits.restartGraceNanoseconds
+            let expiry = UInt64(stored.expirySeconds) * Nanoseconds.perSecond
+            let delay = UInt64(min(stored.willDelaySeconds, stored.expirySeconds)) * Nanoseconds.perSecond
+            if session.will != nil { session.willDue = max(graceEnd, self.now &+ delay) }
+            if stored.expirySeconds != UInt32.max { session.expiryDue = max(graceEnd, self.now &+ expiry) }
+        } else {
+            if stored.willDue != 0, session.will != nil {
+                session.willDue = StoredMessage.instant(stored.willDue, wallOffset: self.wallOffset)
+            }
+            if stored.expiryDue != 0 {
+                session.expiryDue = StoredMessage.instant(stored.expiryDue, wallOffset: self.wallOffset)
+            }
+        }
+        self.sessions.append(session)
+        self.sessionsByClient[stored.clientIdentifier] = index
+        self.schedule(session)
+        return session
+    }
+
+    private mutating func restoreSubscriptions(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
+        var found: [(session: Session, number: UInt32, options: UInt32, filter: [UInt8])] = []
+        let sessions = self.sessions
+        try file.readEntries(StoreKey.subscription) { key, value in
+            var reader = ByteReader(value)
+            guard key.count == 13, let number = Self.number(key), let index = restoring.sessions[number],
+                let session = sessions[Int(index)], let bits = reader.readLittleEndian(UInt32.self), bits & 3 < 3
+            else {
+                restoring.broken += 1
+                return
+            }
+            let own = key.loadUnaligned(fromByteOffset: 9, as: UInt32.self).bigEndian
+            found.append((session, own, bits, [UInt8](reader.readRest())))
+        }
+        for (session, number, bits, filter) in found {
+            guard let place = filter.withUnsafeBytes({ self.restoreSubscription($0, bits, session) }) else {
+                restoring.broken += 1
+                continue
+            }
+            var subscription = place
+            subscription.number = number
+            session.subscriptions.append(subscription)
+            session.lastSubscriptionNumber = max(session.lastSubscriptionNumber, number)
+        }
+    }
+
+    private mutating func restoreSubscription(
+        _ filter: UnsafeRawBufferPointer,
+        _ bits: UInt32,
+        _ session: Session
+    ) -> Session.Subscription? {
+        let options = Subscriber.Options(bits: bits)
+        let subscriber = Subscriber(session: session.index, options: options)
+        switch TopicFilter.parse(filter) {
+        case .invalid:
+            return nil
+        case .shared(let group, let shared):
+            let (place, result) = self.trie.addShared(
+                filter: UnsafeRawBufferPointer(rebasing: filter[shared]),
+                name: UnsafeRawBufferPointer(rebasing: filter[group]),
+                subscriber
+            )
+            return result == .added ? Session.Subscription(place: place, isShared: true) : nil
+        case .plain:
+            let (place, result) = self.trie.add(filter: filter, subscriber)
+            return result == .added ? Session.Subscription(place: place, isShared: false) : nil
+        }
+    }
+
+    private mutating func restoreItems(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
+        var inflight: [UInt32: [UInt16: Inflight.Entry]] = [:]
+        let sessions = self.sessions
+        var bytes = 0
+        var count = 0
+        try file.readEntries(StoreKey.item) { key, value in
+            guard key.count == 17, let number = Self.number(key), let own = Self.number(key, at: 9),
+                let index = restoring.sessions[number], let session = sessions[Int(index)],
+                let stored = StoredItem(value, number: own)
+            else {
+                restoring.broken += 1
+                return
+            }
+            restoring.highest = max(restoring.highest, own)
+            let message = restoring.messages[stored.message]
+            guard stored.stage == .released || message != nil else {
+                restoring.broken += 1
+                return
+            }
+            let item = message.map { Self.item(stored, $0) }
+            message?.header.storeReferences += 1
+            if stored.stage == .free {
+                guard let item else { return }
+                session.queue.append(item)
+                bytes += item.message.countedBytes
+                count += 1
+            } else {
+                inflight[index, default: [:]][stored.packetIdentifier] = Inflight.Entry(
+                    item: stored.stage == .released ? nil : item,
+                    sequence: stored.sequence,
+                    stage: stored.stage,
+                    number: own
+                )
+            }
+        }
+        for (index, entries) in inflight { self.sessions[Int(index)]?.inflight = Inflight(restoring: entries) }
+        self.queuedBytes += bytes
+        self.queuedMessages += count
+    }
+
+    private static func item(_ stored: StoredItem, _ message: Message) -> QueuedMessage {
+        var item = QueuedMessage(
+            message: message,
+            identifier: stored.identifier,
+            qos: stored.qos,
+            retain: stored.retain
+        )
+        item.furtherIdentifiers = stored.furtherIdentifiers.isEmpty ? nil : stored.furtherIdentifiers
+        item.number = stored.number
+        return item
+    }
+
+    private mutating func restoreReceived(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
+        let sessions = self.sessions
+        var bytes = 0
+        try file.readEntries(StoreKey.received) { key, value in
+            var reader = ByteReader(value)
+            guard key.count == 11, let number = Self.number(key), let index = restoring.sessions[number],
+                let session = sessions[Int(index)], let named = reader.readLittleEndian(UInt64.self),
+                named == 0 || restoring.messages[named] != nil
+            else {
+                restoring.broken += 1
+                return
+            }
+            let message = restoring.messages[named]
+            message?.header.storeReferences += 1
+            let identifier = key.loadUnaligned(fromByteOffset: 9, as: UInt16.self).bigEndian
+            session.received.append(Session.ReceivedMessage(packetIdentifier: identifier, message: message))
+            session.receivedBytes += message?.countedBytes ?? 0
+            bytes += message?.countedBytes ?? 0
+        }
+        self.queuedBytes += bytes
+    }
+
+    private mutating func restoreRetained(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
+        var found: [Message] = []
+        try file.readEntries(StoreKey.retained) { key, value in
+            var reader = ByteReader(value)
+            guard let number = reader.readLittleEndian(UInt64.self), let message = restoring.messages[number],
+                equalBytes(message.view.topic, UnsafeRawBufferPointer(rebasing: key[1...]))
+            else {
+                restoring.broken += 1
+                return
+            }
+            message.header.storeReferences += 1
+            found.append(message)
+        }
+        for message in found where self.retained.store(message) == .full {
+            self.counters.retainedRefused += 1
+            restoring.notRetained.append(message)
+        }
+    }
+}

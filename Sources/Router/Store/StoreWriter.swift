@@ -1,0 +1,145 @@
+import Common
+import Glibc
+import SQLite
+
+/// The thread that commits groups of changes. The loop hands it groups and never waits for it; a failed commit keeps its groups
+/// and is tried again, and nothing in them is promised to anybody meanwhile.
+///
+/// What the loop and the thread share is behind one lock, which nobody holds while the disk works.
+final class StoreWriter: @unchecked Sendable {
+    struct Progress {
+        var committed: UInt64 = 0
+        /// What is wrong, while commits fail.
+        var trouble: String?
+        var transactions: UInt64 = 0
+        var failures: UInt64 = 0
+        var folds: UInt64 = 0
+    }
+
+    /// The log is folded when it has grown to this: few enough changes for a fold to hold up commits by some tens of
+    /// milliseconds, and enough for most messages to be done with before one.
+    private static let logBytesMax = 2 << 20
+    /// And when nothing was to be done for so long.
+    private static let idleNanoseconds = Nanoseconds.perSecond
+    private static let retryNanoseconds = 200 * Nanoseconds.perMillisecond
+
+    private struct Shared {
+        var groups: [(number: UInt64, records: [UInt8])] = []
+        var progress = Progress()
+        var isStopping = false
+    }
+
+    private let monitor = Monitor()
+    private var shared = Shared()
+    private let waker: Waker.Handle
+    /// Of the thread alone, once it runs.
+    private let file: StoreFile
+    private var thread = pthread_t()
+    private var isRunning = false
+
+    init(file: StoreFile, waker: Waker.Handle) {
+        self.file = file
+        self.waker = waker
+    }
+
+    // MARK: For the loop
+
+    func start() throws(StoreError) {
+        let context = Unmanaged.passRetained(self).toOpaque()
+        let result = pthread_create(
+            &self.thread,
+            nil,
+            { context in
+                guard let context else { return nil }
+                Unmanaged<StoreWriter>.fromOpaque(context).takeRetainedValue().run()
+                return nil
+            },
+            context
+        )
+        guard result == 0 else {
+            Unmanaged<StoreWriter>.fromOpaque(context).release()
+            throw StoreError("no thread for the router's store: \(String(cString: strerror(result)))")
+        }
+        self.isRunning = true
+    }
+
+    /// Never drops: what bounds the queue is that the core takes no new messages while too much waits.
+    func append(_ number: UInt64, _ records: [UInt8]) {
+        self.monitor.locked {
+            self.shared.groups.append((number, records))
+            self.monitor.signal()
+        }
+    }
+
+    var progress: Progress { self.monitor.locked { self.shared.progress } }
+
+    /// Commits what waits, then ends the thread. A commit that fails is tried no more.
+    func stop() {
+        guard self.isRunning else { return }
+        self.isRunning = false
+        self.monitor.locked {
+            self.shared.isStopping = true
+            self.monitor.signal()
+        }
+        pthread_join(self.thread, nil)
+    }
+
+    // MARK: The thread
+
+    private func run() {
+        while true {
+            let (groups, isStopping) = self.next()
+            if groups.isEmpty {
+                self.fold()
+                if isStopping { return }
+            } else if !self.commit(groups) {
+                if isStopping { return }
+                self.monitor.locked {
+                    self.monitor.wait(nanoseconds: Self.retryNanoseconds) { self.shared.isStopping }
+                }
+            } else if self.file.logBytes >= Self.logBytesMax {
+                self.fold()
+            }
+        }
+    }
+
+    private func next() -> (groups: [(number: UInt64, records: [UInt8])], isStopping: Bool) {
+        self.monitor.locked {
+            let idle = self.file.logBytes > 0 ? Self.idleNanoseconds : 60 * Nanoseconds.perSecond
+            self.monitor.wait(nanoseconds: idle) { !self.shared.groups.isEmpty || self.shared.isStopping }
+            return (self.shared.groups, self.shared.isStopping)
+        }
+    }
+
+    private func commit(_ groups: [(number: UInt64, records: [UInt8])]) -> Bool {
+        guard let last = groups.last else { return true }
+        do throws(SQLiteError) {
+            try self.file.append(groups.map(\.records))
+        } catch {
+            self.monitor.locked {
+                self.shared.progress.failures += 1
+                self.shared.progress.trouble = error.description
+            }
+            self.waker.wake()
+            return false
+        }
+        self.monitor.locked {
+            self.shared.groups.removeFirst(groups.count)
+            self.shared.progress.committed = last.number
+            self.shared.progress.transactions += 1
+            self.shared.progress.trouble = nil
+        }
+        self.waker.wake()
+        return true
+    }
+
+    /// One that fails leaves the log as it is, and is tried again when more has come.
+    private func fold() {
+        do throws(SQLiteError) {
+            try self.file.fold()
+            self.monitor.locked { self.shared.progress.folds += 1 }
+        } catch {
+            self.monitor.locked { self.shared.progress.failures += 1 }
+        }
+    }
+}

@@ -1,0 +1,365 @@
+import Common
+import TestSupport
+import Testing
+
+@testable import Router
+
+/// What a router that is killed and started again still knows, and what it said before it was sure of that.
+@Suite struct DurabilityTests {
+    private let directory: TemporaryDirectory
+    private let path: String
+
+    init() throws {
+        self.directory = try TemporaryDirectory()
+        self.path = self.directory.file("store.db")
+    }
+
+    private func start() throws -> RouterHarness {
+        RouterHarness(store: try StoreFile(path: self.path, survivesPowerLoss: false))
+    }
+
+    /// kill -9 and a new start, `seconds` later.
+    private func restart(_ harness: RouterHarness, after seconds: UInt64 = 0) throws -> RouterHarness {
+        let now = harness.now + seconds * Nanoseconds.perSecond
+        _ = harness.kill()
+        let next = RouterHarness(store: nil)
+        next.now = now
+        let store = try StoreFile(path: self.path, survivesPowerLoss: false)
+        next.store = store
+        next.core.wallOffset = RouterHarness.wallOffset
+        try next.core.restore(from: store, now: now)
+        return next
+    }
+
+    private func texts(_ publishes: [PublishPacket]) -> [String] {
+        publishes.map { String(decoding: $0.payload, as: UTF8.self) }
+    }
+
+    // MARK: What comes back
+
+    @Test func sessionsSubscriptionsAndQueuesComeBack() throws {
+        var harness = try self.start()
+        var device = harness.client("device")
+        device.connect(clean: false, expiry: 3600)
+        device.subscribe("a/+", .atLeastOnce, identifier: 7) { $0.retainAsPublished = true }
+        device.subscribe("b", .exactlyOnce)
+        device.subscribe("gone")
+        device.unsubscribe("gone")
+        device.drop()
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        for number in 1...5 { publisher.publish("a/\(number)", "\(number)", .atLeastOnce) }
+        publisher.publish("b", "b", .exactlyOnce)
+        publisher.publish("gone", "gone", .atLeastOnce)
+        publisher.publish("a/0", "QoS 0 does not wait", .atMostOnce)
+        #expect(harness.core.queuedMessages == 6)
+
+        harness = try self.restart(harness)
+        #expect(harness.core.sessionCount == 1)
+        #expect(harness.core.subscriptionCount == 2)
+        #expect(harness.core.queuedMessages == 6)
+        device = harness.client("device")
+        #expect(device.connect(clean: false, expiry: 3600)?.sessionPresent == true)
+        let came = device.takePublishes()
+        #expect(self.texts(came) == ["1", "2", "3", "4", "5", "b"])
+        #expect(came.first?.properties.subscriptionIdentifiers == [7])
+        #expect(came.last?.qos == .exactlyOnce)
+
+        // What was acknowledged is gone for good.
+        harness = try self.restart(harness)
+        device = harness.client("device")
+        #expect(device.connect(clean: false, expiry: 3600)?.sessionPresent == true)
+        #expect(device.takePublishes() == [])
+        #expect(harness.core.queuedBytesTotal == 0)
+    }
+
+    @Test func aSessionThatEndsWithItsConnectionDoesNotComeBack() throws {
+        var harness = try self.start()
+        let device = harness.client("device")
+        device.connect()
+        device.subscribe("t")
+        let ended = harness.client("ended")
+        ended.connect(clean: false, expiry: 3600)
+        ended.subscribe("t")
+        ended.disconnect(expiry: 0)
+        harness = try self.restart(harness)
+        #expect(harness.core.sessionCount == 0)
+        #expect(harness.core.subscriptionCount == 0)
+    }
+
+    @Test func expiryGoesOnWhileNoRouterRuns() throws {
+        var harness = try self.start()
+        let device = harness.client("device")
+        device.connect(clean: false, expiry: 60)
+        device.subscribe("t")
+        device.drop()
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        publisher.publish("t", "short", .atLeastOnce) { $0.properties.messageExpiryInterval = 20 }
+        publisher.publish("t", "long", .atLeastOnce) { $0.properties.messageExpiryInterval = 50 }
+        harness = try self.restart(harness, after: 30)
+        let back = harness.client("device")
+        #expect(back.connect(clean: false, expiry: 60)?.sessionPresent == true)
+        let came = back.takePublishes()
+        #expect(self.texts(came) == ["long"])
+        #expect(came.first?.properties.messageExpiryInterval == 20)
+        back.drop()
+        harness = try self.restart(harness, after: 61)
+        harness.pass(seconds: 0)
+        #expect(harness.core.sessionCount == 0)
+    }
+
+    @Test func retainedMessagesComeBack() throws {
+        var harness = try self.start()
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        publisher.publish("r/1", "old", .atLeastOnce, retain: true)
+        publisher.publish("r/1", "new", .atMostOnce, retain: true)
+        publisher.publish("r/2", "removed", .atLeastOnce, retain: true)
+        publisher.publish("r/2", "", .atLeastOnce, retain: true)
+        publisher.publish("r/3", "expires", .atLeastOnce, retain: true) { $0.properties.messageExpiryInterval = 5 }
+        harness = try self.restart(harness, after: 10)
+        harness.pass(seconds: 0)
+        #expect(harness.core.retainedCount == 1)
+        let client = harness.client("client")
+        client.connect()
+        client.subscribe("r/#")
+        let came = client.takePublishes()
+        #expect(self.texts(came) == ["new"])
+        #expect(came.first?.retain == true)
+    }
+
+    @Test func aQoS2MessageUnderWayIsSentAgainWithItsIdentifier() throws {
+        var harness = try self.start()
+        var device = harness.client("device")
+        device.acknowledges = false
+        device.connect(clean: false, expiry: 3600)
+        device.subscribe("t")
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        publisher.publish("t", "1", .exactlyOnce)
+        publisher.publish("t", "2", .exactlyOnce)
+        let sent = device.takePublishes()
+        #expect(self.texts(sent) == ["1", "2"])
+        // The first one is half done.
+        device.send(.pubrec(AcknowledgementPacket(packetIdentifier: sent[0].packetIdentifier)))
+        #expect(device.takeAll().map(\.type) == [.pubrel])
+
+        harness = try self.restart(harness)
+        device = harness.client("device")
+        device.acknowledges = false
+        device.connect(clean: false, expiry: 3600)
+        let again = device.takeAll()
+        #expect(again.map(\.type) == [.pubrel, .publish])
+        if case .pubrel(let pubrel) = again.first { #expect(pubrel.packetIdentifier == sent[0].packetIdentifier) }
+        if case .publish(let publish) = again.last {
+            #expect(publish.packetIdentifier == sent[1].packetIdentifier)
+            #expect(publish.dup)
+            #expect(publish.payload == Array("2".utf8))
+        }
+        // A new message gets another identifier.
+        let next = harness.client("publisher")
+        next.connect()
+        next.publish("t", "3", .exactlyOnce)
+        let third = device.takePublishes()
+        #expect(self.texts(third) == ["3"])
+        #expect(![sent[0].packetIdentifier, sent[1].packetIdentifier].contains(third[0].packetIdentifier))
+    }
+
+    @Test func aQoS2MessageThatCameIsPublishedOnceThoughItsPubrelComesAfterTheRestart() throws {
+        var harness = try self.start()
+        let subscriber = harness.client("subscriber")
+        subscriber.connect(clean: false, expiry: 3600)
+        subscriber.subscribe("t")
+        subscriber.drop()
+        let publisher = harness.client("publisher")
+        publisher.connect(clean: false, expiry: 3600)
+        var packet = PublishPacket(qos: .exactlyOnce, topic: Array("t".utf8), payload: Array("once".utf8))
+        packet.packetIdentifier = 9
+        publisher.send(.publish(packet))
+        #expect(publisher.takeAll().map(\.type) == [.pubrec])
+
+        harness = try self.restart(harness)
+        let back = harness.client("publisher")
+        back.connect(clean: false, expiry: 3600)
+        packet.dup = true
+        back.send(.publish(packet))
+        #expect(back.takeAll().map(\.type) == [.pubrec])
+        back.send(.pubrel(AcknowledgementPacket(packetIdentifier: 9)))
+        #expect(back.takeAll().map(\.type) == [.pubcomp])
+
+        harness = try self.restart(harness)
+        let publisherAgain = harness.client("publisher")
+        publisherAgain.connect(clean: false, expiry: 3600)
+        publisherAgain.send(.pubrel(AcknowledgementPacket(packetIdentifier: 9)))
+        #expect(publisherAgain.takeAll().map(\.type) == [.pubcomp])
+        let device = harness.client("subscriber")
+        device.connect(clean: false, expiry: 3600)
+        #expect(device.takePayloads() == ["once"])
+    }
+
+    // MARK: Wills
+
+    private func will(_ payload: String, delay: UInt32? = nil) -> ConnectPacket.Will {
+        var will = ConnectPacket.Will(
+            qos: .atLeastOnce,
+            retain: false,
+            topic: Array("w".utf8),
+            payload: Array(payload.utf8)
+        )
+        will.properties.willDelayInterval = delay
+        return will
+    }
+
+    @Test func aWillIsPublishedAfterTheRestartUnlessItsClientComesBack() throws {
+        var harness = try self.start()
+        let watcher = harness.client("watcher")
+        watcher.connect(clean: false, expiry: 3600)
+        watcher.subscribe("w")
+        for (name, expiry) in [("lost", 3600), ("back", 3600), ("short", 0)] as [(String, UInt32)] {
+            harness.client(name).connect(clean: false, expiry: expiry, will: self.will(name))
+        }
+        let polite = harness.client("polite")
+        polite.connect(clean: false, expiry: 3600, will: self.will("polite"))
+        polite.disconnect()
+        let pending = harness.client("pending")
+        pending.connect(clean: false, expiry: 3600, will: self.will("pending", delay: 30))
+        pending.drop()
+
+        harness = try self.restart(harness, after: 10)
+        let seen = harness.client("watcher")
+        seen.connect(clean: false, expiry: 3600)
+        harness.client("back").connect(clean: false, expiry: 3600)
+        // Not at once: devices that come back within seconds were never away for those who watch them.
+        #expect(seen.takePayloads() == [])
+        harness.pass(seconds: 6)
+        #expect(seen.takePayloads().sorted() == ["lost", "short"])
+        harness.pass(seconds: 15)
+        #expect(seen.takePayloads() == ["pending"])
+        harness = try self.restart(harness, after: 60)
+        harness.pass(seconds: 60)
+        let last = harness.client("watcher")
+        last.connect(clean: false, expiry: 3600)
+        #expect(last.takePayloads() == [])
+    }
+
+    // MARK: Promises
+
+    @Test func nothingIsAcknowledgedBeforeItIsCommitted() throws {
+        let harness = try self.start()
+        let parked = harness.client("parked")
+        parked.connect(clean: false, expiry: 3600)
+        parked.subscribe("t")
+        parked.drop()
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        harness.commitsAtOnce = false
+        #expect(publisher.publish("t", "1", .atLeastOnce) == nil)
+        #expect(publisher.publish("r", "kept", .atLeastOnce, retain: true) == nil)
+        // Another one that has to be kept nowhere waits behind those, in order [MQTT-4.6.0-2].
+        #expect(publisher.publish("nobody", "2", .atLeastOnce) == nil)
+        let other = harness.client("other")
+        other.connect()
+        #expect(other.publish("nobody", "3", .atLeastOnce) == .noMatchingSubscribers)
+        let subscriber = harness.client("subscriber")
+        subscriber.connect(clean: false, expiry: 60)
+        #expect(subscriber.subscribe("x") == nil)
+        harness.commit()
+        harness.flush()
+        let answers = publisher.takeAll().compactMap { packet -> UInt16? in
+            if case .puback(let ack) = packet { return ack.packetIdentifier }
+            return nil
+        }
+        #expect(answers == [1, 2, 3])
+        #expect(subscriber.takeAll().map(\.type) == [.suback])
+    }
+
+    @Test func aQoS2MessageLeavesOnlyWithACommittedIdentifier() throws {
+        let harness = try self.start()
+        let device = harness.client("device")
+        device.connect(clean: false, expiry: 3600)
+        device.subscribe("t")
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        harness.commitsAtOnce = false
+        publisher.publish("t", "1", .atLeastOnce)
+        publisher.publish("t", "0", .atMostOnce)
+        harness.flush()
+        // Routing does not wait for the disk.
+        #expect(device.takeAll().map(\.type) == [.publish, .publish])
+        harness.commit()
+        harness.flush()
+        var packet = PublishPacket(qos: .exactlyOnce, topic: Array("t".utf8), payload: Array("2".utf8))
+        packet.packetIdentifier = 77
+        publisher.send(.publish(packet))
+        publisher.send(.pubrel(AcknowledgementPacket(packetIdentifier: 77)))
+        #expect(device.takeAll() == [])
+        harness.commit()
+        harness.flush()
+        let sent = device.takeAll()
+        #expect(sent.map(\.type) == [.publish])
+        guard case .publish(let publish) = sent.first else { return }
+        device.send(.pubrec(AcknowledgementPacket(packetIdentifier: publish.packetIdentifier)))
+        #expect(device.takeAll() == [])
+        harness.commit()
+        harness.flush()
+        #expect(device.takeAll().map(\.type) == [.pubrel])
+    }
+
+    @Test func aFullDiskRefusesPromisesAndNothingElse() throws {
+        let harness = try self.start()
+        let device = harness.client("device")
+        device.connect()
+        device.subscribe("t")
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        let old = harness.client("old", .v3_1_1)
+        old.connect()
+        harness.core.storeIsInTrouble(true)
+        #expect(publisher.publish("t", "1", .atLeastOnce) == .quotaExceeded)
+        #expect(publisher.publish("t", "2", .exactlyOnce) == .quotaExceeded)
+        #expect(old.publish("t", "3", .atLeastOnce) == nil)
+        #expect(old.isOpen)
+        publisher.publish("t", "0", .atMostOnce)
+        #expect(device.takePayloads() == ["0"])
+        #expect(harness.core.counters.publishesNotStored == 3)
+        harness.core.storeIsInTrouble(false)
+        #expect(publisher.publish("t", "4", .atLeastOnce) == .success)
+        #expect(device.takePayloads() == ["4"])
+    }
+
+    @Test func largeQoS2MessagesWaitToo() throws {
+        var harness = try self.start()
+        let device = harness.client("device")
+        device.connect(clean: false, expiry: 3600)
+        device.subscribe("t")
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        let large = String(repeating: "x", count: 200_000)
+        publisher.publish("t", large, .exactlyOnce)
+        publisher.publish("t", "small", .exactlyOnce)
+        #expect(device.takePayloads() == [large, "small"])
+        device.drop()
+        publisher.publish("t", large, .exactlyOnce)
+        publisher.publish("t", "small", .exactlyOnce)
+        harness = try self.restart(harness)
+        let back = harness.client("device")
+        back.connect(clean: false, expiry: 3600)
+        #expect(back.takePayloads() == [large, "small"])
+    }
+
+    @Test func aMessageForManySessionsIsStoredOnce() throws {
+        let harness = try self.start()
+        for number in 0..<50 {
+            let device = harness.client("device-\(number)")
+            device.connect(clean: false, expiry: 3600)
+            device.subscribe("t")
+            device.drop()
+        }
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        harness.commitsAtOnce = false
+        publisher.publish("t", String(repeating: "y", count: 10_000), .atLeastOnce)
+        #expect(harness.core.uncommittedBytes < 20_000)
+    }
+}

@@ -90,6 +90,42 @@ final class TestBroker {
         try self.listeners[0].waitForLog("auth worker connected", count: connected + 1)
     }
 
+    /// kill -9.
+    func killRouter() {
+        self.router.killNow()
+    }
+
+    /// Starts it and does not wait.
+    func startRouterAgain() throws -> ChildProcess {
+        self.router = try Self.start("martlet-router", in: self.directory, instance: nil)
+        return self.router
+    }
+
+    /// kill -9 and a new start; waits until the listeners use it again.
+    func restartRouter() throws {
+        let connected = self.listeners.map { $0.log.split(separator: "\n").count { $0.contains("router connected") } }
+        self.killRouter()
+        try self.startRouterAgain().waitForLog(" ready")
+        for (listener, before) in zip(self.listeners, connected) {
+            try listener.waitForLog("router connected", count: before + 1)
+        }
+    }
+
+    /// kill -9 of all roles, and a new start.
+    func restartEverything() throws {
+        let (listeners, workers) = (self.listeners.count, self.authWorkers.count)
+        for process in self.processes { process.killNow() }
+        self.listeners = []
+        self.authWorkers = []
+        try self.startRouterAgain().waitForLog(" ready")
+        for instance in 1...workers { try self.startAuthWorker(instance) }
+        for instance in 1...listeners { try self.startListener(instance) }
+        for listener in self.listeners {
+            try listener.waitForLog("router connected")
+            try listener.waitForLog("auth worker connected", count: workers)
+        }
+    }
+
     func stopRedis() {
         self.redis?.killNow()
         self.redis = nil

@@ -24,6 +24,7 @@ import Testing
         // The tool links no role: it starts them as programs and speaks to them over their control sockets.
         "Sources/Martlet/": ["ArgumentParser", "Common", "Glibc", "CLinux", "Devices", "Logging", "TLS"],
         "Sources/Martlet/Devices/": ["Common", "Devices", "SQLite", "TLS"],
+        "Sources/Martlet/Store/": ["Common", "Glibc", "SQLite", "TLS"],
         "Sources/Martlet/Main/": ["ArgumentParser", "Martlet"],
     ]
 

@@ -33,7 +33,7 @@ final class StoreWriter: @unchecked Sendable {
     private var shared = Shared()
     private let waker: Waker.Handle
     /// Of the thread alone, once it runs.
-    private let file: StoreFile
+    private var file: StoreFile?
     private var thread = pthread_t()
     private var isRunning = false
 
@@ -91,13 +91,17 @@ final class StoreWriter: @unchecked Sendable {
             let (groups, isStopping) = self.next()
             if groups.isEmpty {
                 self.fold()
-                if isStopping { return }
+                if isStopping {
+                    // Closing moves everything into the one file.
+                    self.file = nil
+                    return
+                }
             } else if !self.commit(groups) {
                 if isStopping { return }
                 self.monitor.locked {
                     self.monitor.wait(nanoseconds: Self.retryNanoseconds) { self.shared.isStopping }
                 }
-            } else if self.file.logBytes >= Self.logBytesMax {
+            } else if (self.file?.logBytes ?? 0) >= Self.logBytesMax {
                 self.fold()
             }
         }
@@ -105,7 +109,7 @@ final class StoreWriter: @unchecked Sendable {
 
     private func next() -> (groups: [(number: UInt64, records: [UInt8])], isStopping: Bool) {
         self.monitor.locked {
-            let idle = self.file.logBytes > 0 ? Self.idleNanoseconds : 60 * Nanoseconds.perSecond
+            let idle = (self.file?.logBytes ?? 0) > 0 ? Self.idleNanoseconds : 60 * Nanoseconds.perSecond
             self.monitor.wait(nanoseconds: idle) { !self.shared.groups.isEmpty || self.shared.isStopping }
             return (self.shared.groups, self.shared.isStopping)
         }
@@ -114,7 +118,7 @@ final class StoreWriter: @unchecked Sendable {
     private func commit(_ groups: [(number: UInt64, records: [UInt8])]) -> Bool {
         guard let last = groups.last else { return true }
         do throws(SQLiteError) {
-            try self.file.append(groups.map(\.records))
+            try self.file?.append(groups.map(\.records))
         } catch {
             self.monitor.locked {
                 self.shared.progress.failures += 1
@@ -136,7 +140,7 @@ final class StoreWriter: @unchecked Sendable {
     /// One that fails leaves the log as it is, and is tried again when more has come.
     private func fold() {
         do throws(SQLiteError) {
-            try self.file.fold()
+            try self.file?.fold()
             self.monitor.locked { self.shared.progress.folds += 1 }
         } catch {
             self.monitor.locked { self.shared.progress.failures += 1 }

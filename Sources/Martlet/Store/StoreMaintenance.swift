@@ -1,0 +1,238 @@
+import Common
+import Glibc
+import SQLite
+import TLS
+
+/// What `martlet store` does to the router's store.
+struct StoreMaintenance {
+    let path: String
+
+    // MARK: Looking
+
+    /// - Returns: lines for people, and whether the store is sound.
+    func check() throws(CommandFailure) -> (lines: [String], isSound: Bool) {
+        let image = try StoreImage(path: self.path)
+        do throws(SQLiteError) {
+            let isSound = try image.isSound()
+            let contents = try StoreContents(image)
+            var lines = [
+                "file               \(self.path)", "sessions           \(contents.sessions.count)",
+                "subscriptions      \(contents.subscriptionCount)", "queued messages    \(contents.queuedCount)",
+                "retained messages  \(contents.retained.count)", "distinct messages  \(contents.messages.count)",
+            ]
+            let senseless = contents.senseless.count + image.brokenGroups
+            if !isSound { lines.append("SQLite finds the file damaged; see `martlet store repair`") }
+            if senseless > 0 { lines.append("\(senseless) entries make no sense; see `martlet store repair`") }
+            if isSound, senseless == 0 { lines.append("the store is sound") }
+            return (lines, isSound && senseless == 0)
+        } catch {
+            return (["\(self.path): \(error.message); see `martlet store repair`"], false)
+        }
+    }
+
+    /// Everything as JSON, one object a line: sessions with their subscriptions, then their messages; then what is retained.
+    func export(_ line: (String) -> Void) throws(CommandFailure) {
+        let image = try StoreImage(path: self.path)
+        let contents: StoreContents
+        do throws(SQLiteError) {
+            contents = try StoreContents(image)
+        } catch {
+            throw CommandFailure("\(self.path): \(error.message)")
+        }
+        for (_, session) in contents.sessions.sorted(by: { $0.key < $1.key }) {
+            let name = Self.quoted(session.clientIdentifier)
+            let filters = session.filters.map { Self.quoted($0) }.joined(separator: ",")
+            line(
+                "{\"session\":\(name),\"expiry_seconds\":\(session.expirySeconds),\"connected\":\(session.isConnected),"
+                    + "\"subscriptions\":[\(filters)],\"queued\":\(session.messages.count),\"received\":\(session.received)}"
+            )
+            for message in session.messages.compactMap({ contents.messages[$0] }) {
+                line("{\"message_for\":\(name),\(Self.describe(message))}")
+            }
+        }
+        for (_, number) in contents.retained {
+            if let message = contents.messages[number] { line("{\"retained\":true,\(Self.describe(message))}") }
+        }
+    }
+
+    private static func describe(_ message: StoreContents.Message) -> String {
+        "\"topic\":\(Self.quoted(message.topic)),\"qos\":\(message.qos),"
+            + "\"payload_hex\":\"\(String(decoding: Hex.encode(message.payload), as: UTF8.self))\""
+    }
+
+    private static func quoted(_ text: [UInt8]) -> String { ReportText.quoted(String(decoding: text, as: UTF8.self)) }
+
+    // MARK: Copies
+
+    /// Copies the store as it is at this moment; the router may run.
+    func backup(to target: String) throws(CommandFailure) {
+        guard access(target, F_OK) != 0 else { throw CommandFailure("\(target) is there already") }
+        let image = try StoreImage(path: self.path)
+        do throws(SQLiteError) {
+            try image.copy(to: target)
+        } catch {
+            throw CommandFailure("\(target): \(error.message)")
+        }
+        chmod(target, 0o600)
+        try Self.synchronize(target)
+        guard try StoreMaintenance(path: target).check().isSound else {
+            throw CommandFailure(
+                "\(target) was written, but is not sound, as the store itself is not; see martlet store check"
+            )
+        }
+    }
+
+    /// Puts a backup in the place of the store, which is kept beside it. The router must not run.
+    /// - Returns: where the former store is; nil: there was none.
+    func restore(from backup: String) throws(CommandFailure) -> String? {
+        guard try StoreMaintenance(path: backup).check().isSound else {
+            throw CommandFailure("\(backup) is not sound; nothing was changed")
+        }
+        let lock = try self.takeLock()
+        defer { close(lock) }
+        let fresh = self.path + ".new"
+        unlink(fresh)
+        let image = try StoreImage(path: backup)
+        do throws(SQLiteError) {
+            try image.copy(to: fresh)
+        } catch {
+            throw CommandFailure("\(fresh): \(error.message)")
+        }
+        return try self.exchange(fresh)
+    }
+
+    /// Makes a new store of everything that can still be read; the damaged one is kept beside it. The router must not run.
+    func repair() throws(CommandFailure) -> (kept: Int, left: Int, former: String?) {
+        let lock = try self.takeLock()
+        defer { close(lock) }
+        let image = try StoreImage(path: self.path)
+        let fresh = self.path + ".new"
+        for suffix in ["", "-wal", "-shm"] { unlink(fresh + suffix) }
+        var entries: [[UInt8]: [UInt8]] = [:]
+        for kind in StoreEntryKind.all {
+            // From both ends up to the damage.
+            for direction in [StoreImage.Direction.forward, .backward] {
+                let wasWhole = (try? image.readRows(kind, direction) { entries[$0.key] = $0.value }) != nil
+                if wasWhole { break }
+            }
+        }
+        try? image.readLog()
+        for (key, value) in image.logged { entries[key] = value }
+        do throws(SQLiteError) {
+            try Self.write(entries, to: fresh)
+        } catch {
+            throw CommandFailure("\(fresh): \(error.message)")
+        }
+        let left = try Self.removeSenseless(fresh)
+        return (entries.count - left, left, try self.exchange(fresh))
+    }
+
+    private static func write(_ entries: [[UInt8]: [UInt8]], to path: String) throws(SQLiteError) {
+        let database = try Database(path: path, busyTimeoutMilliseconds: 1_000)
+        try database.execute(
+            """
+            CREATE TABLE log (number INTEGER PRIMARY KEY, records BLOB NOT NULL);
+            CREATE TABLE entry (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+            CREATE TABLE message (number INTEGER PRIMARY KEY, value BLOB NOT NULL);
+            CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+            PRAGMA user_version = \(StoreImage.schemaVersion);
+            """
+        )
+        let entry = try database.prepare("INSERT INTO entry VALUES (?, ?)")
+        let message = try database.prepare("INSERT INTO message VALUES (?, ?)")
+        try database.transaction { () throws(SQLiteError) in
+            for (key, value) in entries {
+                if key.first == StoreEntryKind.message, key.count == 9, let number = StoreContents.number(key) {
+                    try message.bind(Int64(bitPattern: number), at: 1)
+                    try message.bind(value, at: 2)
+                    try message.run()
+                } else {
+                    try entry.bind(key, at: 1)
+                    try entry.bind(value, at: 2)
+                    try entry.run()
+                }
+            }
+        }
+    }
+
+    /// Removing one may leave another without what it names.
+    private static func removeSenseless(_ path: String) throws(CommandFailure) -> Int {
+        var removed = 0
+        while true {
+            do throws(SQLiteError) {
+                let senseless = try StoreContents(try Self.image(path)).senseless
+                if senseless.isEmpty { return removed }
+                removed += senseless.count
+                let database = try Database(path: path, busyTimeoutMilliseconds: 1_000)
+                for key in senseless {
+                    let isMessage = key.first == StoreEntryKind.message
+                    let statement = try database.prepare(
+                        isMessage ? "DELETE FROM message WHERE number = ?" : "DELETE FROM entry WHERE key = ?"
+                    )
+                    if isMessage {
+                        try statement.bind(Int64(bitPattern: StoreContents.number(key) ?? 0), at: 1)
+                    } else {
+                        try statement.bind(key, at: 1)
+                    }
+                    try statement.run()
+                }
+            } catch {
+                throw CommandFailure("\(path): \(error.message)")
+            }
+        }
+    }
+
+    private static func image(_ path: String) throws(SQLiteError) -> StoreImage {
+        do throws(CommandFailure) {
+            return try StoreImage(path: path)
+        } catch {
+            throw SQLiteError(code: -1, message: error.description, path: path)
+        }
+    }
+
+    // MARK: Files
+
+    private func takeLock() throws(CommandFailure) -> Int32 {
+        let file = open(self.path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw CommandFailure("\(self.path).lock: \(String(cString: strerror(errno)))") }
+        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+            close(file)
+            throw CommandFailure("the router is running; stop it first (systemctl stop martlet-router)")
+        }
+        return file
+    }
+
+    /// Under the lock: the file at `fresh` becomes the store.
+    private func exchange(_ fresh: String) throws(CommandFailure) -> String? {
+        try Self.synchronize(fresh)
+        var status = stat()
+        if stat(self.path, &status) == 0 {
+            // Whose it was: the command may be run by root.
+            _ = chown(fresh, status.st_uid, status.st_gid)
+            chmod(fresh, status.st_mode & 0o777)
+        }
+        var former: String?
+        if access(self.path, F_OK) == 0 {
+            var number = 1
+            while access("\(self.path).former-\(number)", F_OK) == 0 { number += 1 }
+            let target = "\(self.path).former-\(number)"
+            for suffix in ["-wal", "-shm", ""] where access(self.path + suffix, F_OK) == 0 {
+                guard rename(self.path + suffix, target + suffix) == 0 else {
+                    throw CommandFailure("\(target)\(suffix): \(String(cString: strerror(errno)))")
+                }
+            }
+            former = target
+        }
+        guard rename(fresh, self.path) == 0 else {
+            throw CommandFailure("\(self.path): \(String(cString: strerror(errno)))")
+        }
+        return former
+    }
+
+    private static func synchronize(_ path: String) throws(CommandFailure) {
+        let file = open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { throw CommandFailure("\(path): \(String(cString: strerror(errno)))") }
+        defer { close(file) }
+        guard fsync(file) == 0 else { throw CommandFailure("\(path): \(String(cString: strerror(errno)))") }
+    }
+}

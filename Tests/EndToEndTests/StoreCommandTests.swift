@@ -1,0 +1,119 @@
+import Common
+import Glibc
+import TestSupport
+import Testing
+
+/// `martlet store` on the file of a real router.
+@Suite struct StoreCommandTests {
+    private func store(_ broker: TestBroker, _ arguments: String...) throws -> (status: Int32, output: String) {
+        let file = broker.directory.file("martlet.yaml")
+        return try runProcess(
+            TestBroker.executable("martlet"),
+            arguments: ["store"] + arguments + ["--config", file]
+        )
+    }
+
+    private func properties() -> Properties {
+        var properties = Properties()
+        properties.sessionExpiryInterval = 3600
+        return properties
+    }
+
+    /// A parked session with `count` messages of 1 kB, and as many retained ones.
+    private func fill(_ broker: TestBroker, _ loop: EventLoop, count: Int) throws {
+        let device = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+        _ = try device.connect(clientIdentifier: "parked", cleanStart: false, properties: self.properties())
+        #expect(try device.subscribe("q/#", qos: .atLeastOnce) == [1])
+        device.send(.disconnect(DisconnectPacket()))
+        try device.wait("the end") { device.hasEnded }
+        let publisher = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+        _ = try publisher.connect(clientIdentifier: "publisher")
+        for number in 1...count {
+            publisher.publish(
+                "q/\(number)",
+                [UInt8](repeating: UInt8(number & 0xFF), count: 1024),
+                qos: .atLeastOnce,
+                retain: true,
+                packetIdentifier: UInt16(number)
+            )
+            _ = try publisher.next("PUBACK")
+        }
+    }
+
+    private func retainedCount(_ broker: TestBroker) throws -> String? {
+        try broker.status(of: "router").split(separator: "\n").first { $0.hasPrefix("retained_messages ") }.map {
+            String($0)
+        }
+    }
+
+    @Test func `a backup taken while the router runs brings everything back`() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        try self.fill(broker, loop, count: 20)
+        let checked = try self.store(broker, "check")
+        #expect(checked.status == 0, "\(checked.output)")
+        for line in [
+            "sessions           1", "queued messages    20", "retained messages  20", "distinct messages  20",
+            "is sound",
+        ] {
+            #expect(checked.output.contains(line), "\(line) is missing in\n\(checked.output)")
+        }
+        let exported = try self.store(broker, "export").output.split(separator: "\n")
+        try #require(exported.count == 41, "\(exported)")
+        #expect(
+            exported.first?.contains(
+                #""session":"parked","expiry_seconds":3600,"connected":false,"subscriptions":["q/#"]"#
+            ) == true
+        )
+        #expect(exported[1].contains(#""message_for":"parked","topic":"q/1","qos":1,"payload_hex":"0101"#))
+
+        let backup = broker.directory.file("backup.db")
+        #expect(try self.store(broker, "backup", backup).status == 0)
+        #expect(try self.store(broker, "backup", backup).output.contains("is there already"))
+        let refused = try self.store(broker, "restore", backup)
+        #expect(refused.status == 1 && refused.output.contains("the router is running"), "\(refused.output)")
+
+        broker.killRouter()
+        let path = broker.directory.file("state") + "/router/store.db"
+        for suffix in ["", "-wal", "-shm"] { unlink(path + suffix) }
+        let restored = try self.store(broker, "restore", backup)
+        #expect(restored.status == 0, "\(restored.output)")
+        try broker.restartRouter()
+        #expect(try self.retainedCount(broker) == "retained_messages 20")
+        let device = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+        let connack = try device.connect(clientIdentifier: "parked", cleanStart: false, properties: self.properties())
+        #expect(connack.sessionPresent)
+        for number in 1...20 {
+            guard case .publish(let publish) = try device.next("a PUBLISH") else { return }
+            #expect(publish.payload == [UInt8](repeating: UInt8(number), count: 1024))
+            device.send(.puback(AcknowledgementPacket(packetIdentifier: publish.packetIdentifier)))
+        }
+    }
+
+    @Test func `a damaged store is refused, and repaired as far as it can be read`() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        try self.fill(broker, loop, count: 300)
+        let path = broker.directory.file("state") + "/router/store.db"
+        // A clean end folds the log into the file.
+        broker.processes.last?.signal(SIGTERM)
+        #expect(try broker.processes.last?.waitForExit() == 0)
+        var bytes = try readFile(path)
+        let middle = bytes.count / 2 / 4096 * 4096
+        for offset in 0..<8192 { bytes[middle + offset] = 0xA5 }
+        try writeFile(path, bytes)
+        let checked = try self.store(broker, "check")
+        #expect(checked.status == 1 && checked.output.contains("martlet store repair"), "\(checked.output)")
+
+        let router = try broker.startRouterAgain()
+        #expect(try router.waitForExit() != 0)
+        #expect(router.log.contains("martlet store"), "\(router.log)")
+
+        let repaired = try self.store(broker, "repair")
+        #expect(repaired.status == 0 && repaired.output.contains("store.db.former-1"), "\(repaired.output)")
+        #expect(try self.store(broker, "check").status == 0)
+        try broker.restartRouter()
+        let kept = try #require(try self.retainedCount(broker)?.split(separator: " ").last.flatMap { Int($0) })
+        #expect(kept > 200 && kept <= 300, "\(kept) of 300")
+    }
+}

@@ -118,11 +118,39 @@ package final class ListenerService: Role {
     /// Where it listens, in the configuration's order: with the port that the kernel chose where that says 0.
     package var boundAddresses: [ListenAddress] { self.sockets.compactMap(\.boundAddress) }
 
-    /// Stops accepting, says goodbye to every client, and ends when the router has been told.
+    /// Stops accepting, and lets clients go at a bounded rate: they connect again elsewhere, and a handshake costs a millisecond.
+    /// The sockets that were passed to this process stay open in others: no connect is refused while one of them accepts.
     package func stop() {
-        self.isStopping = true
         for socket in self.sockets { socket.close() }
         self.sockets.removeAll()
+        guard self.configuration.processes.drainRate > 0 else { return self.stopAtOnce() }
+        self.drain(until: nil)
+    }
+
+    private static let drainStepNanoseconds = 50 * Nanoseconds.perMillisecond
+    /// For goodbyes on their way, and for clients in the middle of their handshake.
+    private static let drainEndNanoseconds = Nanoseconds.perSecond
+
+    /// - Parameter end: when those that are left are given up; nil while sessions are open.
+    private func drain(until end: Instant?) {
+        guard !self.isStopping else { return }
+        let now = self.loop.now
+        var closable = max(1, self.configuration.processes.drainRate / 20)
+        for connection in self.table.all where connection.phase == .open && closable > 0 {
+            closable -= 1
+            connection.close(.listenerShutdown, code: .serverShuttingDown, "the listener is stopping")
+        }
+        let isOpen = closable == 0
+        let end = isOpen ? nil : end ?? now &+ Self.drainEndNanoseconds
+        if self.table.count == 0 || end.map({ $0 <= now }) ?? false { return self.stopAtOnce() }
+        ServiceNotifier(environment: self.context.environment).status("draining, \(self.table.count) connections left")
+        self.loop.schedule(afterNanoseconds: Self.drainStepNanoseconds) { [weak self] in self?.drain(until: end) }
+    }
+
+    /// Says goodbye to every client, and ends when the router has been told.
+    package func stopAtOnce() {
+        guard !self.isStopping else { return }
+        self.isStopping = true
         for connection in self.table.all {
             if connection.phase == .open {
                 connection.close(.listenerShutdown, code: .serverShuttingDown, "the listener is stopping")

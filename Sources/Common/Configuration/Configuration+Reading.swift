@@ -15,6 +15,7 @@ extension Configuration {
             section.integer("listeners", 1...Self.processesMax, into: &self.processes.listeners)
             section.integer("auth_workers", 1...Self.processesMax, into: &self.processes.authWorkers)
             section.integer("max_connection_rate", 0...1_000_000, into: &self.processes.maxConnectionRate)
+            section.integer("drain_rate", 0...1_000_000, into: &self.processes.drainRate)
         }
         self.readLinkUsers(&top)
         top.section("log") { section in

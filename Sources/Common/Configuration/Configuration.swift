@@ -37,6 +37,8 @@ extension Configuration {
         package var authWorkers = 1
         /// Connections that each listener process accepts per second, over all listeners; further ones wait. 0: no limit.
         package var maxConnectionRate = 5000
+        /// `drain_rate`: clients that a listener that is told to stop lets go per second; 0: all at once.
+        package var drainRate = 200
 
         package init() {}
     }

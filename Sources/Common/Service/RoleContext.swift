@@ -34,6 +34,8 @@ package protocol Role: AnyObject {
     func start() throws
     /// Ends in an orderly way, then stops the loop. Called once.
     func stop()
+    /// Asked a second time: ends without taking leave slowly.
+    func stopAtOnce()
     func status() -> StatusReport
     /// SIGHUP: files that may change are read again. What else the configuration says stays as it was at the start.
     func reload(_ configuration: Configuration)
@@ -42,6 +44,7 @@ package protocol Role: AnyObject {
 }
 
 extension Role {
+    package func stopAtOnce() {}
     package func reload(_ configuration: Configuration) {}
     package func perform(_ command: ControlCommand) -> ControlReply? { nil }
 }

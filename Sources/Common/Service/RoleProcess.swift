@@ -36,7 +36,8 @@ package enum RoleProcess {
             var isStopping = false
             let signals = try SignalSource(loop: loop) { signal in
                 if signal == SIGHUP, !isStopping { Self.reload(role, reload, logger, environment) }
-                guard signal == SIGTERM || signal == SIGINT, !isStopping else { return }
+                guard signal == SIGTERM || signal == SIGINT else { return }
+                if isStopping { return role.stopAtOnce() }
                 isStopping = true
                 ServiceNotifier(environment: environment).stopping()
                 role.stop()
@@ -44,6 +45,7 @@ package enum RoleProcess {
             try role.start()
             let control = try Self.makeControlServer(context, linkRole: linkRole, role: role)
             logger.notice("ready")
+            Watchdog.start(on: loop, environment: environment)
             ServiceNotifier(environment: environment).ready(status: "ready")
             try loop.run()
             withExtendedLifetime((signals, role)) { control.close() }

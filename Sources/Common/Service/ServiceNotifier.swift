@@ -15,6 +15,9 @@ package struct ServiceNotifier: Sendable {
     package func reloading() {
         self.send("RELOADING=1\nMONOTONIC_USEC=\(Clock.monotonic() / 1000)")
     }
+    package func status(_ text: String) { self.send("STATUS=\(text)") }
+    /// The loop still turns.
+    package func alive() { self.send("WATCHDOG=1") }
     package func stopping() { self.send("STOPPING=1") }
 
     private func send(_ message: String) {

@@ -16,7 +16,10 @@ extension RouterCore {
         case .connectionLost, .keepAliveTimeout, .listenerShutdown, .administrative, .revoked: break
         }
         // [MQTT-3.1.2-8]: no DISCONNECT came, so the will is published; but not that of a device that is trusted no more.
-        self.connectionEnded(session, publishesWill: cause != .revoked)
+        // A listener that stops is a server that shuts down: its clients come back through another one, and their wills may wait
+        // for that (section 3.1.2.5).
+        let grace = cause == .listenerShutdown ? RouterLimits.restartGraceNanoseconds : 0
+        self.connectionEnded(session, publishesWill: cause != .revoked, willGraceNanoseconds: grace)
         return nil
     }
 
@@ -68,16 +71,19 @@ extension RouterCore {
     }
 
     /// The connection is gone: what belongs to it is forgotten, will and expiry take their course.
-    mutating func connectionEnded(_ session: Session, publishesWill: Bool) {
+    /// - Parameter willGraceNanoseconds: time that the client has to come back before its will is published, if its session lasts.
+    mutating func connectionEnded(_ session: Session, publishesWill: Bool, willGraceNanoseconds: UInt64 = 0) {
         guard session.isConnected else { return }
         self.detach(session)
         if !publishesWill { session.will = nil }
         if let will = session.will {
-            let delay = min(will.delaySeconds, session.expirySeconds)
+            let expiry = UInt64(session.expirySeconds) * Nanoseconds.perSecond
+            let wanted = max(UInt64(will.delaySeconds) * Nanoseconds.perSecond, willGraceNanoseconds)
+            let delay = min(wanted, expiry)
             if delay == 0 {
                 self.publishWill(session)
             } else {
-                session.willDue = self.now &+ UInt64(delay) * Nanoseconds.perSecond
+                session.willDue = self.now &+ delay
             }
         }
         if session.expirySeconds == 0 { return self.endSession(session) }

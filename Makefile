@@ -3,13 +3,20 @@
 SWIFT ?= swift
 PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
+BINDIR ?= $(PREFIX)/bin
+DOCDIR ?= $(PREFIX)/share/doc/martlet
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
 
 PROGRAMS = martlet martlet-router martlet-listener martlet-authworker
-RELEASE = .build/release
+RELEASE ?= .build/release
+PLAIN_UNITS = martlet.target martlet-listener.socket martlet-crl-refresh.timer
+MADE_UNITS = martlet-router.service martlet-listener@.service martlet-authworker@.service martlet-crl-refresh.service
 
-.PHONY: run deps build test fuzz clean install uninstall
+.PHONY: run deps build test fuzz clean install uninstall deb
 
 # Installs what is missing, builds, and runs everything in var/ until Ctrl-C. REDIS_URL=redis://host:port uses a Redis of
 # yours, MARTLET_PORT=8884 another port.
@@ -36,15 +43,31 @@ fuzz: deps
 clean:
 	rm -rf .build .build-fuzz
 
-# The programs, and the documented configuration as an example. DESTDIR is put in front of all paths.
+# The programs, the documented configuration as an example, and what systemd needs. DESTDIR is put in front of all paths.
 install:
 	@for program in $(PROGRAMS); do \
 	    test -x $(RELEASE)/$$program || { echo "$$program is not built; run make build first" >&2; exit 1; }; \
 	done
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(SYSCONFDIR)/martlet
-	install -m 0755 $(addprefix $(RELEASE)/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SYSCONFDIR)/martlet $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) \
+	    $(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(DOCDIR)
+	install -m 0755 $(addprefix $(RELEASE)/,$(PROGRAMS)) $(DESTDIR)$(BINDIR)
 	install -m 0644 deploy/martlet.yaml $(DESTDIR)$(SYSCONFDIR)/martlet/martlet.yaml.example
+	install -m 0644 $(addprefix deploy/systemd/,$(PLAIN_UNITS)) $(DESTDIR)$(UNITDIR)
+	for unit in $(MADE_UNITS); do \
+	    sed -e 's|@bindir@|$(BINDIR)|g' -e 's|@sysconfdir@|$(SYSCONFDIR)|g' -e 's|@docdir@|$(DOCDIR)|g' \
+	        deploy/systemd/$$unit.in > $(DESTDIR)$(UNITDIR)/$$unit && chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
+	done
+	install -m 0644 deploy/systemd/martlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/martlet.conf
+	install -m 0644 deploy/systemd/martlet.tmpfiles $(DESTDIR)$(TMPFILESDIR)/martlet.conf
+	install -m 0644 README.md docs/*.md $(DESTDIR)$(DOCDIR)
 
 # Leaves the configuration alone.
 uninstall:
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS)) $(DESTDIR)$(SYSCONFDIR)/martlet/martlet.yaml.example
+	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS)) $(DESTDIR)$(SYSCONFDIR)/martlet/martlet.yaml.example
+	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(PLAIN_UNITS) $(MADE_UNITS))
+	rm -f $(DESTDIR)$(SYSUSERSDIR)/martlet.conf $(DESTDIR)$(TMPFILESDIR)/martlet.conf
+	rm -rf $(DESTDIR)$(DOCDIR)
+
+# A Debian package of what is built, in .build.
+deb:
+	scripts/deb

@@ -18,13 +18,6 @@ package final class StoreFile {
         """
     ]
 
-    private struct Change {
-        /// Nil: the entry is deleted.
-        var value: [UInt8]?
-        /// It has no row yet.
-        var isNew: Bool
-    }
-
     package let path: String
     private let database: Database
     private let lock: Int32
@@ -34,10 +27,10 @@ package final class StoreFile {
     private let putMessage: Statement
     private let deleteMessage: Statement
     /// The net effect of the rows in `log`.
-    private var changes: [[UInt8]: Change] = [:]
+    private var changes = NetChanges()
     private var nextLogNumber: Int64 = 1
     /// Of the rows in `log`.
-    private(set) var logBytes = 0
+    var logBytes: Int { self.changes.bytes }
 
     /// Opens or makes the file, brings its schema up to date and folds the log that the last router left.
     package init(path: String, survivesPowerLoss: Bool) throws(StoreError) {
@@ -92,31 +85,10 @@ package final class StoreFile {
         let statement = try self.database.prepare("SELECT number, records FROM log ORDER BY number")
         while try statement.step() {
             self.nextLogNumber = statement.int64(0) + 1
-            let isSound = statement.withBytes(1) { self.note($0) }
-            guard isSound else {
+            guard self.changes.note(statement.bytes(1) ?? []) else {
                 throw SQLiteError(code: 11, message: "a group of changes in its log is broken", path: self.path)
             }
         }
-    }
-
-    /// - Returns: false when the records are broken.
-    private func note(_ records: UnsafeRawBufferPointer) -> Bool {
-        self.logBytes += records.count
-        var reader = ChangeReader(records)
-        while let record = reader.next() {
-            let key = [UInt8](record.key)
-            switch record.operation {
-            case .insert:
-                self.changes[key] = Change(value: [UInt8](record.value), isNew: self.changes[key] == nil)
-            case .put:
-                let isNew = self.changes[key]?.isNew ?? false
-                self.changes[key] = Change(value: [UInt8](record.value), isNew: isNew)
-            case .delete:
-                let isNew = self.changes[key]?.isNew ?? false
-                self.changes[key] = isNew ? nil : Change(value: nil, isNew: false)
-            }
-        }
-        return !reader.isBroken
     }
 
     // MARK: Writing
@@ -134,21 +106,20 @@ package final class StoreFile {
             self.insertLog.clearBindings()
         }
         self.nextLogNumber += Int64(groups.count)
-        for records in groups { _ = records.withUnsafeBytes { self.note($0) } }
+        for records in groups { _ = self.changes.note(records) }
     }
 
     /// Moves the net effect of the log to its rows.
     func fold() throws(SQLiteError) {
         guard self.logBytes > 0 else { return }
         try self.database.transaction { () throws(SQLiteError) in
-            for (key, change) in self.changes { try self.apply(key, change.value) }
+            try self.changes.forEach { key, value throws(SQLiteError) in try self.apply(key, value) }
             try self.database.execute("DELETE FROM log")
         }
-        self.changes.removeAll(keepingCapacity: self.changes.count < 100_000)
-        self.logBytes = 0
+        self.changes.removeAll()
     }
 
-    private func apply(_ key: [UInt8], _ value: [UInt8]?) throws(SQLiteError) {
+    private func apply(_ key: [UInt8], _ value: UnsafeRawBufferPointer?) throws(SQLiteError) {
         if let number = key.withUnsafeBytes({ StoreKey.messageNumber($0) }) {
             let statement = value == nil ? self.deleteMessage : self.putMessage
             try statement.bind(Int64(bitPattern: number), at: 1)

@@ -1,0 +1,125 @@
+import Common
+
+/// The net effect of groups of changes, kept as places in the groups themselves.
+struct NetChanges: ~Copyable {
+    /// A key of at most 17 bytes, as all but those of retained messages are, without an array of its own.
+    struct ShortKey: Hashable {
+        static var bytesMax: Int { 17 }
+
+        var kind: UInt8
+        var count: UInt8
+        var first: UInt64 = 0
+        var second: UInt64 = 0
+
+        init?(_ bytes: UnsafeRawBufferPointer) {
+            guard bytes.count > 0, bytes.count <= Self.bytesMax else { return nil }
+            self.kind = bytes[0]
+            self.count = UInt8(truncatingIfNeeded: bytes.count)
+            for position in 1..<bytes.count {
+                let byte = UInt64(bytes[position])
+                if position < 9 {
+                    self.first |= byte << UInt64(64 - 8 * position)
+                } else {
+                    self.second |= byte << UInt64(64 - 8 * (position - 8))
+                }
+            }
+        }
+
+        var bytes: [UInt8] {
+            (0..<Int(self.count)).map { position in
+                if position == 0 { return self.kind }
+                if position < 9 { return UInt8(truncatingIfNeeded: self.first >> UInt64(64 - 8 * position)) }
+                return UInt8(truncatingIfNeeded: self.second >> UInt64(64 - 8 * (position - 8)))
+            }
+        }
+    }
+
+    /// Where a value is, or that there is none any more.
+    private struct Place {
+        static var deleted: Int32 { -1 }
+
+        var group: Int32
+        var start: UInt32
+        var count: UInt32
+        /// The entry has no row yet.
+        var isNew: Bool
+    }
+
+    private var groups: [[UInt8]] = []
+    private var short: [ShortKey: Place] = [:]
+    private var long: [[UInt8]: Place] = [:]
+    /// Of all groups in here.
+    private(set) var bytes = 0
+
+    /// Adds a group.
+    /// - Returns: false when its records are broken.
+    mutating func note(_ records: [UInt8]) -> Bool {
+        self.groups.append(records)
+        self.bytes += records.count
+        let group = Int32(truncatingIfNeeded: self.groups.count - 1)
+        return records.withUnsafeBytes { all in
+            var reader = ChangeReader(all)
+            while let record = reader.next() {
+                let start = all.baseAddress.flatMap { base in record.value.baseAddress.map { $0 - base } } ?? 0
+                let isDeleted = record.operation == .delete
+                let place = Place(
+                    group: isDeleted ? Place.deleted : group,
+                    start: UInt32(truncatingIfNeeded: start),
+                    count: UInt32(truncatingIfNeeded: record.value.count),
+                    isNew: record.operation == .insert
+                )
+                if let key = ShortKey(record.key) {
+                    Self.note(place, key, in: &self.short)
+                } else {
+                    Self.note(place, [UInt8](record.key), in: &self.long)
+                }
+            }
+            return !reader.isBroken
+        }
+    }
+
+    private static func note<Key: Hashable>(_ place: Place, _ key: Key, in table: inout [Key: Place]) {
+        if place.group == Place.deleted {
+            // What was made after the last fold leaves nothing behind.
+            if let former = table.removeValue(forKey: key), former.isNew { return }
+            table[key] = place
+            return
+        }
+        guard let former = table.updateValue(place, forKey: key) else { return }
+        // A row that is to be deleted, or to be replaced, stays one of which that is known.
+        if former.isNew != place.isNew { table[key]?.isNew = former.isNew }
+    }
+
+    /// Calls `body` with each key that changed and its value; nil: the entry is deleted.
+    borrowing func forEach<Failure: Error>(
+        _ body: ([UInt8], UnsafeRawBufferPointer?) throws(Failure) -> Void
+    ) throws(Failure) {
+        for (key, place) in self.short { try self.call(key.bytes, place, body) }
+        for (key, place) in self.long { try self.call(key, place, body) }
+    }
+
+    private borrowing func call<Failure: Error>(
+        _ key: [UInt8],
+        _ place: Place,
+        _ body: ([UInt8], UnsafeRawBufferPointer?) throws(Failure) -> Void
+    ) throws(Failure) {
+        guard place.group != Place.deleted else { return try body(key, nil) }
+        let range = Int(place.start)..<Int(place.start) + Int(place.count)
+        let result = self.groups[Int(place.group)].withUnsafeBytes { bytes -> Result<Void, Failure> in
+            do throws(Failure) {
+                return .success(try body(key, UnsafeRawBufferPointer(rebasing: bytes[range])))
+            } catch {
+                return .failure(error)
+            }
+        }
+        try result.get()
+    }
+
+    mutating func removeAll() {
+        self.groups.removeAll(keepingCapacity: true)
+        let keeps = self.short.count < 100_000
+        self.short.removeAll(keepingCapacity: keeps)
+        self.long = [:]
+        self.bytes = 0
+    }
+}

@@ -1,0 +1,155 @@
+import CLinux
+import Common
+import Glibc
+import TestSupport
+import Testing
+
+/// The units with systemd's own tools, and a role under what systemd gives it.
+@Suite struct SystemdTests {
+    private static let made = [
+        "martlet-router.service", "martlet-listener@.service", "martlet-authworker@.service",
+        "martlet-crl-refresh.service",
+    ]
+    private static let plain = ["martlet.target", "martlet-listener.socket", "martlet-crl-refresh.timer"]
+
+    /// The repository's folder.
+    private static var root: String {
+        "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+    }
+
+    private func make(_ target: String, _ destination: String) throws -> (status: Int32, output: String) {
+        let programs = try TestBroker.executable("martlet")
+        let folder = String(programs.prefix(upTo: programs.lastIndex(of: "/") ?? programs.endIndex))
+        return try runProcess(
+            "make",
+            arguments: ["-C", Self.root, target, "DESTDIR=\(destination)", "PREFIX=/usr", "RELEASE=\(folder)"]
+        )
+    }
+
+    private func files(_ folder: String) throws -> [String] {
+        try runProcess("find", arguments: [folder, "-type", "f"]).output.split(separator: "\n").map(String.init)
+            .sorted()
+    }
+
+    @Test func `what is installed goes away again, and the configuration stays`() throws {
+        let directory = try TemporaryDirectory()
+        let installed = try self.make("install", directory.path)
+        #expect(installed.status == 0, "\(installed.output)")
+        let there = try self.files(directory.path)
+        for unit in Self.made + Self.plain {
+            #expect(there.contains("\(directory.path)/usr/lib/systemd/system/\(unit)"), "\(unit)")
+        }
+        for file in [
+            "usr/bin/martlet-listener", "usr/lib/sysusers.d/martlet.conf", "usr/lib/tmpfiles.d/martlet.conf",
+            "etc/martlet/martlet.yaml.example",
+        ] {
+            #expect(there.contains("\(directory.path)/\(file)"), "\(file)")
+        }
+        for unit in Self.made {
+            let text = String(decoding: try readFile("\(directory.path)/usr/lib/systemd/system/\(unit)"), as: UTF8.self)
+            #expect(
+                !text.contains("@bindir@") && !text.contains("@sysconfdir@") && !text.contains("@docdir@"),
+                "\(unit)"
+            )
+        }
+        let own = directory.file("etc/martlet/martlet.yaml")
+        try writeFile(own, Array("mine".utf8))
+        #expect(try self.make("uninstall", directory.path).status == 0)
+        #expect(try self.files(directory.path) == [own])
+    }
+
+    @Test func `systemd finds nothing wrong with the units, and little that they expose`() throws {
+        let directory = try TemporaryDirectory()
+        #expect(try self.make("install", directory.path).status == 0)
+        let units = "\(directory.path)/usr/lib/systemd/system"
+        // The programs and documents are below the temporary folder.
+        for unit in Self.made {
+            let text = String(decoding: try readFile("\(units)/\(unit)"), as: UTF8.self)
+            let moved = text.replacing("/usr/bin/", with: "\(directory.path)/usr/bin/")
+            try writeFile("\(units)/\(unit)", Array(moved.utf8))
+        }
+        let named = [
+            "martlet-router.service", "martlet-listener@1.service", "martlet-authworker@2.service",
+            "martlet-crl-refresh.service",
+        ]
+        let verified = try runProcess(
+            "systemd-analyze",
+            arguments: ["verify", "--man=no"] + (named + Self.plain).map { "\(units)/\($0)" },
+            environment: ["SYSTEMD_UNIT_PATH": "\(units):/usr/lib/systemd/system"]
+        )
+        #expect(verified.status == 0 && verified.output.isEmpty, "\(verified.output)")
+        for unit in Self.made {
+            let output = try runProcess(
+                "systemd-analyze",
+                arguments: ["security", "--offline=true", "--no-pager", "\(units)/\(unit)"]
+            ).output
+            let words = output.split(whereSeparator: { " \n".contains($0) })
+            let place = try #require(words.lastIndex(of: "level"), "\(output)")
+            let exposure = try #require(Double(words[place + 3]), "\(words[place...])")
+            #expect(exposure < 2, "\(unit): \(exposure)")
+        }
+    }
+
+    @Test func `a role tells systemd when it is ready, that it lives, and that it stops`() throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.file("notify")
+        let notify = try Self.datagramSocket(path)
+        defer { close(notify) }
+        let file = directory.file("martlet.yaml")
+        let text = """
+            runtime_directory: \(directory.path)
+            state_directory: \(directory.path)
+            listeners: [{name: plain, addresses: ["127.0.0.1:1"], transport: tcp, anonymous: true}]
+            authorization: {rules: {default: [{allow: all, topics: ["#"]}]}}
+            """
+        try writeFile(file, Array(text.utf8))
+        let router = try ChildProcess(
+            TestBroker.executable("martlet-router"),
+            arguments: ["--config", file],
+            environment: ["NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"],
+            name: "martlet-router",
+            logFile: directory.file("log")
+        )
+        var told: [String] = []
+        func receive(until text: String, count: Int = 1) throws {
+            try waitUntil("\(text) is told; \(told); \(router.log)") {
+                var buffer = [UInt8](repeating: 0, count: 1024)
+                while case let bytes = recv(notify, &buffer, buffer.count, Int32(MSG_DONTWAIT)), bytes > 0 {
+                    told.append(String(decoding: buffer[..<bytes], as: UTF8.self))
+                }
+                return told.count { $0.contains(text) } >= count
+            }
+        }
+        try receive(until: "READY=1")
+        try receive(until: "WATCHDOG=1", count: 4)
+        router.signal(SIGHUP)
+        try receive(until: "RELOADING=1")
+        try receive(until: "READY=1", count: 2)
+        // A loop that hangs says nothing more.
+        router.signal(SIGSTOP)
+        try receive(until: "READY=1", count: 2)
+        let before = told.count
+        var wait = timespec(tv_sec: 1, tv_nsec: 0)
+        nanosleep(&wait, nil)
+        try receive(until: "READY=1", count: 2)
+        #expect(told.count <= before + 1)
+        router.signal(SIGCONT)
+        router.signal(SIGTERM)
+        try receive(until: "STOPPING=1")
+        #expect(try router.waitForExit() == 0)
+    }
+
+    private static func datagramSocket(_ path: String) throws -> Int32 {
+        let fileDescriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8)) }
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(fileDescriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        guard result == 0 else { throw SystemError("bind") }
+        return fileDescriptor
+    }
+}

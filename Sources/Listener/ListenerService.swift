@@ -46,6 +46,8 @@ package final class ListenerService: Role {
     private var connectionRate: TokenBucket?
     private var revalidationTimer: (deadline: Instant, timer: EventLoop.Timer)?
     private(set) var isStopping = false
+    /// Connections whose PROXY header is awaited, by descriptor.
+    var proxyReaders: [Int32: ProxyHeaderReader] = [:]
     /// Whose certificates are still to be looked at after a change of lists or authorities.
     var certificatesToCheck: [UInt64] = []
 
@@ -151,6 +153,7 @@ package final class ListenerService: Role {
     package func stopAtOnce() {
         guard !self.isStopping else { return }
         self.isStopping = true
+        self.closeProxyReaders()
         for connection in self.table.all {
             if connection.phase == .open {
                 connection.close(.listenerShutdown, code: .serverShuttingDown, "the listener is stopping")
@@ -203,7 +206,7 @@ package final class ListenerService: Role {
         self.counters.accepted += 1
         self.connectionRate?.take(1, now: self.loop.now)
         policy.connectionRate?.take(1, now: self.loop.now)
-        guard self.table.count < policy.configuration.maxConnections else {
+        guard self.table.count + self.proxyReaders.count < policy.configuration.maxConnections else {
             self.logRefusal(
                 .tooManyConnections,
                 address: address.description,
@@ -214,6 +217,12 @@ package final class ListenerService: Role {
             close(fileDescriptor)
             return
         }
+        if self.awaitsProxyHeader(fileDescriptor, address, policy) { return }
+        self.take(fileDescriptor, address, policy)
+    }
+
+    /// - Parameter address: where the client is, as far as that is known.
+    func take(_ fileDescriptor: Int32, _ address: SocketAddress, _ policy: ListenerPolicy) {
         var on: Int32 = 1
         setsockopt(fileDescriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
         setsockopt(fileDescriptor, SOL_SOCKET, SO_KEEPALIVE, &on, socklen_t(MemoryLayout<Int32>.size))
@@ -369,7 +378,7 @@ package final class ListenerService: Role {
         )
     }
 
-    private func logRefusal(
+    func logRefusal(
         _ reason: RefusalReason,
         address: String,
         device: String,

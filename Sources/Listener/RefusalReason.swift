@@ -5,6 +5,7 @@ import TLS
 enum RefusalReason: Hashable, CustomStringConvertible {
     case tls(TLSFailure.Kind)
     case tooManyConnections
+    case proxyHeader
     case handshakeTimeout
     case connectTimeout
     case certificateField
@@ -25,6 +26,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         switch self {
         case .tls(let kind): "tls-" + String(kind.rawValue.map { $0 == "_" ? "-" : $0 })
         case .tooManyConnections: "too-many-connections"
+        case .proxyHeader: "proxy-header"
         case .handshakeTimeout: "handshake-timeout"
         case .connectTimeout: "connect-timeout"
         case .certificateField: "certificate-field"

@@ -53,6 +53,8 @@ extension Configuration {
         package var maxConnections = 100_000
         /// Accepted per second and listener process; further ones wait. 0: no limit but that of the process.
         package var maxConnectionRate = 0
+        /// `proxy_protocol.trusted`: load balancers whose connections begin with a PROXY header; then all must. Empty: none.
+        package var proxyProtocolTrusted: [AddressRange] = []
         package var certificateExpired = CertificateExpired.close
         /// How long after that.
         package var certificateExpiryGraceNanoseconds: UInt64 = 0

@@ -21,6 +21,7 @@ extension Configuration.Listener {
         section.duration("connect_timeout", timeouts, into: &self.connectTimeoutNanoseconds)
         section.integer("max_connections", 1...10_000_000, into: &self.maxConnections)
         section.integer("max_connection_rate", 0...1_000_000, into: &self.maxConnectionRate)
+        section.section("proxy_protocol") { section in self.readProxyProtocol(&section) }
         section.choice("certificate_expired", into: &self.certificateExpired)
         section.duration(
             "certificate_expiry_grace",
@@ -30,6 +31,23 @@ extension Configuration.Listener {
         self.offer.read(&section)
         self.readTLS(&section)
         self.check(section)
+    }
+
+    private mutating func readProxyProtocol(_ section: inout ConfigurationSection) {
+        guard let elements = section.list("trusted") else { return }
+        for (node, path) in elements {
+            guard let (text, _) = section.reading.text(of: node, path: path) else { continue }
+            guard let range = AddressRange(text) else {
+                section.reading.report(
+                    node.origin,
+                    path,
+                    "\"\(ConfigurationText.shown(text))\" is no range of addresses; write one such as 10.0.0.0/8 or 192.0.2.7"
+                )
+                continue
+            }
+            self.proxyProtocolTrusted.append(range)
+        }
+        if elements.isEmpty { section.report("trusted", "is empty; name the load balancers, or remove proxy_protocol") }
     }
 
     private mutating func readName(_ section: inout ConfigurationSection) {

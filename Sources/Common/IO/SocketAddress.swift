@@ -9,6 +9,16 @@ package struct SocketAddress: CustomStringConvertible {
         self.storage = storage
     }
 
+    package init(_ address: ListenAddress) {
+        var storage = sockaddr_storage()
+        address.withSocketAddress { source, length in
+            withUnsafeMutableBytes(of: &storage) {
+                $0.copyMemory(from: UnsafeRawBufferPointer(start: source, count: Int(length)))
+            }
+        }
+        self.storage = storage
+    }
+
     /// The address that a socket is bound to.
     package static func local(of fileDescriptor: Int32) -> SocketAddress? {
         var storage = sockaddr_storage()

@@ -124,6 +124,7 @@ import Testing
             connect_timeout: 2s
             max_connections: 7
             max_connection_rate: 8
+            proxy_protocol: {trusted: ["10.0.0.0/8", "::1"]}
             certificate_expired: keep
             certificate_expiry_grace: 9s
           - name: tls

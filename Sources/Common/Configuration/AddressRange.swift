@@ -1,0 +1,47 @@
+import Glibc
+
+/// A range of IP addresses: `10.0.0.0/8`, `2001:db8::/32`, or a single address.
+package struct AddressRange: Equatable, Sendable, CustomStringConvertible {
+    /// 4 or 16, in network order; those behind the prefix are 0.
+    package var bytes: [UInt8]
+    package var prefixBits: Int
+
+    /// Nil: the text is no range. Bits behind the prefix must be 0: `10.1.2.3/8` may well be a mistake.
+    package init?(_ text: String) {
+        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let host = parts.first, !text.utf8.contains(0) else { return nil }
+        var storage = [UInt8](repeating: 0, count: 16)
+        if inet_pton(AF_INET, String(host), &storage) == 1 {
+            self.bytes = Array(storage[..<4])
+        } else if inet_pton(AF_INET6, String(host), &storage) == 1 {
+            self.bytes = storage
+        } else {
+            return nil
+        }
+        self.prefixBits = self.bytes.count * 8
+        if parts.count == 2 {
+            guard let bits = NumberText.parse(String(parts[1])), bits >= 0, bits <= self.prefixBits else { return nil }
+            self.prefixBits = Int(bits)
+        }
+        guard Self.masked(self.bytes, self.prefixBits) == self.bytes else { return nil }
+    }
+
+    /// IPv4 addresses that came through an IPv6 socket count as IPv4.
+    package func contains(_ address: [UInt8]) -> Bool {
+        let mapped: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
+        var address = address
+        if address.count == 16, self.bytes.count == 4, address.starts(with: mapped) { address.removeFirst(12) }
+        return address.count == self.bytes.count && Self.masked(address, self.prefixBits) == self.bytes
+    }
+
+    private static func masked(_ bytes: [UInt8], _ bits: Int) -> [UInt8] {
+        bytes.enumerated().map { index, byte in
+            let kept = max(0, min(8, bits - 8 * index))
+            return kept == 0 ? 0 : byte & (0xFF << UInt8(8 - kept))
+        }
+    }
+
+    package var description: String {
+        "\(ListenAddress(bytes: self.bytes, port: 0).host)/\(self.prefixBits)"
+    }
+}

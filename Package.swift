@@ -114,6 +114,11 @@ if Context.environment["MARTLET_FUZZ"] == "1" {
     }
 }
 
+// Load drivers for what no other broker's clients can drive, built on demand; see Benchmarks/.
+if Context.environment["MARTLET_BENCHMARKS"] == "1" {
+    targets.append(.executableTarget(name: "auth-load", dependencies: ["Common"], path: "Benchmarks/AuthLoad"))
+}
+
 for target in targets where target.type != .system && target.name != "CLinux" {
     target.swiftSettings = (target.swiftSettings ?? []) + swiftSettings
 }

@@ -1,0 +1,119 @@
+import Common
+import Glibc
+
+/// Asks an auth worker as a listener does, with a number of questions under way all the time, and says how fast it was and what it cost.
+///
+///     auth-load SOCKET PID devices=100000 requests=100000 window=512 first=0 [same=1]
+@main
+struct AuthLoad {
+    private final class Driver: LinkDelegate {
+        var isUp = false
+        var hasFailed = false
+        var answered = 0
+        var allowed = 0
+        var bySource: [AuthVerdict.Source: Int] = [:]
+
+        func linkUp(_ link: Link, peer: LinkHello) { self.isUp = true }
+        func link(_ link: Link, received frame: Frame) {
+            guard frame.kind == .authVerdict, let verdict = AuthVerdict.decode(frame.body) else { return }
+            self.answered += 1
+            if verdict.outcome == .allow { self.allowed += 1 }
+            self.bySource[verdict.source, default: 0] += 1
+        }
+        func linkFinishedReading(_ link: Link) {}
+        func linkDown(_ link: Link, reason: String) { self.hasFailed = true }
+    }
+
+    static func main() throws {
+        let arguments = CommandLine.arguments.dropFirst()
+        guard arguments.count >= 2, let socket = arguments.first, let pid = Int(arguments[arguments.startIndex + 1])
+        else {
+            print("auth-load SOCKET PID devices=N requests=N window=N first=N same=0|1")
+            exit(2)
+        }
+        var settings = ["devices": 100_000, "requests": 100_000, "window": 512, "first": 0, "same": 0]
+        for argument in arguments.dropFirst(2) {
+            let parts = argument.split(separator: "=")
+            if parts.count == 2, let value = Int(parts[1]) { settings[String(parts[0])] = value }
+        }
+        try Self.run(socket, pid, settings)
+    }
+
+    private static func run(_ socket: String, _ pid: Int, _ settings: [String: Int]) throws {
+        let devices = settings["devices"] ?? 1
+        let requests = settings["requests"] ?? 1
+        let window = settings["window"] ?? 1
+        let first = settings["first"] ?? 0
+        let loop = try EventLoop()
+        let driver = Driver()
+        let link = try Link(
+            loop: loop,
+            fileDescriptor: UnixSocket.connect(path: socket),
+            peerDescription: "worker",
+            hello: LinkHello(role: .listener, bootID: RoleProcess.makeBootID(), name: Array("listener-9".utf8)),
+            expectedRoles: [.authWorker],
+            delegate: driver
+        )
+        while !driver.isUp, !driver.hasFailed { try loop.turn(maximumWaitNanoseconds: 10 * Nanoseconds.perMillisecond) }
+        let cpuBefore = Self.cpuSeconds(pid)
+        let began = Clock.monotonic()
+        var asked = 0
+        while driver.answered < requests, !driver.hasFailed {
+            while asked < requests, asked - driver.answered < window {
+                let number = settings["same"] == 1 ? first : first + asked % devices
+                Self.query(number).encode(into: &link.output, request: UInt64(asked + 1))
+                asked += 1
+            }
+            link.flush()
+            try loop.turn(maximumWaitNanoseconds: Nanoseconds.perSecond)
+        }
+        let seconds = Double(Clock.monotonic() - began) / 1e9
+        let cpu = Self.cpuSeconds(pid) - cpuBefore
+        let sources = driver.bySource.map { "\($0.key)=\($0.value)" }.sorted().joined(separator: " ")
+        print(
+            "\(driver.answered) answers, \(driver.allowed) allowed, \(Int(Double(driver.answered) / seconds)) per second, "
+                + "\(Int(cpu / Double(max(1, driver.answered)) * 1e9)) ns worker CPU each; \(sources)"
+        )
+        link.close()
+    }
+
+    private static func query(_ number: Int) -> AuthQuery {
+        let name = Array("dev-\(number)".utf8)
+        return AuthQuery(
+            listenerName: Array("devices".utf8),
+            rulesName: Array("default".utf8),
+            peerAddress: Array("192.0.2.1:40000".utf8),
+            version: .v5_0,
+            identity: CertificateIdentity(
+                commonName: name,
+                subject: Array("CN=".utf8) + name,
+                issuer: Array("CN=Fleet CA".utf8),
+                serialNumber: Array("0A1B".utf8),
+                fingerprint: [UInt8](repeating: 0xAB, count: 32),
+                notAfter: 4_000_000_000
+            ),
+            clientIdentifier: name,
+            userName: nil,
+            password: Array("pw".utf8)
+        )
+    }
+
+    /// User and system time of a process, from the scheduler's own account (proc(5), schedstat).
+    private static func cpuSeconds(_ pid: Int) -> Double {
+        var total = 0.0
+        guard let directory = opendir("/proc/\(pid)/task") else { return 0 }
+        defer { closedir(directory) }
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            guard name.first != ".", let file = fopen("/proc/\(pid)/task/\(name)/schedstat", "r") else { continue }
+            defer { fclose(file) }
+            var line = [CChar](repeating: 0, count: 128)
+            guard fgets(&line, Int32(line.count), file) != nil else { continue }
+            let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            total += text.split(separator: " ").first.flatMap { Double($0) } ?? 0
+        }
+        return total / 1e9
+    }
+}

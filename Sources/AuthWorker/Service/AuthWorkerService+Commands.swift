@@ -44,6 +44,7 @@ extension AuthWorkerService {
 
     private func describe(_ record: DecisionRecord) -> Report.Block {
         var block: Report.Block = []
+        guard let verdict = record.verdict else { return block }
         block.add("time", StandardErrorLogHandler.timestamp(nanoseconds: record.wallNanoseconds))
         block.add("process", self.context.name)
         block.add("what", record.query.revalidatedTag == nil ? "may it connect?" : "may it stay?")
@@ -54,13 +55,13 @@ extension AuthWorkerService {
         block.add("listener", bytes: record.query.listenerName)
         let configuration = self.context.configuration.authentication.sources[record.source]
         if !configuration.name.isEmpty { block.add("source", configuration.name) }
-        block.add("verdict", "\(record.verdict.outcome)")
-        if record.verdict.reason != .none { block.add("reason", "\(record.verdict.reason)") }
-        block.add("detail", bytes: record.verdict.detail)
-        if record.verdict.source != .none { block.add("decided_by", "\(record.verdict.source)") }
+        block.add("verdict", "\(verdict.outcome)")
+        if verdict.reason != .none { block.add("reason", "\(verdict.reason)") }
+        block.add("detail", bytes: verdict.detail)
+        if verdict.source != .none { block.add("decided_by", "\(verdict.source)") }
         block.add("took_us", record.tookNanoseconds / 1000)
-        if record.verdict.outcome == .allow {
-            let access = record.verdict.access
+        if verdict.outcome == .allow {
+            let access = verdict.access
             block.add(
                 "rules",
                 access.isSuperuser ? "superuser: everything" : "\(access.rules.count), then \(access.noMatch)"

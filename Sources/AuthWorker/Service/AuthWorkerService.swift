@@ -29,14 +29,8 @@ package final class AuthWorkerService: Role {
     private var isStopped = false
     /// The last ones, for `martlet why`.
     private(set) var decisions = RecentRing<DecisionRecord>(capacity: AuthLimits.decisionsKept)
-    private var underWay: [Authenticator.Request: UnderWay] = [:]
-
-    /// A query without its verdict.
-    private struct UnderWay {
-        var query: AuthQuery
-        var startedAt: Instant
-        var source: Int
-    }
+    /// Queries without their verdicts.
+    private var underWay: [Authenticator.Request: DecisionRecord] = [:]
 
     enum Source {
         case redis(RedisSource)
@@ -218,16 +212,9 @@ package final class AuthWorkerService: Role {
     }
 
     private func record(_ verdict: AuthVerdict, _ request: Authenticator.Request) {
-        guard let underWay = self.underWay.removeValue(forKey: request) else { return }
-        self.decisions.append(
-            DecisionRecord(
-                query: underWay.query,
-                wallNanoseconds: Clock.wall(),
-                tookNanoseconds: self.loop.now &- underWay.startedAt,
-                source: underWay.source,
-                verdict: verdict
-            )
-        )
+        guard let record = self.underWay.removeValue(forKey: request) else { return }
+        record.decide(verdict, now: self.loop.now, wallNanoseconds: Clock.wall())
+        self.decisions.append(record)
     }
 
     /// Nil: the source answers later.
@@ -283,9 +270,7 @@ package final class AuthWorkerService: Role {
             return
         }
         let request = Authenticator.Request(link: link.index, handle: frame.handle)
-        var remembered = query
-        remembered.password = nil
-        self.underWay[request] = UnderWay(query: remembered, startedAt: self.loop.now, source: 0)
+        self.underWay[request] = DecisionRecord(query, now: self.loop.now)
         self.perform(self.chain.begin(query, request), request)
     }
 }

@@ -49,7 +49,7 @@ install:
 	    test -x $(RELEASE)/$$program || { echo "$$program is not built; run make build first" >&2; exit 1; }; \
 	done
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SYSCONFDIR)/martlet $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) \
-	    $(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(DOCDIR)
+	    $(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(DOCDIR)/examples
 	install -m 0755 $(addprefix $(RELEASE)/,$(PROGRAMS)) $(DESTDIR)$(BINDIR)
 	install -m 0644 deploy/martlet.yaml $(DESTDIR)$(SYSCONFDIR)/martlet/martlet.yaml.example
 	install -m 0644 $(addprefix deploy/systemd/,$(PLAIN_UNITS)) $(DESTDIR)$(UNITDIR)
@@ -60,6 +60,7 @@ install:
 	install -m 0644 deploy/systemd/martlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/martlet.conf
 	install -m 0644 deploy/systemd/martlet.tmpfiles $(DESTDIR)$(TMPFILESDIR)/martlet.conf
 	install -m 0644 README.md docs/*.md $(DESTDIR)$(DOCDIR)
+	install -m 0644 deploy/systemd/examples/*.conf $(DESTDIR)$(DOCDIR)/examples
 
 # Leaves the configuration alone.
 uninstall:

@@ -1,0 +1,105 @@
+import Common
+import Glibc
+import TestSupport
+import Testing
+
+/// Roles under systemd-socket-activate(1) and with a NOTIFY_SOCKET, as systemd starts them.
+@Suite struct SocketActivationTests {
+    private let directory: TemporaryDirectory
+    private let configuration: String
+
+    init() throws {
+        self.directory = try TemporaryDirectory()
+        self.configuration = self.directory.file("martlet.yaml")
+        // The listener cannot open port 1 by itself unless it is root; what it has is the socket that is passed.
+        let text = """
+            runtime_directory: \(self.directory.path)
+            state_directory: \(self.directory.path)
+            listeners: [{name: plain, addresses: ["127.0.0.1:1"], transport: tcp, anonymous: true}]
+            authentication: {redis: {url: "redis://127.0.0.1:1/0"}}
+            authorization: {rules: {default: [{allow: all, topics: ["#"]}]}}
+            """
+        try writeFile(self.configuration, Array(text.utf8))
+    }
+
+    private func listeningSocket() throws -> (fileDescriptor: Int32, port: UInt16) {
+        let fileDescriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(fileDescriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard result == 0, listen(fileDescriptor, 64) == 0,
+            let bound = SocketAddress.local(of: fileDescriptor)?.listenAddress
+        else { throw SystemError("listen") }
+        return (fileDescriptor, bound.port)
+    }
+
+    @Test func `the connection that starts a listener is served by it`() throws {
+        let router = try ChildProcess(
+            TestBroker.executable("martlet-router"),
+            arguments: ["--config", self.configuration],
+            name: "martlet-router",
+            logFile: self.directory.file("router.log")
+        )
+        try router.waitForLog(" ready")
+        let notify = try NotifyReceiver(self.directory.file("notify"))
+        let (fileDescriptor, port) = try self.listeningSocket()
+        defer { close(fileDescriptor) }
+        // It hands on what was passed to it, so that the kernel could choose the port.
+        let listener = try ChildProcess(
+            "/usr/bin/systemd-socket-activate",
+            arguments: [
+                "--fdname=plain", "--setenv=NOTIFY_SOCKET=\(notify.path)", "--setenv=WATCHDOG_USEC=200000",
+                try TestBroker.executable("martlet-listener"), "--config", self.configuration, "--instance", "1",
+            ],
+            sockets: [fileDescriptor],
+            socketNames: ["other"],
+            name: "martlet-listener",
+            logFile: self.directory.file("listener.log")
+        )
+        // Nothing runs before somebody connects.
+        try listener.waitForLog("Received 1 descriptors via the environment")
+        #expect(!listener.log.contains(" ready"), "\(listener.log)")
+        let published = try runProcess(
+            "mosquitto_pub",
+            arguments: ["-h", "127.0.0.1", "-p", "\(port)", "-t", "a", "-m", "b", "-q", "1"]
+        )
+        #expect(published.status == 0, "\(published.output)\n\(listener.log)")
+        try notify.wait(for: "READY=1\nSTATUS=ready")
+        try notify.wait(for: "WATCHDOG=1", count: 3)
+        listener.signal(SIGTERM)
+        try notify.wait(for: "STOPPING=1")
+        #expect(try listener.waitForExit() == 0)
+    }
+
+    @Test(arguments: ["martlet-router", "martlet-listener", "martlet-authworker"])
+    func `each role tells of its start, its life, its reloads and its end`(program: String) throws {
+        let notify = try NotifyReceiver(self.directory.file("notify"))
+        let (fileDescriptor, _) = try self.listeningSocket()
+        defer { close(fileDescriptor) }
+        let isListener = program == "martlet-listener"
+        let role = try ChildProcess(
+            TestBroker.executable(program),
+            arguments: ["--config", self.configuration],
+            environment: ["NOTIFY_SOCKET": notify.path, "WATCHDOG_USEC": "200000"],
+            sockets: isListener ? [fileDescriptor] : [],
+            socketNames: isListener ? ["plain"] : [],
+            name: program,
+            logFile: self.directory.file("\(program).log")
+        )
+        try notify.wait(for: "READY=1\nSTATUS=ready")
+        try notify.wait(for: "WATCHDOG=1", count: 3)
+        role.signal(SIGHUP)
+        try notify.wait(for: "RELOADING=1")
+        try notify.wait(for: "READY=1", count: 2)
+        let reloaded = notify.told.firstIndex { $0.contains("RELOADING=1") } ?? .max
+        #expect(reloaded < notify.told.lastIndex { $0.contains("READY=1") } ?? 0, "\(notify.told)")
+        role.signal(SIGTERM)
+        try notify.wait(for: "STOPPING=1")
+        #expect(try role.waitForExit() == 0, "\(role.log)")
+    }
+}

@@ -56,7 +56,11 @@ var targets: [Target] = [
     ),
 
     // The command-line tool.
-    .target(name: "Martlet", dependencies: ["Common", "TLS", "Devices", "SQLite", logging, argumentParser], exclude: ["Main"]),
+    .target(
+        name: "Martlet",
+        dependencies: ["Common", "TLS", "Devices", "SQLite", logging, argumentParser],
+        exclude: ["Main"]
+    ),
     .executableTarget(name: "martlet", dependencies: ["Martlet", argumentParser], path: "Sources/Martlet/Main"),
 
     // Tests.

@@ -55,6 +55,8 @@ package final class StoreFile {
     }
 
     deinit {
+        // A child process that another thread has just forked still has the descriptor: closing ours would not unlock.
+        flock(self.lock, LOCK_UN)
         close(self.lock)
     }
 

@@ -35,6 +35,8 @@ final class ServiceHarness {
         var configuration = Configuration()
         configuration.runtimeDirectory = self.directory.path
         configuration.processes.authWorkers = max(1, workers)
+        // Ends within one turn, as the harness does.
+        configuration.processes.drainRate = 0
         configuration.authorization.ruleSets = [
             .init(name: "default", rules: [.init(permission: .allow, actions: .all, topics: [.init("clients/%c/#")])])
         ]

@@ -29,10 +29,11 @@ var targets: [Target] = [
     .target(name: "TLS", dependencies: ["Common", "COpenSSL"]),
     .target(name: "SQLite", dependencies: ["CSQLite"]),
     .target(name: "Devices", dependencies: ["Common", "TLS", "SQLite"]),
+    .target(name: "RouterStore", dependencies: ["Common", "SQLite"]),
     .target(name: "RoleCommand", dependencies: ["Common", argumentParser]),
 
     // The roles: a library each, and a main of a few lines.
-    .target(name: "Router", dependencies: ["Common", "SQLite", logging], exclude: ["Main"]),
+    .target(name: "Router", dependencies: ["Common", "RouterStore", "SQLite", logging], exclude: ["Main"]),
     .target(name: "Listener", dependencies: ["Common", "TLS", logging], exclude: ["Main"]),
     .target(
         name: "AuthWorker",
@@ -58,7 +59,7 @@ var targets: [Target] = [
     // The command-line tool.
     .target(
         name: "Martlet",
-        dependencies: ["Common", "TLS", "Devices", "SQLite", logging, argumentParser],
+        dependencies: ["Common", "TLS", "Devices", "RouterStore", "SQLite", logging, argumentParser],
         exclude: ["Main"]
     ),
     .executableTarget(name: "martlet", dependencies: ["Martlet", argumentParser], path: "Sources/Martlet/Main"),
@@ -68,7 +69,7 @@ var targets: [Target] = [
     .testTarget(name: "CommonTests", dependencies: ["Common", "TestSupport", logging]),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "Common", "TestSupport"]),
     .testTarget(name: "DevicesTests", dependencies: ["Devices", "Common", "TestSupport"]),
-    .testTarget(name: "RouterTests", dependencies: ["Router", "Common", "SQLite", "TestSupport"]),
+    .testTarget(name: "RouterTests", dependencies: ["Router", "RouterStore", "Common", "SQLite", "TestSupport"]),
     .testTarget(name: "ListenerTests", dependencies: ["Listener", "Common", "TLS", "TestSupport", logging]),
     .testTarget(name: "AuthWorkerTests", dependencies: ["AuthWorker", "Common", "SQLite", "TLS", "TestSupport"]),
     .testTarget(

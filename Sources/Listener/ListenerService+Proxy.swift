@@ -9,8 +9,7 @@ extension ListenerService {
     func awaitsProxyHeader(_ fileDescriptor: Int32, _ address: SocketAddress, _ policy: ListenerPolicy) -> Bool {
         let trusted = policy.configuration.proxyProtocolTrusted
         guard !trusted.isEmpty else { return false }
-        let bytes = address.listenAddress?.bytes ?? []
-        guard trusted.contains(where: { $0.contains(bytes) }) else {
+        guard let peer = address.listenAddress, trusted.contains(where: { $0.contains(peer) }) else {
             self.refuseProxy(fileDescriptor, address, policy, "not an address that may send PROXY headers")
             return true
         }

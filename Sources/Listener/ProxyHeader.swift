@@ -1,5 +1,4 @@
 import Common
-import Glibc
 
 /// What a load balancer says in front of a connection about where it comes from: the PROXY protocol, versions 1 and 2
 /// (its specification is haproxy's doc/proxy-protocol.txt).
@@ -81,16 +80,12 @@ enum ProxyHeader: Equatable {
         guard family == "TCP4" || family == "TCP6", words.count == 6 else {
             return .malformed("PROXY header of an unknown family")
         }
-        guard let source = Self.numeric(words[2], isIPv6: family == "TCP6"), let port = Self.port(words[4]),
-            Self.numeric(words[3], isIPv6: family == "TCP6") != nil, Self.port(words[5]) != nil
+        let addresses = words[2...3].map { word in
+            ListenAddress.numeric(String(decoding: word, as: UTF8.self), isIPv6: family == "TCP6")
+        }
+        guard let source = addresses[0], addresses[1] != nil, let port = Self.port(words[4]), Self.port(words[5]) != nil
         else { return .malformed("PROXY header with a broken address") }
         return .complete(bytes: total, source: ListenAddress(bytes: source, port: port))
-    }
-
-    private static func numeric(_ text: ArraySlice<UInt8>, isIPv6: Bool) -> [UInt8]? {
-        guard !text.contains(0) else { return nil }
-        var bytes = [UInt8](repeating: 0, count: isIPv6 ? 16 : 4)
-        return inet_pton(isIPv6 ? AF_INET6 : AF_INET, String(decoding: text, as: UTF8.self), &bytes) == 1 ? bytes : nil
     }
 
     private static func port(_ text: ArraySlice<UInt8>) -> UInt16? {

@@ -21,8 +21,7 @@ import Testing
     }
 
     private func package(version: String) throws -> String {
-        let programs = try TestBroker.executable("martlet")
-        let folder = String(programs.prefix(upTo: programs.lastIndex(of: "/") ?? programs.endIndex))
+        let folder = try TestBroker.executablesFolder()
         let repository = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
         let made = try runProcess(
             "\(repository)/scripts/deb",

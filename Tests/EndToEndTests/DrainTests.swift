@@ -17,6 +17,24 @@ import Testing
         }
     }
 
+    /// One with a session that lasts.
+    private func client(
+        _ broker: TestBroker,
+        _ loop: EventLoop,
+        _ name: String,
+        will: ConnectPacket.Will? = nil
+    ) throws -> TestClient {
+        let client = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+        let connack = try client.connect(
+            clientIdentifier: name,
+            cleanStart: false,
+            will: will,
+            properties: Self.properties()
+        )
+        #expect(connack.returnCode == 0)
+        return client
+    }
+
     /// Clients, about half of them through each listener.
     private func clients(
         _ broker: TestBroker,
@@ -24,26 +42,26 @@ import Testing
         count: Int,
         will: ConnectPacket.Will? = nil
     ) throws -> [TestClient] {
-        try (0..<count).map { number in
-            let client = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
-            let connack = try client.connect(
-                clientIdentifier: "device-\(number)",
-                cleanStart: false,
-                will: will,
-                properties: Self.properties()
-            )
-            #expect(connack.returnCode == 0)
-            return client
-        }
+        try (0..<count).map { try self.client(broker, loop, "device-\($0)", will: will) }
     }
 
     @Test func `clients are let go little by little, with 0x8B, and no connect is refused meanwhile`() throws {
         let broker = try Self.broker(drainRate: 40)
         let loop = try EventLoop()
         let clients = try self.clients(broker, loop, count: 60)
-        let watcher = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
-        _ = try watcher.connect(clientIdentifier: "watcher", cleanStart: false, properties: Self.properties())
+        let watcher = try self.client(broker, loop, "watcher")
         #expect(try watcher.subscribe("up/#", qos: .atLeastOnce) == [1])
+        var came: Set<[UInt8]> = []
+        func watch(_ client: TestClient) {
+            let take = { [unowned client] (packet: Packet) in
+                guard case .publish(let publish) = packet else { return }
+                came.insert(publish.payload)
+                client.send(.puback(AcknowledgementPacket(packetIdentifier: publish.packetIdentifier)))
+            }
+            client.received.forEach(take)
+            client.onPacket = take
+        }
+        watch(watcher)
         broker.listeners[0].signal(SIGTERM)
         var mostGoneAtOnce = 0
         var gone = 0
@@ -53,9 +71,9 @@ import Testing
             mostGoneAtOnce = max(mostGoneAtOnce, now - gone)
             gone = now
             if newcomers.count < 200, let client = try? TestClient(loop: loop, port: broker.plainPort, version: .v5_0) {
-                client.send(
-                    .connect(ConnectPacket(version: .v5_0, clientIdentifier: Array("new-\(newcomers.count)".utf8)))
-                )
+                let name = Array("new-\(newcomers.count)".utf8)
+                client.send(.connect(ConnectPacket(version: .v5_0, clientIdentifier: name)))
+                client.publish("up/\(newcomers.count)", name, qos: .atLeastOnce, packetIdentifier: 1)
                 newcomers.append(client)
             }
             return !broker.listeners[0].isRunning
@@ -78,6 +96,15 @@ import Testing
             }
         }
         #expect(newcomers.allSatisfy { !$0.hasEnded })
+        try loop.wait("all that they published is acknowledged") {
+            newcomers.allSatisfy { client in
+                client.received.contains { if case .puback(let ack) = $0 { !ack.reasonCode.isFailure } else { false } }
+            }
+        }
+        // The watcher may have been sent away itself.
+        let again = watcher.hasEnded ? try self.client(broker, loop, "watcher") : watcher
+        if again !== watcher { watch(again) }
+        try loop.wait("all that was acknowledged has come") { came.count == newcomers.count }
         // Sessions have not moved: they are the router's.
         let back = try self.clients(broker, loop, count: 60)
         #expect(back.count == 60)
@@ -86,8 +113,7 @@ import Testing
     @Test func `wills of clients that come back at once are not published`() throws {
         let broker = try Self.broker(drainRate: 1000)
         let loop = try EventLoop()
-        let watcher = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
-        _ = try watcher.connect(clientIdentifier: "watcher", cleanStart: false, properties: Self.properties())
+        let watcher = try self.client(broker, loop, "watcher")
         #expect(try watcher.subscribe("will", qos: .atLeastOnce) == [1])
         let will = ConnectPacket.Will(qos: .atLeastOnce, retain: false, topic: Array("will".utf8), payload: [1])
         let clients = try self.clients(broker, loop, count: 12, will: will)
@@ -110,8 +136,7 @@ import Testing
         }
         var subscriber = watcher
         if watcher.hasEnded {
-            subscriber = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
-            _ = try subscriber.connect(clientIdentifier: "watcher", cleanStart: false, properties: Self.properties())
+            subscriber = try self.client(broker, loop, "watcher")
         }
         // Whatever had been published would come before this answer.
         subscriber.send(

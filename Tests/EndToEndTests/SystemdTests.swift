@@ -18,12 +18,33 @@ import Testing
     }
 
     private func make(_ target: String, _ destination: String) throws -> (status: Int32, output: String) {
-        let programs = try TestBroker.executable("martlet")
-        let folder = String(programs.prefix(upTo: programs.lastIndex(of: "/") ?? programs.endIndex))
+        let folder = try TestBroker.executablesFolder()
         return try runProcess(
             "make",
             arguments: ["-C", Self.root, target, "DESTDIR=\(destination)", "PREFIX=/usr", "RELEASE=\(folder)"]
         )
+    }
+
+    /// Installs everything into the folder, as the units have it too.
+    /// - Returns: the folder of the units.
+    private func installUnits(_ directory: TemporaryDirectory) throws -> String {
+        #expect(try self.make("install", directory.path).status == 0)
+        let units = "\(directory.path)/usr/lib/systemd/system"
+        for unit in Self.made {
+            let text = String(decoding: try readFile("\(units)/\(unit)"), as: UTF8.self)
+            let moved = text.replacing("/usr/bin/", with: "\(directory.path)/usr/bin/")
+            try writeFile("\(units)/\(unit)", Array(moved.utf8))
+        }
+        return units
+    }
+
+    private func expectSound(_ names: [String], in units: String) throws {
+        let verified = try runProcess(
+            "systemd-analyze",
+            arguments: ["verify", "--man=no"] + names.map { "\(units)/\($0)" },
+            environment: ["SYSTEMD_UNIT_PATH": "\(units):/usr/lib/systemd/system"]
+        )
+        #expect(verified.status == 0 && verified.output.isEmpty, "\(verified.output)")
     }
 
     private func files(_ folder: String) throws -> [String] {
@@ -60,24 +81,12 @@ import Testing
 
     @Test func `systemd finds nothing wrong with the units, and little that they expose`() throws {
         let directory = try TemporaryDirectory()
-        #expect(try self.make("install", directory.path).status == 0)
-        let units = "\(directory.path)/usr/lib/systemd/system"
-        // The programs and documents are below the temporary folder.
-        for unit in Self.made {
-            let text = String(decoding: try readFile("\(units)/\(unit)"), as: UTF8.self)
-            let moved = text.replacing("/usr/bin/", with: "\(directory.path)/usr/bin/")
-            try writeFile("\(units)/\(unit)", Array(moved.utf8))
-        }
+        let units = try self.installUnits(directory)
         let named = [
             "martlet-router.service", "martlet-listener@1.service", "martlet-authworker@2.service",
             "martlet-crl-refresh.service",
         ]
-        let verified = try runProcess(
-            "systemd-analyze",
-            arguments: ["verify", "--man=no"] + (named + Self.plain).map { "\(units)/\($0)" },
-            environment: ["SYSTEMD_UNIT_PATH": "\(units):/usr/lib/systemd/system"]
-        )
-        #expect(verified.status == 0 && verified.output.isEmpty, "\(verified.output)")
+        try self.expectSound(named + Self.plain, in: units)
         for unit in Self.made {
             let output = try runProcess(
                 "systemd-analyze",
@@ -127,14 +136,8 @@ import Testing
 
     @Test func `the examples for more cores are drop-ins that systemd takes`() throws {
         let directory = try TemporaryDirectory()
-        #expect(try self.make("install", directory.path).status == 0)
-        let units = "\(directory.path)/usr/lib/systemd/system"
+        let units = try self.installUnits(directory)
         let examples = "\(directory.path)/usr/share/doc/martlet/examples"
-        for unit in Self.made {
-            let text = String(decoding: try readFile("\(units)/\(unit)"), as: UTF8.self)
-            let moved = text.replacing("/usr/bin/", with: "\(directory.path)/usr/bin/")
-            try writeFile("\(units)/\(unit)", Array(moved.utf8))
-        }
         for (unit, example) in [
             ("martlet.target", "martlet.target.4-cores"), ("martlet.target", "martlet.target.16-cores"),
             ("martlet-listener@.service", "martlet-listener@.memory"),
@@ -145,14 +148,9 @@ import Testing
             let name = example.split(separator: ".").last ?? ""
             try writeFile("\(units)/\(unit).d/\(name).conf", readFile("\(examples)/\(example).conf"))
         }
-        let verified = try runProcess(
-            "systemd-analyze",
-            arguments: ["verify", "--man=no"]
-                + ["martlet.target", "martlet-listener@13.service", "martlet-authworker@2.service"].map {
-                    "\(units)/\($0)"
-                },
-            environment: ["SYSTEMD_UNIT_PATH": "\(units):/usr/lib/systemd/system"]
+        try self.expectSound(
+            ["martlet.target", "martlet-listener@13.service", "martlet-authworker@2.service"],
+            in: units
         )
-        #expect(verified.status == 0 && verified.output.isEmpty, "\(verified.output)")
     }
 }

@@ -175,6 +175,11 @@ final class TestBroker {
         throw ProcessError(description: "\(name) is not built")
     }
 
+    static func executablesFolder() throws -> String {
+        let program = try Self.executable("martlet")
+        return String(program.prefix(upTo: program.lastIndex(of: "/") ?? program.endIndex))
+    }
+
     /// What a role says of itself at its control socket: lines of `name value`.
     func status(of role: String, instance: Int = 1) throws -> String {
         try askStatus(self.directory.file("run") + "/control/\(role)-\(instance).sock")

@@ -1,4 +1,5 @@
 import Common
+import RouterStore
 import TestSupport
 import Testing
 
@@ -152,14 +153,7 @@ import Testing
                 publisher.reconnect(harness)
             default:
                 kills += 1
-                let now = harness.now
-                _ = harness.kill()
-                harness = RouterHarness()
-                harness.now = now
-                let store = try StoreFile(path: path, survivesPowerLoss: false)
-                harness.store = store
-                harness.core.wallOffset = RouterHarness.wallOffset
-                try harness.core.restore(from: store, now: now)
+                harness = try harness.restart(path)
                 harness.commitsAtOnce = false
                 for publisher in publishers { publisher.reconnect(harness) }
                 for subscriber in subscribers { subscriber.reconnect(harness) }

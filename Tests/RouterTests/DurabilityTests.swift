@@ -1,4 +1,5 @@
 import Common
+import RouterStore
 import TestSupport
 import Testing
 
@@ -18,17 +19,18 @@ import Testing
         RouterHarness(store: try StoreFile(path: self.path, survivesPowerLoss: false))
     }
 
-    /// kill -9 and a new start, `seconds` later.
-    private func restart(_ harness: RouterHarness, after seconds: UInt64 = 0) throws -> RouterHarness {
-        let now = harness.now + seconds * Nanoseconds.perSecond
-        _ = harness.kill()
-        let next = RouterHarness(store: nil)
-        next.now = now
-        let store = try StoreFile(path: self.path, survivesPowerLoss: false)
-        next.store = store
-        next.core.wallOffset = RouterHarness.wallOffset
-        try next.core.restore(from: store, now: now)
-        return next
+    /// A client with a session that lasts.
+    private func lasting(_ name: String, _ harness: RouterHarness) -> FakeClient {
+        let client = harness.client(name)
+        client.connect(clean: false, expiry: 3600)
+        return client
+    }
+
+    /// One with a session that ends with its connection.
+    private func passing(_ name: String, _ harness: RouterHarness) -> FakeClient {
+        let client = harness.client(name)
+        client.connect()
+        return client
     }
 
     private func texts(_ publishes: [PublishPacket]) -> [String] {
@@ -39,22 +41,20 @@ import Testing
 
     @Test func sessionsSubscriptionsAndQueuesComeBack() throws {
         var harness = try self.start()
-        var device = harness.client("device")
-        device.connect(clean: false, expiry: 3600)
+        var device = self.lasting("device", harness)
         device.subscribe("a/+", .atLeastOnce, identifier: 7) { $0.retainAsPublished = true }
         device.subscribe("b", .exactlyOnce)
         device.subscribe("gone")
         device.unsubscribe("gone")
         device.drop()
-        let publisher = harness.client("publisher")
-        publisher.connect()
+        let publisher = self.passing("publisher", harness)
         for number in 1...5 { publisher.publish("a/\(number)", "\(number)", .atLeastOnce) }
         publisher.publish("b", "b", .exactlyOnce)
         publisher.publish("gone", "gone", .atLeastOnce)
         publisher.publish("a/0", "QoS 0 does not wait", .atMostOnce)
         #expect(harness.core.queuedMessages == 6)
 
-        harness = try self.restart(harness)
+        harness = try harness.restart(self.path)
         #expect(harness.core.sessionCount == 1)
         #expect(harness.core.subscriptionCount == 2)
         #expect(harness.core.queuedMessages == 6)
@@ -66,7 +66,7 @@ import Testing
         #expect(came.last?.qos == .exactlyOnce)
 
         // What was acknowledged is gone for good.
-        harness = try self.restart(harness)
+        harness = try harness.restart(self.path)
         device = harness.client("device")
         #expect(device.connect(clean: false, expiry: 3600)?.sessionPresent == true)
         #expect(device.takePublishes() == [])
@@ -75,14 +75,12 @@ import Testing
 
     @Test func aSessionThatEndsWithItsConnectionDoesNotComeBack() throws {
         var harness = try self.start()
-        let device = harness.client("device")
-        device.connect()
+        let device = self.passing("device", harness)
         device.subscribe("t")
-        let ended = harness.client("ended")
-        ended.connect(clean: false, expiry: 3600)
+        let ended = self.lasting("ended", harness)
         ended.subscribe("t")
         ended.disconnect(expiry: 0)
-        harness = try self.restart(harness)
+        harness = try harness.restart(self.path)
         #expect(harness.core.sessionCount == 0)
         #expect(harness.core.subscriptionCount == 0)
     }
@@ -93,36 +91,33 @@ import Testing
         device.connect(clean: false, expiry: 60)
         device.subscribe("t")
         device.drop()
-        let publisher = harness.client("publisher")
-        publisher.connect()
+        let publisher = self.passing("publisher", harness)
         publisher.publish("t", "short", .atLeastOnce) { $0.properties.messageExpiryInterval = 20 }
         publisher.publish("t", "long", .atLeastOnce) { $0.properties.messageExpiryInterval = 50 }
-        harness = try self.restart(harness, after: 30)
+        harness = try harness.restart(self.path, after: 30)
         let back = harness.client("device")
         #expect(back.connect(clean: false, expiry: 60)?.sessionPresent == true)
         let came = back.takePublishes()
         #expect(self.texts(came) == ["long"])
         #expect(came.first?.properties.messageExpiryInterval == 20)
         back.drop()
-        harness = try self.restart(harness, after: 61)
+        harness = try harness.restart(self.path, after: 61)
         harness.pass(seconds: 0)
         #expect(harness.core.sessionCount == 0)
     }
 
     @Test func retainedMessagesComeBack() throws {
         var harness = try self.start()
-        let publisher = harness.client("publisher")
-        publisher.connect()
+        let publisher = self.passing("publisher", harness)
         publisher.publish("r/1", "old", .atLeastOnce, retain: true)
         publisher.publish("r/1", "new", .atMostOnce, retain: true)
         publisher.publish("r/2", "removed", .atLeastOnce, retain: true)
         publisher.publish("r/2", "", .atLeastOnce, retain: true)
         publisher.publish("r/3", "expires", .atLeastOnce, retain: true) { $0.properties.messageExpiryInterval = 5 }
-        harness = try self.restart(harness, after: 10)
+        harness = try harness.restart(self.path, after: 10)
         harness.pass(seconds: 0)
         #expect(harness.core.retainedCount == 1)
-        let client = harness.client("client")
-        client.connect()
+        let client = self.passing("client", harness)
         client.subscribe("r/#")
         let came = client.takePublishes()
         #expect(self.texts(came) == ["new"])
@@ -135,8 +130,7 @@ import Testing
         device.acknowledges = false
         device.connect(clean: false, expiry: 3600)
         device.subscribe("t")
-        let publisher = harness.client("publisher")
-        publisher.connect()
+        let publisher = self.passing("publisher", harness)
         publisher.publish("t", "1", .exactlyOnce)
         publisher.publish("t", "2", .exactlyOnce)
         let sent = device.takePublishes()
@@ -145,7 +139,7 @@ import Testing
         device.send(.pubrec(AcknowledgementPacket(packetIdentifier: sent[0].packetIdentifier)))
         #expect(device.takeAll().map(\.type) == [.pubrel])
 
-        harness = try self.restart(harness)
+        harness = try harness.restart(self.path)
         device = harness.client("device")
         device.acknowledges = false
         device.connect(clean: false, expiry: 3600)
@@ -158,8 +152,7 @@ import Testing
             #expect(publish.payload == Array("2".utf8))
         }
         // A new message gets another identifier.
-        let next = harness.client("publisher")
-        next.connect()
+        let next = self.passing("publisher", harness)
         next.publish("t", "3", .exactlyOnce)
         let third = device.takePublishes()
         #expect(self.texts(third) == ["3"])
@@ -168,33 +161,28 @@ import Testing
 
     @Test func aQoS2MessageThatCameIsPublishedOnceThoughItsPubrelComesAfterTheRestart() throws {
         var harness = try self.start()
-        let subscriber = harness.client("subscriber")
-        subscriber.connect(clean: false, expiry: 3600)
+        let subscriber = self.lasting("subscriber", harness)
         subscriber.subscribe("t")
         subscriber.drop()
-        let publisher = harness.client("publisher")
-        publisher.connect(clean: false, expiry: 3600)
+        let publisher = self.lasting("publisher", harness)
         var packet = PublishPacket(qos: .exactlyOnce, topic: Array("t".utf8), payload: Array("once".utf8))
         packet.packetIdentifier = 9
         publisher.send(.publish(packet))
         #expect(publisher.takeAll().map(\.type) == [.pubrec])
 
-        harness = try self.restart(harness)
-        let back = harness.client("publisher")
-        back.connect(clean: false, expiry: 3600)
+        harness = try harness.restart(self.path)
+        let back = self.lasting("publisher", harness)
         packet.dup = true
         back.send(.publish(packet))
         #expect(back.takeAll().map(\.type) == [.pubrec])
         back.send(.pubrel(AcknowledgementPacket(packetIdentifier: 9)))
         #expect(back.takeAll().map(\.type) == [.pubcomp])
 
-        harness = try self.restart(harness)
-        let publisherAgain = harness.client("publisher")
-        publisherAgain.connect(clean: false, expiry: 3600)
+        harness = try harness.restart(self.path)
+        let publisherAgain = self.lasting("publisher", harness)
         publisherAgain.send(.pubrel(AcknowledgementPacket(packetIdentifier: 9)))
         #expect(publisherAgain.takeAll().map(\.type) == [.pubcomp])
-        let device = harness.client("subscriber")
-        device.connect(clean: false, expiry: 3600)
+        let device = self.lasting("subscriber", harness)
         #expect(device.takePayloads() == ["once"])
     }
 
@@ -213,8 +201,7 @@ import Testing
 
     @Test func aWillIsPublishedAfterTheRestartUnlessItsClientComesBack() throws {
         var harness = try self.start()
-        let watcher = harness.client("watcher")
-        watcher.connect(clean: false, expiry: 3600)
+        let watcher = self.lasting("watcher", harness)
         watcher.subscribe("w")
         for (name, expiry) in [("lost", 3600), ("back", 3600), ("short", 0)] as [(String, UInt32)] {
             harness.client(name).connect(clean: false, expiry: expiry, will: self.will(name))
@@ -226,9 +213,8 @@ import Testing
         pending.connect(clean: false, expiry: 3600, will: self.will("pending", delay: 30))
         pending.drop()
 
-        harness = try self.restart(harness, after: 10)
-        let seen = harness.client("watcher")
-        seen.connect(clean: false, expiry: 3600)
+        harness = try harness.restart(self.path, after: 10)
+        let seen = self.lasting("watcher", harness)
         harness.client("back").connect(clean: false, expiry: 3600)
         // Not at once: devices that come back within seconds were never away for those who watch them.
         #expect(seen.takePayloads() == [])
@@ -236,10 +222,9 @@ import Testing
         #expect(seen.takePayloads().sorted() == ["lost", "short"])
         harness.pass(seconds: 15)
         #expect(seen.takePayloads() == ["pending"])
-        harness = try self.restart(harness, after: 60)
+        harness = try harness.restart(self.path, after: 60)
         harness.pass(seconds: 60)
-        let last = harness.client("watcher")
-        last.connect(clean: false, expiry: 3600)
+        let last = self.lasting("watcher", harness)
         #expect(last.takePayloads() == [])
     }
 
@@ -247,19 +232,16 @@ import Testing
 
     @Test func nothingIsAcknowledgedBeforeItIsCommitted() throws {
         let harness = try self.start()
-        let parked = harness.client("parked")
-        parked.connect(clean: false, expiry: 3600)
+        let parked = self.lasting("parked", harness)
         parked.subscribe("t")
         parked.drop()
-        let publisher = harness.client("publisher")
-        publisher.connect()
+        let publisher = self.passing("publisher", harness)
         harness.commitsAtOnce = false
         #expect(publisher.publish("t", "1", .atLeastOnce) == nil)
         #expect(publisher.publish("r", "kept", .atLeastOnce, retain: true) == nil)
         // Another one that has to be kept nowhere waits behind those, in order [MQTT-4.6.0-2].
         #expect(publisher.publish("nobody", "2", .atLeastOnce) == nil)
-        let other = harness.client("other")
-        other.connect()
+        let other = self.passing("other", harness)
         #expect(other.publish("nobody", "3", .atLeastOnce) == .noMatchingSubscribers)
         let subscriber = harness.client("subscriber")
         subscriber.connect(clean: false, expiry: 60)
@@ -276,11 +258,9 @@ import Testing
 
     @Test func aQoS2MessageLeavesOnlyWithACommittedIdentifier() throws {
         let harness = try self.start()
-        let device = harness.client("device")
-        device.connect(clean: false, expiry: 3600)
+        let device = self.lasting("device", harness)
         device.subscribe("t")
-        let publisher = harness.client("publisher")
-        publisher.connect()
+        let publisher = self.passing("publisher", harness)
         harness.commitsAtOnce = false
         publisher.publish("t", "1", .atLeastOnce)
         publisher.publish("t", "0", .atMostOnce)
@@ -308,11 +288,9 @@ import Testing
 
     @Test func aFullDiskRefusesPromisesAndNothingElse() throws {
         let harness = try self.start()
-        let device = harness.client("device")
-        device.connect()
+        let device = self.passing("device", harness)
         device.subscribe("t")
-        let publisher = harness.client("publisher")
-        publisher.connect()
+        let publisher = self.passing("publisher", harness)
         let old = harness.client("old", .v3_1_1)
         old.connect()
         harness.core.storeIsInTrouble(true)
@@ -330,11 +308,9 @@ import Testing
 
     @Test func largeQoS2MessagesWaitToo() throws {
         var harness = try self.start()
-        let device = harness.client("device")
-        device.connect(clean: false, expiry: 3600)
+        let device = self.lasting("device", harness)
         device.subscribe("t")
-        let publisher = harness.client("publisher")
-        publisher.connect()
+        let publisher = self.passing("publisher", harness)
         let large = String(repeating: "x", count: 200_000)
         publisher.publish("t", large, .exactlyOnce)
         publisher.publish("t", "small", .exactlyOnce)
@@ -342,9 +318,8 @@ import Testing
         device.drop()
         publisher.publish("t", large, .exactlyOnce)
         publisher.publish("t", "small", .exactlyOnce)
-        harness = try self.restart(harness)
-        let back = harness.client("device")
-        back.connect(clean: false, expiry: 3600)
+        harness = try harness.restart(self.path)
+        let back = self.lasting("device", harness)
         #expect(back.takePayloads() == [large, "small"])
     }
 
@@ -356,8 +331,7 @@ import Testing
             device.subscribe("t")
             device.drop()
         }
-        let publisher = harness.client("publisher")
-        publisher.connect()
+        let publisher = self.passing("publisher", harness)
         harness.commitsAtOnce = false
         publisher.publish("t", String(repeating: "y", count: 10_000), .atLeastOnce)
         #expect(harness.core.uncommittedBytes < 20_000)

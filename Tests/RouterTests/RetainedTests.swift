@@ -138,7 +138,7 @@ import Testing
             let topic = randomTopic(&random)
             let bytes = Array(topic.utf8)
             if random.oneIn(3) {
-                bytes.withUnsafeBytes { store.remove(topic: $0) }
+                _ = bytes.withUnsafeBytes { store.remove(topic: $0) }
                 model.remove(topic)
             } else {
                 bytes.withUnsafeBytes { topic in
@@ -172,7 +172,7 @@ import Testing
             let expected = model.filter { naiveMatch(filter: filter, topic: $0) }
             #expect(found.sorted() == expected.sorted(), "seed \(seed), filter \(filter)")
         }
-        for topic in model { Array(topic.utf8).withUnsafeBytes { store.remove(topic: $0) } }
+        for topic in model { _ = Array(topic.utf8).withUnsafeBytes { store.remove(topic: $0) } }
         #expect([store.nodeCount, store.count, store.bytes] == [0, 0, 0], "seed \(seed)")
     }
 }

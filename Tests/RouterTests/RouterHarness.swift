@@ -1,4 +1,5 @@
 import Common
+import RouterStore
 import TestSupport
 import Testing
 
@@ -50,17 +51,18 @@ final class RouterHarness {
     private var problems: [String] = []
 
     /// Where the core's changes go; nil: nowhere.
-    var store: StoreFile?
+    private var store: StoreFile?
     /// Off: changes wait for `commit`.
     var commitsAtOnce = true
 
-    init(store: StoreFile? = nil, _ configure: (inout Configuration) -> Void = { _ in }) {
+    init(store: StoreFile? = nil, now: Instant? = nil, _ configure: (inout Configuration) -> Void = { _ in }) {
         var configuration = Configuration()
         // Nothing happens on its own unless a test asks for it.
         configuration.mqtt.sysIntervalNanoseconds = 0
         configure(&configuration)
         self.core = RouterCore(configuration: configuration, seed: 42)
         self.store = store
+        if let now { self.now = now }
         guard let store else { return }
         // The wall clock goes on while no router runs: as `now` here.
         self.core.wallOffset = Self.wallOffset
@@ -86,13 +88,14 @@ final class RouterHarness {
         }
     }
 
-    /// The router is killed: what was not committed is lost. Gives the store back for the next one.
-    func kill() -> StoreFile? {
+    /// kill -9, which loses what was not committed, and a new start on the same file `seconds` later.
+    func restart(_ path: String, after seconds: UInt64 = 0) throws -> RouterHarness {
         for listener in self.listeners {
             for client in listener.clients.values { client.isOpen = false }
         }
-        defer { self.store = nil }
-        return self.store
+        self.store = nil
+        let store = try StoreFile(path: path, survivesPowerLoss: false)
+        return RouterHarness(store: store, now: self.now + seconds * Nanoseconds.perSecond)
     }
 
     @discardableResult

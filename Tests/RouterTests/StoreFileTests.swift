@@ -5,6 +5,7 @@ import TestSupport
 import Testing
 
 @testable import Router
+@testable import RouterStore
 
 /// The router's file: what it keeps, and what it refuses.
 @Suite struct StoreFileTests {
@@ -22,7 +23,7 @@ import Testing
 
     private func entries(_ file: StoreFile) throws -> [String] {
         var found: [String] = []
-        try file.readEntries(UInt8(ascii: "x")) { found.append(self.text($0) + "=" + self.text($1)) }
+        try file.rows.entries(UInt8(ascii: "x")) { found.append(self.text($0) + "=" + self.text($1)) }
         return found
     }
 
@@ -134,7 +135,7 @@ import Testing
             bytes.withUnsafeBytes { value in
                 _ = StoredSession(value)
                 _ = StoredItem(value, number: 1)
-                _ = StoredMessage.decode(value, wallOffset: 5)
+                _ = StoredMessage(value)?.message(wallOffset: 5)
                 var reader = ChangeReader(value)
                 while reader.next() != nil {}
             }

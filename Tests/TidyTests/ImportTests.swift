@@ -9,10 +9,11 @@ import Testing
         "Sources/TLS/": ["Common", "COpenSSL", "Glibc"],
         "Sources/SQLite/": ["CSQLite", "Glibc"],
         "Sources/Devices/": ["Common", "Glibc", "SQLite", "TLS"],
+        "Sources/RouterStore/": ["Common", "Glibc", "SQLite"],
         "Sources/RoleCommand/": ["ArgumentParser", "Common", "Glibc"],
-        "Sources/Router/": ["Common", "Glibc", "CLinux", "Logging"],
+        "Sources/Router/": ["Common", "Glibc", "CLinux", "Logging", "RouterStore"],
         // The store, and nothing else of the router.
-        "Sources/Router/Store/": ["Common", "Glibc", "CLinux", "Logging", "SQLite"],
+        "Sources/Router/Store/": ["Common", "Glibc", "CLinux", "Logging", "RouterStore", "SQLite"],
         "Sources/Router/Main/": ["ArgumentParser", "Common", "Glibc", "RoleCommand", "Router"],
         "Sources/Listener/": ["Common", "Glibc", "CLinux", "Logging", "TLS"],
         "Sources/Listener/Main/": ["ArgumentParser", "Common", "Glibc", "Listener", "RoleCommand"],
@@ -24,7 +25,7 @@ import Testing
         // The tool links no role: it starts them as programs and speaks to them over their control sockets.
         "Sources/Martlet/": ["ArgumentParser", "Common", "Glibc", "CLinux", "Devices", "Logging", "TLS"],
         "Sources/Martlet/Devices/": ["Common", "Devices", "SQLite", "TLS"],
-        "Sources/Martlet/Store/": ["Common", "Glibc", "SQLite", "TLS"],
+        "Sources/Martlet/Store/": ["Common", "Glibc", "RouterStore", "SQLite", "TLS"],
         "Sources/Martlet/Main/": ["ArgumentParser", "Martlet"],
     ]
 

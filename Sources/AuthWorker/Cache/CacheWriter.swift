@@ -49,8 +49,7 @@ final class CacheWriter: @unchecked Sendable {
     private let waker: Waker.Handle
     private let monitor = Monitor()
     private var shared = Shared()
-    private var thread = pthread_t()
-    private var isRunning = false
+    private var thread: JoinableThread?
 
     // Of the thread alone.
     private var file: CacheFile?
@@ -66,25 +65,11 @@ final class CacheWriter: @unchecked Sendable {
 
     /// Starts the thread, and waits for its first attempt at opening the file, at most two seconds.
     func start() {
-        let context = Unmanaged.passRetained(self).toOpaque()
-        let result = pthread_create(
-            &self.thread,
-            nil,
-            { context in
-                guard let context else { return nil }
-                Unmanaged<CacheWriter>.fromOpaque(context).takeRetainedValue().run()
-                return nil
-            },
-            context
-        )
-        guard result == 0 else {
-            Unmanaged<CacheWriter>.fromOpaque(context).release()
-            self.monitor.locked {
-                self.shared.events.append(.trouble("no thread: \(String(cString: strerror(result)))"))
-            }
-            return
+        do throws(SystemError) {
+            self.thread = try JoinableThread { self.run() }
+        } catch {
+            return self.monitor.locked { self.shared.events.append(.trouble("no thread: \(error.reason)")) }
         }
-        self.isRunning = true
         self.monitor.locked {
             self.monitor.wait(nanoseconds: 2 * Nanoseconds.perSecond) { self.shared.hasTried }
         }
@@ -121,13 +106,13 @@ final class CacheWriter: @unchecked Sendable {
 
     /// Writes what waits, then ends the thread.
     func stop() {
-        guard self.isRunning else { return }
-        self.isRunning = false
+        guard let thread = self.thread else { return }
+        self.thread = nil
         self.monitor.locked {
             self.shared.isStopping = true
             self.monitor.signal()
         }
-        pthread_join(self.thread, nil)
+        thread.join()
     }
 
     // MARK: The thread

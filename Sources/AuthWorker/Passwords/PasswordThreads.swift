@@ -19,7 +19,7 @@ final class PasswordThreads: @unchecked Sendable {
     private let monitor = Monitor()
     private let waker: Waker.Handle
     private var shared = Shared()
-    private var threads: [pthread_t] = []
+    private var threads: [JoinableThread] = []
 
     /// - Parameter waker: woken when `takeResults` has something.
     init(waker: Waker.Handle) {
@@ -55,29 +55,14 @@ final class PasswordThreads: @unchecked Sendable {
             self.shared.head = 0
             self.monitor.signal()
         }
-        for thread in self.threads { pthread_join(thread, nil) }
+        for thread in self.threads { thread.join() }
         self.threads = []
     }
 
     private func startThreads() {
         let cores = max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         for _ in 0..<min(cores, AuthLimits.passwordThreadsMax) {
-            var thread = pthread_t()
-            let context = Unmanaged.passRetained(self).toOpaque()
-            let result = pthread_create(
-                &thread,
-                nil,
-                { context in
-                    guard let context else { return nil }
-                    Unmanaged<PasswordThreads>.fromOpaque(context).takeRetainedValue().run()
-                    return nil
-                },
-                context
-            )
-            guard result == 0 else {
-                Unmanaged<PasswordThreads>.fromOpaque(context).release()
-                return
-            }
+            guard let thread = try? JoinableThread({ self.run() }) else { return }
             self.threads.append(thread)
         }
     }

@@ -52,20 +52,8 @@ final class NameResolver {
     func start(host: String, port: UInt16) {
         guard self.job == nil else { return }
         let job = Job(host: host, port: port, waker: self.waker)
-        var thread = pthread_t()
-        let context = Unmanaged.passRetained(job).toOpaque()
-        let result = pthread_create(
-            &thread,
-            nil,
-            { context in
-                guard let context else { return nil }
-                Unmanaged<Job>.fromOpaque(context).takeRetainedValue().run()
-                return nil
-            },
-            context
-        )
-        guard result == 0 else { return Unmanaged<Job>.fromOpaque(context).release() }
-        pthread_detach(thread)
+        guard let thread = try? JoinableThread({ job.run() }) else { return }
+        thread.detach()
         self.job = job
         self.server = .tcp(host: host, port: port)
     }

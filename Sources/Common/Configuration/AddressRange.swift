@@ -1,5 +1,3 @@
-import Glibc
-
 /// A range of IP addresses: `10.0.0.0/8`, `2001:db8::/32`, or a single address.
 package struct AddressRange: Equatable, Sendable, CustomStringConvertible {
     /// 4 or 16, in network order; those behind the prefix are 0.
@@ -9,15 +7,8 @@ package struct AddressRange: Equatable, Sendable, CustomStringConvertible {
     /// Nil: the text is no range. Bits behind the prefix must be 0: `10.1.2.3/8` may well be a mistake.
     package init?(_ text: String) {
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let host = parts.first, !text.utf8.contains(0) else { return nil }
-        var storage = [UInt8](repeating: 0, count: 16)
-        if inet_pton(AF_INET, String(host), &storage) == 1 {
-            self.bytes = Array(storage[..<4])
-        } else if inet_pton(AF_INET6, String(host), &storage) == 1 {
-            self.bytes = storage
-        } else {
-            return nil
-        }
+        guard let host = parts.first, let bytes = ListenAddress.numeric(String(host)) else { return nil }
+        self.bytes = bytes
         self.prefixBits = self.bytes.count * 8
         if parts.count == 2 {
             guard let bits = NumberText.parse(String(parts[1])), bits >= 0, bits <= self.prefixBits else { return nil }
@@ -27,11 +18,9 @@ package struct AddressRange: Equatable, Sendable, CustomStringConvertible {
     }
 
     /// IPv4 addresses that came through an IPv6 socket count as IPv4.
-    package func contains(_ address: [UInt8]) -> Bool {
-        let mapped: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
-        var address = address
-        if address.count == 16, self.bytes.count == 4, address.starts(with: mapped) { address.removeFirst(12) }
-        return address.count == self.bytes.count && Self.masked(address, self.prefixBits) == self.bytes
+    package func contains(_ address: ListenAddress) -> Bool {
+        let bytes = self.bytes.count == 4 ? address.unmapped.bytes : address.bytes
+        return bytes.count == self.bytes.count && Self.masked(bytes, self.prefixBits) == self.bytes
     }
 
     private static func masked(_ bytes: [UInt8], _ bits: Int) -> [UInt8] {

@@ -18,19 +18,19 @@ extension ListenAddress {
         }
         if host.hasPrefix("["), host.hasSuffix("]") {
             let inner = String(host.dropFirst().dropLast())
-            guard let address = Self.numeric(inner, AF_INET6, byteCount: 16) else {
+            guard let address = Self.numeric(inner, isIPv6: true) else {
                 throw ValueError("\(shown): \"\(ConfigurationText.shown(inner))\" is not an IPv6 address")
             }
             return ListenAddress(bytes: address, port: port)
         }
-        if let address = Self.numeric(host, AF_INET, byteCount: 4) { return ListenAddress(bytes: address, port: port) }
+        if let address = Self.numeric(host, isIPv6: false) { return ListenAddress(bytes: address, port: port) }
         if host == "localhost" {
             throw ValueError("\(shown) is a name; write 127.0.0.1:\(port), \"[::1]:\(port)\" or both")
         }
         if host.isEmpty || host == "*" {
             throw ValueError("\(shown) has no address; for all of the host's write \"[::]:\(port)\"")
         }
-        if Self.numeric(host, AF_INET6, byteCount: 16) != nil {
+        if Self.numeric(host, isIPv6: true) != nil {
             throw ValueError("\(shown): an IPv6 address needs brackets; write \"[\(host)]:\(port)\"")
         }
         throw ValueError(
@@ -38,9 +38,16 @@ extension ListenAddress {
         )
     }
 
-    private static func numeric(_ text: String, _ family: Int32, byteCount: Int) -> [UInt8]? {
-        var bytes = [UInt8](repeating: 0, count: byteCount)
-        return inet_pton(family, text, &bytes) == 1 ? bytes : nil
+    /// The 4 or 16 bytes of a numeric address without brackets and port; nil for all else.
+    package static func numeric(_ text: String, isIPv6: Bool) -> [UInt8]? {
+        guard !text.utf8.contains(0) else { return nil }
+        var bytes = [UInt8](repeating: 0, count: isIPv6 ? 16 : 4)
+        return inet_pton(isIPv6 ? AF_INET6 : AF_INET, text, &bytes) == 1 ? bytes : nil
+    }
+
+    /// The same, of either family.
+    package static func numeric(_ text: String) -> [UInt8]? {
+        Self.numeric(text, isIPv6: false) ?? Self.numeric(text, isIPv6: true)
     }
 
     /// Both cannot be bound at once: the same, or one is all addresses of the host with the same port.

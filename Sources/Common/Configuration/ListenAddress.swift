@@ -29,10 +29,17 @@ package struct ListenAddress: Equatable, Hashable, Sendable {
 
     /// In 127.0.0.0/8, `::1`, or the former mapped into IPv6.
     package var isLoopback: Bool {
-        if !self.isIPv6 { return self.bytes[0] == 127 }
-        if self.bytes.dropLast().allSatisfy({ $0 == 0 }) { return self.bytes[15] == 1 }
-        return self.bytes.prefix(10).allSatisfy { $0 == 0 } && self.bytes[10] == 0xFF && self.bytes[11] == 0xFF
-            && self.bytes[12] == 127
+        let bytes = self.unmapped.bytes
+        if bytes.count == 4 { return bytes[0] == 127 }
+        return bytes.dropLast().allSatisfy { $0 == 0 } && bytes[15] == 1
+    }
+
+    /// An IPv4 address mapped into IPv6 (`::ffff:192.0.2.7`), as it comes through an IPv6 socket, as the IPv4 address; others as they
+    /// are.
+    package var unmapped: ListenAddress {
+        let mappedPrefix: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
+        guard self.isIPv6, self.bytes.starts(with: mappedPrefix) else { return self }
+        return ListenAddress(bytes: Array(self.bytes[12...]), port: self.port)
     }
 
     /// The numeric address without brackets.

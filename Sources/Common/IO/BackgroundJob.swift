@@ -1,5 +1,3 @@
-import Glibc
-
 /// Work that would stop the loop (large files to be read and taken apart), done on a thread of its own; the result comes back on the
 /// loop's thread.
 package enum BackgroundJob {
@@ -20,35 +18,15 @@ package enum BackgroundJob {
         }
         owner = waker
         let handle = waker.handle
-        let job = BackgroundWork {
+        let job: @Sendable () -> Void = {
             result.put(work())
             handle.wake()
         }
-        var thread = pthread_t()
-        let context = Unmanaged.passRetained(job).toOpaque()
-        let code = pthread_create(
-            &thread,
-            nil,
-            { context in
-                guard let context else { return nil }
-                Unmanaged<BackgroundWork>.fromOpaque(context).takeRetainedValue().perform()
-                return nil
-            },
-            context
-        )
-        guard code == 0 else {
+        guard let thread = try? JoinableThread(job) else {
             // No thread to be had: late is better than never.
-            return Unmanaged<BackgroundWork>.fromOpaque(context).takeRetainedValue().perform()
+            return job()
         }
-        pthread_detach(thread)
-    }
-}
-
-private final class BackgroundWork: Sendable {
-    let perform: @Sendable () -> Void
-
-    init(_ perform: @escaping @Sendable () -> Void) {
-        self.perform = perform
+        thread.detach()
     }
 }
 

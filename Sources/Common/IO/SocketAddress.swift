@@ -51,11 +51,6 @@ package struct SocketAddress: CustomStringConvertible {
 
     /// `192.0.2.7:40112`, `[2001:db8::1]:40112`. IPv4 addresses that came through an IPv6 socket are written as IPv4.
     package var description: String {
-        guard let address = self.listenAddress else { return "unknown" }
-        let mappedPrefix: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
-        if address.bytes.starts(with: mappedPrefix), address.bytes.count == 16 {
-            return ListenAddress(bytes: Array(address.bytes[12...]), port: address.port).description
-        }
-        return address.description
+        self.listenAddress?.unmapped.description ?? "unknown"
     }
 }

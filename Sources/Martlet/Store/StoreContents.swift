@@ -1,12 +1,12 @@
 import Common
+import RouterStore
 import SQLite
 
-/// The store's entries put together: which session has what, and whether everything that is named is there.
+/// The store's entries put together: which session has what, and whether everything that is named is there. What makes no sense
+/// here is what a router would not start with.
 struct StoreContents {
     struct Session {
-        var clientIdentifier: [UInt8]
-        var expirySeconds: UInt32
-        var isConnected: Bool
+        var stored: StoredSession
         var filters: [[UInt8]] = []
         /// Numbers of messages, in order; 0: one of which only its packet identifier is kept.
         var messages: [UInt64] = []
@@ -16,87 +16,117 @@ struct StoreContents {
     struct Message {
         var topic: [UInt8]
         var payload: [UInt8]
-        var qos: UInt8
+        var qos: QoS
     }
 
     private(set) var sessions: [UInt64: Session] = [:]
     private(set) var messages: [UInt64: Message] = [:]
-    private(set) var retained: [(topic: [UInt8], message: UInt64)] = []
+    /// Numbers of messages, by topic.
+    private(set) var retained: [UInt64] = []
     private(set) var subscriptionCount = 0
     private(set) var queuedCount = 0
     /// Keys of entries that make no sense: broken, or about something that is not there.
     private(set) var senseless: [[UInt8]] = []
+    private var clientIdentifiers: Set<[UInt8]> = []
 
     init(_ image: StoreImage) throws(SQLiteError) {
         try image.readLog()
-        for kind in StoreEntryKind.all {
-            var entries: [StoreImage.Entry] = []
-            try image.forEach(kind) { entries.append($0) }
-            for entry in entries where !self.take(entry, kind) { self.senseless.append(entry.key) }
-        }
-    }
-
-    static func number(_ key: [UInt8], at offset: Int = 1) -> UInt64? {
-        guard key.count >= offset + 8 else { return nil }
-        return key[offset..<offset + 8].reduce(0) { $0 << 8 | UInt64($1) }
-    }
-
-    private mutating func take(_ entry: StoreImage.Entry, _ kind: UInt8) -> Bool {
-        entry.value.withUnsafeBytes { value in
-            var reader = ByteReader(value)
-            switch kind {
-            case StoreEntryKind.message: return self.takeMessage(entry.key, &reader)
-            case StoreEntryKind.session: return self.takeSession(entry.key, &reader)
-            case StoreEntryKind.subscription:
-                guard entry.key.count == 13, let session = Self.number(entry.key), reader.readBytes(4) != nil,
-                    self.sessions[session] != nil
-                else { return false }
-                self.sessions[session]?.filters.append([UInt8](reader.readRest()))
-                self.subscriptionCount += 1
-                return true
-            case StoreEntryKind.item:
-                guard entry.key.count == 17, let session = Self.number(entry.key), self.sessions[session] != nil,
-                    let message = reader.readLittleEndian(UInt64.self), message == 0 || self.messages[message] != nil
-                else { return false }
-                self.sessions[session]?.messages.append(message)
-                self.queuedCount += 1
-                return true
-            case StoreEntryKind.received:
-                guard entry.key.count == 11, let session = Self.number(entry.key), self.sessions[session] != nil,
-                    let message = reader.readLittleEndian(UInt64.self), message == 0 || self.messages[message] != nil
-                else { return false }
-                self.sessions[session]?.received += 1
-                return true
-            default:
-                guard let message = reader.readLittleEndian(UInt64.self), let known = self.messages[message],
-                    known.topic.elementsEqual(entry.key.dropFirst())
-                else { return false }
-                self.retained.append((known.topic, message))
-                return true
+        for kind in StoreKey.all {
+            // Not while the rows are read, which is a closure of its own.
+            var entries: [(key: [UInt8], value: [UInt8])] = []
+            try image.forEach(kind) { entries.append(($0, $1)) }
+            for (key, value) in entries {
+                let makesSense = key.withUnsafeBytes { key in value.withUnsafeBytes { self.take(kind, key, $0) } }
+                if !makesSense { self.senseless.append(key) }
             }
         }
     }
 
-    private mutating func takeMessage(_ key: [UInt8], _ reader: inout ByteReader) -> Bool {
-        guard key.count == 9, let number = Self.number(key), let qos = reader.readUInt8(), qos < 3,
-            reader.readBytes(9) != nil, let topicBytes = reader.readLittleEndian(UInt32.self),
-            let propertiesBytes = reader.readLittleEndian(UInt32.self), let topic = reader.readBytes(Int(topicBytes)),
-            TopicName.isValid(topic), reader.readBytes(Int(propertiesBytes)) != nil
-        else { return false }
-        self.messages[number] = Message(topic: [UInt8](topic), payload: [UInt8](reader.readRest()), qos: qos)
+    private mutating func take(_ kind: UInt8, _ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Bool {
+        switch kind {
+        case StoreKey.message: return self.takeMessage(key, value)
+        case StoreKey.session: return self.takeSession(key, value)
+        case StoreKey.retained: return self.takeRetained(key, value)
+        default:
+            guard let number = StoreKey.number(key), var session = self.sessions[number] else { return false }
+            let makesSense =
+                switch kind {
+                case StoreKey.subscription: self.takeSubscription(key, value, &session)
+                case StoreKey.item: self.takeItem(key, value, &session)
+                default: self.takeReceived(key, value, &session)
+                }
+            self.sessions[number] = session
+            return makesSense
+        }
+    }
+
+    private mutating func takeMessage(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Bool {
+        guard let number = StoreKey.messageNumber(key), let message = StoredMessage(value) else { return false }
+        self.messages[number] = Message(
+            topic: [UInt8](message.topic),
+            payload: [UInt8](message.payload),
+            qos: message.qos
+        )
         return true
     }
 
-    private mutating func takeSession(_ key: [UInt8], _ reader: inout ByteReader) -> Bool {
-        guard key.count == 9, let number = Self.number(key), reader.readUInt8() != nil, let flags = reader.readUInt8(),
-            let expiry = reader.readLittleEndian(UInt32.self), reader.readBytes(24) != nil,
-            let count = reader.readLittleEndian(UInt32.self), count > 0, let identifier = reader.readBytes(Int(count))
+    private mutating func takeSession(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Bool {
+        guard key.count == 9, let number = StoreKey.number(key), let stored = StoredSession(value),
+            self.clientIdentifiers.insert(stored.clientIdentifier).inserted
         else { return false }
-        self.sessions[number] = Session(
-            clientIdentifier: [UInt8](identifier),
-            expirySeconds: expiry,
-            isConnected: flags & 1 != 0
-        )
+        self.sessions[number] = Session(stored: stored)
         return true
+    }
+
+    private mutating func takeRetained(_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Bool {
+        guard let number = self.messageNumber(value), let message = self.messages[number],
+            message.topic.elementsEqual(key.dropFirst())
+        else { return false }
+        self.retained.append(number)
+        return true
+    }
+
+    private mutating func takeSubscription(
+        _ key: UnsafeRawBufferPointer,
+        _ value: UnsafeRawBufferPointer,
+        _ session: inout Session
+    ) -> Bool {
+        var reader = ByteReader(value)
+        guard key.count == 13, let options = reader.readLittleEndian(UInt32.self), options & 3 < 3 else { return false }
+        let filter = reader.readRest()
+        if case .invalid = TopicFilter.parse(filter) { return false }
+        guard !session.filters.contains(where: { $0.elementsEqual(filter) }) else { return false }
+        session.filters.append([UInt8](filter))
+        self.subscriptionCount += 1
+        return true
+    }
+
+    private mutating func takeItem(
+        _ key: UnsafeRawBufferPointer,
+        _ value: UnsafeRawBufferPointer,
+        _ session: inout Session
+    ) -> Bool {
+        guard key.count == 17, let number = StoreKey.number(key, at: 9), let item = StoredItem(value, number: number),
+            item.stage == .released || self.messages[item.message] != nil
+        else { return false }
+        session.messages.append(item.message)
+        self.queuedCount += 1
+        return true
+    }
+
+    private func takeReceived(
+        _ key: UnsafeRawBufferPointer,
+        _ value: UnsafeRawBufferPointer,
+        _ session: inout Session
+    ) -> Bool {
+        guard key.count == 11, let message = self.messageNumber(value), message == 0 || self.messages[message] != nil
+        else { return false }
+        session.received += 1
+        return true
+    }
+
+    private func messageNumber(_ value: UnsafeRawBufferPointer) -> UInt64? {
+        var reader = ByteReader(value)
+        return reader.readLittleEndian(UInt64.self)
     }
 }

@@ -1,41 +1,35 @@
 import Common
 import Glibc
+import RouterStore
 import SQLite
 
 /// The router's store as it is at one moment: rows with the log over them (docs/adr/0009). Reading does not disturb a router that
 /// runs.
 final class StoreImage {
-    /// The schema that this release writes.
-    static let schemaVersion = 1
-
-    struct Entry {
-        var key: [UInt8]
-        var value: [UInt8]
-    }
-
     let path: String
     private let database: Database
+    private let rows: StoreRows
     /// What the log changes; nil: deleted.
-    private var overlay: [[UInt8]: [UInt8]?] = [:]
+    private(set) var logged: [[UInt8]: [UInt8]?] = [:]
     private(set) var brokenGroups = 0
 
     init(path: String) throws(CommandFailure) {
         guard access(path, F_OK) == 0 else { throw CommandFailure("there is no store \(path)") }
         self.path = path
+        let version: Int
         do throws(SQLiteError) {
             self.database = try Database(path: path, access: .readOnly, busyTimeoutMilliseconds: 5_000)
             // One moment for all that follows.
             try self.database.execute("BEGIN")
-            let version = try self.database.userVersion()
-            guard version == Self.schemaVersion else {
-                throw SQLiteError(
-                    code: -1,
-                    message: "has schema version \(version); this release knows version \(Self.schemaVersion)",
-                    path: path
-                )
-            }
+            version = try self.database.userVersion()
         } catch {
             throw CommandFailure("\(path): \(error.message)")
+        }
+        self.rows = StoreRows(self.database)
+        guard version == StoreSchema.version else {
+            throw CommandFailure(
+                "\(path): has schema version \(version); this release knows version \(StoreSchema.version)"
+            )
         }
     }
 
@@ -43,69 +37,38 @@ final class StoreImage {
     func readLog() throws(SQLiteError) {
         let statement = try self.database.prepare("SELECT records FROM log ORDER BY number")
         while try statement.step() {
-            let isSound = statement.withBytes(0) { self.note($0) }
-            if !isSound { self.brokenGroups += 1 }
+            statement.withBytes(0) { records in
+                var reader = ChangeReader(records)
+                while let record = reader.next() {
+                    let value = record.operation == .delete ? nil : [UInt8](record.value)
+                    self.logged.updateValue(value, forKey: [UInt8](record.key))
+                }
+                if reader.isBroken { self.brokenGroups += 1 }
+            }
         }
-    }
-
-    /// Records as docs/adr/0009 has them: operation, lengths of key and value, key, value.
-    private func note(_ records: UnsafeRawBufferPointer) -> Bool {
-        var reader = ByteReader(records)
-        while !reader.isAtEnd {
-            guard let operation = reader.readUInt8(), 1...3 ~= operation,
-                let keyBytes = reader.readLittleEndian(UInt32.self),
-                let valueBytes = reader.readLittleEndian(UInt32.self),
-                let key = reader.readBytes(Int(keyBytes)), let value = reader.readBytes(Int(valueBytes))
-            else { return false }
-            self.overlay.updateValue(operation == 2 ? nil : [UInt8](value), forKey: [UInt8](key))
-        }
-        return true
     }
 
     func isSound() throws(SQLiteError) -> Bool { try self.database.passesQuickCheck() }
 
-    /// Whether rows of a table can be read from both ends up to the damage; see `StoreMaintenance.repair`.
-    enum Direction: String {
-        case forward = "ASC"
-        case backward = "DESC"
-    }
-
-    /// Calls `body` with each entry of a kind; with nil as direction in order and with the log's changes.
-    func forEach(_ kind: UInt8, _ body: (Entry) -> Void) throws(SQLiteError) {
-        var changed: [[UInt8]: [UInt8]?] = self.overlay.filter { $0.key.first == kind }
-        try self.readRows(kind, .forward) { entry in
-            guard let change = changed.removeValue(forKey: entry.key) else { return body(entry) }
-            if let value = change { body(Entry(key: entry.key, value: value)) }
+    /// Calls `body` with each entry of a kind as the log has left it: key and value.
+    func forEach(_ kind: UInt8, _ body: ([UInt8], [UInt8]) -> Void) throws(SQLiteError) {
+        var changed = self.logged.filter { $0.key.first == kind }
+        try self.readRows(kind, .rising) { key, value in
+            guard let change = changed.removeValue(forKey: key) else { return body(key, value) }
+            if let changedValue = change { body(key, changedValue) }
         }
-        let added = changed.compactMap { key, value in value.map { Entry(key: key, value: $0) } }
-        for entry in added.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) { body(entry) }
+        let added = changed.sorted { $0.key.lexicographicallyPrecedes($1.key) }
+        for case (let key, let value?) in added { body(key, value) }
     }
 
     /// The rows alone.
-    func readRows(_ kind: UInt8, _ direction: Direction, _ body: (Entry) -> Void) throws(SQLiteError) {
-        guard kind == StoreEntryKind.message else {
-            let statement = try self.database.prepare(
-                "SELECT key, value FROM entry WHERE key >= ? AND key < ? ORDER BY key \(direction.rawValue)"
-            )
-            try statement.bind([kind], at: 1)
-            try statement.bind([kind + 1], at: 2)
-            while try statement.step() {
-                body(Entry(key: statement.bytes(0) ?? [], value: statement.bytes(1) ?? []))
-            }
-            return
-        }
-        let statement = try self.database.prepare(
-            "SELECT number, value FROM message ORDER BY number \(direction.rawValue)"
-        )
-        while try statement.step() {
-            let number = UInt64(bitPattern: statement.int64(0))
-            let key = [kind] + (0..<8).map { UInt8(truncatingIfNeeded: number >> (56 - 8 * $0)) }
-            body(Entry(key: key, value: statement.bytes(1) ?? []))
+    func readRows(_ kind: UInt8, _ order: StoreRows.Order, _ body: ([UInt8], [UInt8]) -> Void) throws(SQLiteError) {
+        if kind == StoreKey.message {
+            try self.rows.messages(order) { body(StoreKey.message($0), [UInt8]($1)) }
+        } else {
+            try self.rows.entries(kind, order) { body([UInt8]($0), [UInt8]($1)) }
         }
     }
-
-    /// What the log puts.
-    var logged: [[UInt8]: [UInt8]?] { self.overlay }
 
     func copy(to target: String) throws(SQLiteError) {
         try self.database.execute("COMMIT")

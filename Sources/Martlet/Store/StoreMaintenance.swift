@@ -1,5 +1,6 @@
 import Common
 import Glibc
+import RouterStore
 import SQLite
 import TLS
 
@@ -32,31 +33,35 @@ struct StoreMaintenance {
 
     /// Everything as JSON, one object a line: sessions with their subscriptions, then their messages; then what is retained.
     func export(_ line: (String) -> Void) throws(CommandFailure) {
-        let image = try StoreImage(path: self.path)
-        let contents: StoreContents
-        do throws(SQLiteError) {
-            contents = try StoreContents(image)
-        } catch {
-            throw CommandFailure("\(self.path): \(error.message)")
-        }
+        let contents = try self.contents()
         for (_, session) in contents.sessions.sorted(by: { $0.key < $1.key }) {
-            let name = Self.quoted(session.clientIdentifier)
+            let name = Self.quoted(session.stored.clientIdentifier)
             let filters = session.filters.map { Self.quoted($0) }.joined(separator: ",")
             line(
-                "{\"session\":\(name),\"expiry_seconds\":\(session.expirySeconds),\"connected\":\(session.isConnected),"
+                "{\"session\":\(name),\"expiry_seconds\":\(session.stored.expirySeconds),"
+                    + "\"connected\":\(session.stored.isConnected),"
                     + "\"subscriptions\":[\(filters)],\"queued\":\(session.messages.count),\"received\":\(session.received)}"
             )
             for message in session.messages.compactMap({ contents.messages[$0] }) {
                 line("{\"message_for\":\(name),\(Self.describe(message))}")
             }
         }
-        for (_, number) in contents.retained {
+        for number in contents.retained {
             if let message = contents.messages[number] { line("{\"retained\":true,\(Self.describe(message))}") }
         }
     }
 
+    private func contents() throws(CommandFailure) -> StoreContents {
+        let image = try StoreImage(path: self.path)
+        do throws(SQLiteError) {
+            return try StoreContents(image)
+        } catch {
+            throw CommandFailure("\(self.path): \(error.message)")
+        }
+    }
+
     private static func describe(_ message: StoreContents.Message) -> String {
-        "\"topic\":\(Self.quoted(message.topic)),\"qos\":\(message.qos),"
+        "\"topic\":\(Self.quoted(message.topic)),\"qos\":\(message.qos.rawValue),"
             + "\"payload_hex\":\"\(String(decoding: Hex.encode(message.payload), as: UTF8.self))\""
     }
 
@@ -89,7 +94,7 @@ struct StoreMaintenance {
             throw CommandFailure("\(backup) is not sound; nothing was changed")
         }
         let lock = try self.takeLock()
-        defer { close(lock) }
+        defer { withExtendedLifetime(lock) {} }
         let fresh = self.path + ".new"
         unlink(fresh)
         let image = try StoreImage(path: backup)
@@ -104,15 +109,15 @@ struct StoreMaintenance {
     /// Makes a new store of everything that can still be read; the damaged one is kept beside it. The router must not run.
     func repair() throws(CommandFailure) -> (kept: Int, left: Int, former: String?) {
         let lock = try self.takeLock()
-        defer { close(lock) }
+        defer { withExtendedLifetime(lock) {} }
         let image = try StoreImage(path: self.path)
         let fresh = self.path + ".new"
         for suffix in ["", "-wal", "-shm"] { unlink(fresh + suffix) }
         var entries: [[UInt8]: [UInt8]] = [:]
-        for kind in StoreEntryKind.all {
+        for kind in StoreKey.all {
             // From both ends up to the damage.
-            for direction in [StoreImage.Direction.forward, .backward] {
-                let wasWhole = (try? image.readRows(kind, direction) { entries[$0.key] = $0.value }) != nil
+            for order in [StoreRows.Order.rising, .falling] {
+                let wasWhole = (try? image.readRows(kind, order) { entries[$0] = $1 }) != nil
                 if wasWhole { break }
             }
         }
@@ -123,83 +128,47 @@ struct StoreMaintenance {
         } catch {
             throw CommandFailure("\(fresh): \(error.message)")
         }
-        let left = try Self.removeSenseless(fresh)
+        let left = try StoreMaintenance(path: fresh).removeSenseless()
         return (entries.count - left, left, try self.exchange(fresh))
     }
 
     private static func write(_ entries: [[UInt8]: [UInt8]], to path: String) throws(SQLiteError) {
         let database = try Database(path: path, busyTimeoutMilliseconds: 1_000)
-        try database.execute(
-            """
-            CREATE TABLE log (number INTEGER PRIMARY KEY, records BLOB NOT NULL);
-            CREATE TABLE entry (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-            CREATE TABLE message (number INTEGER PRIMARY KEY, value BLOB NOT NULL);
-            CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-            PRAGMA user_version = \(StoreImage.schemaVersion);
-            """
-        )
-        let entry = try database.prepare("INSERT INTO entry VALUES (?, ?)")
-        let message = try database.prepare("INSERT INTO message VALUES (?, ?)")
+        try database.migrate(StoreSchema.steps)
+        let editor = try StoreEditor(database)
         try database.transaction { () throws(SQLiteError) in
-            for (key, value) in entries {
-                if key.first == StoreEntryKind.message, key.count == 9, let number = StoreContents.number(key) {
-                    try message.bind(Int64(bitPattern: number), at: 1)
-                    try message.bind(value, at: 2)
-                    try message.run()
-                } else {
-                    try entry.bind(key, at: 1)
-                    try entry.bind(value, at: 2)
-                    try entry.run()
-                }
-            }
+            for (key, value) in entries { try editor.set(key, value) }
         }
     }
 
     /// Removing one may leave another without what it names.
-    private static func removeSenseless(_ path: String) throws(CommandFailure) -> Int {
+    private func removeSenseless() throws(CommandFailure) -> Int {
         var removed = 0
         while true {
+            let senseless = try self.contents().senseless
+            if senseless.isEmpty { return removed }
+            removed += senseless.count
             do throws(SQLiteError) {
-                let senseless = try StoreContents(try Self.image(path)).senseless
-                if senseless.isEmpty { return removed }
-                removed += senseless.count
-                let database = try Database(path: path, busyTimeoutMilliseconds: 1_000)
-                for key in senseless {
-                    let isMessage = key.first == StoreEntryKind.message
-                    let statement = try database.prepare(
-                        isMessage ? "DELETE FROM message WHERE number = ?" : "DELETE FROM entry WHERE key = ?"
-                    )
-                    if isMessage {
-                        try statement.bind(Int64(bitPattern: StoreContents.number(key) ?? 0), at: 1)
-                    } else {
-                        try statement.bind(key, at: 1)
-                    }
-                    try statement.run()
-                }
+                let editor = try StoreEditor(Database(path: self.path, busyTimeoutMilliseconds: 1_000))
+                for key in senseless { try editor.set(key, nil) }
             } catch {
-                throw CommandFailure("\(path): \(error.message)")
+                throw CommandFailure("\(self.path): \(error.message)")
             }
-        }
-    }
-
-    private static func image(_ path: String) throws(SQLiteError) -> StoreImage {
-        do throws(CommandFailure) {
-            return try StoreImage(path: path)
-        } catch {
-            throw SQLiteError(code: -1, message: error.description, path: path)
         }
     }
 
     // MARK: Files
 
-    private func takeLock() throws(CommandFailure) -> Int32 {
-        let file = open(self.path + ".lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard file >= 0 else { throw CommandFailure("\(self.path).lock: \(String(cString: strerror(errno)))") }
-        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
-            close(file)
-            throw CommandFailure("the router is running; stop it first (systemctl stop martlet-router)")
+    private func takeLock() throws(CommandFailure) -> StoreLock {
+        do throws(StoreLock.Failure) {
+            return try StoreLock(storePath: self.path)
+        } catch {
+            switch error {
+            case .isTaken:
+                throw CommandFailure("the router is running; stop it first (systemctl stop martlet-router)")
+            case .cannotOpen(let reason): throw CommandFailure(reason)
+            }
         }
-        return file
     }
 
     /// Under the lock: the file at `fresh` becomes the store.

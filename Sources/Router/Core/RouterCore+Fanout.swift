@@ -9,18 +9,13 @@ extension RouterCore {
         guard message.retain else { return self.route(message, kept: nil, publisher: publisher) }
         guard message.payload.count > 0 else {
             // An empty one removes, and is itself not kept [MQTT-3.3.1-6], [MQTT-3.3.1-7].
-            if self.changes.isOn, let former = self.retained.message(topic: message.topic) {
-                self.recordNotRetained(former)
-            }
-            self.retained.remove(topic: message.topic)
+            if let former = self.retained.remove(topic: message.topic) { self.recordNotRetained(former) }
             return self.route(message, kept: nil, publisher: publisher)
         }
         let kept = Message.make(copying: message)
-        let former = self.changes.isOn ? self.retained.message(topic: message.topic) : nil
-        if self.retained.store(kept) == .full {
-            self.counters.retainedRefused += 1
-        } else {
-            self.recordRetained(kept, insteadOf: former)
+        switch self.retained.store(kept) {
+        case .stored(let former): self.recordRetained(kept, insteadOf: former)
+        case .full: self.counters.retainedRefused += 1
         }
         return self.route(message, kept: kept, publisher: publisher)
     }

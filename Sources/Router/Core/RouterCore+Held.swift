@@ -42,11 +42,11 @@ extension RouterCore {
         self.changes.commit(upTo: group)
         for link in self.links {
             guard let link, !link.held.isEmpty else { continue }
-            let count = link.held.firstIndex { $0.group > group } ?? link.held.count
-            guard count > 0 else { continue }
-            let answers = link.held[..<count]
-            link.held.removeFirst(count)
-            for answer in answers { self.release(answer, link) }
+            // What is released may hold new things back: those wait for a later group, and stay behind the rest.
+            let held = link.held
+            let count = held.firstIndex { $0.group > group } ?? held.count
+            link.held = Array(held[count...])
+            for answer in held[..<count] { self.release(answer, link) }
         }
         self.settle()
     }

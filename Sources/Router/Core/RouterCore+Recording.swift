@@ -1,4 +1,5 @@
 import Common
+import RouterStore
 
 // What of the state must survive a restart, as records of `changes`; see `StoreKey` for the keys. Without a store nothing is
 // durable, and all of this does nothing.
@@ -19,7 +20,7 @@ extension RouterCore {
             let offset = self.wallOffset
             self.changes.insert(
                 { Self.key(StoreKey.message, number, into: &$0) },
-                { StoredMessage.encode(message.view, wallOffset: offset, into: &$0) }
+                { StoredMessage(message.view, wallOffset: offset).encode(into: &$0) }
             )
         }
         message.header.storeReferences += 1
@@ -43,7 +44,7 @@ extension RouterCore {
         guard session.isDurable, item.qos.isAcknowledged, item.number == 0 else { return item }
         var item = item
         item.number = self.takeItemNumber(item)
-        self.recordItem(StoredItem(item, stage: .free, packetIdentifier: 0, sequence: 0), session, isNew: true)
+        self.recordItem(StoredItem(item, stage: .waiting, packetIdentifier: 0, sequence: 0), session, isNew: true)
         return item
     }
 
@@ -178,7 +179,7 @@ extension RouterCore {
         guard session.isDurable || session.will != nil else { return self.recordGone(session) }
         if session.storeNumber == 0 { session.storeNumber = self.changes.takeNumber() }
         let number = session.storeNumber
-        let stored = StoredSession(session, now: self.now, wallOffset: self.wallOffset)
+        let stored = StoredSession(session, wallOffset: self.wallOffset)
         self.changes.put({ Self.key(StoreKey.session, number, into: &$0) }, { stored.encode(into: &$0) })
     }
 

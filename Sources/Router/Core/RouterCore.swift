@@ -154,11 +154,6 @@ package struct RouterCore: ~Copyable {
         }
     }
 
-    /// Nothing is promised any more that is not in the store: for a store that was restored.
-    package mutating func startRecording() {
-        self.changes.isOn = true
-    }
-
     /// The changes since the last call, to be committed as a whole; nil: none.
     package mutating func takeChanges() -> (group: UInt64, records: [UInt8])? {
         self.changes.takeGroup().map { ($0.number, $0.records) }

@@ -34,9 +34,9 @@ struct RetainedStore: ~Copyable {
         var isSystem = false
     }
 
-    enum StoreResult: Equatable {
-        case stored
-        case removed
+    enum StoreResult {
+        /// With the topic's former message.
+        case stored(insteadOf: Message?)
         /// The count or the bytes would exceed the limit.
         case full
     }
@@ -94,6 +94,7 @@ struct RetainedStore: ~Copyable {
         let node = self.findOrCreate(topic)
         self.sequence += 1
         var entry = self.nodes[node].entry
+        let former = self.entries[Int(entry)].message
         if entry == 0 {
             if let free = self.freeEntries.popLast() {
                 entry = free
@@ -103,20 +104,22 @@ struct RetainedStore: ~Copyable {
             }
             self.nodes[node].entry = entry
             self.account(for: message, isSystem: isSystem, adds: true)
-        } else if let old = self.entries[Int(entry)].message {
-            self.account(for: old, isSystem: isSystem, adds: false)
+        } else if let former {
+            self.account(for: former, isSystem: isSystem, adds: false)
             self.account(for: message, isSystem: isSystem, adds: true)
         }
         self.entries[Int(entry)] = Entry(message: message, node: node, sequence: self.sequence, isSystem: isSystem)
         let expiry = message.header.expiry
         self.expiries.set(entry, deadline: expiry == Instant.max ? nil : expiry)
-        return .stored
+        return .stored(insteadOf: former)
     }
 
     /// Forgets a topic's message: what an empty retained payload asks for [MQTT-3.3.1-6].
-    mutating func remove(topic: UnsafeRawBufferPointer) {
+    /// - Returns: that message.
+    @discardableResult
+    mutating func remove(topic: UnsafeRawBufferPointer) -> Message? {
         let node = self.find(topic)
-        if node != 0 { self.removeEntry(of: node) }
+        return node == 0 ? nil : self.removeEntry(of: node)
     }
 
     /// Forgets messages whose expiry has come.
@@ -124,8 +127,7 @@ struct RetainedStore: ~Copyable {
     mutating func removeExpired(_ now: Instant) -> [Message] {
         var removed: [Message] = []
         while let entry = self.expiries.popDue(now) {
-            if let message = self.entries[Int(entry)].message { removed.append(message) }
-            self.removeEntry(of: self.entries[Int(entry)].node)
+            if let message = self.removeEntry(of: self.entries[Int(entry)].node) { removed.append(message) }
         }
         return removed
     }
@@ -139,9 +141,9 @@ struct RetainedStore: ~Copyable {
         }
     }
 
-    private mutating func removeEntry(of node: UInt32) {
+    private mutating func removeEntry(of node: UInt32) -> Message? {
         let entry = self.nodes[node].entry
-        guard entry != 0, let message = self.entries[Int(entry)].message else { return }
+        guard entry != 0, let message = self.entries[Int(entry)].message else { return nil }
         self.sequence += 1
         self.account(for: message, isSystem: self.entries[Int(entry)].isSystem, adds: false)
         self.expiries.set(entry, deadline: nil)
@@ -149,6 +151,7 @@ struct RetainedStore: ~Copyable {
         self.freeEntries.append(entry)
         self.nodes[node].entry = 0
         self.freeIfUnused(node)
+        return message
     }
 
     // MARK: Finding

@@ -1,6 +1,7 @@
 import Common
 import Glibc
 import Logging
+import RouterStore
 
 /// The router: sessions, subscriptions, retained messages, queues; all that MQTT says about them.
 ///

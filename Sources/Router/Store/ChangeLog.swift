@@ -1,20 +1,9 @@
 import Common
+import RouterStore
 
-/// The changes that the core made to what must survive a restart, gathered into groups that are committed as a whole.
-///
-/// ```
-///  record: | 1: put, 2: delete, 3: insert | key bytes (4, little-endian) | value bytes (4) | key | value |
-/// ```
+/// The changes that the core made to what must survive a restart, gathered into groups that are committed as a whole:
+/// records as `ChangeReader` reads them.
 struct ChangeLog: ~Copyable {
-    enum Operation: UInt8 {
-        case put = 1
-        case delete = 2
-        /// A put of an entry that was not there before.
-        case insert = 3
-    }
-
-    static var recordHeaderBytes: Int { 9 }
-
     /// Off: nothing is recorded, and nothing waits for a commit.
     var isOn = false
     /// Commits fail at the moment (a full disk, say): nothing new is promised until they work again.
@@ -29,12 +18,11 @@ struct ChangeLog: ~Copyable {
     private(set) var records: UInt64 = 0
     private var takenBytes: [(group: UInt64, bytes: Int)] = []
     private var buffer = ByteBuffer()
-    /// For sessions, items and messages: no number is used twice in the life of the store.
+    /// For sessions, items and messages: above that of everything that is stored.
     var nextNumber: UInt64 = 1
 
     init() {}
 
-    var isEmpty: Bool { self.buffer.isEmpty }
     var waitingBytes: Int { self.uncommittedBytes + self.buffer.readableBytes }
 
     mutating func takeNumber() -> UInt64 {
@@ -57,7 +45,7 @@ struct ChangeLog: ~Copyable {
     }
 
     private mutating func append(
-        _ operation: Operation,
+        _ operation: ChangeReader.Operation,
         _ key: (inout ByteBuffer) -> Void,
         _ value: (inout ByteBuffer) -> Void
     ) {
@@ -68,7 +56,7 @@ struct ChangeLog: ~Copyable {
         key(&self.buffer)
         let keyEnd = self.buffer.readableBytes
         value(&self.buffer)
-        let keyBytes = keyEnd - start - Self.recordHeaderBytes
+        let keyBytes = keyEnd - start - ChangeReader.headerBytes
         let valueBytes = self.buffer.readableBytes - keyEnd
         let header = self.buffer.mutableReadable
         header.storeBytes(
@@ -105,50 +93,5 @@ struct ChangeLog: ~Copyable {
             done += 1
         }
         self.takenBytes.removeFirst(done)
-    }
-}
-
-/// Reads the records of a group.
-struct ChangeReader: ~Copyable {
-    struct Record {
-        var operation: ChangeLog.Operation
-        var key: UnsafeRawBufferPointer
-        var value: UnsafeRawBufferPointer
-    }
-
-    private let bytes: UnsafeRawBufferPointer
-    private var offset = 0
-    /// The bytes end in the middle of a record, or are none.
-    private(set) var isBroken = false
-
-    init(_ bytes: UnsafeRawBufferPointer) {
-        self.bytes = bytes
-    }
-
-    /// - Returns: nil at the end.
-    mutating func next() -> Record? {
-        guard self.offset < self.bytes.count, !self.isBroken else { return nil }
-        let rest = self.bytes.count - self.offset
-        guard rest >= ChangeLog.recordHeaderBytes,
-            let operation = ChangeLog.Operation(rawValue: self.bytes[self.offset])
-        else { return self.broken() }
-        let keyBytes = Int(
-            UInt32(littleEndian: self.bytes.loadUnaligned(fromByteOffset: self.offset + 1, as: UInt32.self))
-        )
-        let valueBytes = Int(
-            UInt32(littleEndian: self.bytes.loadUnaligned(fromByteOffset: self.offset + 5, as: UInt32.self))
-        )
-        guard rest - ChangeLog.recordHeaderBytes >= keyBytes + valueBytes, keyBytes > 0 else { return self.broken() }
-        let keyStart = self.offset + ChangeLog.recordHeaderBytes
-        let valueStart = keyStart + keyBytes
-        self.offset = valueStart + valueBytes
-        let key = UnsafeRawBufferPointer(rebasing: self.bytes[keyStart..<valueStart])
-        let value = UnsafeRawBufferPointer(rebasing: self.bytes[valueStart..<self.offset])
-        return Record(operation: operation, key: key, value: value)
-    }
-
-    private mutating func broken() -> Record? {
-        self.isBroken = true
-        return nil
     }
 }

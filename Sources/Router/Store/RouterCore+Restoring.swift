@@ -1,4 +1,5 @@
 import Common
+import RouterStore
 import SQLite
 
 // From the store to the state, before the first listener connects.
@@ -25,7 +26,7 @@ extension RouterCore {
             )
         }
         self.changes.nextNumber = restoring.highest + 1
-        self.startRecording()
+        self.changes.isOn = true
         // The limits of the configuration were lowered.
         for message in restoring.notRetained { self.recordNotRetained(message) }
         for message in restoring.messages.values where message.header.storeReferences == 0 {
@@ -44,15 +45,10 @@ extension RouterCore {
         var broken = 0
     }
 
-    private static func number(_ key: UnsafeRawBufferPointer, at offset: Int = 1) -> UInt64? {
-        guard key.count >= offset + 8 else { return nil }
-        return key.loadUnaligned(fromByteOffset: offset, as: UInt64.self).bigEndian
-    }
-
     private mutating func restoreMessages(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
         let offset = self.wallOffset
-        try file.readMessages { number, value in
-            guard let message = StoredMessage.decode(value, wallOffset: offset) else {
+        try file.rows.messages { number, value in
+            guard let message = StoredMessage(value)?.message(wallOffset: offset) else {
                 restoring.broken += 1
                 return
             }
@@ -64,8 +60,8 @@ extension RouterCore {
 
     private mutating func restoreSessions(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
         var found: [(number: UInt64, session: StoredSession)] = []
-        try file.readEntries(StoreKey.session) { key, value in
-            guard let number = Self.number(key), let session = StoredSession(value) else {
+        try file.rows.entries(StoreKey.session) { key, value in
+            guard let number = StoreKey.number(key), let session = StoredSession(value) else {
                 restoring.broken += 1
                 return
             }
@@ -87,7 +83,7 @@ extension RouterCore {
         let index = UInt32(truncatingIfNeeded: self.sessions.count)
         let session = Session(index: index, clientIdentifier: stored.clientIdentifier)
         if let bytes = stored.will {
-            let decoded = bytes.withUnsafeBytes { StoredMessage.decode($0, wallOffset: self.wallOffset) }
+            let decoded = bytes.withUnsafeBytes { StoredMessage($0)?.message(wallOffset: self.wallOffset) }
             guard let message = decoded else { return nil }
             session.will = Session.Will(
                 message: message,
@@ -125,9 +121,9 @@ extension RouterCore {
     private mutating func restoreSubscriptions(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
         var found: [(session: Session, number: UInt32, options: UInt32, filter: [UInt8])] = []
         let sessions = self.sessions
-        try file.readEntries(StoreKey.subscription) { key, value in
+        try file.rows.entries(StoreKey.subscription) { key, value in
             var reader = ByteReader(value)
-            guard key.count == 13, let number = Self.number(key), let index = restoring.sessions[number],
+            guard key.count == 13, let number = StoreKey.number(key), let index = restoring.sessions[number],
                 let session = sessions[Int(index)], let bits = reader.readLittleEndian(UInt32.self), bits & 3 < 3
             else {
                 restoring.broken += 1
@@ -176,8 +172,8 @@ extension RouterCore {
         let sessions = self.sessions
         var bytes = 0
         var count = 0
-        try file.readEntries(StoreKey.item) { key, value in
-            guard key.count == 17, let number = Self.number(key), let own = Self.number(key, at: 9),
+        try file.rows.entries(StoreKey.item) { key, value in
+            guard key.count == 17, let number = StoreKey.number(key), let own = StoreKey.number(key, at: 9),
                 let index = restoring.sessions[number], let session = sessions[Int(index)],
                 let stored = StoredItem(value, number: own)
             else {
@@ -190,18 +186,20 @@ extension RouterCore {
                 restoring.broken += 1
                 return
             }
-            let item = message.map { Self.item(stored, $0) }
+            let item = message.map { stored.queued($0) }
             message?.header.storeReferences += 1
-            if stored.stage == .free {
+            switch stored.stage {
+            case .waiting:
                 guard let item else { return }
                 session.queue.append(item)
                 bytes += item.message.countedBytes
                 count += 1
-            } else {
+            case .published, .released:
+                let isReleased = stored.stage == .released
                 inflight[index, default: [:]][stored.packetIdentifier] = Inflight.Entry(
-                    item: stored.stage == .released ? nil : item,
+                    item: isReleased ? nil : item,
                     sequence: stored.sequence,
-                    stage: stored.stage,
+                    stage: isReleased ? .released : .published,
                     number: own
                 )
             }
@@ -211,24 +209,12 @@ extension RouterCore {
         self.queuedMessages += count
     }
 
-    private static func item(_ stored: StoredItem, _ message: Message) -> QueuedMessage {
-        var item = QueuedMessage(
-            message: message,
-            identifier: stored.identifier,
-            qos: stored.qos,
-            retain: stored.retain
-        )
-        item.furtherIdentifiers = stored.furtherIdentifiers.isEmpty ? nil : stored.furtherIdentifiers
-        item.number = stored.number
-        return item
-    }
-
     private mutating func restoreReceived(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
         let sessions = self.sessions
         var bytes = 0
-        try file.readEntries(StoreKey.received) { key, value in
+        try file.rows.entries(StoreKey.received) { key, value in
             var reader = ByteReader(value)
-            guard key.count == 11, let number = Self.number(key), let index = restoring.sessions[number],
+            guard key.count == 11, let number = StoreKey.number(key), let index = restoring.sessions[number],
                 let session = sessions[Int(index)], let named = reader.readLittleEndian(UInt64.self),
                 named == 0 || restoring.messages[named] != nil
             else {
@@ -247,7 +233,7 @@ extension RouterCore {
 
     private mutating func restoreRetained(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
         var found: [Message] = []
-        try file.readEntries(StoreKey.retained) { key, value in
+        try file.rows.entries(StoreKey.retained) { key, value in
             var reader = ByteReader(value)
             guard let number = reader.readLittleEndian(UInt64.self), let message = restoring.messages[number],
                 equalBytes(message.view.topic, UnsafeRawBufferPointer(rebasing: key[1...]))
@@ -258,7 +244,8 @@ extension RouterCore {
             message.header.storeReferences += 1
             found.append(message)
         }
-        for message in found where self.retained.store(message) == .full {
+        for message in found {
+            guard case .full = self.retained.store(message) else { continue }
             self.counters.retainedRefused += 1
             restoring.notRetained.append(message)
         }

@@ -1,5 +1,5 @@
 import Common
-import Glibc
+import RouterStore
 import SQLite
 
 /// The thread that commits groups of changes. The loop hands it groups and never waits for it; a failed commit keeps its groups
@@ -34,8 +34,7 @@ final class StoreWriter: @unchecked Sendable {
     private let waker: Waker.Handle
     /// Of the thread alone, once it runs.
     private var file: StoreFile?
-    private var thread = pthread_t()
-    private var isRunning = false
+    private var thread: JoinableThread?
 
     init(file: StoreFile, waker: Waker.Handle) {
         self.file = file
@@ -45,22 +44,11 @@ final class StoreWriter: @unchecked Sendable {
     // MARK: For the loop
 
     func start() throws(StoreError) {
-        let context = Unmanaged.passRetained(self).toOpaque()
-        let result = pthread_create(
-            &self.thread,
-            nil,
-            { context in
-                guard let context else { return nil }
-                Unmanaged<StoreWriter>.fromOpaque(context).takeRetainedValue().run()
-                return nil
-            },
-            context
-        )
-        guard result == 0 else {
-            Unmanaged<StoreWriter>.fromOpaque(context).release()
-            throw StoreError("no thread for the router's store: \(String(cString: strerror(result)))")
+        do throws(SystemError) {
+            self.thread = try JoinableThread { self.run() }
+        } catch {
+            throw StoreError("no thread for the router's store: \(error.reason)")
         }
-        self.isRunning = true
     }
 
     /// Never drops: what bounds the queue is that the core takes no new messages while too much waits.
@@ -75,13 +63,13 @@ final class StoreWriter: @unchecked Sendable {
 
     /// Commits what waits, then ends the thread. A commit that fails is tried no more.
     func stop() {
-        guard self.isRunning else { return }
-        self.isRunning = false
+        guard let thread = self.thread else { return }
+        self.thread = nil
         self.monitor.locked {
             self.shared.isStopping = true
             self.monitor.signal()
         }
-        pthread_join(self.thread, nil)
+        thread.join()
     }
 
     // MARK: The thread

@@ -1,5 +1,3 @@
-import Common
-
 /// The net effect of groups of changes, kept as places in the groups themselves.
 struct NetChanges: ~Copyable {
     /// A key of at most 17 bytes, as all but those of retained messages are, without an array of its own.

@@ -4,11 +4,11 @@ import SQLite
 package struct StoreError: Error, CustomStringConvertible {
     package var description: String
 
-    init(_ description: String) {
+    package init(_ description: String) {
         self.description = description
     }
 
-    init(_ error: SQLiteError, path: String) {
+    package init(_ error: SQLiteError, path: String) {
         if error.isCorrupt {
             self.description =
                 "the router's store \(path) is damaged (\(error.message)). Nothing was changed. See what it holds with "

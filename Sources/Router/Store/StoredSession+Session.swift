@@ -1,0 +1,27 @@
+import Common
+import RouterStore
+
+extension StoredSession {
+    init(_ session: Session, wallOffset: UInt64) {
+        self.init()
+        self.clientIdentifier = session.clientIdentifier
+        self.expirySeconds = session.expirySeconds
+        self.version = session.version
+        self.isConnected = session.isConnected
+        self.expiryDue = session.expiryDue.map { $0 &+ wallOffset } ?? 0
+        self.willDue = session.willDue.map { $0 &+ wallOffset } ?? 0
+        // A will that its rules forbid would not be published; who comes back from the store has no rules until its client does.
+        guard let will = session.will,
+            session.mayPublish(
+                topic: will.message.view.topic,
+                qos: will.message.header.qos,
+                retain: will.message.header.retain
+            )
+        else { return }
+        self.willDelaySeconds = will.delaySeconds
+        self.willExpirySeconds = will.expirySeconds
+        var buffer = ByteBuffer()
+        StoredMessage(will.message.view, wallOffset: wallOffset).encode(into: &buffer)
+        self.will = buffer.array
+    }
+}

@@ -1,0 +1,98 @@
+import SQLite
+
+/// The router's state in one SQLite file (write-ahead log).
+///
+/// A group of changes is one row of `log`: one blob for any number of messages. Now and then the log is folded: the net effect of
+/// its groups goes to `entry` and `message`, and the rows of the log go away, in one transaction. What came and went
+/// between two folds, as most messages do, is never a row of its own.
+package final class StoreFile {
+    package let path: String
+    /// Two routers on one file would each overwrite what the other promised.
+    private let lock: StoreLock
+    private let database: Database
+    private let insertLog: Statement
+    private let editor: StoreEditor
+    /// What it holds, apart from the log.
+    package let rows: StoreRows
+    /// The net effect of the rows in `log`.
+    private var changes = NetChanges()
+    private var nextLogNumber: Int64 = 1
+    /// Of the rows in `log`.
+    package var logBytes: Int { self.changes.bytes }
+
+    /// Opens or makes the file, brings its schema up to date and folds the log that the last router left.
+    package init(path: String, survivesPowerLoss: Bool) throws(StoreError) {
+        self.path = path
+        do throws(StoreLock.Failure) {
+            self.lock = try StoreLock(storePath: path)
+        } catch {
+            switch error {
+            case .isTaken:
+                throw StoreError("another router uses the store \(path); each needs a state_directory of its own")
+            case .cannotOpen(let reason): throw StoreError(reason)
+            }
+        }
+        let version: Int
+        do throws(SQLiteError) {
+            self.database = try Database(path: path, access: .create, busyTimeoutMilliseconds: 5_000)
+            try self.database.useWriteAheadLog(synchronous: survivesPowerLoss ? .full : .normal)
+            version = try self.database.migrate(StoreSchema.steps)
+        } catch {
+            throw StoreError(error, path: path)
+        }
+        guard version <= StoreSchema.version else {
+            throw StoreError(
+                "the router's store \(path) has schema version \(version), and this release knows versions up to "
+                    + "\(StoreSchema.version): it was written by a newer release. Install that one again, or restore a backup "
+                    + "from before"
+            )
+        }
+        do throws(SQLiteError) {
+            self.insertLog = try self.database.prepare("INSERT INTO log VALUES (?, ?)")
+            self.editor = try StoreEditor(self.database)
+            self.rows = StoreRows(self.database)
+            try self.readLog()
+            try self.fold()
+        } catch {
+            throw StoreError(error, path: path)
+        }
+    }
+
+    private func readLog() throws(SQLiteError) {
+        let statement = try self.database.prepare("SELECT number, records FROM log ORDER BY number")
+        while try statement.step() {
+            self.nextLogNumber = statement.int64(0) + 1
+            guard self.changes.note(statement.bytes(1) ?? []) else {
+                throw SQLiteError(code: 11, message: "a group of changes in its log is broken", path: self.path)
+            }
+        }
+    }
+
+    // MARK: Writing
+
+    /// Commits groups, in one transaction.
+    package func append(_ groups: [[UInt8]]) throws(SQLiteError) {
+        try self.database.transaction { () throws(SQLiteError) in
+            var number = self.nextLogNumber
+            for records in groups {
+                try self.insertLog.bind(number, at: 1)
+                try self.insertLog.bind(records, at: 2)
+                try self.insertLog.run()
+                number += 1
+            }
+            self.insertLog.clearBindings()
+        }
+        self.nextLogNumber += Int64(groups.count)
+        for records in groups { _ = self.changes.note(records) }
+    }
+
+    /// Moves the net effect of the log to its rows.
+    package func fold() throws(SQLiteError) {
+        guard self.logBytes > 0 else { return }
+        try self.database.transaction { () throws(SQLiteError) in
+            try self.changes.forEach { key, value throws(SQLiteError) in try self.editor.set(key, value) }
+            try self.database.execute("DELETE FROM log")
+        }
+        self.changes.removeAll()
+    }
+}

@@ -1,0 +1,14 @@
+/// The tables of the store: groups of changes that are not folded yet, and what there is without them.
+package enum StoreSchema {
+    /// Version n + 1 is version n and the nth step.
+    package static let steps = [
+        """
+        CREATE TABLE log (number INTEGER PRIMARY KEY, records BLOB NOT NULL);
+        CREATE TABLE entry (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE message (number INTEGER PRIMARY KEY, value BLOB NOT NULL);
+        """
+    ]
+
+    /// What this release writes.
+    package static var version: Int { self.steps.count }
+}

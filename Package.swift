@@ -69,7 +69,10 @@ var targets: [Target] = [
     .testTarget(name: "CommonTests", dependencies: ["Common", "TestSupport", logging]),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "Common", "TestSupport"]),
     .testTarget(name: "DevicesTests", dependencies: ["Devices", "Common", "TestSupport"]),
-    .testTarget(name: "RouterTests", dependencies: ["Router", "RouterStore", "Common", "SQLite", "TestSupport"]),
+    .testTarget(
+        name: "RouterTests",
+        dependencies: ["Router", "RouterStore", "Listener", "Common", "SQLite", "TestSupport"]
+    ),
     .testTarget(name: "ListenerTests", dependencies: ["Listener", "Common", "TLS", "TestSupport", logging]),
     .testTarget(name: "AuthWorkerTests", dependencies: ["AuthWorker", "Common", "SQLite", "TLS", "TestSupport"]),
     .testTarget(

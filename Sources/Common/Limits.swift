@@ -45,6 +45,16 @@ package enum Limits {
     /// A CONNECT up to this size is never refused for the bytes that others have sent.
     package static let connectBytesFree = 16 << 10
 
+    /// Of packets that a client sent and that have no answer, kept for the next router; beyond it the client is not read.
+    package static let unansweredBytesMax = 1 << 20
+    package static let unansweredPacketsMax = 16_384
+
+    /// Of what a client sends while there is no router; beyond it the client is not read.
+    package static let parkedBytesMax = 64 << 10
+
+    /// Of sessions that ended, kept until the router has stored that; beyond it the router finds out by itself.
+    package static let farewellBytesMax = 64 << 20
+
     /// Bytes read from one link or client before others get their turn.
     package static let readBytesPerTurn = 1 << 20
 

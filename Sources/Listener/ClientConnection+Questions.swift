@@ -20,10 +20,14 @@ extension ClientConnection {
     /// Nil unless the session waits for the router.
     func sessionOpen() -> SessionOpen? {
         guard self.phase == .opening, let connect = self.connect, let access = self.access else { return nil }
+        return self.sessionOpen(connect, access)
+    }
+
+    func sessionOpen(_ connect: ConnectPacket, _ access: AccessRules) -> SessionOpen {
         var packet = ByteBuffer()
         connect.encode(into: &packet)
         return SessionOpen(
-            connectStamp: Clock.bootTime(),
+            connectStamp: self.connectStamp,
             listenerName: self.policy.name,
             peerAddress: Array(self.peerAddress.utf8),
             identity: self.identity,

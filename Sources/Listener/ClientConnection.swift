@@ -42,10 +42,12 @@ final class ClientConnection: EventHandler {
     let peerAddress: String
     private(set) var phase: Phase
     private(set) var identity: CertificateIdentity?
-    /// From CONNECT until the session is open.
-    private(set) var connect: ConnectPacket?
+    /// From CONNECT until the session is open; where `attach` is there, until its end.
+    var connect: ConnectPacket?
+    /// Nanoseconds of CLOCK_BOOTTIME when the client had been authenticated.
+    private(set) var connectStamp: UInt64 = 0
     private(set) var userName: [UInt8]?
-    private(set) var access: AccessRules?
+    var access: AccessRules?
     /// Which auth worker was asked, and when the first one was.
     var authWorker: Int?
     var authStarted: Instant = 0
@@ -54,8 +56,8 @@ final class ClientConnection: EventHandler {
     let socket: ClientSocket
     private var registration: EventLoop.Registration?
     private var interest: IOEvents = .readable
-    private var input = ByteBuffer()
-    private var output = ByteBuffer()
+    var input = ByteBuffer()
+    var output = ByteBuffer()
     /// What of `input` is in the service's `connectBytes`.
     private var countedConnectBytes = 0
     private var isDirty = false
@@ -67,14 +69,20 @@ final class ClientConnection: EventHandler {
     private var times: ConnectTimes
     /// What let the session in, to be asked about again while it lives.
     var credentials = SessionCredentials()
-    private var uplink: SessionUplink?
-    private var delivery: DeliveryAccount
-    private var isBlockedByCredit = false
+    var uplink: SessionUplink?
+    /// For the router that comes after this one; nil: the session ends with this one.
+    var attach: AttachState?
+    /// What the client sends waits in `input`, because there is no router.
+    var isParking = false
+    /// Of that: looked through for PINGREQ.
+    var parkedBytesSeen = 0
+    var delivery: DeliveryAccount
+    var isBlockedByCredit = false
     private var isBlockedByRate = false
-    private var inputEnded = false
+    var inputEnded = false
     /// The router sent part of a packet: nothing of ours may come in between.
-    private var isInsideDelivery = false
-    private var ownPacketsHeldBack = ByteBuffer()
+    var isInsideDelivery = false
+    var ownPacketsHeldBack = ByteBuffer()
 
     /// When the client gets a new ticket: at half of its lifetime.
     private var ticketRenewal: Instant = .max
@@ -216,7 +224,7 @@ final class ClientConnection: EventHandler {
         case .awaitingConnect: true
         case .open:
             !self.isBlockedByCredit && !self.isBlockedByRate && !self.inputEnded
-                && self.waitingBytes < Self.outputBytesHigh && !self.service.router.isCongested
+                && self.waitingBytes < Self.outputBytesHigh && !self.service.router.isCongested && !self.isParkFull
         case .handshaking, .authenticating, .opening, .closing, .lingering, .closed: false
         }
     }
@@ -273,6 +281,7 @@ final class ClientConnection: EventHandler {
             self.takeKeptInput()
         }
         if self.phase == .awaitingConnect || self.countedConnectBytes > 0 { self.countConnectBytes() }
+        if self.isParking { self.answerParkedPings() }
     }
 
     /// Clients that nobody has authenticated share a limit for what they send of their CONNECT.
@@ -337,9 +346,9 @@ final class ClientConnection: EventHandler {
     }
 
     private func interpretPackets(_ bytes: UnsafeRawBufferPointer) -> Int {
-        guard var uplink = self.uplink, let link = self.service.router.link else { return 0 }
+        guard let link = self.service.router.link else { return 0 }
         let before = self.output.readableBytes
-        let progress = uplink.forward(
+        let forwarded = self.uplink?.forward(
             bytes,
             handle: self.handle,
             linkCredit: &self.service.router.linkCredit,
@@ -347,13 +356,14 @@ final class ClientConnection: EventHandler {
             replies: &self.ownPacketsHeldBack,
             now: self.service.loop.now
         )
-        self.uplink = uplink
+        guard let progress = forwarded, let uplink = self.uplink else { return 0 }
         self.sendOwnPackets()
         if self.output.readableBytes != before { self.markDirty() }
         if progress.isBlocked, !self.isBlockedByCredit {
             self.isBlockedByCredit = true
             self.service.counters.creditStops += 1
-            if uplink.credit > 0 { self.service.router.waitForLinkCredit(self.handle) }
+            let waitsForLink = uplink.credit > 0 && !uplink.isWaitingForAnswers
+            if waitsForLink { self.service.router.waitForLinkCredit(self.handle) }
         }
         if let until = progress.blockedUntil { self.waitForRate(until) }
         switch progress.end {
@@ -428,6 +438,7 @@ final class ClientConnection: EventHandler {
     private func openSession(_ access: AccessRules) {
         self.phase = .opening
         self.access = access
+        self.connectStamp = Clock.bootTime()
         self.connect?.password = nil
         self.setDeadline(self.service.loop.now + Self.brokerWaitNanoseconds)
         self.service.router.open(self)
@@ -435,23 +446,23 @@ final class ClientConnection: EventHandler {
 
     // MARK: Frames of the router
 
-    func sessionAccepted(keepAliveSeconds: UInt16, connack: UnsafeRawBufferPointer, credit: Int) {
+    func sessionAccepted(_ accepted: SessionAccepted, credit: Int) {
         guard self.phase == .opening else { return }
         self.phase = .open
-        self.connect = nil
-        self.access = nil
+        self.startAttachState(accepted)
         self.service.counters.sessionsOpened += 1
         self.service.record(self, nil, detail: "")
         self.uplink = SessionUplink(
             version: self.version,
             credit: credit,
             maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes,
-            rate: PublishRateGate(self.policy.configuration.offer.publishRate)
+            rate: PublishRateGate(self.policy.configuration.offer.publishRate),
+            attach: self.attach
         )
         self.scheduleRevalidation()
-        self.keepAliveNanoseconds = UInt64(keepAliveSeconds) * Nanoseconds.perSecond / 2 * 3
+        self.keepAliveNanoseconds = UInt64(accepted.keepAliveSeconds) * Nanoseconds.perSecond / 2 * 3
         self.lastReceived = self.service.loop.now
-        self.output.write(connack)
+        self.output.write(accepted.connack)
         self.markDirty()
         self.setDeadline(self.keepAliveDeadline)
         if self.credentials.mustAskAgain { self.service.auth.revalidate(self) }
@@ -485,6 +496,10 @@ final class ClientConnection: EventHandler {
         }
         self.output.write(bytes)
         if debitsCredit { self.delivery.queued(bytes.count) }
+        if let attach = self.attach, !self.isInsideDelivery {
+            attach.passedDown(bytes)
+            if self.isBlockedByCredit, !debitsCredit, !attach.unanswered.isFull { self.resumeAfterCredit() }
+        }
         self.isInsideDelivery = continues
         if !continues { self.sendOwnPackets() }
         self.markDirty()
@@ -495,7 +510,10 @@ final class ClientConnection: EventHandler {
         guard self.phase == .open else { return self.service.router.returnLinkCredit(packet.count) }
         let start = self.output.readableBytes
         self.output.write(packet)
-        if offset > 0 { self.output.setBigEndian(packetIdentifier, at: start + offset) }
+        if offset > 0 {
+            self.output.setBigEndian(packetIdentifier, at: start + offset)
+            self.attach?.passedDown(firstByte: packet[0], identifier: packetIdentifier)
+        }
         self.delivery.queued(packet.count)
         self.markDirty()
     }
@@ -538,7 +556,7 @@ final class ClientConnection: EventHandler {
         self.resumeInput()
     }
 
-    private func resumeInput() {
+    func resumeInput() {
         if !self.input.isEmpty { self.takeKeptInput() }
         guard self.wantsInput else { return }
         self.updateInterest()
@@ -547,14 +565,14 @@ final class ClientConnection: EventHandler {
 
     // MARK: Writing
 
-    private func sendOwnPackets() {
+    func sendOwnPackets() {
         guard !self.isInsideDelivery, !self.ownPacketsHeldBack.isEmpty else { return }
         self.output.write(self.ownPacketsHeldBack.readable)
         self.ownPacketsHeldBack.clear()
         self.ownPacketsHeldBack.releaseIfEmpty()
     }
 
-    private func markDirty() {
+    func markDirty() {
         guard !self.isDirty, self.phase != .closed else { return }
         self.isDirty = true
         self.service.flushAtEndOfTurn(self)
@@ -595,7 +613,7 @@ final class ClientConnection: EventHandler {
         if self.wantsInput != wantedInput { self.resumeInput() }
     }
 
-    private func updateInterest() {
+    func updateInterest() {
         var interest: IOEvents = self.wantsInput || self.writeWantsRead ? .readable : []
         if self.interest.contains(.writable) || self.readWantsWrite { interest.insert(.writable) }
         self.setInterest(interest)
@@ -668,7 +686,7 @@ final class ClientConnection: EventHandler {
         case .opening:
             self.refuse(.routerUnavailable, code: .serverUnavailable, detail: "the router does not answer")
         case .open:
-            if self.isBlockedByCredit || self.isBlockedByRate || self.inputEnded {
+            if self.isBlockedByCredit || self.isBlockedByRate || self.inputEnded || self.isParkFull {
                 return self.setDeadline(now + self.keepAliveNanoseconds)
             }
             self.service.counters.keepAliveTimeouts += 1
@@ -691,7 +709,7 @@ final class ClientConnection: EventHandler {
 
     private func refuse(_ reason: RefusalReason, code: ReasonCode, version: ProtocolVersion?, detail: String) {
         self.service.refused(self, reason, detail: detail)
-        if self.phase == .opening { self.service.router.closed(self.handle, cause: .connectionLost) }
+        if self.phase == .opening { self.service.router.closed(self, cause: .connectionLost) }
         if let version, let returnCode = code.connackReturnCode(for: version) {
             let connack = ConnackPacket(sessionPresent: false, returnCode: returnCode)
             connack.encode(into: &self.output, version: version)
@@ -710,7 +728,7 @@ final class ClientConnection: EventHandler {
     func close(_ cause: SessionCloseCause, code: ReasonCode?, _ detail: String) {
         guard self.phase == .open else { return self.finish() }
         self.service.logDisconnect(self, detail)
-        self.service.router.closed(self.handle, cause: cause)
+        self.service.router.closed(self, cause: cause)
         self.uplink = nil
         if let code, self.version == .v5_0, !self.isInsideDelivery {
             DisconnectPacket(reasonCode: code).encode(into: &self.output, version: .v5_0)
@@ -718,22 +736,13 @@ final class ClientConnection: EventHandler {
         self.endAfterOutput()
     }
 
-    /// The router is gone, and with it the session. The credit for what is under way was its to have: the next one starts with
-    /// all of it.
-    func routerLost() {
-        _ = self.delivery.close()
-        guard self.phase == .open else { return }
-        // "Server unavailable" is no reason for a DISCONNECT (MQTT 5.0, section 3.14.2.1).
-        self.close(.connectionLost, code: .serverShuttingDown, "the router is gone")
-    }
-
     func lost(_ detail: String) {
         switch self.phase {
         case .open:
             self.service.logDisconnect(self, detail)
-            self.service.router.closed(self.handle, cause: .connectionLost)
+            self.service.router.closed(self, cause: .connectionLost)
         case .opening:
-            self.service.router.closed(self.handle, cause: .connectionLost)
+            self.service.router.closed(self, cause: .connectionLost)
         case .handshaking, .awaitingConnect, .authenticating, .closing, .lingering, .closed:
             break
         }

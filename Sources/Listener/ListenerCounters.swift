@@ -5,6 +5,10 @@ struct ListenerCounters {
     var accepted: UInt64 = 0
     var handshakes: UInt64 = 0
     var sessionsOpened: UInt64 = 0
+    /// Open sessions that a router was told of that was started after them.
+    var sessionsAttached: UInt64 = 0
+    /// Ends of sessions of which the next router will not be told, because there were too many.
+    var farewellsDropped: UInt64 = 0
     var bytesReceived: UInt64 = 0
     var bytesSent: UInt64 = 0
     /// Times that a client's reading was stopped for want of credit.
@@ -31,6 +35,8 @@ struct ListenerCounters {
         report.add("accepted_total", self.accepted)
         report.add("handshakes_total", self.handshakes)
         report.add("sessions_opened_total", self.sessionsOpened)
+        report.add("sessions_attached_total", self.sessionsAttached)
+        report.add("farewells_dropped_total", self.farewellsDropped)
         report.add("bytes_received_total", self.bytesReceived)
         report.add("bytes_sent_total", self.bytesSent)
         report.add("credit_stops_total", self.creditStops)

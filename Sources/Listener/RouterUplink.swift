@@ -16,6 +16,12 @@ final class RouterUplink: LinkDelegate {
     private var waitingAfterTurn: [UInt64] = []
     private var linkCreditToReturn = 0
     private var sessionCreditToReturn: [(handle: UInt64, bytes: UInt32)] = []
+    /// The link to a router that is about to end: it sends what it has, and gets nothing more.
+    private var closingLink: Link?
+    /// Of sessions that ended, what the next router has to be told, until this one has stored it.
+    private var farewells: [UInt64: Farewell] = [:]
+    private var farewellBytes = 0
+    private var absenceTimer: EventLoop.Timer?
 
     init(service: ListenerService) {
         self.service = service
@@ -27,6 +33,8 @@ final class RouterUplink: LinkDelegate {
             path: self.service.configuration.routerSocketPath,
             hello: hello,
             peerRole: .router,
+            // Clients wait meanwhile.
+            retryNanosecondsMax: 100 * Nanoseconds.perMillisecond,
             delegate: self
         )
         self.connector = connector
@@ -36,6 +44,7 @@ final class RouterUplink: LinkDelegate {
     func stop() {
         self.connector?.stop()
         self.link = nil
+        self.closingLink = nil
     }
 
     // MARK: Up
@@ -46,10 +55,23 @@ final class RouterUplink: LinkDelegate {
         open.encode(into: &link.output, handle: connection.handle)
     }
 
-    func closed(_ handle: UInt64, cause: SessionCloseCause) {
+    func closed(_ connection: ClientConnection, cause: SessionCloseCause) {
+        if let farewell = connection.farewell(cause, isParked: self.link == nil) {
+            if self.farewellBytes + farewell.frames.count <= Limits.farewellBytesMax {
+                self.farewells[connection.handle] = farewell
+                self.farewellBytes += farewell.frames.count
+            } else {
+                self.service.counters.farewellsDropped += 1
+            }
+        }
         guard let link = self.link else { return }
-        link.output.writeFrameHeader(.sessionClosed, handle: handle, bodyBytes: 1)
+        link.output.writeFrameHeader(.sessionClosed, handle: connection.handle, bodyBytes: 1)
         link.output.write(cause.rawValue)
+    }
+
+    private func forgetFarewell(_ handle: UInt64) {
+        guard let farewell = self.farewells.removeValue(forKey: handle) else { return }
+        self.farewellBytes -= farewell.frames.count
     }
 
     func rulesChanged(_ handle: UInt64, _ access: AccessRules) {
@@ -94,7 +116,7 @@ final class RouterUplink: LinkDelegate {
 
     /// The one write of the turn.
     func flush() {
-        guard let link = self.link else {
+        guard let link = self.link ?? self.closingLink else {
             self.linkCreditToReturn = 0
             self.sessionCreditToReturn.removeAll()
             return
@@ -122,7 +144,22 @@ final class RouterUplink: LinkDelegate {
         self.linkCredit = Int(peer.linkCreditBytes)
         self.sessionCredit = Int(peer.sessionCreditBytes)
         self.service.logger.info("router connected")
-        for connection in self.service.connections where connection.phase == .opening { self.open(connection) }
+        if let timer = self.absenceTimer { self.service.loop.cancel(timer) }
+        self.absenceTimer = nil
+        // Before the sessions that are open: a client whose session ended may be back.
+        for (_, farewell) in self.farewells.sorted(by: { $0.key < $1.key }) {
+            link.output.write(farewell.frames)
+            self.linkCredit -= farewell.creditBytes
+        }
+        let connections = self.service.connections
+        for connection in connections {
+            connection.reattach(link, credit: self.sessionCredit, linkCredit: &self.linkCredit)
+        }
+        // What they sent meanwhile comes after all are known: it may be for one of them.
+        for connection in connections {
+            if connection.phase == .open { connection.resumeAfterCongestion() }
+            if connection.phase == .opening { self.open(connection) }
+        }
     }
 
     func link(_ link: Link, received frame: Frame) {
@@ -131,6 +168,10 @@ final class RouterUplink: LinkDelegate {
             self.multicast(frame)
         case .publishCredit:
             self.credit(frame)
+        case .sessionGone:
+            self.forgetFarewell(frame.handle)
+        case .linkClosing:
+            self.closing(link)
         case .sessionAccepted, .sessionRefused, .sessionDeliver, .sessionClose:
             guard let connection = self.service.connection(frame.handle) else {
                 self.service.counters.framesWithoutConnection += 1
@@ -155,11 +196,7 @@ final class RouterUplink: LinkDelegate {
             )
         case .sessionAccepted:
             guard let accepted = SessionAccepted.decode(frame.body) else { return self.countInvalid() }
-            connection.sessionAccepted(
-                keepAliveSeconds: accepted.keepAliveSeconds,
-                connack: accepted.connack,
-                credit: self.sessionCredit
-            )
+            connection.sessionAccepted(accepted, credit: self.sessionCredit)
         default:
             guard let end = SessionEnd.decode(frame.body) else { return self.countInvalid() }
             connection.sessionEnded(end.reason, packet: end.packet)
@@ -201,11 +238,31 @@ final class RouterUplink: LinkDelegate {
         for handle in waiting { self.service.connection(handle)?.resumeAfterCredit() }
     }
 
+    /// The router is about to end: it gets what is on its way, and then nothing more.
+    private func closing(_ link: Link) {
+        guard self.link === link else { return }
+        link.output.writeFrameHeader(.linkDrained, handle: 0, bodyBytes: 0)
+        self.link = nil
+        self.closingLink = link
+        self.service.logger.info("router stops")
+        for connection in self.service.connections { connection.routerStops() }
+    }
+
     func linkDown(_ link: Link, reason: String) {
         self.link = nil
+        self.closingLink = nil
         self.linkCredit = 0
+        self.linkCreditToReturn = 0
+        self.sessionCreditToReturn.removeAll()
         self.waitingForLinkCredit.removeAll()
+        let wait = self.service.configuration.processes.routerAbsenceMaxNanoseconds
         self.service.logger.error("router lost", metadata: ["reason": "\(reason)"])
-        for connection in self.service.connections { connection.routerLost() }
+        for connection in self.service.connections { connection.routerLost(isFinal: wait == 0) }
+        guard wait > 0, self.absenceTimer == nil else { return }
+        self.absenceTimer = self.service.loop.schedule(afterNanoseconds: wait) { [unowned self] in
+            self.absenceTimer = nil
+            self.service.logger.error("no router for too long: clients are let go")
+            for connection in self.service.connections { connection.routerLost(isFinal: true) }
+        }
     }
 }

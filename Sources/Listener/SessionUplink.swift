@@ -36,9 +36,22 @@ struct SessionUplink {
     /// Of the packet that travels in parts: bytes still to come, and what it is.
     private var partBytesLeft = 0
     private var partType = PacketType.publish
+    private var partHeader: FixedHeader?
+    private var isFirstPart = false
+    /// Of a packet whose first part went to a router that is gone: bytes still to come that go nowhere.
+    private var lostBytesLeft = 0
+    /// Nil: the session ends with the router.
+    let attach: AttachState?
 
-    init(version: ProtocolVersion, credit: Int, maximumPacketBytes: Int, rate: PublishRateGate? = nil) {
+    init(
+        version: ProtocolVersion,
+        credit: Int,
+        maximumPacketBytes: Int,
+        rate: PublishRateGate? = nil,
+        attach: AttachState? = nil
+    ) {
         self.version = version
+        self.attach = attach
         self.credit = credit
         self.rate = rate
         self.maximumPacketBytes = maximumPacketBytes
@@ -48,8 +61,25 @@ struct SessionUplink {
         self.credit += Int(bytes)
     }
 
-    /// A packet has been passed on in part: its rest must follow before anything else.
-    var isInsidePacket: Bool { self.partBytesLeft > 0 }
+    /// Bytes that belong to a packet whose beginning was passed on.
+    var bytesInsidePacket: Int { self.partBytesLeft + self.lostBytesLeft }
+
+    /// The router is gone. What went to it of a QoS 0 message is lost, and the rest of it is no use to the next one.
+    mutating func routerLost() {
+        guard self.partBytesLeft > 0, self.attach?.unanswered.keepsPart != true else { return }
+        self.lostBytesLeft += self.partBytesLeft
+        self.partBytesLeft = 0
+    }
+
+    /// There is a new router: it has the session, and gets what has no answer.
+    mutating func routerBack(credit: Int, handle: UInt64, linkCredit: inout Int, link: inout ByteBuffer) {
+        let used = self.attach?.writeUnanswered(into: &link, handle: handle) ?? 0
+        self.credit = credit - used
+        linkCredit -= used
+    }
+
+    /// So much waits for answers that the client is not read.
+    var isWaitingForAnswers: Bool { self.attach?.unanswered.isFull ?? false }
 
     /// - Parameters:
     ///   - linkCredit: what all sessions of the link may still send.
@@ -64,9 +94,9 @@ struct SessionUplink {
         replies: inout ByteBuffer,
         now: Instant = 0
     ) -> Progress {
-        var progress = Progress()
+        var progress = Progress(consumed: self.skipLost(bytes.count))
         // Whole packets from here to `progress.consumed` wait to be written as one frame.
-        var runStart = 0
+        var runStart = progress.consumed
         scanning: while progress.consumed < bytes.count {
             if self.partBytesLeft > 0 {
                 guard !self.partType.usesCredit || (self.credit > 0 && linkCredit > 0) else {
@@ -102,14 +132,13 @@ struct SessionUplink {
                 break
             }
             let isWhole = header.packetBytes <= rest.count
-            guard isWhole || header.packetBytes > Limits.packetPartBytes else { break }
+            guard isWhole || self.mayBegin(rest, header) else { break }
             if header.type.usesCredit, !self.maySend(header, linkCredit, now: now, &progress) {
                 break
             }
             if header.packetBytes > Limits.packetPartBytes {
                 Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
-                self.partBytesLeft = header.packetBytes
-                self.partType = header.type
+                self.beginParts(header)
                 runStart = progress.consumed
                 continue
             }
@@ -124,6 +153,7 @@ struct SessionUplink {
                 self.credit -= header.packetBytes
                 linkCredit -= header.packetBytes
             }
+            self.attach?.passedUp(UnsafeRawBufferPointer(rebasing: rest[..<header.packetBytes]), header)
             if progress.consumed + header.packetBytes - runStart > Limits.packetPartBytes {
                 Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
                 runStart = progress.consumed
@@ -138,6 +168,27 @@ struct SessionUplink {
         return progress
     }
 
+    /// Whether a packet that is not whole goes on in parts: it is large, and its first part tells what has to be known of it.
+    private func mayBegin(_ bytes: UnsafeRawBufferPointer, _ header: FixedHeader) -> Bool {
+        guard header.packetBytes > Limits.packetPartBytes else { return false }
+        return self.attach == nil || header.type != .publish || bytes.count >= Limits.packetPartBytes
+            || UnansweredPackets.packetIdentifier(of: bytes, header) != nil
+    }
+
+    private mutating func beginParts(_ header: FixedHeader) {
+        self.partBytesLeft = header.packetBytes
+        self.partType = header.type
+        self.partHeader = header
+        self.isFirstPart = true
+    }
+
+    /// - Returns: how many of the bytes that came belong to a packet that is lost.
+    private mutating func skipLost(_ count: Int) -> Int {
+        let skipped = min(self.lostBytesLeft, count)
+        self.lostBytesLeft -= skipped
+        return skipped
+    }
+
     /// Whether a packet that uses credit goes on now; if not, `progress` says what becomes of it.
     private mutating func maySend(
         _ header: FixedHeader,
@@ -145,7 +196,7 @@ struct SessionUplink {
         now: Instant,
         _ progress: inout Progress
     ) -> Bool {
-        guard self.credit > 0, linkCredit > 0 else {
+        guard self.credit > 0, linkCredit > 0, !self.isWaitingForAnswers else {
             progress.isBlocked = true
             return false
         }
@@ -171,6 +222,15 @@ struct SessionUplink {
     ) {
         let count = min(bytes.count - offset, self.partBytesLeft, Limits.packetPartBytes)
         self.partBytesLeft -= count
+        if let attach = self.attach {
+            let part = UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count])
+            if self.isFirstPart, let header = self.partHeader {
+                attach.passedUp(part, header)
+            } else {
+                attach.continuedUp(part)
+            }
+        }
+        self.isFirstPart = false
         if self.partType.usesCredit {
             self.credit -= count
             linkCredit -= count

@@ -1,7 +1,7 @@
 /// The net effect of groups of changes, kept as places in the groups themselves.
 struct NetChanges: ~Copyable {
     /// A key of at most 17 bytes, as all but those of retained messages are, without an array of its own.
-    struct ShortKey: Hashable {
+    struct ShortKey: Equatable, BitwiseCopyable {
         static var bytesMax: Int { 17 }
 
         var kind: UInt8
@@ -33,7 +33,7 @@ struct NetChanges: ~Copyable {
     }
 
     /// Where a value is, or that there is none any more.
-    private struct Place {
+    private struct Place: BitwiseCopyable {
         static var deleted: Int32 { -1 }
 
         var group: Int32
@@ -44,7 +44,7 @@ struct NetChanges: ~Copyable {
     }
 
     private var groups: [[UInt8]] = []
-    private var short: [ShortKey: Place] = [:]
+    private var short = ShortKeyTable<Place>()
     private var long: [[UInt8]: Place] = [:]
     /// Of all groups in here.
     private(set) var bytes = 0
@@ -67,32 +67,44 @@ struct NetChanges: ~Copyable {
                     isNew: record.operation == .insert
                 )
                 if let key = ShortKey(record.key) {
-                    Self.note(place, key, in: &self.short)
+                    self.noteShort(place, key)
                 } else {
-                    Self.note(place, [UInt8](record.key), in: &self.long)
+                    self.noteLong(place, [UInt8](record.key))
                 }
             }
             return !reader.isBroken
         }
     }
 
-    private static func note<Key: Hashable>(_ place: Place, _ key: Key, in table: inout [Key: Place]) {
+    private mutating func noteShort(_ place: Place, _ key: ShortKey) {
         if place.group == Place.deleted {
             // What was made after the last fold leaves nothing behind.
-            if let former = table.removeValue(forKey: key), former.isNew { return }
-            table[key] = place
+            if let former = self.short.remove(key), former.isNew { return }
+            self.short.set(place, for: key)
             return
         }
-        guard let former = table.updateValue(place, forKey: key) else { return }
+        guard let former = self.short.set(place, for: key), former.isNew != place.isNew else { return }
         // A row that is to be deleted, or to be replaced, stays one of which that is known.
-        if former.isNew != place.isNew { table[key]?.isNew = former.isNew }
+        var place = place
+        place.isNew = former.isNew
+        self.short.set(place, for: key)
+    }
+
+    private mutating func noteLong(_ place: Place, _ key: [UInt8]) {
+        if place.group == Place.deleted {
+            if let former = self.long.removeValue(forKey: key), former.isNew { return }
+            self.long[key] = place
+            return
+        }
+        guard let former = self.long.updateValue(place, forKey: key) else { return }
+        if former.isNew != place.isNew { self.long[key]?.isNew = former.isNew }
     }
 
     /// Calls `body` with each key that changed and its value; nil: the entry is deleted.
     borrowing func forEach<Failure: Error>(
         _ body: ([UInt8], UnsafeRawBufferPointer?) throws(Failure) -> Void
     ) throws(Failure) {
-        for (key, place) in self.short { try self.call(key.bytes, place, body) }
+        try self.short.forEach { key, place throws(Failure) in try self.call(key.bytes, place, body) }
         for (key, place) in self.long { try self.call(key, place, body) }
     }
 
@@ -115,8 +127,7 @@ struct NetChanges: ~Copyable {
 
     mutating func removeAll() {
         self.groups.removeAll(keepingCapacity: true)
-        let keeps = self.short.count < 100_000
-        self.short.removeAll(keepingCapacity: keeps)
+        self.short.removeAll()
         self.long = [:]
         self.bytes = 0
     }

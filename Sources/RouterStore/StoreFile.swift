@@ -36,6 +36,12 @@ package final class StoreFile {
         do throws(SQLiteError) {
             self.database = try Database(path: path, access: .create, busyTimeoutMilliseconds: 5_000)
             try self.database.useWriteAheadLog(synchronous: survivesPowerLoss ? .full : .normal)
+            // Pages of the log are used again by its next groups: a checkpoint that comes seldom copies each of them once, not each
+            // time; nobody needs zeros where a group was; and freeing a group reads its pages, which therefore stay in memory.
+            try self.database.execute("PRAGMA wal_autocheckpoint = 8192")
+            try self.database.execute("PRAGMA journal_size_limit = 67108864")
+            try self.database.execute("PRAGMA secure_delete = OFF")
+            try self.database.execute("PRAGMA cache_size = -8192")
             version = try self.database.migrate(StoreSchema.steps)
         } catch {
             throw StoreError(error, path: path)

@@ -7,6 +7,10 @@ package struct StoredSession {
     package var expirySeconds: UInt32 = 0
     package var version = ProtocolVersion.v5_0
     package var isConnected = false
+    /// Of the connection that it has or had last: nanoseconds of CLOCK_BOOTTIME.
+    package var connectStamp: UInt64 = 0
+    /// That connection found the session, and did not make it.
+    package var isResumed = false
     /// When it expires, once it is disconnected.
     package var expiryDue: UInt64 = 0
     package var willDue: UInt64 = 0
@@ -21,8 +25,10 @@ package struct StoredSession {
     package func encode(into buffer: inout ByteBuffer) {
         buffer.write(self.version.rawValue)
         let flags =
-            (self.isConnected ? 1 : 0) | (self.will != nil ? 2 : 0) | (self.willExpirySeconds != nil ? 4 : 0) as UInt8
+            (self.isConnected ? 1 : 0) | (self.will != nil ? 2 : 0) | (self.willExpirySeconds != nil ? 4 : 0)
+            | (self.isResumed ? 8 : 0) as UInt8
         buffer.write(flags)
+        buffer.writeLittleEndian(self.connectStamp)
         buffer.writeLittleEndian(self.expirySeconds)
         buffer.writeLittleEndian(self.expiryDue)
         buffer.writeLittleEndian(self.willDue)
@@ -37,7 +43,8 @@ package struct StoredSession {
     package init?(_ value: UnsafeRawBufferPointer) {
         var reader = ByteReader(value)
         guard let level = reader.readUInt8(), let version = ProtocolVersion(rawValue: level),
-            let flags = reader.readUInt8(), let expirySeconds = reader.readLittleEndian(UInt32.self),
+            let flags = reader.readUInt8(), let stamp = reader.readLittleEndian(UInt64.self),
+            let expirySeconds = reader.readLittleEndian(UInt32.self),
             let expiryDue = reader.readLittleEndian(UInt64.self), let willDue = reader.readLittleEndian(UInt64.self),
             let delay = reader.readLittleEndian(UInt32.self), let willExpiry = reader.readLittleEndian(UInt32.self),
             let count = reader.readLittleEndian(UInt32.self), let identifier = reader.readBytes(Int(count)),
@@ -47,6 +54,8 @@ package struct StoredSession {
         self.expirySeconds = expirySeconds
         self.version = version
         self.isConnected = flags & 1 != 0
+        self.isResumed = flags & 8 != 0
+        self.connectStamp = stamp
         self.expiryDue = expiryDue
         self.willDue = willDue
         self.willDelaySeconds = delay

@@ -186,7 +186,7 @@ import Testing
             let expected = pieces.filter { $0.type != .pingreq }.flatMap { stream[$0.range] }
             #expect(ledger.forwarded == expected, "seed \(seed)")
             #expect(ledger.replies == pieces.count { $0.type == .pingreq }, "seed \(seed)")
-            #expect(!uplink.isInsidePacket)
+            #expect(uplink.bytesInsidePacket == 0)
         }
     }
 

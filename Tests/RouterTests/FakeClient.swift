@@ -2,12 +2,13 @@ import Common
 import TestSupport
 import Testing
 
+@testable import Listener
 @testable import Router
 
 /// One client of a `RouterHarness`: speaks MQTT through session frames.
 final class FakeClient {
-    let harness: RouterHarness
-    let listener: RouterHarness.FakeListener
+    private(set) var harness: RouterHarness
+    private(set) var listener: RouterHarness.FakeListener
     let name: String
     let version: ProtocolVersion
     private(set) var handle: UInt64 = 0
@@ -16,6 +17,9 @@ final class FakeClient {
     var isOpen = false
     var closeReason: ReasonCode?
     var keepAliveInForce: UInt16?
+    /// What its listener remembers for the next router.
+    private(set) var attach: AttachState?
+    private var open: SessionOpen?
     var access = AccessRules.allowEverything
     /// The configured listener that the client comes through.
     var listenerName = "devices"
@@ -37,10 +41,36 @@ final class FakeClient {
         self.version = version
     }
 
+    // MARK: Another router
+
+    func accepted(_ accepted: SessionAccepted) {
+        self.keepAliveInForce = accepted.keepAliveSeconds
+        guard accepted.sessionNumber != 0 else { return }
+        self.attach = AttachState(
+            sessionNumber: accepted.sessionNumber,
+            clientIdentifier: [UInt8](accepted.clientIdentifier),
+            version: self.version,
+            takesAliases: true
+        )
+    }
+
+    /// The listener's first frames about this client to a new router.
+    func attach(to harness: RouterHarness, _ listener: RouterHarness.FakeListener) {
+        self.harness = harness
+        self.listener = listener
+        guard let attach = self.attach, let open = self.open else { return }
+        var frames = ByteBuffer()
+        attach.attach(open, outstandingBytes: self.heldCredit, unreportedBytes: 0)
+            .encode(into: &frames, handle: self.handle)
+        _ = attach.writeUnanswered(into: &frames, handle: self.handle)
+        harness.deliver(frames, from: listener)
+    }
+
     // MARK: Receiving
 
     /// - Returns: session credit to give back.
     func took(_ bytes: [UInt8], debits: Bool, continues: Bool) -> Int {
+        if self.partial.isEmpty { bytes.withUnsafeBytes { self.attach?.passedDown($0) } }
         self.partial += bytes
         if !continues { self.splitPackets() }
         guard debits else { return 0 }
@@ -139,7 +169,21 @@ final class FakeClient {
     func send(_ packets: Packet..., flushes: Bool = true) {
         var bytes: [UInt8] = []
         for packet in packets { bytes += packet.bytes(self.version) }
+        self.remember(bytes)
         self.send(bytes: bytes, flushes: flushes)
+    }
+
+    private func remember(_ bytes: [UInt8]) {
+        guard let attach = self.attach else { return }
+        bytes.withUnsafeBytes { bytes in
+            var offset = 0
+            while offset < bytes.count {
+                let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
+                guard case .header(let header) = FixedHeader.decode(rest, version: self.version) else { return }
+                attach.passedUp(UnsafeRawBufferPointer(rebasing: rest[..<header.packetBytes]), header)
+                offset += header.packetBytes
+            }
+        }
     }
 
     func send(bytes: [UInt8], flushes: Bool = true, partBytes: Int = 1 << 20) {
@@ -180,6 +224,7 @@ final class FakeClient {
         self.isOpen = true
         self.closeReason = nil
         self.partial = []
+        self.attach = nil
         let open = SessionOpen(
             connectStamp: stamp ?? self.harness.nextStamp(),
             listenerName: Array(self.listenerName.utf8),
@@ -198,6 +243,7 @@ final class FakeClient {
             access: self.access,
             connect: connect
         )
+        self.open = open
         var frame = ByteBuffer()
         open.encode(into: &frame, handle: self.handle)
         self.harness.deliver(frame, from: self.listener)

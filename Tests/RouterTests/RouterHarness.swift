@@ -16,13 +16,27 @@ final class RouterHarness {
         /// PUBLISH bytes that came down and for which credit was not returned.
         var heldLinkCredit = 0
         var returnsLinkCredit = true
+        /// Off: it takes nothing, as one that is stopped.
+        var isThere = true
         /// Credit that the router returned.
         var publishCredit = 0
         var multicastFrames = 0
+        var goneSessions: [UInt64] = []
+        var isAskedToDrain = false
+        /// On: what is sent comes nowhere, as in the socket of a router that is killed.
+        var isUplinkLost = false
         var deliverFrames = 0
 
         init(index: Int) {
             self.index = index
+        }
+
+        /// The same process, with another router.
+        func takeOver(_ former: FakeListener) {
+            self.nextSlot = former.nextSlot
+            self.freeSlots = former.freeSlots
+            self.generations = former.generations
+            self.clients = former.clients
         }
 
         func takeHandle() -> UInt64 {
@@ -95,7 +109,35 @@ final class RouterHarness {
         }
         self.store = nil
         let store = try StoreFile(path: path, survivesPowerLoss: false)
-        return RouterHarness(store: store, now: self.now + seconds * Nanoseconds.perSecond)
+        let harness = RouterHarness(store: store, now: self.now + seconds * Nanoseconds.perSecond)
+        harness.stamp = self.stamp
+        return harness
+    }
+
+    /// kill -9 of the router alone, and a new start: the listeners live, with their connections.
+    func replaceRouter(_ path: String, after seconds: UInt64 = 0) throws -> RouterHarness {
+        self.store = nil
+        let store = try StoreFile(path: path, survivesPowerLoss: false)
+        let harness = RouterHarness(store: store, now: self.now + seconds * Nanoseconds.perSecond)
+        harness.stamp = self.stamp
+        for listener in self.listeners {
+            let again = harness.addListener()
+            again.takeOver(listener)
+            for (_, client) in again.clients.sorted(by: { $0.key < $1.key }) { client.attach(to: harness, again) }
+        }
+        return harness
+    }
+
+    /// The router's listeners take what is written for them; nothing is committed.
+    func handOver(to listeners: [FakeListener]) {
+        self.core.endTurn(now: self.now)
+        for listener in listeners {
+            var output = ByteBuffer()
+            self.core.takeOutput(of: listener.index, into: &output)
+            self.core.handedOver(listener.index, turn: self.core.turn)
+            self.take(output, for: listener)
+        }
+        self.core.releaseHeld()
     }
 
     @discardableResult
@@ -142,6 +184,7 @@ final class RouterHarness {
 
     /// Hands frames to the core, without the end of the turn.
     func deliver(_ frames: borrowing ByteBuffer, from listener: FakeListener) {
+        guard !listener.isUplinkLost else { return }
         var offset = 0
         while case .frame(let frame) = FrameReader.frame(in: frames.readable, at: offset) {
             offset += FrameHeader.byteCount + frame.header.bodyBytes
@@ -157,13 +200,15 @@ final class RouterHarness {
             self.core.endTurn(now: self.now)
             if self.commitsAtOnce { self.commit() }
             var moved = self.core.hasWork
-            for listener in self.listeners {
+            for listener in self.listeners where listener.isThere {
                 var output = ByteBuffer()
                 self.core.takeOutput(of: listener.index, into: &output)
+                self.core.handedOver(listener.index, turn: self.core.turn)
                 if output.isEmpty { continue }
                 moved = true
                 self.take(output, for: listener)
             }
+            if self.core.waitsForHandOver { self.core.releaseHeld() }
             if !moved { return }
         }
         Issue.record("the router never comes to rest")
@@ -224,7 +269,7 @@ final class RouterHarness {
             guard let accepted = SessionAccepted.decode(frame.body), let client = listener.clients[frame.handle] else {
                 return
             }
-            client.keepAliveInForce = accepted.keepAliveSeconds
+            client.accepted(accepted)
             _ = client.took([UInt8](accepted.connack), debits: false, continues: false)
         case .sessionRefused, .sessionClose:
             guard let end = SessionEnd.decode(frame.body), let client = listener.clients[frame.handle] else { return }
@@ -232,6 +277,10 @@ final class RouterHarness {
             client.closeReason = end.reason
             client.isOpen = false
             listener.give(back: frame.handle)
+        case .sessionGone:
+            listener.goneSessions.append(frame.handle)
+        case .linkClosing:
+            listener.isAskedToDrain = true
         case .publishCredit:
             guard let credit = CreditFrame(frame.body) else {
                 Issue.record("broken credit")

@@ -95,6 +95,19 @@ package struct ByteBuffer: ~Copyable {
         self.tail -= count
     }
 
+    /// Drops bytes from the middle.
+    package mutating func remove(_ range: Range<Int>) {
+        precondition(
+            range.lowerBound >= 0 && range.upperBound <= self.readableBytes,
+            "removed bytes that are not there"
+        )
+        guard let base = self.base, !range.isEmpty else { return }
+        let start = base + self.head
+        memmove(start + range.lowerBound, start + range.upperBound, self.readableBytes - range.upperBound)
+        self.tail -= range.count
+        if self.head == self.tail { self.clear() }
+    }
+
     /// Makes sure that `count` more bytes fit without a further allocation.
     @inlinable package mutating func reserve(_ count: Int) {
         if self.capacity - self.tail < count { self.makeRoom(count) }

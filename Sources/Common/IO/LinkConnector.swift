@@ -9,22 +9,30 @@ package final class LinkConnector: LinkDelegate {
     private let peerRole: LinkHello.Role
     private weak var delegate: (any LinkDelegate)?
     private var pending: Link?
-    private var backoff = Backoff(
-        initialNanoseconds: 20 * Nanoseconds.perMillisecond,
-        maximumNanoseconds: Nanoseconds.perSecond
-    )
+    private var backoff: Backoff
     private var random = SystemRandomNumberGenerator()
     private var retry: EventLoop.Timer?
     private var isStopped = false
     /// Why the last attempt failed, for status and logs.
     package private(set) var lastFailure: String?
 
-    package init(loop: EventLoop, path: String, hello: LinkHello, peerRole: LinkHello.Role, delegate: any LinkDelegate)
-    {
+    /// - Parameter retryNanosecondsMax: between two attempts to connect.
+    package init(
+        loop: EventLoop,
+        path: String,
+        hello: LinkHello,
+        peerRole: LinkHello.Role,
+        retryNanosecondsMax: UInt64 = Nanoseconds.perSecond,
+        delegate: any LinkDelegate
+    ) {
         self.loop = loop
         self.path = path
         self.hello = hello
         self.peerRole = peerRole
+        self.backoff = Backoff(
+            initialNanoseconds: 20 * Nanoseconds.perMillisecond,
+            maximumNanoseconds: retryNanosecondsMax
+        )
         self.delegate = delegate
     }
 

@@ -11,6 +11,8 @@ package enum FrameKind: UInt8, Sendable, CaseIterable {
     case sessionClosed = 0x12
     case sessionRules = 0x13
     case deliveryCredit = 0x15
+    case sessionAttach = 0x16
+    case linkDrained = 0x17
 
     // Router to listener.
     case sessionAccepted = 0x30
@@ -19,6 +21,8 @@ package enum FrameKind: UInt8, Sendable, CaseIterable {
     case sessionMulticast = 0x33
     case sessionClose = 0x34
     case publishCredit = 0x35
+    case sessionGone = 0x36
+    case linkClosing = 0x37
 
     // Listener to auth worker.
     case authQuery = 0x50

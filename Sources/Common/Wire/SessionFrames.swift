@@ -33,6 +33,11 @@ package struct SessionOpen: Equatable, Sendable {
 
     package func encode(into buffer: inout ByteBuffer, handle: UInt64) {
         let position = buffer.beginFrame(.sessionOpen, handle: handle)
+        self.encodeBody(into: &buffer)
+        buffer.endFrame(at: position)
+    }
+
+    func encodeBody(into buffer: inout ByteBuffer) {
         buffer.writeLittleEndian(self.connectStamp)
         buffer.writeField(self.listenerName)
         buffer.writeField(self.peerAddress)
@@ -40,22 +45,26 @@ package struct SessionOpen: Equatable, Sendable {
         buffer.writeOptionalField(self.userName)
         buffer.writeField(self.access)
         buffer.writeField(self.connect)
-        buffer.endFrame(at: position)
     }
 
     /// Nil when the body is broken.
     package static func decode(_ body: UnsafeRawBufferPointer) -> SessionOpen? {
         var reader = ByteReader(body)
+        guard let open = SessionOpen(&reader), reader.isAtEnd else { return nil }
+        return open
+    }
+
+    /// Nil when it is broken.
+    init?(_ reader: inout ByteReader) {
         guard let stamp = reader.readLittleEndian(UInt64.self),
             let listenerName = reader.readField(),
             let peerAddress = reader.readField(),
             let identity = reader.readIdentity(),
             let userName = reader.readOptionalField(),
             let access = reader.readAccessRules(),
-            let connect = reader.readField(),
-            reader.isAtEnd
+            let connect = reader.readField()
         else { return nil }
-        return SessionOpen(
+        self.init(
             connectStamp: stamp,
             listenerName: listenerName,
             peerAddress: peerAddress,
@@ -98,26 +107,50 @@ package enum SessionRules {
     }
 }
 
-/// Router to listener: the session is open. Body: keep alive in force, then the CONNACK packet.
-package enum SessionAccepted {
-    /// - Parameter keepAliveSeconds: what the listener enforces 1.5 times of; 0: nothing.
-    package static func encode(
-        into buffer: inout ByteBuffer,
-        handle: UInt64,
+/// Router to listener: the session is open.
+package struct SessionAccepted {
+    /// The session's number in the router's store, by which the next router knows it (`SessionAttach`); 0: it is not stored, and
+    /// ends with the router.
+    package var sessionNumber: UInt64
+    /// What the listener enforces 1.5 times of; 0: nothing.
+    package var keepAliveSeconds: UInt16
+    /// The client identifier in force.
+    package var clientIdentifier: UnsafeRawBufferPointer
+    package var connack: UnsafeRawBufferPointer
+
+    package init(
+        sessionNumber: UInt64,
         keepAliveSeconds: UInt16,
+        clientIdentifier: UnsafeRawBufferPointer,
         connack: UnsafeRawBufferPointer
     ) {
-        buffer.writeFrameHeader(.sessionAccepted, handle: handle, bodyBytes: 2 + connack.count)
-        buffer.writeLittleEndian(keepAliveSeconds)
-        buffer.write(connack)
+        self.sessionNumber = sessionNumber
+        self.keepAliveSeconds = keepAliveSeconds
+        self.clientIdentifier = clientIdentifier
+        self.connack = connack
     }
 
-    package static func decode(
-        _ body: UnsafeRawBufferPointer
-    ) -> (keepAliveSeconds: UInt16, connack: UnsafeRawBufferPointer)? {
+    package func encode(into buffer: inout ByteBuffer, handle: UInt64) {
+        let position = buffer.beginFrame(.sessionAccepted, handle: handle)
+        buffer.writeLittleEndian(self.sessionNumber)
+        buffer.writeLittleEndian(self.keepAliveSeconds)
+        buffer.writeField(self.clientIdentifier)
+        buffer.write(self.connack)
+        buffer.endFrame(at: position)
+    }
+
+    /// Nil when the body is broken. The parts are where they lie in it.
+    package static func decode(_ body: UnsafeRawBufferPointer) -> SessionAccepted? {
         var reader = ByteReader(body)
-        guard let keepAlive = reader.readLittleEndian(UInt16.self) else { return nil }
-        return (keepAlive, reader.readRest())
+        guard let number = reader.readLittleEndian(UInt64.self),
+            let keepAlive = reader.readLittleEndian(UInt16.self), let identifier = reader.readFieldView()
+        else { return nil }
+        return SessionAccepted(
+            sessionNumber: number,
+            keepAliveSeconds: keepAlive,
+            clientIdentifier: identifier,
+            connack: reader.readRest()
+        )
     }
 }
 

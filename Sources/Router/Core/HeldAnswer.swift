@@ -1,4 +1,4 @@
-/// Something for a client that must not leave before a group of changes is committed.
+/// Something for a client that must not leave before what it promises is safe.
 struct HeldAnswer {
     enum Content {
         /// Acknowledgements, as they go out.
@@ -7,9 +7,24 @@ struct HeldAnswer {
         case publish(UInt16)
         /// Sending goes on.
         case pump
+        /// CONNACK, as a frame. Nothing else is sent to the session before.
+        case accepted([UInt8])
+        /// A frame about a connection that is no more.
+        case frame([UInt8])
     }
 
+    /// This group of changes must be committed.
     var group: UInt64
+    /// What was written up to the end of `turn` must be with these listeners (`RouterLink.bit`): a router that is killed loses
+    /// what it has not handed over.
+    var links: UInt64 = 0
+    var turn: UInt64 = 0
     var handle: UInt64
     var content: Content
+
+    init(group: UInt64, handle: UInt64, content: Content) {
+        self.group = group
+        self.handle = handle
+        self.content = content
+    }
 }

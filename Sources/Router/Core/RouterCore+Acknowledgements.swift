@@ -56,14 +56,14 @@ extension RouterCore {
         case .free:
             // One that we wait for no more may be late; nobody is harmed.
             return
-        case .published where session.inflight.item(of: identifier)?.qos == .atLeastOnce:
+        case .published where session.inflight.item(of: identifier)?.qos != .exactlyOnce:
             self.finishDelivery(identifier, session)
         case .published, .released:
             self.close(session, .protocolError, "PUBACK for a QoS 2 message")
         }
     }
 
-    private mutating func receivedPubrec(_ identifier: UInt16, _ reason: ReasonCode, _ session: Session) {
+    mutating func receivedPubrec(_ identifier: UInt16, _ reason: ReasonCode, _ session: Session) {
         switch session.inflight.stage(of: identifier) {
         case .free:
             // The client may not know yet that the exchange is over; the answer lets it forget it too. Code 0x92 would tell of
@@ -72,7 +72,7 @@ extension RouterCore {
         case .released:
             return self.acknowledge(.pubrel, identifier, .success, session)
         case .published:
-            guard session.inflight.item(of: identifier)?.qos == .exactlyOnce else {
+            guard session.inflight.item(of: identifier)?.qos != .atLeastOnce else {
                 return self.close(session, .protocolError, "PUBREC for a QoS 1 message")
             }
             // [MQTT-4.4.0-2], section 4.3.3: a failure ends the exchange.
@@ -100,7 +100,7 @@ extension RouterCore {
         }
     }
 
-    private mutating func finishDelivery(_ identifier: UInt16, _ session: Session) {
+    mutating func finishDelivery(_ identifier: UInt16, _ session: Session) {
         self.recordDone(identifier, session)
         session.inflight.remove(identifier)
         session.returnQuota()
@@ -117,8 +117,13 @@ extension RouterCore {
             session.expirySeconds = min(seconds, self.settings.session.maxExpirySeconds)
         }
         self.flushControl(session)
-        self.writeClose(session, .success, packet: UnsafeRawBufferPointer(start: nil, count: 0))
+        let link = session.link
+        var frame = ByteBuffer()
+        let nothing = UnsafeRawBufferPointer(start: nil, count: 0)
+        SessionEnd.encode(.sessionClose, into: &frame, handle: session.handle, reason: .success, packet: nothing)
         // [MQTT-3.14.4-3]: only code 0 takes the will away.
         self.connectionEnded(session, publishesWill: disconnect.reasonCode != .success)
+        // The listener has the DISCONNECT until we have stored what it means.
+        if let link { self.send(afterCommit: frame, link) }
     }
 }

@@ -4,19 +4,23 @@ import Common
 extension RouterCore {
     mutating func receivedOpen(_ frame: Frame, _ link: RouterLink) -> StaticString? {
         guard let open = SessionOpen.decode(frame.body) else { return "broken sessionOpen frame" }
-        let number = Int(truncatingIfNeeded: frame.handle & 0xFFFF_FFFF)
-        guard number < RouterLimits.slotsPerLinkMax, frame.handle != RouterLink.noHandle else {
-            return "handle beyond the limit"
-        }
+        guard let number = self.takeSlot(frame.handle, link) else { return "handle beyond the limit" }
+        self.countReceived(open.connect.count)
+        self.connect(open, frame.handle, number, link)
+        return nil
+    }
+
+    /// The place of a handle that the listener uses from here on; nil: there is none.
+    mutating func takeSlot(_ handle: UInt64, _ link: RouterLink) -> Int? {
+        let number = Int(truncatingIfNeeded: handle & 0xFFFF_FFFF)
+        guard number < RouterLimits.slotsPerLinkMax, handle != RouterLink.noHandle else { return nil }
         while link.slots.count <= number { link.slots.append(RouterLink.Slot(generation: 0)) }
         if let forgotten = link.slots[number].session == RouterLink.Slot.noSession ? nil : link.slots[number].session {
             // The place was given to another connection without telling us that the former is gone.
             if let session = self.sessions[Int(forgotten)] { self.connectionEnded(session, publishesWill: true) }
         }
-        self.countReceived(open.connect.count)
-        link.slots[number] = RouterLink.Slot(generation: UInt32(truncatingIfNeeded: frame.handle >> 32))
-        self.connect(open, frame.handle, number, link)
-        return nil
+        link.slots[number] = RouterLink.Slot(generation: UInt32(truncatingIfNeeded: handle >> 32))
+        return number
     }
 
     private mutating func connect(_ open: SessionOpen, _ handle: UInt64, _ slot: Int, _ link: RouterLink) {
@@ -47,28 +51,31 @@ extension RouterCore {
             self.takeOver(session)
             known = self.sessionsByClient[clientIdentifier].flatMap { self.sessions[Int($0)] }
         }
-        if let session = known, connect.cleanStart || session.expirySeconds == 0 {
+        // The very CONNECT that the router before this one took, and whose CONNACK it could not send.
+        let isRepeated = known.map { $0.connectStamp == open.connectStamp } ?? false
+        if let session = known, !isRepeated, connect.cleanStart || session.expirySeconds == 0 {
             // [MQTT-3.1.2-4]; a pending will is published: its session ends [MQTT-3.1.3-9]. One that should have ended with
             // its connection is there only when the router was restarted meanwhile.
             self.endSession(session)
             known = nil
         }
-        let isResumed = known != nil
+        let isResumed = known.map { !isRepeated || $0.isResumed } ?? false
         guard let session = known ?? self.makeSession(clientIdentifier) else {
             return self.refuse(.quotaExceeded, handle, link, connect.version)
         }
         self.attach(session, connect, open, handle, slot, link)
+        self.begin(session, connect)
+        session.isResumed = isResumed
+        self.recordSession(session)
         guard self.accept(session, connect, isResumed: isResumed, link) else {
             // [MQTT-3.1.2-24]: not even a CONNACK could be sent.
             self.connectionEnded(session, publishesWill: false)
             return self.refuse(.packetTooLarge, handle, link, connect.version, sendsConnack: false)
         }
-        self.recordSession(session)
-        if self.changes.records != self.recordsBefore { session.touchedGroup = self.changes.group }
-        if isResumed { self.resume(session) }
+        if known != nil { self.resume(session) }
     }
 
-    private static func decodeResult(_ packet: UnsafeRawBufferPointer) -> Result<ConnectPacket, DecodeError> {
+    static func decodeResult(_ packet: UnsafeRawBufferPointer) -> Result<ConnectPacket, DecodeError> {
         do {
             return .success(try Self.decodeConnect(packet))
         } catch {
@@ -121,14 +128,14 @@ extension RouterCore {
     }
 
     /// Who keeps the session: the newest connection; of two with one stamp that of the listener with the higher boot id.
-    private static func isNewer(_ stamp: UInt64, _ link: RouterLink, than session: Session) -> Bool {
+    static func isNewer(_ stamp: UInt64, _ link: RouterLink, than session: Session) -> Bool {
         if stamp != session.connectStamp || session.link === link { return stamp >= session.connectStamp }
         guard let other = session.link else { return true }
         return other.peer.bootID.lexicographicallyPrecedes(link.peer.bootID)
     }
 
     /// [MQTT-3.1.4-3]
-    private mutating func takeOver(_ session: Session) {
+    mutating func takeOver(_ session: Session) {
         self.counters.sessionsTakenOver += 1
         self.writeClose(session, .sessionTakenOver)
         self.connectionEnded(session, publishesWill: true)
@@ -147,7 +154,8 @@ extension RouterCore {
         return session
     }
 
-    private mutating func attach(
+    /// Makes the session one of this connection.
+    mutating func attach(
         _ session: Session,
         _ connect: ConnectPacket,
         _ open: SessionOpen,
@@ -170,23 +178,28 @@ extension RouterCore {
         session.willDue = nil
         session.expiryDue = nil
         self.deadlines.set(session.index, deadline: nil)
-        // A new connection before the delay is over takes a pending will away [MQTT-3.1.3-9]; and this one may bring another.
-        session.will = connect.will.map { self.makeWill($0, retainAvailable: self.offer(to: session).retainAvailable) }
         let properties = connect.properties
-        switch connect.version {
-        case .v5_0:
-            let wanted = properties.sessionExpiryInterval ?? 0
-            session.expirySeconds = min(wanted, self.settings.session.maxExpirySeconds)
-        case .v3_1, .v3_1_1:
-            session.expirySeconds = connect.cleanStart ? 0 : self.settings.session.version3ExpirySeconds
-        }
-        if self.changes.isOn, session.expirySeconds > 0 { session.isDurable = true }
         session.sendQuotaMax = Int(min(properties.receiveMaximum ?? UInt16.max, self.settings.session.maxInflight))
         session.sendQuota = session.sendQuotaMax
         session.maximumPacketBytes = properties.maximumPacketSize.map { Int($0) } ?? Session.noLimit
         let aliases = min(Int(properties.topicAliasMaximum ?? 0), Int(self.settings.topicAliasesToClients))
         session.outboundAliases = aliases > 0 ? OutboundAliases(maximum: aliases) : nil
         session.wantsReasonStrings = properties.requestProblemInformation ?? false
+    }
+
+    /// What a CONNECT says of the session.
+    private mutating func begin(_ session: Session, _ connect: ConnectPacket) {
+        // A new connection before the delay is over takes a pending will away [MQTT-3.1.3-9]; and this one may bring another.
+        session.will = connect.will.map { self.makeWill($0, retainAvailable: self.offer(to: session).retainAvailable) }
+        switch connect.version {
+        case .v5_0:
+            let wanted = connect.properties.sessionExpiryInterval ?? 0
+            session.expirySeconds = min(wanted, self.settings.session.maxExpirySeconds)
+        case .v3_1, .v3_1_1:
+            session.expirySeconds = connect.cleanStart ? 0 : self.settings.session.version3ExpirySeconds
+        }
+        session.isStored = self.changes.isOn
+        session.isDurable = session.isStored && session.expirySeconds > 0
     }
 
     private func makeWill(_ will: ConnectPacket.Will, retainAvailable: Bool) -> Session.Will {
@@ -244,12 +257,22 @@ extension RouterCore {
         guard self.scratch.readableBytes <= session.maximumPacketBytes else { return false }
         self.counters.connectsAccepted += 1
         self.countSent(packets: 1, bytes: self.scratch.readableBytes)
-        SessionAccepted.encode(
-            into: &link.output,
-            handle: session.handle,
-            keepAliveSeconds: keepAlive,
-            connack: self.scratch.readable
-        )
+        session.clientIdentifier.withUnsafeBytes { identifier in
+            let accepted = SessionAccepted(
+                sessionNumber: session.storeNumber,
+                keepAliveSeconds: keepAlive,
+                clientIdentifier: identifier,
+                connack: self.scratch.readable
+            )
+            guard session.isStored, !self.changes.isInTrouble else {
+                return accepted.encode(into: &link.output, handle: session.handle)
+            }
+            var frame = ByteBuffer()
+            accepted.encode(into: &frame, handle: session.handle)
+            session.touchedGroup = self.changes.group
+            session.credit = 0
+            self.hold(.accepted(frame.array), session.touchedGroup, session, link)
+        }
         return true
     }
 

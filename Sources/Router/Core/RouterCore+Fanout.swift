@@ -20,6 +20,13 @@ extension RouterCore {
         return self.route(message, kept: kept, publisher: publisher)
     }
 
+    /// Publishes a message that nobody would send again if we lost it: its publisher has been told that it is here.
+    mutating func publishStored(_ message: MessageView, publisher: UInt32) {
+        self.storesAllCopies = self.changes.isOn
+        _ = self.publish(message, publisher: publisher)
+        self.storesAllCopies = false
+    }
+
     /// - Parameter kept: the message in memory of its own, if somebody made that already.
     mutating func route(_ message: MessageView, kept: Message?, publisher: UInt32) -> Bool {
         self.trie.match(topic: message.topic, publisher: publisher, into: &self.matches)
@@ -100,7 +107,7 @@ extension RouterCore {
         let options = subscriber.options
         let qos = QoS.lower(message.qos, options.qos)
         guard let link = session.link, session.credit > 0, link.credit > 0, !session.hasBacklog,
-            !qos.isAcknowledged || (!session.isDurable && self.mayStart(session))
+            !qos.isAcknowledged || (self.goesAtOnce(qos, session) && self.mayStart(session))
         else { return self.deliverSlowly(message, &kept, to: subscriber) }
         let shape = PublishShape(
             hasProperties: session.hasProperties,
@@ -119,6 +126,7 @@ extension RouterCore {
             guard let free = session.inflight.add(item) else { return self.enqueue(item, session) }
             identifier = free
             session.sendQuota -= 1
+            self.noteUnstored(session, link)
         }
         if session.outboundAliases != nil, bucket == nil {
             return self.writeWithAlias(message, shape, layout, identifier, session, link)
@@ -129,6 +137,13 @@ extension RouterCore {
         } else {
             link.writePublish(message, shape, layout, handle: session.handle, packetIdentifier: identifier)
         }
+    }
+
+    /// Whether a copy needs no store: the session ends with its connection, and the publisher, or its listener, has the message
+    /// until this copy is with the receiver's listener. QoS 2 needs one, or a router that is killed would send it twice.
+    @inline(__always)
+    private func goesAtOnce(_ qos: QoS, _ session: Session) -> Bool {
+        !session.isStored || (!session.isDurable && qos == .atLeastOnce && !self.storesAllCopies)
     }
 
     /// For one session alone that has aliases for its topics.
@@ -203,7 +218,18 @@ extension RouterCore {
             item.group = group
             item.groupStamp = self.trie.groups[Int(group)].stamp
         }
-        self.enqueue(item, session)
+        guard let link = session.link, session.credit > 0, link.credit > 0, !session.hasBacklog, qos.isAcknowledged,
+            message.expiry > self.now, self.mayStart(session)
+        else { return self.enqueue(item, session) }
+        // It needs no place in the queue. QoS 2 is stored with its packet identifier.
+        let isUnstored = self.goesAtOnce(qos, session)
+        if !isUnstored, qos == .atLeastOnce {
+            self.recordUnhanded(session)
+            item = self.recorded(item, session)
+        }
+        guard self.start(item, session, link) else { return self.enqueue(item, session) }
+        if isUnstored, qos == .atLeastOnce { self.noteUnstored(session, link) }
+        if session.pending != nil { self.markForPump(session) }
     }
 
     @inline(__always)
@@ -258,6 +284,7 @@ extension RouterCore {
             }
         }
         let hadBacklog = session.hasBacklog
+        if item.qos.isAcknowledged { self.recordUnhanded(session) }
         session.queue.append(self.recorded(item, session))
         self.queuedBytes += bytes
         self.queuedMessages += 1

@@ -14,7 +14,49 @@ extension RouterCore {
     /// Has something leave once a group is committed. What is held leaves in order.
     mutating func hold(_ content: HeldAnswer.Content, _ group: UInt64, _ session: Session, _ link: RouterLink) {
         session.heldCount += 1
-        link.held.append(HeldAnswer(group: group, handle: session.handle, content: content))
+        var answer = HeldAnswer(group: group, handle: session.handle, content: content)
+        answer.links = self.handedLinks & ~link.bit
+        // The one that is under way, and ends as that.
+        answer.turn = self.turn + 1
+        if answer.links != 0 { self.waitsForHandOver = true }
+        link.held.append(answer)
+    }
+
+    /// Whether the frame that is being handled gave messages to other listeners that nobody else has once they are acknowledged.
+    @inline(__always)
+    func mustBeHandedOver(_ link: RouterLink) -> Bool {
+        self.handedLinks & ~link.bit != 0 && self.changes.isOn
+    }
+
+    /// Has a frame leave once everything that was recorded up to now is committed, whether or not its session is still there.
+    mutating func send(afterCommit frame: consuming ByteBuffer, _ link: RouterLink) {
+        guard self.changes.newestGroup > self.changes.committed else { return link.output.write(frame.readable) }
+        link.held.append(
+            HeldAnswer(group: self.changes.newestGroup, handle: RouterLink.noHandle, content: .frame(frame.array))
+        )
+    }
+
+    /// The last QoS 1 message that was sent to the session is not stored: whoever published it has it until this link's listener does.
+    @inline(__always)
+    mutating func noteUnstored(_ session: Session, _ link: RouterLink) {
+        self.handedLinks |= link.bit
+        if session.unhandedTurn <= link.handedTurn { session.unhandedSequence = session.inflight.nextSequence - 1 }
+        session.unhandedTurn = self.turn + 1
+    }
+
+    /// Before a message for the session is stored, the ones before it are that its listener may not have: otherwise, were we
+    /// killed now, this one would come first [MQTT-4.6.0-5].
+    /// - Parameter identifier: of this one, if it has one already.
+    mutating func recordUnhanded(_ session: Session, before identifier: UInt16 = 0) {
+        guard session.isStored, let link = session.link, session.unhandedTurn > link.handedTurn else { return }
+        session.unhandedTurn = 0
+        for other in session.inflight.identifiersInOrder() where other != identifier {
+            guard let entry = session.inflight.entry(of: other), entry.sequence >= session.unhandedSequence,
+                entry.number == 0, let item = entry.item, item.qos == .atLeastOnce
+            else { continue }
+            session.inflight.setNumber(self.takeItemNumber(item), of: other)
+            self.recordUnidentified(other, session)
+        }
     }
 
     /// Holds back the first sending of a QoS 2 message until its packet identifier is stored; for QoS 1 it may be sent twice.
@@ -26,12 +68,18 @@ extension RouterCore {
         _ session: Session,
         _ link: RouterLink
     ) -> Bool {
+        let isWhole = layout.packetBytes <= self.partBytes
+        // What goes at once to a session that ends with its connection is in its listener's hands, in whole packets.
+        guard session.isDurable || item.qos == .exactlyOnce || item.number != 0 || !isWhole else { return false }
+        self.recordUnhanded(session, before: identifier)
         if item.number == 0 { session.inflight.setNumber(self.takeItemNumber(item), of: identifier) }
-        guard item.qos == .exactlyOnce || item.number == 0 else { return false }
+        guard item.qos == .exactlyOnce else {
+            if item.number == 0 { self.recordUnidentified(identifier, session) }
+            return false
+        }
         self.recordInflight(identifier, session, isNew: item.number == 0)
-        guard item.qos == .exactlyOnce else { return false }
         session.touchedGroup = self.changes.group
-        if layout.packetBytes <= self.partBytes { self.debit(layout.packetBytes, session, link) }
+        if isWhole { self.debit(layout.packetBytes, session, link) }
         self.hold(.publish(identifier), session.touchedGroup, session, link)
         return true
     }
@@ -40,15 +88,50 @@ extension RouterCore {
     package mutating func committed(upTo group: UInt64, now: Instant) {
         self.now = now
         self.changes.commit(upTo: group)
+        self.releaseHeld()
+    }
+
+    /// What was written for a link up to the end of that turn is with the listener.
+    package mutating func handedOver(_ index: Int, turn: UInt64) {
+        guard index < self.links.count, let link = self.links[index] else { return }
+        link.handedTurn = max(link.handedTurn, turn)
+    }
+
+    /// Lets go what waits for nothing any more.
+    package mutating func releaseHeld() {
+        self.waitsForHandOver = false
         for link in self.links {
             guard let link, !link.held.isEmpty else { continue }
-            // What is released may hold new things back: those wait for a later group, and stay behind the rest.
             let held = link.held
-            let count = held.firstIndex { $0.group > group } ?? held.count
-            link.held = Array(held[count...])
-            for answer in held[..<count] { self.release(answer, link) }
+            link.held = []
+            var kept: [HeldAnswer] = []
+            // Answers to one client stay in order.
+            var waiting: Set<UInt64> = []
+            for answer in held {
+                let goes = self.mayLeave(answer) && (waiting.isEmpty || !waiting.contains(answer.handle))
+                if goes {
+                    self.release(answer, link)
+                } else {
+                    kept.append(answer)
+                    if answer.links != 0 { self.waitsForHandOver = true }
+                    waiting.insert(answer.handle)
+                }
+            }
+            // What is released may hold new things back: those stay behind the rest.
+            link.held = kept + link.held
         }
         self.settle()
+    }
+
+    private func mayLeave(_ answer: HeldAnswer) -> Bool {
+        if case .accepted = answer.content, self.changes.isInTrouble { return true }
+        guard answer.group <= self.changes.committed else { return false }
+        guard answer.links != 0 else { return true }
+        for link in self.links {
+            guard let link, answer.links & link.bit != 0 else { continue }
+            if link.handedTurn < answer.turn { return false }
+        }
+        return true
     }
 
     /// Commits fail, or work again.
@@ -57,6 +140,7 @@ extension RouterCore {
     }
 
     private mutating func release(_ answer: HeldAnswer, _ link: RouterLink) {
+        if case .frame(let bytes) = answer.content { return link.output.write(bytes) }
         // Of a connection that has ended meanwhile: its client asks again, or gets it again, on the next one.
         guard let slot = link.slot(of: answer.handle), link.slots[slot].session != RouterLink.Slot.noSession,
             let session = self.sessions[Int(link.slots[slot].session)], session.handle == answer.handle
@@ -65,7 +149,14 @@ extension RouterCore {
         switch answer.content {
         case .packets(let packets): packets.withUnsafeBytes { self.sendControl($0, session) }
         case .publish(let identifier): self.releasePublish(identifier, session, link)
-        case .pump: self.markForPump(session)
+        case .pump:
+            session.pending?.isPumpHeld = false
+            self.markForPump(session)
+        case .accepted(let frame):
+            link.output.write(frame)
+            session.credit = Int(link.peer.sessionCreditBytes)
+            if session.hasBacklog { self.markForPump(session) }
+        case .frame: break
         }
     }
 

@@ -166,14 +166,17 @@ extension RouterCore {
     }
 
     /// Sends the acknowledgements of the frame that was handled.
-    mutating func flushControl(_ session: Session) {
+    /// - Parameter mayWait: false where they should leave even though nothing can be stored.
+    mutating func flushControl(_ session: Session, mayWait: Bool = true) {
         session.unacknowledgedInFrame = 0
         guard !self.control.isEmpty else { return }
         if self.changes.records != self.recordsBefore { session.touchedGroup = self.changes.group }
         if session.isConnected {
             // Its packets were counted one by one.
             self.countSent(packets: 0, bytes: self.control.readableBytes)
-            if let link = session.link, session.heldCount > 0 || self.mustWaitForCommit(session) {
+            if let link = session.link,
+                session.heldCount > 0 || (mayWait && self.mustWaitForCommit(session)) || self.mustBeHandedOver(link)
+            {
                 self.hold(.packets(self.control.array), session.touchedGroup, session, link)
             } else {
                 self.sendControl(self.control.readable, session)

@@ -57,7 +57,7 @@ extension RouterCore {
 
     /// Begins the delivery of a message that was not sent before; drops it when it is too large for the receiver.
     /// - Returns: false when all packet identifiers are taken.
-    private mutating func start(_ item: QueuedMessage, _ session: Session, _ link: RouterLink) -> Bool {
+    mutating func start(_ item: QueuedMessage, _ session: Session, _ link: RouterLink) -> Bool {
         let message = item.message.view
         var shape = item.shape(hasProperties: session.hasProperties)
         let further = item.furtherIdentifiers ?? []
@@ -73,7 +73,7 @@ extension RouterCore {
             guard let free = session.inflight.add(item) else { return false }
             identifier = free
             session.sendQuota -= 1
-            if session.isDurable, self.isHeldBack(identifier, item, layout, session, link) { return true }
+            if session.isStored, self.isHeldBack(identifier, item, layout, session, link) { return true }
         }
         self.chooseAlias(&shape, &layout, message, session, furtherIdentifiers: further)
         self.write(item, shape, layout, identifier, session, link)
@@ -155,6 +155,21 @@ extension RouterCore {
         }
     }
 
+    /// Whether sending has to wait for a group; it goes on when that is committed.
+    private mutating func waitsForCommit(
+        _ group: UInt64,
+        _ session: Session,
+        _ pending: Session.Pending,
+        _ link: RouterLink
+    ) -> Bool {
+        guard group > self.changes.committed else { return false }
+        if !pending.isPumpHeld {
+            pending.isPumpHeld = true
+            self.hold(.pump, group, session, link)
+        }
+        return true
+    }
+
     // MARK: Resuming
 
     /// Sends again what was under way when the last connection ended, in the order of its first sending [MQTT-4.4.0-1].
@@ -162,10 +177,7 @@ extension RouterCore {
     private mutating func resendNext(_ session: Session, _ pending: Session.Pending, _ link: RouterLink) -> Bool {
         guard let identifier = pending.resend.last else { return true }
         let stage = session.inflight.stage(of: identifier)
-        if session.resendGroup > self.changes.committed {
-            self.hold(.pump, session.resendGroup, session, link)
-            return false
-        }
+        if self.waitsForCommit(session.resendGroup, session, pending, link) { return false }
         if stage == .published, session.sendQuota <= 0 { return false }
         pending.resend.removeLast()
         session.dropPendingIfEmpty()
@@ -210,6 +222,7 @@ extension RouterCore {
         _ link: RouterLink,
         _ nodes: inout Int
     ) -> Bool {
+        if self.waitsForCommit(pending.retainedGroup, session, pending, link) { return false }
         // A QoS 0 subscription needs no quota; what comes next is not known before it is taken.
         let needsQuota = pending.retainedCursors[0].options.qos.isAcknowledged
         if needsQuota, !self.mayStart(session) { return false }

@@ -70,7 +70,7 @@ extension RouterCore {
             self.counters.droppedExpired += 1
             return
         }
-        _ = self.publish(message.view, publisher: session.index)
+        self.publishStored(message.view, publisher: session.index)
         withExtendedLifetime(message) {}
     }
 

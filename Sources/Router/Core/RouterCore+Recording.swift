@@ -41,7 +41,7 @@ extension RouterCore {
 
     /// Stores a message that is about to wait in a session's queue, if it has to be.
     mutating func recorded(_ item: QueuedMessage, _ session: Session) -> QueuedMessage {
-        guard session.isDurable, item.qos.isAcknowledged, item.number == 0 else { return item }
+        guard session.isStored, item.qos.isAcknowledged, item.number == 0 else { return item }
         var item = item
         item.number = self.takeItemNumber(item)
         self.recordItem(StoredItem(item, stage: .waiting, packetIdentifier: 0, sequence: 0), session, isNew: true)
@@ -61,6 +61,15 @@ extension RouterCore {
         self.recordItem(stored, session, isNew: isNew)
     }
 
+    /// Stores a QoS 1 message that was sent without being stored, as one that was not: in the order of the numbers it is before those
+    /// that come after it, and it may be sent twice.
+    mutating func recordUnidentified(_ identifier: UInt16, _ session: Session) {
+        guard let entry = session.inflight.entry(of: identifier), let item = entry.item else { return }
+        var stored = StoredItem(item, stage: .waiting, packetIdentifier: 0, sequence: 0)
+        stored.number = entry.number
+        self.recordItem(stored, session, isNew: true)
+    }
+
     private mutating func recordItem(_ item: StoredItem, _ session: Session, isNew: Bool) {
         let store = session.storeNumber
         let key = { (buffer: inout ByteBuffer) in
@@ -76,8 +85,14 @@ extension RouterCore {
 
     /// PUBREC came: of the message only its identifier is needed.
     mutating func recordReleased(_ identifier: UInt16, _ session: Session) {
-        guard session.isDurable, let entry = session.inflight.entry(of: identifier), entry.number != 0 else { return }
+        guard session.isStored, let entry = session.inflight.entry(of: identifier), entry.number != 0 else { return }
         guard let message = entry.item?.message else { return }
+        guard session.isDurable else {
+            // The rest of the exchange is over with the connection, and its listener knows how far it is.
+            self.deleteItem(entry.number, session)
+            session.inflight.setNumber(0, of: identifier)
+            return self.letGo(message)
+        }
         var item = StoredItem()
         item.number = entry.number
         item.stage = .released
@@ -90,14 +105,14 @@ extension RouterCore {
 
     /// A message under way is done with.
     mutating func recordDone(_ identifier: UInt16, _ session: Session) {
-        guard session.isDurable, let entry = session.inflight.entry(of: identifier), entry.number != 0 else { return }
+        guard session.isStored, let entry = session.inflight.entry(of: identifier), entry.number != 0 else { return }
         self.deleteItem(entry.number, session)
         if let message = entry.item?.message { self.letGo(message) }
     }
 
     /// A message that waited goes for good.
     mutating func recordDone(_ item: QueuedMessage, _ session: Session) {
-        guard session.isDurable, item.number != 0 else { return }
+        guard session.isStored, item.number != 0 else { return }
         self.deleteItem(item.number, session)
         self.letGo(item.message)
     }
@@ -113,7 +128,7 @@ extension RouterCore {
     // MARK: QoS 2 messages from a session
 
     mutating func recordReceived(_ identifier: UInt16, _ message: Message?, _ session: Session) {
-        guard session.isDurable else { return }
+        guard session.isStored else { return }
         let number = message.map { self.keep($0) } ?? 0
         let store = session.storeNumber
         self.changes.put(
@@ -126,7 +141,7 @@ extension RouterCore {
     }
 
     mutating func recordForgotten(_ held: Session.ReceivedMessage, _ session: Session) {
-        guard session.isDurable else { return }
+        guard session.isStored else { return }
         let store = session.storeNumber
         self.changes.delete {
             Self.key(StoreKey.received, store, into: &$0)
@@ -143,7 +158,7 @@ extension RouterCore {
         _ options: Subscriber.Options,
         _ session: Session
     ) {
-        guard session.isDurable, let position = session.subscriptions.firstIndex(of: subscription) else { return }
+        guard session.isStored, let position = session.subscriptions.firstIndex(of: subscription) else { return }
         if session.subscriptions[position].number == 0 {
             session.lastSubscriptionNumber += 1
             session.subscriptions[position].number = session.lastSubscriptionNumber
@@ -163,7 +178,7 @@ extension RouterCore {
     }
 
     mutating func recordUnsubscribed(_ subscription: Session.Subscription, _ session: Session) {
-        guard session.isDurable, subscription.number != 0 else { return }
+        guard session.isStored, subscription.number != 0 else { return }
         let store = session.storeNumber
         self.changes.delete {
             Self.key(StoreKey.subscription, store, into: &$0)
@@ -173,35 +188,34 @@ extension RouterCore {
 
     // MARK: Sessions
 
-    /// Stores what the session is; one that ends with its connection only while it has a will, which is owed to others.
+    /// Stores what the session is.
     mutating func recordSession(_ session: Session) {
-        guard self.changes.isOn else { return }
-        guard session.isDurable || session.will != nil else { return self.recordGone(session) }
-        if session.storeNumber == 0 { session.storeNumber = self.changes.takeNumber() }
+        guard session.isStored else { return }
+        let isNew = session.storeNumber == 0
+        if isNew { session.storeNumber = self.changes.takeNumber() }
         let number = session.storeNumber
         let stored = StoredSession(session, wallOffset: self.wallOffset)
-        self.changes.put({ Self.key(StoreKey.session, number, into: &$0) }, { stored.encode(into: &$0) })
-    }
-
-    private mutating func recordGone(_ session: Session) {
-        guard session.storeNumber != 0 else { return }
-        let number = session.storeNumber
-        session.storeNumber = 0
-        self.changes.delete { Self.key(StoreKey.session, number, into: &$0) }
+        let key = { (buffer: inout ByteBuffer) in Self.key(StoreKey.session, number, into: &buffer) }
+        if isNew {
+            self.changes.insert(key) { stored.encode(into: &$0) }
+        } else {
+            self.changes.put(key) { stored.encode(into: &$0) }
+        }
     }
 
     /// The session ends, and everything of it. What it holds is still there.
     mutating func recordEnd(_ session: Session) {
-        guard self.changes.isOn else { return }
-        if session.isDurable {
-            for identifier in session.inflight.identifiersInOrder() { self.recordDone(identifier, session) }
-            var waiting: [QueuedMessage] = []
-            session.queue.forEach { waiting.append($0) }
-            for item in waiting { self.recordDone(item, session) }
-            for held in session.received { self.recordForgotten(held, session) }
-            for subscription in session.subscriptions { self.recordUnsubscribed(subscription, session) }
-        }
-        self.recordGone(session)
+        guard session.isStored else { return }
+        for identifier in session.inflight.identifiersInOrder() { self.recordDone(identifier, session) }
+        var waiting: [QueuedMessage] = []
+        session.queue.forEach { waiting.append($0) }
+        for item in waiting { self.recordDone(item, session) }
+        for held in session.received { self.recordForgotten(held, session) }
+        for subscription in session.subscriptions { self.recordUnsubscribed(subscription, session) }
+        let number = session.storeNumber
+        self.changes.delete { Self.key(StoreKey.session, number, into: &$0) }
+        session.storeNumber = 0
+        session.isStored = false
         session.isDurable = false
     }
 

@@ -6,6 +6,7 @@ extension RouterCore {
         guard frame.body.count >= 1, let cause = SessionCloseCause(rawValue: frame.body[0]) else {
             return "broken sessionClosed frame"
         }
+        defer { self.confirmGone(frame.handle, link) }
         guard let slot = link.slot(of: frame.handle) else { return nil }
         link.slots[slot].bytesToDiscard = 0
         guard link.slots[slot].session != RouterLink.Slot.noSession,
@@ -21,6 +22,14 @@ extension RouterCore {
         let grace = cause == .listenerShutdown ? RouterLimits.restartGraceNanoseconds : 0
         self.connectionEnded(session, publishesWill: cause != .revoked, willGraceNanoseconds: grace)
         return nil
+    }
+
+    /// The listener keeps what it said of the end until that is stored.
+    private mutating func confirmGone(_ handle: UInt64, _ link: RouterLink) {
+        guard self.changes.isOn else { return }
+        var frame = ByteBuffer()
+        frame.writeFrameHeader(.sessionGone, handle: handle, bodyBytes: 0)
+        self.send(afterCommit: frame, link)
     }
 
     /// Closes a client's connection for a reason of ours.
@@ -71,24 +80,32 @@ extension RouterCore {
     }
 
     /// The connection is gone: what belongs to it is forgotten, will and expiry take their course.
-    /// - Parameter willGraceNanoseconds: time that the client has to come back before its will is published, if its session lasts.
-    mutating func connectionEnded(_ session: Session, publishesWill: Bool, willGraceNanoseconds: UInt64 = 0) {
+    /// - Parameters:
+    ///   - willGraceNanoseconds: time that the client has to come back before its will is published, if its session lasts.
+    ///   - attachGraceNanoseconds: time that its listener has to attach it again, before anything else happens.
+    mutating func connectionEnded(
+        _ session: Session,
+        publishesWill: Bool,
+        willGraceNanoseconds: UInt64 = 0,
+        attachGraceNanoseconds: UInt64 = 0
+    ) {
         guard session.isConnected else { return }
         self.detach(session)
         if !publishesWill { session.will = nil }
         if let will = session.will {
             let expiry = UInt64(session.expirySeconds) * Nanoseconds.perSecond
             let wanted = max(UInt64(will.delaySeconds) * Nanoseconds.perSecond, willGraceNanoseconds)
-            let delay = min(wanted, expiry)
+            let delay = max(min(wanted, expiry), attachGraceNanoseconds)
             if delay == 0 {
                 self.publishWill(session)
             } else {
                 session.willDue = self.now &+ delay
             }
         }
-        if session.expirySeconds == 0 { return self.endSession(session) }
+        if session.expirySeconds == 0, attachGraceNanoseconds == 0 { return self.endSession(session) }
         if session.expirySeconds != UInt32.max {
-            session.expiryDue = self.now &+ UInt64(session.expirySeconds) * Nanoseconds.perSecond
+            let expiry = UInt64(session.expirySeconds) * Nanoseconds.perSecond
+            session.expiryDue = self.now &+ max(expiry, attachGraceNanoseconds)
         }
         self.schedule(session)
         self.recordSession(session)
@@ -127,6 +144,7 @@ extension RouterCore {
         self.queuedBytes -= lostBytes
         self.queuedMessages -= lost
         self.counters.droppedOffline += UInt64(lost)
+        session.inflight.removeUnknown()
         session.inflight.releaseMemoryIfEmpty()
     }
 
@@ -168,7 +186,7 @@ extension RouterCore {
             return
         }
         self.counters.willsPublished += 1
-        _ = self.publish(message, publisher: session.index)
+        self.publishStored(message, publisher: session.index)
         withExtendedLifetime(will.message) {}
     }
 

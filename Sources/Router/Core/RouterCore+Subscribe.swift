@@ -27,8 +27,10 @@ extension RouterCore {
         guard self.fits(since: before, session) else { return }
         self.countSent(packets: 1, bytes: 0)
         // The SUBACK goes before the retained messages.
-        self.flushControl(session)
-        if session.pending != nil { self.markForPump(session) }
+        self.flushControl(session, mayWait: session.isDurable || !self.changes.isInTrouble)
+        guard let pending = session.pending else { return }
+        if session.heldCount > 0 { pending.retainedGroup = session.touchedGroup }
+        self.markForPump(session)
     }
 
     /// - Returns: what SUBACK says of this filter.
@@ -126,7 +128,9 @@ extension RouterCore {
         }
         let before = self.control.readableBytes
         reply.encode(into: &self.control, version: session.version)
-        if self.fits(since: before, session) { self.countSent(packets: 1, bytes: 0) }
+        guard self.fits(since: before, session) else { return }
+        self.countSent(packets: 1, bytes: 0)
+        self.flushControl(session, mayWait: session.isDurable || !self.changes.isInTrouble)
     }
 
     /// A client gets no packet above its maximum [MQTT-3.1.2-24]: if it cannot even take the answer that it asked for, it is

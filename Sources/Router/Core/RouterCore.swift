@@ -53,6 +53,14 @@ package struct RouterCore: ~Copyable {
     /// Sessions to be closed that were found where closing was not possible.
     var condemned: [(session: UInt32, reason: ReasonCode)] = []
     var scratch = ByteBuffer()
+    /// Links to which the frame that is being handled gave QoS 1 messages that are not stored.
+    var handedLinks: UInt64 = 0
+    /// Some answer waits until messages are with other listeners (`handedOver`).
+    package internal(set) var waitsForHandOver = false
+    /// Turns ended.
+    package private(set) var turn: UInt64 = 1
+    /// The message that is being routed is on nobody's hands any more: every copy of it has to be stored.
+    var storesAllCopies = false
     /// What has to be stored.
     var changes = ChangeLog()
     /// Of `changes`, when the frame that is being handled came.
@@ -89,17 +97,21 @@ package struct RouterCore: ~Copyable {
         var peer = peer
         peer.linkCreditBytes = min(peer.linkCreditBytes, UInt32(clamping: self.publishCreditPerLink))
         peer.sessionCreditBytes = min(peer.sessionCreditBytes, UInt32(clamping: self.publishCreditPerSession))
-        let link = RouterLink(index: index, peer: peer)
+        let link = RouterLink(index: index, peer: peer, turn: self.turn)
         if free == nil { self.links.append(link) } else { self.links[index] = link }
         return index
     }
 
-    /// A listener is gone: all its connections are.
+    /// A listener is gone, and nearly always all its connections are. Where there is a store they may be attached again: by a
+    /// listener that lives, and whose link broke.
     package mutating func linkDown(_ index: Int, now: Instant) {
         self.now = now
         guard index < self.links.count, let link = self.links[index] else { return }
+        let grace = self.changes.isOn ? RouterLimits.relinkGraceNanoseconds : 0
         for slot in link.slots where slot.session != RouterLink.Slot.noSession {
-            if let session = self.sessions[Int(slot.session)] { self.connectionEnded(session, publishesWill: true) }
+            if let session = self.sessions[Int(slot.session)] {
+                self.connectionEnded(session, publishesWill: true, attachGraceNanoseconds: grace)
+            }
         }
         self.links[index] = nil
         self.settle()
@@ -110,6 +122,7 @@ package struct RouterCore: ~Copyable {
     package mutating func received(_ frame: Frame, on index: Int, now: Instant) -> StaticString? {
         self.now = now
         self.recordsBefore = self.changes.records
+        self.handedLinks = 0
         guard index < self.links.count, let link = self.links[index] else { return "frame on a link that is not up" }
         defer { self.settle() }
         switch frame.kind {
@@ -118,9 +131,14 @@ package struct RouterCore: ~Copyable {
         case .sessionClosed: return self.receivedClosed(frame, link)
         case .sessionRules: return self.receivedRules(frame, link)
         case .deliveryCredit: return self.receivedCredit(frame, link)
+        case .sessionAttach: return self.receivedAttach(frame, link)
+        case .linkDrained:
+            link.isDrained = true
+            return nil
         case nil: return nil
         case .linkHello, .sessionAccepted, .sessionRefused, .sessionDeliver, .sessionMulticast, .sessionClose,
-            .publishCredit, .authQuery, .authVerdict, .authChanged, .statusRequest, .statusReport,
+            .publishCredit, .sessionGone, .linkClosing, .authQuery, .authVerdict, .authChanged, .statusRequest,
+            .statusReport,
             .controlCommand, .controlReply:
             return "frame of a kind that a listener does not send"
         }
@@ -141,6 +159,7 @@ package struct RouterCore: ~Copyable {
     /// Called after everything was read that there was to read: credit goes back, and long work gets another slice.
     package mutating func endTurn(now: Instant) {
         self.now = now
+        self.turn += 1
         if !self.runnable.isEmpty {
             let sessions = self.runnable
             self.runnable = []

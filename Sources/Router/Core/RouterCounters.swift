@@ -13,6 +13,10 @@ package struct RouterCounters: Equatable, Sendable {
     package var connectsRefused: UInt64 = 0
     package var sessionsTakenOver: UInt64 = 0
     package var sessionsExpired: UInt64 = 0
+    /// Connections that were there before this router was.
+    package var sessionsAttached: UInt64 = 0
+    /// Of those, the ones whose session is not here, or belongs to a newer connection.
+    package var attachesRefused: UInt64 = 0
     package var willsPublished: UInt64 = 0
     /// Sessions that were closed because of what their client sent.
     package var closedForErrors: UInt64 = 0
@@ -70,6 +74,8 @@ package struct RouterCounters: Equatable, Sendable {
             ("connects_refused", self.connectsRefused),
             ("sessions_taken_over", self.sessionsTakenOver),
             ("sessions_expired", self.sessionsExpired),
+            ("sessions_attached", self.sessionsAttached),
+            ("attaches_refused", self.attachesRefused),
             ("wills_published", self.willsPublished),
             ("closed_for_errors", self.closedForErrors),
             ("closed_partial_bytes", self.closedPartialBytes),

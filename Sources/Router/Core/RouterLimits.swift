@@ -19,7 +19,10 @@ enum RouterLimits {
     /// Changes that wait for their commit before credit is returned no more, so that clients are not read any further.
     static let uncommittedBytesMax = 32 << 20
 
-    /// How long after a start clients have time to come back before their wills are published and sessions that should have
+    /// How long a listener whose link broke has to come back with its connections.
+    static let relinkGraceNanoseconds = 2 * Nanoseconds.perSecond
+
+    /// How long after a start listeners have time to attach their sessions, and clients to come back, before wills are published and sessions that should have
     /// ended with their connection end (MQTT 5.0, section 3.1.2.5, allows wills to be late after a failure of the server).
     static let restartGraceNanoseconds = 5 * Nanoseconds.perSecond
 }

@@ -39,6 +39,13 @@ final class RouterLink {
     /// Sessions whose credit is returned at the end of the turn.
     var creditReturns: [UInt32] = []
 
+    /// Stands for the link in sets of links.
+    let bit: UInt64
+    /// What was written up to the end of this turn is with the listener.
+    var handedTurn: UInt64
+    /// It has sent everything, because we stop.
+    var isDrained = false
+
     /// What waits for a commit, in order.
     var held: [HeldAnswer] = []
 
@@ -51,8 +58,11 @@ final class RouterLink {
     private var deliverStart = 0
     private var deliverEnd = -1
 
-    init(index: Int, peer: LinkHello) {
+    init(index: Int, peer: LinkHello, turn: UInt64) {
         self.index = index
+        // Links beyond share the last one, and wait for each other.
+        self.bit = 1 << UInt64(min(index, 63))
+        self.handedTurn = turn
         self.peer = peer
         self.credit = Int(peer.linkCreditBytes)
         precondition(

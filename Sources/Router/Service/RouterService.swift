@@ -17,6 +17,8 @@ package final class RouterService: Role, LinkDelegate {
     private var server: LinkServer?
     /// By the core's number of the link.
     private var links: [Int: Link] = [:]
+    private var handOvers: [Int: HandOver] = [:]
+    private var stopping = Stopping.no
     private var timer: (deadline: Instant, timer: EventLoop.Timer)?
     private var continues: EventLoop.Timer?
     private let hello: LinkHello
@@ -25,6 +27,16 @@ package final class RouterService: Role, LinkDelegate {
     /// Commits fail; since then.
     private var storeTrouble: String?
     private var linkLog = ErrorLogLimiter(linesMax: 20)
+
+    /// How long listeners have to send what they have.
+    private static let stopNanoseconds = 2 * Nanoseconds.perSecond
+
+    private enum Stopping {
+        case no
+        case waitingForListeners
+        case committing
+        case done
+    }
 
     package init(_ context: RoleContext) {
         self.context = context
@@ -55,7 +67,33 @@ package final class RouterService: Role, LinkDelegate {
         self.loop.atEndOfTurn { [unowned self] in self.endOfTurn() }
     }
 
+    /// Listeners keep their connections for the next router. They are told, so that everything that is on its way is answered and
+    /// stored, and nothing has to be sent again.
     package func stop() {
+        // It still passes on what comes through the links.
+        self.server?.close()
+        guard self.store != nil, !self.links.isEmpty else { return self.stopAtOnce() }
+        self.core.announceStop()
+        self.stopping = .waitingForListeners
+        self.loop.schedule(afterNanoseconds: Self.stopNanoseconds) { [weak self] in self?.stopAtOnce() }
+    }
+
+    /// To be called at the end of a turn.
+    private func continueStopping() {
+        if self.stopping == .waitingForListeners, self.core.isReadyToStop {
+            self.stopping = .committing
+            self.core.recordForRestart()
+            self.handOverChanges()
+        }
+        guard self.stopping == .committing, self.core.uncommittedBytes == 0,
+            !self.links.contains(where: { self.core.hasOutput($0.key) || !$0.value.output.isEmpty })
+        else { return }
+        self.stopAtOnce()
+    }
+
+    package func stopAtOnce() {
+        guard self.stopping != .done else { return }
+        self.stopping = .done
         self.server?.close()
         self.server = nil
         // What clients were promised leaves before the links close.
@@ -154,6 +192,7 @@ package final class RouterService: Role, LinkDelegate {
     package func linkUp(_ link: Link, peer: LinkHello) {
         link.index = self.core.linkUp(peer: peer, now: self.loop.now)
         self.links[link.index] = link
+        self.handOvers[link.index] = HandOver()
         // What credit allows, and as much again of what needs none: further a peer that reads does not come.
         link.outputBytesMax = 2 * self.context.configuration.flowControl.linkCreditBytes + Limits.linkControlBytesMax
         self.log(.info, "listener connected", link)
@@ -177,6 +216,7 @@ package final class RouterService: Role, LinkDelegate {
     private func forget(_ link: Link) {
         guard self.links[link.index] === link else { return }
         self.links[link.index] = nil
+        self.handOvers[link.index] = nil
         self.core.linkDown(link.index, now: self.loop.now)
     }
 
@@ -200,6 +240,12 @@ package final class RouterService: Role, LinkDelegate {
         self.core.endTurn(now: self.loop.now)
         self.handOverChanges()
         self.flushAll()
+        if self.core.waitsForHandOver {
+            self.core.releaseHeld()
+            self.handOverChanges()
+            self.flushAll()
+        }
+        if self.stopping != .no { self.continueStopping() }
         self.scheduleDeadline()
         if self.core.hasWork, self.continues == nil {
             self.continues = self.loop.schedule(at: self.loop.now) { [unowned self] in self.continues = nil }
@@ -207,9 +253,19 @@ package final class RouterService: Role, LinkDelegate {
     }
 
     private func flushAll() {
-        for (index, link) in self.links where self.core.hasOutput(index) {
-            self.core.takeOutput(of: index, into: &link.output)
-            link.flush()
+        for (index, link) in self.links {
+            if self.core.hasOutput(index) {
+                let before = link.output.readableBytes
+                self.core.takeOutput(of: index, into: &link.output)
+                self.handOvers[index]?.wrote(link.output.readableBytes - before)
+                link.flush()
+            }
+            if let turn = self.handOvers[index]?.turnHandedOver(
+                core: self.core.turn,
+                waitingBytes: link.output.readableBytes
+            ) {
+                self.core.handedOver(index, turn: turn)
+            }
         }
     }
 

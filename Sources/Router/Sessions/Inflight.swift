@@ -12,7 +12,7 @@ struct Inflight {
     }
 
     struct Entry {
-        /// Nil once released: the content is not needed any more.
+        /// Nil once released: the content is not needed any more. Nil too for a message that only a former router knew.
         var item: QueuedMessage?
         /// Orders entries by their first sending [MQTT-4.6.0-1]; in a free entry the next free one (place plus one).
         var sequence: UInt64
@@ -27,8 +27,9 @@ struct Inflight {
     private var entries: [Entry] = []
     private var firstFree: UInt64 = 0
     private var lastFree: UInt64 = 0
-    private var nextSequence: UInt64 = 1
+    private(set) var nextSequence: UInt64 = 1
     private(set) var count = 0
+    private var hasUnknown = false
     /// Of the messages held, as `Message.countedBytes` has it.
     private(set) var bytes = 0
 
@@ -93,6 +94,36 @@ struct Inflight {
     }
 
     init() {}
+
+    // MARK: Of a former router
+
+    /// Adds identifiers that are in use at the client, for messages that are not known here: they are taken until the client has
+    /// acknowledged them.
+    mutating func addUnknown(_ unknown: [(identifier: UInt16, isReleased: Bool)]) {
+        guard !unknown.isEmpty else { return }
+        var kept: [UInt16: Entry] = [:]
+        for (index, entry) in self.entries.enumerated() where entry.stage != .free {
+            kept[UInt16(truncatingIfNeeded: index + 1)] = entry
+        }
+        var sequence = self.nextSequence
+        for (identifier, isReleased) in unknown {
+            kept[identifier] = Entry(item: nil, sequence: sequence, stage: isReleased ? .released : .published)
+            sequence += 1
+        }
+        self = Inflight(restoring: kept)
+        self.nextSequence = max(self.nextSequence, sequence)
+        self.hasUnknown = true
+    }
+
+    /// The connection that they were in use on is gone.
+    mutating func removeUnknown() {
+        guard self.hasUnknown else { return }
+        self.hasUnknown = false
+        for identifier in self.identifiersInOrder() {
+            guard let entry = self.entry(of: identifier), entry.stage == .published, entry.item == nil else { continue }
+            self.remove(identifier)
+        }
+    }
 
     /// PUBREC came.
     mutating func release(_ identifier: UInt16) {

@@ -58,6 +58,10 @@ final class Session {
         var resend: [UInt16] = []
         /// Retained messages still to be sent for subscriptions of this connection.
         var retainedCursors: [RetainedCursor] = []
+        /// They wait for the SUBACK, which waits for this group's commit.
+        var retainedGroup: UInt64 = 0
+        /// `HeldAnswer.Content.pump` is on its way.
+        var isPumpHeld = false
 
         var isEmpty: Bool { self.partialOutput == nil && self.resend.isEmpty && self.retainedCursors.isEmpty }
     }
@@ -88,13 +92,20 @@ final class Session {
 
     /// Of its entry in the store; 0: it has none.
     var storeNumber: UInt64 = 0
-    /// It outlives its connection, so that what it holds is stored.
+    /// There is a store, and the session is in it with what it holds: it outlives the router.
+    var isStored = false
+    /// It outlives its connection too: nothing for it is acknowledged before it is stored.
     var isDurable = false
+    /// Its connection found it, and did not make it.
+    var isResumed = false
     var lastSubscriptionNumber: UInt32 = 0
     /// The last group of changes that a packet of its client had a part in.
     var touchedGroup: UInt64 = 0
     /// The group that must be committed before anything is sent again on this connection.
     var resendGroup: UInt64 = 0
+    /// The turn in which it last got a QoS 1 message that is not stored, and the first of those whose turn its listener may not have.
+    var unhandedTurn: UInt64 = 0
+    var unhandedSequence: UInt64 = 0
     /// Of its answers in the link's `held`.
     var heldCount = 0
 

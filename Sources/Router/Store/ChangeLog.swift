@@ -30,6 +30,9 @@ struct ChangeLog: ~Copyable {
         return self.nextNumber
     }
 
+    /// The last group in which there is something.
+    var newestGroup: UInt64 { self.buffer.isEmpty ? self.group - 1 : self.group }
+
     /// Appends a record whose key and value the closures write.
     mutating func put(_ key: (inout ByteBuffer) -> Void, _ value: (inout ByteBuffer) -> Void) {
         self.append(.put, key, value)

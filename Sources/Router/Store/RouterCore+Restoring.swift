@@ -92,13 +92,16 @@ extension RouterCore {
             )
         }
         session.storeNumber = number
+        session.isStored = true
         session.isDurable = stored.expirySeconds > 0
+        session.connectStamp = stored.connectStamp
+        session.isResumed = stored.isResumed
         session.expirySeconds = stored.expirySeconds
         session.version = stored.version
         // Of wills only those were stored that its rules allowed.
         session.setAccess(.allowEverything)
         if stored.isConnected {
-            // Its connection ended with the router that had it.
+            // Its connection may live: its listener says so in time, or it is gone.
             let graceEnd = self.now &+ RouterLimits.restartGraceNanoseconds
             let expiry = UInt64(stored.expirySeconds) * Nanoseconds.perSecond
             let delay = UInt64(min(stored.willDelaySeconds, stored.expirySeconds)) * Nanoseconds.perSecond

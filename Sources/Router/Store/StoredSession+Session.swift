@@ -8,6 +8,8 @@ extension StoredSession {
         self.expirySeconds = session.expirySeconds
         self.version = session.version
         self.isConnected = session.isConnected
+        self.connectStamp = session.connectStamp
+        self.isResumed = session.isResumed
         self.expiryDue = session.expiryDue.map { $0 &+ wallOffset } ?? 0
         self.willDue = session.willDue.map { $0 &+ wallOffset } ?? 0
         // A will that its rules forbid would not be published; who comes back from the store has no rules until its client does.

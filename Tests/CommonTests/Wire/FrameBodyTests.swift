@@ -16,6 +16,11 @@ import Testing
                 { self.withBytes($0) { SessionOpen.decode($0) != nil } }
             ),
             (
+                "sessionAttach",
+                WireSamples.body(WireSamples.bytes { WireSamples.attach.encode(into: &$0, handle: 1) }),
+                { self.withBytes($0) { SessionAttach.decode($0) != nil } }
+            ),
+            (
                 "authQuery", WireSamples.body(WireSamples.bytes { WireSamples.query.encode(into: &$0, request: 1) }),
                 { self.withBytes($0) { AuthQuery.decode($0) != nil } }
             ),
@@ -52,6 +57,16 @@ import Testing
             #expect(self.withBytes(openBody) { SessionOpen.decode($0) } == open)
             let queryBody = WireSamples.body(WireSamples.bytes { query.encode(into: &$0, request: 7) })
             #expect(self.withBytes(queryBody) { AuthQuery.decode($0) } == query)
+        }
+        let attachBody = WireSamples.body(WireSamples.bytes { WireSamples.attach.encode(into: &$0, handle: 7) })
+        #expect(self.withBytes(attachBody) { SessionAttach.decode($0) } == WireSamples.attach)
+        let accepted = WireSamples.body(WireSamples.bytes { WireSamples.accepted(into: &$0) })
+        self.withBytes(accepted) { body in
+            let decoded = SessionAccepted.decode(body)
+            #expect(decoded?.sessionNumber == 0x0102_0304_0506_0708)
+            #expect(decoded?.keepAliveSeconds == 0x0102)
+            #expect(decoded.map { Array($0.clientIdentifier) } == Array("a".utf8))
+            #expect(decoded.map { Array($0.connack) } == [0x20, 2, 0, 0])
         }
         for outcome in [AuthVerdict.Outcome.allow, .deny, .unknown] {
             for (reason, source) in zip(AuthVerdict.Reason.allCases, AuthVerdict.Source.allCases) {
@@ -100,17 +115,6 @@ import Testing
 
     @Test("Small bodies: closed, accepted, ended")
     func smallBodies() throws {
-        let accepted = WireSamples.bytes { buffer in
-            let connack: [UInt8] = [0x20, 2, 0, 0]
-            connack.withUnsafeBytes {
-                SessionAccepted.encode(into: &buffer, handle: 5, keepAliveSeconds: 90, connack: $0)
-            }
-        }
-        self.withBytes(WireSamples.body(accepted)) { body in
-            let decoded = SessionAccepted.decode(body)
-            #expect(decoded?.keepAliveSeconds == 90)
-            #expect(decoded.map { [UInt8]($0.connack) } == [0x20, 2, 0, 0])
-        }
         for broken: [UInt8] in [[], [1]] {
             #expect(self.withBytes(broken) { SessionAccepted.decode($0) } == nil)
         }

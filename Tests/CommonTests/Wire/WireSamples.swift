@@ -40,6 +40,32 @@ enum WireSamples {
         connect: [0x10, 0x0C, 0x00, 0x04]
     )
 
+    static let attach = SessionAttach(
+        sessionNumber: 0x0102,
+        clientIdentifier: Array("a".utf8),
+        open: Self.open,
+        outstandingBytes: 3,
+        unreportedBytes: 4,
+        outbound: [
+            .init(packetIdentifier: 1, stage: .atLeastOnce), .init(packetIdentifier: 0x0203, stage: .released),
+        ],
+        aliases: [.init(alias: 7, topic: Array("t".utf8))]
+    )
+
+    static func accepted(into buffer: inout ByteBuffer) {
+        let connack: [UInt8] = [0x20, 2, 0, 0]
+        connack.withUnsafeBytes { connack in
+            Array("a".utf8).withUnsafeBytes { identifier in
+                SessionAccepted(
+                    sessionNumber: 0x0102_0304_0506_0708,
+                    keepAliveSeconds: 0x0102,
+                    clientIdentifier: identifier,
+                    connack: connack
+                ).encode(into: &buffer, handle: 4)
+            }
+        }
+    }
+
     static let query = AuthQuery(
         listenerName: Array("devices".utf8),
         rulesName: Array("default".utf8),

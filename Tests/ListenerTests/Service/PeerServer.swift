@@ -79,11 +79,24 @@ final class PeerServer: LinkDelegate {
 
     // MARK: What a router sends
 
-    func accept(_ handle: UInt64, _ version: ProtocolVersion = .v3_1_1, keepAliveSeconds: UInt16 = 0) {
+    /// - Parameter number: the session's in the router's store; 0: it ends with the router.
+    func accept(
+        _ handle: UInt64,
+        _ version: ProtocolVersion = .v3_1_1,
+        keepAliveSeconds: UInt16 = 0,
+        number: UInt64 = 0
+    ) {
         let connack = Packet.connack(ConnackPacket(sessionPresent: false, returnCode: 0)).bytes(version)
         self.send { buffer in
-            connack.withUnsafeBytes {
-                SessionAccepted.encode(into: &buffer, handle: handle, keepAliveSeconds: keepAliveSeconds, connack: $0)
+            connack.withUnsafeBytes { connack in
+                Array("a".utf8).withUnsafeBytes { identifier in
+                    SessionAccepted(
+                        sessionNumber: number,
+                        keepAliveSeconds: keepAliveSeconds,
+                        clientIdentifier: identifier,
+                        connack: connack
+                    ).encode(into: &buffer, handle: handle)
+                }
             }
         }
     }

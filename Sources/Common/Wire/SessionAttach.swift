@@ -1,0 +1,103 @@
+/// Listener to a router that was started while the session was open: its connection lives, and this is how far it is.
+package struct SessionAttach: Equatable, Sendable {
+    package struct Outbound: Equatable, Sendable {
+        package var packetIdentifier: UInt16
+        package var stage: OutboundStage
+
+        package init(packetIdentifier: UInt16, stage: OutboundStage) {
+            self.packetIdentifier = packetIdentifier
+            self.stage = stage
+        }
+    }
+
+    package struct Alias: Equatable, Sendable {
+        package var alias: UInt16
+        package var topic: [UInt8]
+
+        package init(alias: UInt16, topic: [UInt8]) {
+            self.alias = alias
+            self.topic = topic
+        }
+    }
+
+    /// From `SessionAccepted`.
+    package var sessionNumber: UInt64
+    package var clientIdentifier: [UInt8]
+    /// With the rules that apply now.
+    package var open: SessionOpen
+    /// PUBLISH bytes that came down and are not written to the client.
+    package var outstandingBytes: UInt32
+    /// Of those that were written, the ones for which the session's credit was not returned.
+    package var unreportedBytes: UInt32
+    /// Messages that were passed to the client and are not done with.
+    package var outbound: [Outbound]
+    /// Topic aliases that the client has set (MQTT 5.0, section 3.3.2.3.4).
+    package var aliases: [Alias]
+
+    package init(
+        sessionNumber: UInt64,
+        clientIdentifier: [UInt8],
+        open: SessionOpen,
+        outstandingBytes: UInt32 = 0,
+        unreportedBytes: UInt32 = 0,
+        outbound: [Outbound] = [],
+        aliases: [Alias] = []
+    ) {
+        self.sessionNumber = sessionNumber
+        self.clientIdentifier = clientIdentifier
+        self.open = open
+        self.outstandingBytes = outstandingBytes
+        self.unreportedBytes = unreportedBytes
+        self.outbound = outbound
+        self.aliases = aliases
+    }
+
+    package func encode(into buffer: inout ByteBuffer, handle: UInt64) {
+        let position = buffer.beginFrame(.sessionAttach, handle: handle)
+        buffer.writeLittleEndian(self.sessionNumber)
+        buffer.writeField(self.clientIdentifier)
+        self.open.encodeBody(into: &buffer)
+        buffer.writeLittleEndian(self.outstandingBytes)
+        buffer.writeLittleEndian(self.unreportedBytes)
+        buffer.writeLittleEndian(UInt32(truncatingIfNeeded: self.outbound.count))
+        for entry in self.outbound {
+            buffer.writeLittleEndian(entry.packetIdentifier)
+            buffer.write(entry.stage.rawValue)
+        }
+        buffer.writeLittleEndian(UInt32(truncatingIfNeeded: self.aliases.count))
+        for entry in self.aliases {
+            buffer.writeLittleEndian(entry.alias)
+            buffer.writeField(entry.topic)
+        }
+        buffer.endFrame(at: position)
+    }
+
+    /// Nil when the body is broken.
+    package static func decode(_ body: UnsafeRawBufferPointer) -> SessionAttach? {
+        var reader = ByteReader(body)
+        guard let number = reader.readLittleEndian(UInt64.self), let identifier = reader.readField(),
+            let open = SessionOpen(&reader), let outstanding = reader.readLittleEndian(UInt32.self),
+            let unreported = reader.readLittleEndian(UInt32.self), let count = reader.readLittleEndian(UInt32.self),
+            count <= UInt16.max
+        else { return nil }
+        var attach = SessionAttach(
+            sessionNumber: number,
+            clientIdentifier: identifier,
+            open: open,
+            outstandingBytes: outstanding,
+            unreportedBytes: unreported
+        )
+        for _ in 0..<count {
+            guard let packetIdentifier = reader.readLittleEndian(UInt16.self), packetIdentifier != 0,
+                let stage = reader.readUInt8().flatMap(OutboundStage.init(rawValue:)), stage != .free
+            else { return nil }
+            attach.outbound.append(Outbound(packetIdentifier: packetIdentifier, stage: stage))
+        }
+        guard let aliases = reader.readLittleEndian(UInt32.self), aliases <= UInt16.max else { return nil }
+        for _ in 0..<aliases {
+            guard let alias = reader.readLittleEndian(UInt16.self), let topic = reader.readField() else { return nil }
+            attach.aliases.append(Alias(alias: alias, topic: topic))
+        }
+        return reader.isAtEnd ? attach : nil
+    }
+}

@@ -1,0 +1,156 @@
+import Common
+
+/// What the listener remembers of an open session, so that a router that is started meanwhile can go on with it: see
+/// `SessionAttach`, and docs/adr/0010.
+///
+/// It only looks at packets as they pass, and trusts neither end: what does not decode is not remembered.
+final class AttachState {
+    /// Of aliases that a client has set: beyond that the session ends with the router.
+    private static var aliasBytesMax: Int { 1 << 20 }
+
+    let sessionNumber: UInt64
+    let clientIdentifier: [UInt8]
+    private let version: ProtocolVersion
+    /// The client may set topic aliases.
+    private let takesAliases: Bool
+    private(set) var unanswered = UnansweredPackets()
+    private(set) var outbound = OutboundIdentifiers()
+    private var aliases: [UInt16: [UInt8]] = [:]
+    private var aliasBytes = 0
+    private(set) var isBeyondLimits = false
+
+    init(sessionNumber: UInt64, clientIdentifier: [UInt8], version: ProtocolVersion, takesAliases: Bool) {
+        self.sessionNumber = sessionNumber
+        self.clientIdentifier = clientIdentifier
+        self.version = version
+        self.takesAliases = takesAliases && version.hasProperties
+    }
+
+    // MARK: Up
+
+    /// A packet goes to the router.
+    /// - Parameter bytes: all of it, or its first part.
+    @inline(__always)
+    func passedUp(_ bytes: UnsafeRawBufferPointer, _ header: FixedHeader) {
+        switch header.type {
+        case .publish:
+            if header.flags & 0x06 != 0 { self.unanswered.passed(bytes, header) }
+            if self.takesAliases { self.noteAlias(bytes, header) }
+        case .puback, .pubcomp:
+            if self.outbound.count > 0, let identifier = UnansweredPackets.packetIdentifier(of: bytes, header) {
+                self.outbound[identifier] = .free
+            }
+        case .pubrec:
+            if let identifier = UnansweredPackets.packetIdentifier(of: bytes, header) {
+                self.notePubrec(bytes, header, identifier)
+            }
+        case .subscribe, .unsubscribe, .pubrel, .disconnect:
+            self.unanswered.passed(bytes, header)
+        case .connect, .connack, .suback, .unsuback, .pingreq, .pingresp, .auth:
+            break
+        }
+    }
+
+    func continuedUp(_ bytes: UnsafeRawBufferPointer) {
+        self.unanswered.continued(bytes)
+    }
+
+    private func notePubrec(_ bytes: UnsafeRawBufferPointer, _ header: FixedHeader, _ identifier: UInt16) {
+        guard self.outbound[identifier] == .exactlyOnce else { return }
+        let reason = header.headerBytes + 2
+        // [MQTT-4.3.3-9]: a failure ends the exchange.
+        let isFailure =
+            self.version.hasProperties && header.bodyBytes > 2 && reason < bytes.count && bytes[reason] >= 0x80
+        self.outbound[identifier] = isFailure ? .free : .received
+    }
+
+    private func noteAlias(_ bytes: UnsafeRawBufferPointer, _ header: FixedHeader) {
+        guard Self.hasProperties(bytes, header) else { return }
+        // Of a large packet the first part, as if its payload ended there.
+        var header = header
+        header.bodyBytes = min(header.bodyBytes, bytes.count - header.headerBytes)
+        guard let publish = try? PublishView.decode(bytes, header: header, version: self.version),
+            publish.topicAlias != 0, !publish.topic.isEmpty
+        else { return }
+        let topic = [UInt8](bytes[publish.topic])
+        self.aliasBytes += topic.count - (self.aliases.updateValue(topic, forKey: publish.topicAlias)?.count ?? 0)
+        if self.aliasBytes > Self.aliasBytesMax { self.isBeyondLimits = true }
+    }
+
+    private static func hasProperties(_ publish: UnsafeRawBufferPointer, _ header: FixedHeader) -> Bool {
+        let topic = header.headerBytes
+        guard topic + 2 <= publish.count else { return false }
+        let topicBytes = Int(UInt16(publish[topic]) << 8 | UInt16(publish[topic + 1]))
+        let properties = topic + 2 + topicBytes + (header.flags & 0x06 == 0 ? 0 : 2)
+        return properties < publish.count && publish[properties] != 0
+    }
+
+    // MARK: Down
+
+    /// Whole packets go to the client.
+    func passedDown(_ bytes: UnsafeRawBufferPointer) {
+        var offset = 0
+        while offset < bytes.count {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
+            guard case .header(let header) = FixedHeader.decode(rest, version: self.version) else { return }
+            self.passedDown(rest, header)
+            offset += header.packetBytes
+        }
+    }
+
+    /// - Parameter packet: all of it, or its first part.
+    private func passedDown(_ packet: UnsafeRawBufferPointer, _ header: FixedHeader) {
+        if header.type == .publish, header.flags & 0x06 == 0 { return }
+        guard header.type != .pingresp, header.type != .connack, header.type != .disconnect,
+            let identifier = UnansweredPackets.packetIdentifier(of: packet, header)
+        else { return }
+        switch header.type {
+        case .publish: self.outbound[identifier] = header.flags & 0x04 != 0 ? .exactlyOnce : .atLeastOnce
+        case .pubrel: if self.outbound[identifier] != .free { self.outbound[identifier] = .released }
+        case .puback, .pubrec, .pubcomp, .suback, .unsuback: self.unanswered.answered(header.type, identifier)
+        case .connect, .connack, .subscribe, .unsubscribe, .pingreq, .pingresp, .disconnect, .auth: break
+        }
+    }
+
+    /// A PUBLISH whose identifier was not written into it yet.
+    @inline(__always)
+    func passedDown(firstByte: UInt8, identifier: UInt16) {
+        switch firstByte & 0x06 {
+        case 0x02: self.outbound[identifier] = .atLeastOnce
+        case 0x04: self.outbound[identifier] = .exactlyOnce
+        default: break
+        }
+    }
+
+    // MARK: The next router
+
+    func attach(_ open: SessionOpen, outstandingBytes: Int, unreportedBytes: Int) -> SessionAttach {
+        SessionAttach(
+            sessionNumber: self.sessionNumber,
+            clientIdentifier: self.clientIdentifier,
+            open: open,
+            outstandingBytes: UInt32(clamping: outstandingBytes),
+            unreportedBytes: UInt32(clamping: unreportedBytes),
+            outbound: self.outbound.all,
+            aliases: self.aliases.sorted { $0.key < $1.key }.map { SessionAttach.Alias(alias: $0.key, topic: $0.value) }
+        )
+    }
+
+    /// Writes the packets that have no answer as frames for the router.
+    /// - Returns: bytes of those that use credit.
+    func writeUnanswered(into link: inout ByteBuffer, handle: UInt64) -> Int {
+        var credit = 0
+        self.unanswered.forEach { packet, isWhole in
+            if PacketType(rawValue: packet[0] >> 4)?.usesCredit ?? false { credit += packet.count }
+            var start = 0
+            while start < packet.count {
+                let end = min(packet.count, start + Limits.packetPartBytes)
+                let flags = end < packet.count || !isWhole ? FrameFlags.packetContinues : 0
+                link.writeFrameHeader(.sessionPackets, flags: flags, handle: handle, bodyBytes: end - start)
+                link.write(UnsafeRawBufferPointer(rebasing: packet[start..<end]))
+                start = end
+            }
+        }
+        return credit
+    }
+}

@@ -1,0 +1,136 @@
+import Common
+
+// The time between two routers: the connection stays, and the next router is told of it.
+extension ClientConnection {
+    /// The session is open.
+    func startAttachState(_ accepted: SessionAccepted) {
+        if self.credentials.access == nil { self.credentials.access = self.access }
+        self.access = nil
+        self.isParking = self.service.router.link == nil
+        guard accepted.sessionNumber != 0 else {
+            self.connect = nil
+            return
+        }
+        self.attach = AttachState(
+            sessionNumber: accepted.sessionNumber,
+            clientIdentifier: [UInt8](accepted.clientIdentifier),
+            version: self.version,
+            takesAliases: self.policy.configuration.offer.topicAliasMaximum > 0
+        )
+    }
+
+    // MARK: No router
+
+    /// The router is gone. The session waits for the next one, unless its state cannot be handed on.
+    /// - Parameter isFinal: nobody waits any longer.
+    func routerLost(isFinal: Bool = false) {
+        guard self.phase == .open else {
+            // The credit for what is under way was the router's to have: the next one starts with all of it.
+            _ = self.delivery.close()
+            return
+        }
+        guard !isFinal, let attach = self.attach, !attach.isBeyondLimits, !self.isInsideDelivery else {
+            _ = self.delivery.close()
+            // "Server unavailable" is no reason for a DISCONNECT (MQTT 5.0, section 3.14.2.1).
+            return self.close(.connectionLost, code: .serverShuttingDown, "the router is gone")
+        }
+        self.uplink?.routerLost()
+        self.isBlockedByCredit = false
+        self.routerStops()
+    }
+
+    /// The router stops taking packets, and still sends some.
+    func routerStops() {
+        guard self.phase == .open else { return }
+        self.isParking = true
+        self.parkedBytesSeen = 0
+        self.answerParkedPings()
+        self.updateInterest()
+    }
+
+    @inline(__always)
+    var isParkFull: Bool { self.isParking && self.input.readableBytes >= Limits.parkedBytesMax }
+
+    /// A client that pings wants to know whether the connection is alive, and it is.
+    func answerParkedPings() {
+        guard let uplink = self.uplink, !self.inputEnded else { return }
+        var offset = max(self.parkedBytesSeen, uplink.bytesInsidePacket)
+        var answered = false
+        scanning: while offset < self.input.readableBytes {
+            let rest = UnsafeRawBufferPointer(rebasing: self.input.readable[offset...])
+            guard case .header(let header) = FixedHeader.decode(rest, version: self.version),
+                header.packetBytes <= rest.count
+            else { break scanning }
+            if header.type == .pingreq, header.bodyBytes == 0 {
+                self.input.remove(offset..<offset + header.packetBytes)
+                self.ownPacketsHeldBack.writeBigEndian(UInt16(0xD000))
+                answered = true
+            } else {
+                offset += header.packetBytes
+            }
+        }
+        self.parkedBytesSeen = offset
+        guard answered else { return }
+        self.sendOwnPackets()
+        self.markDirty()
+    }
+
+    // MARK: The next router
+
+    private func sessionAttach() -> SessionAttach? {
+        guard let attach = self.attach, !attach.isBeyondLimits, let connect = self.connect,
+            let access = self.credentials.access
+        else { return nil }
+        return attach.attach(
+            self.sessionOpen(connect, access),
+            outstandingBytes: self.delivery.outstanding,
+            unreportedBytes: self.delivery.unreported
+        )
+    }
+
+    /// Tells a new router of the session, sends again what has no answer, and goes on.
+    /// - Parameter credit: PUBLISH bytes that the router grants the session.
+    func reattach(_ link: Link, credit: Int, linkCredit: inout Int) {
+        guard self.phase == .open else { return }
+        guard let attach = self.sessionAttach() else { return self.routerLost(isFinal: true) }
+        attach.encode(into: &link.output, handle: self.handle)
+        self.uplink?.routerBack(
+            credit: credit,
+            handle: self.handle,
+            linkCredit: &linkCredit,
+            link: &link.output
+        )
+        self.isBlockedByCredit = false
+        self.isParking = false
+        self.service.counters.sessionsAttached += 1
+    }
+
+    /// What the next router has to be told about the end of this session; nil: nothing.
+    /// - Parameter isParked: what is in `input` came while there was no router.
+    func farewell(_ cause: SessionCloseCause, isParked: Bool) -> Farewell? {
+        guard self.phase == .open, let attach = self.sessionAttach() else { return nil }
+        var frames = ByteBuffer()
+        attach.encode(into: &frames, handle: self.handle)
+        var creditBytes = self.attach?.writeUnanswered(into: &frames, handle: self.handle) ?? 0
+        if isParked, !self.inputEnded, self.uplink?.bytesInsidePacket == 0 {
+            var uplink = SessionUplink(
+                version: self.version,
+                credit: Int.max / 2,
+                maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes
+            )
+            var credit = Int.max / 2
+            var replies = ByteBuffer()
+            _ = uplink.forward(
+                self.input.readable,
+                handle: self.handle,
+                linkCredit: &credit,
+                link: &frames,
+                replies: &replies
+            )
+            creditBytes += Int.max / 2 - credit
+        }
+        frames.writeFrameHeader(.sessionClosed, handle: self.handle, bodyBytes: 1)
+        frames.write(cause.rawValue)
+        return Farewell(frames: frames.array, creditBytes: creditBytes)
+    }
+}

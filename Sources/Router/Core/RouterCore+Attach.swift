@@ -1,0 +1,126 @@
+import Common
+
+// Sessions whose connections outlive a router: their listeners say which there are, and how far each is (`SessionAttach`).
+extension RouterCore {
+    mutating func receivedAttach(_ frame: Frame, _ link: RouterLink) -> StaticString? {
+        guard let attach = SessionAttach.decode(frame.body) else { return "broken sessionAttach frame" }
+        guard let slot = self.takeSlot(frame.handle, link) else { return "handle beyond the limit" }
+        guard case .success(let connect) = attach.open.connect.withUnsafeBytes({ Self.decodeResult($0) }),
+            let session = self.sessionsByClient[attach.clientIdentifier].flatMap({ self.sessions[Int($0)] }),
+            session.isStored, session.storeNumber == attach.sessionNumber
+        else {
+            // It ended meanwhile, or was never here: a store of another router, perhaps.
+            self.refuseAttach(frame.handle, .serverShuttingDown, connectVersion: attach.open.connect, link)
+            return nil
+        }
+        if session.isConnected {
+            if let former = session.link, former !== link, former.peer.bootID == link.peer.bootID {
+                // The same connection, on a link of which we have not noticed that it is broken.
+                let grace = RouterLimits.relinkGraceNanoseconds
+                self.connectionEnded(session, publishesWill: true, attachGraceNanoseconds: grace)
+            } else if Self.isNewer(attach.open.connectStamp, link, than: session) {
+                self.takeOver(session)
+            }
+        }
+        guard !session.isConnected, session.isStored, attach.open.connectStamp >= session.connectStamp else {
+            self.refuseAttach(frame.handle, .sessionTakenOver, connectVersion: attach.open.connect, link)
+            return nil
+        }
+        self.counters.sessionsAttached += 1
+        self.attach(session, connect, attach.open, frame.handle, slot, link)
+        session.credit -= Int(attach.outstandingBytes) + Int(attach.unreportedBytes)
+        link.credit -= Int(attach.outstandingBytes)
+        self.restoreAliases(attach.aliases, session)
+        self.recordSession(session)
+        self.reconcile(attach.outbound, session)
+        self.flushControl(session)
+        if session.hasBacklog { self.markForPump(session) }
+        return nil
+    }
+
+    /// - Parameter connectVersion: the CONNECT packet.
+    private mutating func refuseAttach(
+        _ handle: UInt64,
+        _ reason: ReasonCode,
+        connectVersion connect: [UInt8],
+        _ link: RouterLink
+    ) {
+        self.counters.attachesRefused += 1
+        var packet = ByteBuffer()
+        if case .success(let decoded) = connect.withUnsafeBytes({ Self.decodeResult($0) }), decoded.version == .v5_0 {
+            DisconnectPacket(reasonCode: reason).encode(into: &packet, version: .v5_0)
+        }
+        SessionEnd.encode(.sessionClose, into: &link.output, handle: handle, reason: reason, packet: packet.readable)
+    }
+
+    private mutating func restoreAliases(_ aliases: [SessionAttach.Alias], _ session: Session) {
+        let maximum = self.offer(to: session).topicAliasMaximum
+        for entry in aliases where entry.alias > 0 && entry.alias <= maximum {
+            while session.topicAliases.count < Int(entry.alias) { session.topicAliases.append([]) }
+            session.topicAliases[Int(entry.alias) - 1] = entry.topic
+        }
+    }
+
+    /// Compares what we know to be on its way to the client with what its listener saw pass. On a connection that lives nothing is
+    /// sent again [MQTT-4.4.0-1] but what never came that far, or whose acknowledgement was lost with the router.
+    private mutating func reconcile(_ outbound: [SessionAttach.Outbound], _ session: Session) {
+        var reported: [UInt16: OutboundStage] = [:]
+        for entry in outbound { reported[entry.packetIdentifier] = entry.stage }
+        var toSend: [UInt16] = []
+        var neverSent = 0
+        for identifier in session.inflight.identifiersInOrder() {
+            let stage = reported.removeValue(forKey: identifier) ?? .free
+            switch (session.inflight.stage(of: identifier), stage) {
+            case (.published, .free):
+                toSend.append(identifier)
+                neverSent += 1
+            case (.published, .atLeastOnce), (.published, .exactlyOnce), (.released, .released), (.free, _):
+                break
+            case (.published, .received), (.published, .released):
+                self.receivedPubrec(identifier, .success, session)
+            case (.released, .free):
+                // PUBREL was with the client, so this is its PUBCOMP that we did not see.
+                self.finishDelivery(identifier, session)
+            case (.released, .atLeastOnce), (.released, .exactlyOnce), (.released, .received):
+                toSend.append(identifier)
+            }
+        }
+        var unknown: [(identifier: UInt16, isReleased: Bool)] = []
+        for (identifier, stage) in reported.sorted(by: { $0.key < $1.key }) {
+            unknown.append((identifier, stage == .received || stage == .released))
+            if stage == .received { toSend.append(identifier) }
+        }
+        session.inflight.addUnknown(unknown)
+        session.sendQuota = max(0, session.sendQuotaMax - session.inflight.count + neverSent)
+        if !toSend.isEmpty { session.makePending().resend = toSend.reversed() }
+    }
+
+    // MARK: Before the end
+
+    /// Tells listeners that this router is about to end: they send what they have, and then nothing more.
+    package mutating func announceStop() {
+        for link in self.links {
+            link?.output.writeFrameHeader(.linkClosing, handle: 0, bodyBytes: 0)
+        }
+    }
+
+    /// Every listener has sent everything, and no client is in the middle of a packet.
+    package var isReadyToStop: Bool {
+        self.links.allSatisfy { $0?.isDrained ?? true }
+            && !self.sessions.contains { $0?.pending?.partialOutput != nil }
+    }
+
+    /// Stores what is only worth it when the end is near: the packet identifiers of QoS 1 messages, so that those that are with
+    /// clients are not sent again.
+    package mutating func recordForRestart() {
+        for session in self.sessions {
+            guard let session, session.isStored else { continue }
+            for identifier in session.inflight.identifiersInOrder() {
+                guard let entry = session.inflight.entry(of: identifier), entry.number != 0,
+                    entry.item?.qos == .atLeastOnce
+                else { continue }
+                self.recordInflight(identifier, session, isNew: false)
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+import Common
+import TestSupport
+import Testing
+
+@testable import Listener
+
+/// What a listener remembers of a session for the next router.
+@Suite struct AttachStateTests {
+    private func state(_ version: ProtocolVersion = .v5_0) -> AttachState {
+        AttachState(sessionNumber: 7, clientIdentifier: [1], version: version, takesAliases: true)
+    }
+
+    private func up(_ state: AttachState, _ bytes: [UInt8], part: Int? = nil, _ version: ProtocolVersion = .v5_0) {
+        bytes.withUnsafeBytes { bytes in
+            guard case .header(let header) = FixedHeader.decode(bytes, version: version) else {
+                Issue.record("no packet")
+                return
+            }
+            state.passedUp(UnsafeRawBufferPointer(rebasing: bytes[..<(part ?? bytes.count)]), header)
+        }
+    }
+
+    private func down(_ state: AttachState, _ packets: Packet...) {
+        packets.flatMap { $0.bytes(.v5_0) }.withUnsafeBytes { state.passedDown($0) }
+    }
+
+    private func publish(_ qos: QoS, _ identifier: UInt16, _ text: String = "x", alias: UInt16? = nil) -> Packet {
+        var packet = PublishPacket(qos: qos, topic: Array("t".utf8), payload: Array(text.utf8))
+        packet.packetIdentifier = identifier
+        packet.properties.topicAlias = alias
+        return .publish(packet)
+    }
+
+    private func ack(_ identifier: UInt16, _ reason: ReasonCode = .success) -> AcknowledgementPacket {
+        AcknowledgementPacket(packetIdentifier: identifier, reasonCode: reason)
+    }
+
+    /// As they would be sent again, DUP taken away.
+    private func unanswered(_ state: AttachState) -> [[UInt8]] {
+        var frames = ByteBuffer()
+        _ = state.writeUnanswered(into: &frames, handle: 3)
+        var packets: [[UInt8]] = []
+        var offset = 0
+        var isInside = false
+        while case .frame(let frame) = FrameReader.frame(in: frames.readable, at: offset) {
+            offset += FrameHeader.byteCount + frame.header.bodyBytes
+            #expect(frame.kind == .sessionPackets && frame.handle == 3)
+            if isInside { packets[packets.count - 1] += frame.body } else { packets.append([UInt8](frame.body)) }
+            isInside = frame.flags & FrameFlags.packetContinues != 0
+        }
+        return packets.map { packet in
+            guard packet[0] >> 4 == PacketType.publish.rawValue else { return packet }
+            #expect(packet[0] & 0x08 != 0, "DUP")
+            return [packet[0] & ~0x08] + packet.dropFirst()
+        }
+    }
+
+    @Test func whatHasNoAnswerIsKeptInItsOrder() {
+        let state = self.state()
+        let sent = [
+            self.publish(.atLeastOnce, 1), self.publish(.exactlyOnce, 2), .pubrel(self.ack(3)),
+            .subscribe(SubscribePacket(packetIdentifier: 4, subscriptions: [.init(filter: [0x61], qos: .atMostOnce)])),
+            .unsubscribe(UnsubscribePacket(packetIdentifier: 5, filters: [[0x61]])),
+            .disconnect(DisconnectPacket(reasonCode: .success)),
+        ].map { $0.bytes(.v5_0) }
+        self.up(state, self.publish(.atMostOnce, 0).bytes(.v5_0))
+        for packet in sent { self.up(state, packet) }
+        self.up(state, Packet.pingreq.bytes(.v5_0))
+        self.up(state, Packet.puback(self.ack(1)).bytes(.v5_0))
+        #expect(self.unanswered(state) == sent)
+        // An answer of another kind, or to another packet, is none.
+        self.down(state, .puback(self.ack(2)), .pubrec(self.ack(1)), .pubcomp(self.ack(9)))
+        #expect(self.unanswered(state) == sent)
+        self.down(state, .pubcomp(self.ack(3)), .suback(SubackPacket(packetIdentifier: 4, returnCodes: [0])))
+        #expect(self.unanswered(state) == [sent[0], sent[1], sent[4], sent[5]])
+        self.down(state, .puback(self.ack(1)), .pubrec(self.ack(2)))
+        self.down(state, .unsuback(UnsubackPacket(packetIdentifier: 5, reasonCodes: [.success])))
+        #expect(self.unanswered(state) == [sent[5]], "only the end of the session answers DISCONNECT")
+    }
+
+    @Test func keepsWhatANaiveListKeeps() {
+        let seed = testSeed()
+        var random = SeededRandom(seed: seed)
+        let state = self.state()
+        var expected: [(bytes: [UInt8], answer: Packet)] = []
+        var next: UInt16 = 0
+        for _ in 0..<3000 {
+            if Bool.random(using: &random) || expected.isEmpty {
+                next = next % 500 + 1
+                let text = String(repeating: "x", count: Int.random(in: 0...300, using: &random))
+                let (packet, answer): (Packet, Packet) =
+                    switch Int.random(in: 0..<3, using: &random) {
+                    case 0: (self.publish(.atLeastOnce, next, text), .puback(self.ack(next)))
+                    case 1: (self.publish(.exactlyOnce, next, text), .pubrec(self.ack(next)))
+                    default: (.pubrel(self.ack(next)), .pubcomp(self.ack(next)))
+                    }
+                let bytes = packet.bytes(.v5_0)
+                self.up(state, bytes)
+                expected.append((bytes, answer))
+            } else {
+                // Mostly in order, as routers answer.
+                let place = random.oneIn(4) ? Int.random(in: 0..<expected.count, using: &random) : 0
+                let answer = expected[place].answer
+                guard let first = expected.firstIndex(where: { $0.answer == answer }) else { continue }
+                self.down(state, expected.remove(at: first).answer)
+            }
+            let count = state.unanswered.count
+            #expect(count == expected.count, "seed \(seed)")
+        }
+        #expect(self.unanswered(state) == expected.map(\.bytes), "seed \(seed)")
+        while !expected.isEmpty { self.down(state, expected.removeFirst().answer) }
+        let isEmpty = state.unanswered.isEmpty
+        #expect(isEmpty, "seed \(seed)")
+    }
+
+    @Test func aLargePacketIsKeptAsItComes() {
+        let state = self.state()
+        let packet = self.publish(.atLeastOnce, 9, String(repeating: "y", count: 200_000)).bytes(.v5_0)
+        self.up(state, packet, part: 1000)
+        let keepsPart = state.unanswered.keepsPart
+        #expect(keepsPart)
+        packet[1000..<150_000].withUnsafeBytes { state.continuedUp($0) }
+        #expect(self.unanswered(state) == [Array(packet[..<150_000])])
+        packet[150_000...].withUnsafeBytes { state.continuedUp($0) }
+        let keepsNoPart = !state.unanswered.keepsPart
+        #expect(keepsNoPart)
+        #expect(self.unanswered(state) == [packet])
+        self.down(state, .puback(self.ack(9)))
+        let isEmpty = state.unanswered.isEmpty
+        #expect(isEmpty)
+    }
+
+    @Test func theWayOfEachMessageToTheClientIsKnown() {
+        let state = self.state()
+        self.down(state, self.publish(.atLeastOnce, 1), self.publish(.exactlyOnce, 2), self.publish(.atMostOnce, 0))
+        state.passedDown(firstByte: 0x32, identifier: 40)
+        state.passedDown(firstByte: 0x34, identifier: 41)
+        state.passedDown(firstByte: 0x30, identifier: 0)
+        func stages() -> [UInt16: OutboundStage] {
+            Dictionary(uniqueKeysWithValues: state.outbound.all.map { ($0.packetIdentifier, $0.stage) })
+        }
+        #expect(stages() == [1: .atLeastOnce, 2: .exactlyOnce, 40: .atLeastOnce, 41: .exactlyOnce])
+        self.up(state, Packet.pubrec(self.ack(2)).bytes(.v5_0))
+        self.up(state, Packet.pubrec(self.ack(41, .quotaExceeded)).bytes(.v5_0))
+        self.up(state, Packet.puback(self.ack(40)).bytes(.v5_0))
+        #expect(stages() == [1: .atLeastOnce, 2: .received])
+        // One for nothing changes nothing.
+        self.up(state, Packet.pubrec(self.ack(77)).bytes(.v5_0))
+        self.down(state, .pubrel(self.ack(78)), .pubrel(self.ack(2)))
+        #expect(stages() == [1: .atLeastOnce, 2: .released])
+        self.up(state, Packet.pubcomp(self.ack(2)).bytes(.v5_0))
+        self.up(state, Packet.puback(self.ack(1)).bytes(.v5_0))
+        #expect(stages() == [:] && state.outbound.count == 0)
+    }
+
+    @Test func topicAliasesAreRemembered() throws {
+        let state = self.state()
+        self.up(state, self.publish(.atMostOnce, 0, alias: 3).bytes(.v5_0))
+        self.up(state, self.publish(.atLeastOnce, 1, alias: 4).bytes(.v5_0))
+        var other = PublishPacket(qos: .atMostOnce, topic: Array("other".utf8), payload: [])
+        other.properties.topicAlias = 3
+        self.up(state, Packet.publish(other).bytes(.v5_0))
+        other.topic = []
+        self.up(state, Packet.publish(other).bytes(.v5_0))
+        // Of a large one the first part tells.
+        let large = self.publish(.atMostOnce, 0, String(repeating: "z", count: 100_000), alias: 5).bytes(.v5_0)
+        self.up(state, large, part: 65_536)
+        let open = SessionOpen(
+            connectStamp: 1,
+            listenerName: [],
+            peerAddress: [],
+            identity: nil,
+            userName: nil,
+            access: .allowEverything,
+            connect: []
+        )
+        let attach = state.attach(open, outstandingBytes: 1, unreportedBytes: 2)
+        #expect(
+            attach.aliases == [
+                .init(alias: 3, topic: Array("other".utf8)), .init(alias: 4, topic: Array("t".utf8)),
+                .init(alias: 5, topic: Array("t".utf8)),
+            ]
+        )
+        #expect(attach.outstandingBytes == 1 && attach.unreportedBytes == 2 && attach.sessionNumber == 7)
+    }
+
+    @Test func brokenBytesAreNotRemembered() {
+        let seed = testSeed()
+        var random = SeededRandom(seed: seed)
+        let state = self.state()
+        for _ in 0..<20_000 {
+            var bytes = random.bytes(Int.random(in: 1...40, using: &random))
+            bytes.withUnsafeBytes { state.passedDown($0) }
+            if case .header(let header) = bytes.withUnsafeBytes({ FixedHeader.decode($0, version: .v5_0) }) {
+                bytes += [UInt8](repeating: 0, count: max(0, min(200, header.packetBytes - bytes.count)))
+                self.up(state, bytes, part: min(bytes.count, header.packetBytes))
+                if state.unanswered.keepsPart { bytes.withUnsafeBytes { state.continuedUp($0) } }
+            }
+        }
+        _ = self.unanswered(state).count
+        #expect(state.outbound.all.allSatisfy { $0.packetIdentifier != 0 }, "seed \(seed)")
+    }
+}

@@ -1,0 +1,191 @@
+import Common
+import RouterStore
+import TestSupport
+import Testing
+
+@testable import Router
+
+/// A router that is killed at random moments under connections that live: seeded, with what real listeners remember of them.
+/// Clients must notice nothing but a pause.
+@Suite struct AttachCrashTests {
+    /// A client that never connects again: whatever ends its connection is a fault.
+    private final class Device {
+        let name: String
+        let client: FakeClient
+        private(set) var sent: [String] = []
+        private var next = 1
+        private var identifier: UInt16 = 0
+        /// By packet identifier.
+        private(set) var underWay: [UInt16: (payload: String, qos: QoS)] = [:]
+        private(set) var acknowledged: Set<String> = []
+        private(set) var came: [String: Int] = [:]
+        private(set) var order: [String] = []
+        private(set) var faults: [String] = []
+        /// QoS 1 messages that it did not acknowledge yet, and QoS 2 messages whose PUBREL did not come.
+        private var toAcknowledge: [UInt16] = []
+        private var held: Set<UInt16> = []
+        private(set) var mostAtOnce = 0
+
+        init(_ client: FakeClient) {
+            self.name = client.name
+            self.client = client
+            client.acknowledges = false
+        }
+
+        func publish(_ qos: QoS) {
+            guard self.underWay.count < 20 else { return }
+            repeat { self.identifier = self.identifier % 60 + 1 } while self.underWay[self.identifier] != nil
+            let payload = "\(self.name) \(qos.level) \(self.next)"
+            self.next += 1
+            self.sent.append(payload)
+            self.underWay[self.identifier] = (payload, qos)
+            var packet = PublishPacket(qos: qos, topic: Array("t/\(self.name)".utf8), payload: Array(payload.utf8))
+            packet.packetIdentifier = self.identifier
+            self.client.send(.publish(packet), flushes: false)
+        }
+
+        /// - Parameter isSlow: QoS 1 messages are taken, and acknowledged another time.
+        func takeAll(isSlow: Bool) {
+            for packet in self.client.takeAll() { self.take(packet) }
+            self.mostAtOnce = max(self.mostAtOnce, self.toAcknowledge.count + self.held.count)
+            guard !isSlow else { return }
+            for identifier in self.toAcknowledge { self.send { .puback($0) }(identifier) }
+            self.toAcknowledge = []
+        }
+
+        private func send(_ make: @escaping (AcknowledgementPacket) -> Packet) -> (UInt16) -> Void {
+            { self.client.send(make(AcknowledgementPacket(packetIdentifier: $0)), flushes: false) }
+        }
+
+        private func take(_ packet: Packet) {
+            switch packet {
+            case .puback(let ack): self.finished(ack.packetIdentifier, .atLeastOnce)
+            case .pubrec(let ack):
+                guard self.underWay[ack.packetIdentifier]?.qos == .exactlyOnce else {
+                    return self.faults.append("PUBREC \(ack.packetIdentifier) for nothing")
+                }
+                self.send { .pubrel($0) }(ack.packetIdentifier)
+            case .pubcomp(let ack): self.finished(ack.packetIdentifier, .exactlyOnce)
+            case .publish(let publish): self.took(publish)
+            case .pubrel(let pubrel):
+                self.held.remove(pubrel.packetIdentifier)
+                self.send { .pubcomp($0) }(pubrel.packetIdentifier)
+            default: self.faults.append("\(packet)")
+            }
+        }
+
+        private func finished(_ identifier: UInt16, _ qos: QoS) {
+            guard let sent = self.underWay.removeValue(forKey: identifier), sent.qos == qos else {
+                return self.faults.append("an answer to \(identifier), of nothing that is under way")
+            }
+            self.acknowledged.insert(sent.payload)
+        }
+
+        private func took(_ publish: PublishPacket) {
+            let payload = String(decoding: publish.payload, as: UTF8.self)
+            let identifier = publish.packetIdentifier
+            if self.toAcknowledge.contains(identifier) || self.held.contains(identifier) {
+                self.faults.append("\(payload) came with identifier \(identifier), which is in use")
+            }
+            if self.came[payload] == nil { self.order.append(payload) }
+            self.came[payload, default: 0] += 1
+            if publish.qos == .exactlyOnce {
+                self.held.insert(identifier)
+                self.send { .pubrec($0) }(identifier)
+            } else {
+                self.toAcknowledge.append(identifier)
+            }
+        }
+    }
+
+    private static let receiveMaximum: UInt16 = 7
+
+    @Test(arguments: 0..<60) func clientsNoticeNothingButAPause(_ index: Int) throws {
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var random = SeededRandom(seed: seed)
+        let directory = try TemporaryDirectory()
+        let path = directory.file("store.db")
+        var harness = RouterHarness(store: try StoreFile(path: path, survivesPowerLoss: false))
+        harness.addListener()
+        harness.addListener()
+        func device(_ name: String, lasts: Bool, on listener: Int) -> Device {
+            let client = harness.client(name, on: harness.listeners[listener])
+            client.connect(clean: !lasts, expiry: lasts ? 3600 : 0, receiveMaximum: Self.receiveMaximum)
+            return Device(client)
+        }
+        let publishers = [device("p1", lasts: true, on: 0), device("p2", lasts: false, on: 1)]
+        let subscribers = [
+            device("s1", lasts: true, on: 1), device("s2", lasts: false, on: 1), device("s3", lasts: false, on: 0),
+        ]
+        for subscriber in subscribers { subscriber.client.subscribe("t/#", .exactlyOnce) }
+        harness.commitsAtOnce = false
+        var kills = 0
+        for _ in 0..<500 {
+            switch Int.random(in: 0..<20, using: &random) {
+            case 0..<5: publishers.randomElement(using: &random)?.publish(.atLeastOnce)
+            case 5..<9: publishers.randomElement(using: &random)?.publish(.exactlyOnce)
+            case 9..<12: harness.commit()
+            case 12..<14: harness.handOver(to: harness.listeners.filter { _ in Bool.random(using: &random) })
+            case 14..<17: subscribers.randomElement(using: &random)?.takeAll(isSlow: Bool.random(using: &random))
+            case 17, 18: publishers.randomElement(using: &random)?.takeAll(isSlow: false)
+            default:
+                kills += 1
+                self.lastWords(harness, publishers, subscribers, &random)
+                harness = try harness.replaceRouter(path)
+                harness.commitsAtOnce = false
+            }
+        }
+        for _ in 0..<200 {
+            harness.commit()
+            harness.handOver(to: harness.listeners)
+            for device in publishers + subscribers { device.takeAll(isSlow: false) }
+        }
+        self.check(publishers, subscribers, "seed \(seed), \(kills) kills")
+        #expect(harness.core.queuedMessages == 0, "seed \(seed)")
+        #expect(harness.core.sessionCount == 5, "seed \(seed)")
+    }
+
+    /// What clients send while the router dies reaches their listener, and nobody else.
+    private func lastWords(
+        _ harness: RouterHarness,
+        _ publishers: [Device],
+        _ subscribers: [Device],
+        _ random: inout SeededRandom
+    ) {
+        for listener in harness.listeners { listener.isUplinkLost = true }
+        for device in publishers where Bool.random(using: &random) {
+            device.publish(Bool.random(using: &random) ? .atLeastOnce : .exactlyOnce)
+        }
+        for device in publishers + subscribers where Bool.random(using: &random) { device.takeAll(isSlow: false) }
+    }
+
+    private func check(_ publishers: [Device], _ subscribers: [Device], _ run: String) {
+        for device in publishers + subscribers {
+            #expect(device.client.isOpen, "\(run): \(device.name) was closed")
+            #expect(device.faults == [], "\(run): \(device.name)")
+            #expect(device.mostAtOnce <= Int(Self.receiveMaximum), "\(run): \(device.name)")
+        }
+        for publisher in publishers {
+            #expect(
+                publisher.acknowledged == Set(publisher.sent),
+                "\(run): not all of \(publisher.name) is acknowledged"
+            )
+            for subscriber in subscribers {
+                let lost = publisher.sent.filter { subscriber.came[$0] == nil }
+                #expect(lost == [], "\(run): lost by \(subscriber.name)")
+                for level in 1...2 {
+                    let prefix = "\(publisher.name) \(level) "
+                    let order = subscriber.order.filter { $0.hasPrefix(prefix) }
+                    #expect(
+                        order == publisher.sent.filter { $0.hasPrefix(prefix) },
+                        "\(run): order of \(subscriber.name)"
+                    )
+                }
+            }
+        }
+        for subscriber in subscribers {
+            let twice = subscriber.came.filter { $0.value > 1 && $0.key.split(separator: " ")[1] == "2" }
+            #expect(twice.isEmpty, "\(run): QoS 2 messages came twice to \(subscriber.name)")
+        }
+    }
+}

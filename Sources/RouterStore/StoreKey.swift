@@ -2,14 +2,13 @@
 ///
 /// ```
 ///  's' session(8)                a session: `StoredSession`
-///  'u' session(8) number(4)      one of its subscriptions
+///  'u' session(8) number(4)      one of its subscriptions: `StoredSubscription`
 ///  'i' session(8) number(8)      a QoS 1 or 2 message on its way to it: `StoredItem`
 ///  'r' session(8) packet id(2)   a QoS 2 message that came from it and waits for PUBREL
 ///  't' topic                     the retained message of a topic
 ///  'm' number(8)                 a message, shared by all entries that name it: `StoredMessage`
 /// ```
-/// Numbers are big-endian. The value of a subscription is its options (4 bytes, little-endian) and its filter; that of 'r' and 't' the
-/// number of a message (8 bytes, little-endian; 0 for 'r': none).
+/// Numbers are big-endian. The value of 'r' and 't' is the number of a message (8 bytes, little-endian; 0 for 'r': none).
 package enum StoreKey {
     package static var session: UInt8 { UInt8(ascii: "s") }
     package static var subscription: UInt8 { UInt8(ascii: "u") }

@@ -115,7 +115,8 @@ final class RouterHarness {
     }
 
     /// kill -9 of the router alone, and a new start: the listeners live, with their connections.
-    func replaceRouter(_ path: String, after seconds: UInt64 = 0) throws -> RouterHarness {
+    /// - Parameter attaches: false: the listeners are connected, and have said nothing.
+    func replaceRouter(_ path: String, after seconds: UInt64 = 0, attaches: Bool = true) throws -> RouterHarness {
         self.store = nil
         let store = try StoreFile(path: path, survivesPowerLoss: false)
         let harness = RouterHarness(store: store, now: self.now + seconds * Nanoseconds.perSecond)
@@ -123,6 +124,7 @@ final class RouterHarness {
         for listener in self.listeners {
             let again = harness.addListener()
             again.takeOver(listener)
+            guard attaches else { continue }
             for (_, client) in again.clients.sorted(by: { $0.key < $1.key }) { client.attach(to: harness, again) }
         }
         return harness

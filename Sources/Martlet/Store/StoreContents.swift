@@ -91,12 +91,10 @@ struct StoreContents {
         _ value: UnsafeRawBufferPointer,
         _ session: inout Session
     ) -> Bool {
-        var reader = ByteReader(value)
-        guard key.count == 13, let options = reader.readLittleEndian(UInt32.self), options & 3 < 3 else { return false }
-        let filter = reader.readRest()
-        if case .invalid = TopicFilter.parse(filter) { return false }
-        guard !session.filters.contains(where: { $0.elementsEqual(filter) }) else { return false }
-        session.filters.append([UInt8](filter))
+        guard key.count == 13, let stored = StoredSubscription(value),
+            !session.filters.contains(where: { $0.elementsEqual(stored.filter) })
+        else { return false }
+        session.filters.append([UInt8](stored.filter))
         self.subscriptionCount += 1
         return true
     }

@@ -228,7 +228,8 @@ extension RouterCore {
         if needsQuota, !self.mayStart(session) { return false }
         switch pending.retainedCursors[0].next(&self.retained, budget: &nodes) {
         case .finished:
-            pending.retainedCursors.removeFirst()
+            let cursor = pending.retainedCursors.removeFirst()
+            self.recordRetainedSent(cursor, session)
             session.dropPendingIfEmpty()
         case .paused:
             if !self.runnable.contains(session.index) { self.runnable.append(session.index) }

@@ -156,7 +156,8 @@ extension RouterCore {
         _ subscription: Session.Subscription,
         _ filter: UnsafeRawBufferPointer,
         _ options: Subscriber.Options,
-        _ session: Session
+        _ session: Session,
+        awaitsRetained: Bool = false
     ) {
         guard session.isStored, let position = session.subscriptions.firstIndex(of: subscription) else { return }
         if session.subscriptions[position].number == 0 {
@@ -171,10 +172,22 @@ extension RouterCore {
                 $0.writeBigEndian(number)
             },
             {
-                $0.writeLittleEndian(options.bits)
-                $0.write(filter)
+                StoredSubscription(options: options.bits, awaitsRetained: awaitsRetained, filter: filter)
+                    .encode(into: &$0)
             }
         )
+    }
+
+    /// The retained messages of a subscription are with its client, or it does not get them any more.
+    mutating func recordRetainedSent(_ cursor: RetainedCursor, _ session: Session) {
+        guard session.isStored, cursor.isRecorded else { return }
+        // Another SUBSCRIBE for the same filter asked for them again.
+        let isLast = session.pending?.retainedCursors.contains { $0.place == cursor.place } != true
+        guard isLast, let options = self.trie.subscription(node: cursor.place, session: session.index) else { return }
+        let subscription = Session.Subscription(place: cursor.place, isShared: false)
+        self.trie.filter(of: cursor.place).withUnsafeBytes {
+            self.recordSubscription(subscription, $0, options, session)
+        }
     }
 
     mutating func recordUnsubscribed(_ subscription: Session.Subscription, _ session: Session) {

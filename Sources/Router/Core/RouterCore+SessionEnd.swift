@@ -133,10 +133,7 @@ extension RouterCore {
         session.topicAliases = []
         session.outboundAliases = nil
         session.partialInput = nil
-        if let pending = session.pending {
-            for position in pending.retainedCursors.indices { pending.retainedCursors[position].close(&self.retained) }
-            session.dropPending()
-        }
+        self.dropPending(session)
         // QoS 0 messages do not wait for a client that is away.
         var lostBytes = session.queue.bytes
         let lost = session.queue.removeAll { $0.qos.isAcknowledged }
@@ -146,6 +143,15 @@ extension RouterCore {
         self.counters.droppedOffline += UInt64(lost)
         session.inflight.removeUnknown()
         session.inflight.releaseMemoryIfEmpty()
+    }
+
+    private mutating func dropPending(_ session: Session) {
+        guard let cursors = session.pending?.retainedCursors else { return }
+        session.dropPending()
+        for var cursor in cursors {
+            cursor.close(&self.retained)
+            self.recordRetainedSent(cursor, session)
+        }
     }
 
     // MARK: Time
@@ -196,6 +202,7 @@ extension RouterCore {
     mutating func endSession(_ session: Session) {
         if session.isConnected { return }
         if session.will != nil { self.publishWill(session) }
+        self.dropPending(session)
         self.recordEnd(session)
         self.deadlines.set(session.index, deadline: nil)
         for subscription in session.subscriptions {

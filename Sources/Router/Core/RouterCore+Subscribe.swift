@@ -64,17 +64,30 @@ extension RouterCore {
         case .plain:
             let (place, result) = self.trie.add(filter: filter, subscriber)
             if result == .added { session.subscriptions.append(Session.Subscription(place: place, isShared: false)) }
-            self.recordSubscription(Session.Subscription(place: place, isShared: false), filter, options, session)
             let wantsRetained =
                 subscription.retainHandling == .send
                 || (subscription.retainHandling == .sendIfNew && result == .added)
-            if wantsRetained, !self.retained.isEmpty {
+            let sendsRetained = wantsRetained && !self.retained.isEmpty
+            self.recordSubscription(
+                Session.Subscription(place: place, isShared: false),
+                filter,
+                options,
+                session,
+                awaitsRetained: sendsRetained
+            )
+            if sendsRetained {
                 // Somebody who subscribes again and again without reading gets no more cursors than subscriptions.
                 let underWay = session.pending?.retainedCursors.count ?? 0
                 guard underWay < self.settings.session.maxSubscriptions else {
                     return .quotaExceeded
                 }
-                let cursor = RetainedCursor(filter: filter, options: options, store: &self.retained)
+                let cursor = RetainedCursor(
+                    filter: filter,
+                    options: options,
+                    place: place,
+                    isRecorded: session.isStored,
+                    store: &self.retained
+                )
                 session.makePending().retainedCursors.append(cursor)
             }
         }

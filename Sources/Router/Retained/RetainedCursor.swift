@@ -20,8 +20,20 @@ struct RetainedCursor {
     private var depth = 0
     private var isFinished = false
     let options: Subscriber.Options
+    /// Of the subscription.
+    let place: UInt32
+    /// The store knows that it is not finished.
+    let isRecorded: Bool
 
-    init(filter: UnsafeRawBufferPointer, options: Subscriber.Options, store: inout RetainedStore) {
+    init(
+        filter: UnsafeRawBufferPointer,
+        options: Subscriber.Options,
+        place: UInt32 = 0,
+        isRecorded: Bool = false,
+        store: inout RetainedStore
+    ) {
+        self.place = place
+        self.isRecorded = isRecorded
         var levels: [[UInt8]?] = []
         var endsInHash = false
         var splitter = LevelSplitter(filter)

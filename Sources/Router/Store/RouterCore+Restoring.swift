@@ -16,6 +16,7 @@ extension RouterCore {
             try self.restoreItems(file, &restoring)
             try self.restoreReceived(file, &restoring)
             try self.restoreRetained(file, &restoring)
+            self.resumeRetained(restoring)
         } catch {
             throw StoreError(error, path: file.path)
         }
@@ -41,6 +42,7 @@ extension RouterCore {
         /// Index by number in the store.
         var sessions: [UInt64: UInt32] = [:]
         var notRetained: [Message] = []
+        var awaitingRetained: [(session: Session, place: UInt32, options: UInt32, filter: [UInt8])] = []
         var highest: UInt64 = 0
         var broken = 0
     }
@@ -122,20 +124,19 @@ extension RouterCore {
     }
 
     private mutating func restoreSubscriptions(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
-        var found: [(session: Session, number: UInt32, options: UInt32, filter: [UInt8])] = []
+        var found: [(session: Session, number: UInt32, options: UInt32, awaitsRetained: Bool, filter: [UInt8])] = []
         let sessions = self.sessions
         try file.rows.entries(StoreKey.subscription) { key, value in
-            var reader = ByteReader(value)
             guard key.count == 13, let number = StoreKey.number(key), let index = restoring.sessions[number],
-                let session = sessions[Int(index)], let bits = reader.readLittleEndian(UInt32.self), bits & 3 < 3
+                let session = sessions[Int(index)], let stored = StoredSubscription(value)
             else {
                 restoring.broken += 1
                 return
             }
             let own = key.loadUnaligned(fromByteOffset: 9, as: UInt32.self).bigEndian
-            found.append((session, own, bits, [UInt8](reader.readRest())))
+            found.append((session, own, stored.options, stored.awaitsRetained, [UInt8](stored.filter)))
         }
-        for (session, number, bits, filter) in found {
+        for (session, number, bits, awaitsRetained, filter) in found {
             guard let place = filter.withUnsafeBytes({ self.restoreSubscription($0, bits, session) }) else {
                 restoring.broken += 1
                 continue
@@ -144,6 +145,25 @@ extension RouterCore {
             subscription.number = number
             session.subscriptions.append(subscription)
             session.lastSubscriptionNumber = max(session.lastSubscriptionNumber, number)
+            if awaitsRetained, !subscription.isShared {
+                restoring.awaitingRetained.append((session, subscription.place, bits, filter))
+            }
+        }
+    }
+
+    /// Retained messages that were on their way to a subscriber are sent from the start: it may get some of them twice.
+    private mutating func resumeRetained(_ restoring: borrowing Restoring) {
+        for (session, place, bits, filter) in restoring.awaitingRetained {
+            let cursor = filter.withUnsafeBytes {
+                RetainedCursor(
+                    filter: $0,
+                    options: Subscriber.Options(bits: bits),
+                    place: place,
+                    isRecorded: true,
+                    store: &self.retained
+                )
+            }
+            session.makePending().retainedCursors.append(cursor)
         }
     }
 

@@ -1,0 +1,287 @@
+import Common
+import RouterStore
+import TestSupport
+import Testing
+
+@testable import Router
+
+/// Connections that a router finds when it starts.
+@Suite struct AttachTests {
+    private let directory: TemporaryDirectory
+    private var path: String { self.directory.file("store.db") }
+
+    init() throws {
+        self.directory = try TemporaryDirectory()
+    }
+
+    private func start() throws -> RouterHarness {
+        RouterHarness(store: try StoreFile(path: self.path, survivesPowerLoss: false))
+    }
+
+    private func texts(_ client: FakeClient) -> [String] {
+        client.takePublishes().map { String(decoding: $0.payload, as: UTF8.self) }
+    }
+
+    private func will(_ text: String) -> ConnectPacket.Will {
+        ConnectPacket.Will(qos: .atLeastOnce, retain: false, topic: Array("wills".utf8), payload: Array(text.utf8))
+    }
+
+    @Test func subscriptionsRulesAndWillsAreThoseOfBefore() throws {
+        var harness = try self.start()
+        let watcher = harness.client("watcher")
+        watcher.connect(clean: true)
+        watcher.subscribe("#", .atLeastOnce)
+        let device = harness.client("device", .v3_1_1)
+        device.access = AccessRules(
+            isSuperuser: false,
+            rules: [AccessRule(permission: .allow, actions: .all, filter: Array("mine/#".utf8))],
+            noMatch: .deny
+        )
+        // Its rules do not allow this will.
+        device.connect(clean: true, will: self.will("forbidden"))
+        let other = harness.client("other")
+        other.connect(clean: true, will: self.will("of the other"))
+        harness = try harness.replaceRouter(self.path)
+        harness.flush()
+        #expect(watcher.isOpen && device.isOpen && other.isOpen)
+        #expect(harness.core.connectedCount == 3)
+        harness.pass(seconds: 10)
+        #expect(harness.core.sessionCount == 3, "attached sessions do not end")
+        device.publish("yours", "1", .atLeastOnce)
+        device.publish("mine/t", "2", .atLeastOnce)
+        #expect(self.texts(watcher) == ["2"])
+        device.drop()
+        other.drop()
+        #expect(self.texts(watcher) == ["of the other"])
+    }
+
+    @Test func aNewerConnectionKeepsItsSession() throws {
+        var harness = try self.start()
+        let former = harness.client("device")
+        former.connect(clean: false, expiry: 3600)
+        let next = try harness.replaceRouter(self.path, attaches: false)
+        // The device is back through another listener before the former one reports.
+        let newer = next.client("device", on: next.addListener())
+        #expect(newer.connect(clean: false, expiry: 3600, stamp: 1_000_000)?.sessionPresent == true)
+        former.attach(to: next, next.listeners[0])
+        next.flush()
+        #expect(!former.isOpen && former.closeReason == .sessionTakenOver)
+        #expect(newer.isOpen)
+        harness = next
+        newer.subscribe("t")
+        newer.publish("t", "x", .atLeastOnce)
+        #expect(self.texts(newer) == ["x"])
+    }
+
+    @Test func asTheFormerConnectionAfterANewerOneThatEndedItHasNothing() throws {
+        let harness = try self.start()
+        let former = harness.client("device")
+        former.connect(clean: true)
+        let newer = harness.client("device", on: harness.addListener())
+        newer.connect(clean: true)
+        let next = try harness.replaceRouter(self.path, attaches: false)
+        // A listener that did not get the word that its connection was taken over.
+        former.isOpen = true
+        next.listeners[0].clients[former.handle] = former
+        former.attach(to: next, next.listeners[0])
+        newer.attach(to: next, next.listeners[1])
+        next.flush()
+        #expect(!former.isOpen && former.closeReason == .serverShuttingDown)
+        #expect(newer.isOpen && next.core.connectedCount == 1)
+    }
+
+    @Test func aStoreThatKnowsNothingEndsTheConnection() throws {
+        let harness = try self.start()
+        let device = harness.client("device", .v3_1_1)
+        device.connect(clean: true)
+        let modern = harness.client("modern")
+        modern.connect(clean: true)
+        let next = RouterHarness(store: try StoreFile(path: self.directory.file("other.db"), survivesPowerLoss: false))
+        let listener = next.addListener()
+        listener.takeOver(harness.listeners[0])
+        for client in [device, modern] { client.attach(to: next, listener) }
+        next.flush()
+        #expect(!device.isOpen && device.takeAll() == [])
+        #expect(modern.takeAll() == [.disconnect(DisconnectPacket(reasonCode: .serverShuttingDown))])
+    }
+
+    @Test func aConnectWhoseAnswerWasLostIsNoResumption() throws {
+        let harness = try self.start()
+        let listener = harness.addListener()
+        harness.commitsAtOnce = false
+        let device = harness.client("device", on: listener)
+        #expect(device.connect(clean: false, expiry: 3600) == nil)
+        listener.isThere = false
+        harness.commit()
+        let stamp = harness.nextStamp() - 1
+        let next = try harness.replaceRouter(self.path, attaches: false)
+        #expect(next.core.sessionCount == 1)
+        let again = next.client("device", on: next.listeners[0])
+        #expect(again.connect(clean: false, expiry: 3600, stamp: stamp)?.sessionPresent == false)
+        again.drop()
+        let later = next.client("device", on: next.listeners[0])
+        #expect(later.connect(clean: false, expiry: 3600)?.sessionPresent == true)
+    }
+
+    @Test func retainedMessagesThatWereOnTheirWayGoOn() throws {
+        var harness = try self.start()
+        let publisher = harness.client("publisher")
+        publisher.connect(clean: true)
+        for number in 0..<50 { publisher.publish("t/\(number)", "\(number)", .atLeastOnce, retain: true) }
+        let reader = harness.client("reader")
+        reader.connect(clean: true, receiveMaximum: 10)
+        reader.acknowledges = false
+        reader.subscribe("t/#", .atLeastOnce)
+        let first = reader.takeAll().count { $0.type == .publish }
+        #expect(first == 10)
+        harness = try harness.replaceRouter(self.path)
+        reader.acknowledges = true
+        for identifier in 1...10 as ClosedRange<UInt16> {
+            reader.send(.puback(AcknowledgementPacket(packetIdentifier: identifier)))
+        }
+        #expect(Set(self.texts(reader)).count == 50)
+        // Then it is over for good.
+        harness = try harness.replaceRouter(self.path)
+        harness.flush()
+        #expect(self.texts(reader) == [])
+    }
+
+    @Test func topicAliasesStayInForce() throws {
+        var harness = try self.start()
+        let reader = harness.client("reader")
+        reader.connect(clean: true)
+        reader.subscribe("long/topic", .atMostOnce)
+        let device = harness.client("device")
+        device.connect(clean: true)
+        device.publish("long/topic", "1") { $0.properties.topicAlias = 5 }
+        harness = try harness.replaceRouter(self.path)
+        device.publish("", "2", .atLeastOnce) { $0.properties.topicAlias = 5 }
+        #expect(self.texts(reader) == ["1", "2"])
+    }
+
+    @Test func aStopLeavesNothingToBeSentAgain() throws {
+        var harness = try self.start()
+        let publisher = harness.client("publisher")
+        publisher.connect(clean: true)
+        let lasting = harness.client("lasting")
+        lasting.connect(clean: false, expiry: 3600)
+        let passing = harness.client("passing")
+        passing.connect(clean: true)
+        for reader in [lasting, passing] {
+            reader.acknowledges = false
+            reader.subscribe("t", .exactlyOnce)
+        }
+        for number in 0..<4 { publisher.publish("t", "\(number)", number < 2 ? .atLeastOnce : .exactlyOnce) }
+        harness.core.announceStop()
+        harness.flush()
+        #expect(harness.listener.isAskedToDrain)
+        var isReady = harness.core.isReadyToStop
+        #expect(!isReady)
+        var drained = ByteBuffer()
+        drained.writeFrameHeader(.linkDrained, handle: 0, bodyBytes: 0)
+        harness.deliver(drained, from: harness.listener)
+        isReady = harness.core.isReadyToStop
+        #expect(isReady)
+        harness.core.recordForRestart()
+        harness.commit()
+        let before = [lasting, passing].map { $0.takePublishes().count }
+        #expect(before == [4, 4])
+        harness = try harness.replaceRouter(self.path)
+        harness.flush()
+        #expect(lasting.takeAll() == [] && passing.takeAll() == [])
+        for reader in [lasting, passing] {
+            for identifier in 1...2 as ClosedRange<UInt16> {
+                reader.send(.puback(AcknowledgementPacket(packetIdentifier: identifier)))
+            }
+            for identifier in 3...4 as ClosedRange<UInt16> {
+                reader.send(.pubrec(AcknowledgementPacket(packetIdentifier: identifier)))
+                reader.send(.pubcomp(AcknowledgementPacket(packetIdentifier: identifier)))
+            }
+            #expect(reader.takeAll().map(\.type) == [.pubrel, .pubrel])
+        }
+        #expect(lasting.isOpen && passing.isOpen)
+        for reader in [lasting, passing] { reader.acknowledges = true }
+        publisher.publish("t", "more", .atLeastOnce)
+        #expect(self.texts(lasting) == ["more"] && self.texts(passing) == ["more"])
+        harness = try harness.restart(self.path)
+        #expect(harness.core.queuedBytesTotal == 0)
+    }
+
+    @Test func aLinkThatBreaksCostsNoConnection() throws {
+        let harness = try self.start()
+        let listener = harness.addListener()
+        let reader = harness.client("reader", on: listener)
+        reader.connect(clean: true, will: self.will("gone"))
+        reader.subscribe("#", .exactlyOnce)
+        let publisher = harness.client("publisher", on: harness.addListener())
+        publisher.connect(clean: true)
+        harness.core.linkDown(listener.index, now: harness.now)
+        listener.isThere = false
+        publisher.publish("t", "1", .atLeastOnce)
+        publisher.publish("t", "2", .exactlyOnce)
+        let again = harness.addListener()
+        again.takeOver(listener)
+        reader.attach(to: harness, again)
+        harness.flush()
+        #expect(self.texts(reader) == ["1", "2"])
+        // The next time the listener is gone for good.
+        let watcher = harness.client("watcher", on: harness.listeners[1])
+        watcher.connect(clean: true)
+        watcher.subscribe("wills", .atLeastOnce)
+        harness.core.linkDown(again.index, now: harness.now)
+        again.isThere = false
+        harness.pass(seconds: 1.9)
+        #expect(watcher.takePublishes() == [])
+        harness.pass(seconds: 0.2)
+        #expect(self.texts(watcher) == ["gone"])
+        #expect(harness.core.sessionCount == 2)
+    }
+
+    @Test func acknowledgementsWaitForAnotherListenerThatDoesNotRead() throws {
+        let harness = try self.start()
+        let stopped = harness.addListener()
+        let reader = harness.client("reader", on: stopped)
+        reader.connect(clean: true)
+        reader.subscribe("t", .atLeastOnce)
+        let publisher = harness.client("publisher", on: harness.addListener())
+        publisher.connect(clean: true)
+        stopped.isThere = false
+        #expect(publisher.publish("t", "1", .atLeastOnce) == nil)
+        #expect(publisher.publish("u", "2", .atLeastOnce) == nil, "in order")
+        let other = harness.client("other", on: harness.listeners[1])
+        other.connect(clean: true)
+        #expect(other.publish("u", "3", .atLeastOnce) == .noMatchingSubscribers)
+        stopped.isThere = true
+        harness.flush()
+        let answers = publisher.takeAll().compactMap { packet -> UInt16? in
+            if case .puback(let ack) = packet { return ack.packetIdentifier }
+            return nil
+        }
+        #expect(answers == [1, 2])
+    }
+
+    @Test func theEndOfASessionIsConfirmedOnceItIsStored() throws {
+        let harness = try self.start()
+        let device = harness.client("device")
+        device.connect(clean: true)
+        harness.commitsAtOnce = false
+        device.drop()
+        #expect(harness.listener.goneSessions == [])
+        harness.commit()
+        harness.flush()
+        #expect(harness.listener.goneSessions == [device.handle])
+    }
+
+    @Test func brokenAttachFramesEndTheLinkAndNothingElse() throws {
+        let harness = try self.start()
+        let listener = harness.addListener()
+        var frame = ByteBuffer()
+        frame.writeFrameHeader(.sessionAttach, handle: 1, bodyBytes: 3)
+        frame.write([1, 2, 3] as [UInt8])
+        guard case .frame(let broken) = FrameReader.frame(in: frame.readable, at: 0) else {
+            Issue.record("no frame")
+            return
+        }
+        #expect(harness.core.received(broken, on: listener.index, now: harness.now) != nil)
+    }
+}

@@ -276,6 +276,35 @@ import Testing
         #expect(lines.count { $0.contains("received CONNACK") } == 1)
     }
 
+    @Test func `a router of the next wire version takes over the connections of listeners of this one`() throws {
+        let broker = try TestBroker(listeners: 2)
+        let loop = try EventLoop()
+        let reader = try Device(broker, loop, "reader", version: .v5_0, lasts: false)
+        #expect(try reader.client.subscribe("shared/+", qos: .exactlyOnce) == [2])
+        let publisher = try Device(broker, loop, "publisher", version: .v3_1_1, lasts: true)
+        for device in [reader, publisher] { device.listen() }
+        func exchange(_ total: Int) throws {
+            try loop.wait("\(total) messages") {
+                publisher.publish(total: total)
+                return reader.came.count == total && publisher.acknowledged == total
+            }
+        }
+        try exchange(20)
+        broker.router.signal(SIGTERM)
+        #expect(try broker.router.waitForExit() == 0)
+        let next = broker.directory.file("next")
+        mkdir(next, 0o700)
+        try broker.startRouter(runtimeDirectory: next)
+        let proxy = try HelloProxy(path: broker.directory.file("run/router.sock"), target: next + "/router.sock")
+        defer { proxy.stop() }
+        try exchange(40)
+        #expect(reader.faults == [] && publisher.faults == [])
+        #expect(!reader.client.hasEnded && !publisher.client.hasEnded)
+        #expect(reader.came == Dictionary(uniqueKeysWithValues: publisher.sent.map { ($0, 1) }))
+        let status = try askStatus(next + "/control/router-1.sock")
+        #expect(status.contains("\nsessions_attached 2\n"), "\(status)")
+    }
+
     @Test func `without a router for too long clients are let go`() throws {
         let broker = try TestBroker {
             $0.replacing("auth_workers: 1}", with: "auth_workers: 1, router_absence_max: 1s}")

@@ -101,6 +101,21 @@ final class TestBroker {
         return self.router
     }
 
+    /// Starts one with another `runtime_directory`, on the same store; waits until it is ready.
+    func startRouter(runtimeDirectory: String) throws {
+        let text = String(decoding: try readFile(self.directory.file("martlet.yaml")), as: UTF8.self)
+        let file = self.directory.file("other.yaml")
+        let former = "runtime_directory: \(self.directory.file("run"))\n"
+        try writeFile(file, Array(text.replacing(former, with: "runtime_directory: \(runtimeDirectory)\n").utf8))
+        self.router = try ChildProcess(
+            Self.executable("martlet-router"),
+            arguments: ["--config", file],
+            name: "martlet-router",
+            logFile: self.directory.file("other-router.log")
+        )
+        try self.router.waitForLog(" ready")
+    }
+
     /// kill -9 and a new start; waits until the listeners use it again.
     func restartRouter() throws {
         let connected = self.listeners.map { $0.log.split(separator: "\n").count { $0.contains("router connected") } }

@@ -81,6 +81,37 @@ import Testing
         #expect(try self.entries(try self.open()) == ["x1=a", "x2=b"])
     }
 
+    /// Power is lost while the write-ahead log is written: what is there of it ends anywhere, or is garbage in its last sectors.
+    @Test func aTornWriteLosesNoCommitBeforeIt() throws {
+        let seed = testSeed()
+        var random = SeededRandom(seed: seed)
+        var file: StoreFile? = try StoreFile(path: self.path, survivesPowerLoss: true)
+        /// Bytes of the write-ahead log after each commit.
+        var ends: [Int] = []
+        let log = self.path + "-wal"
+        for number in 0..<120 {
+            var changes = ChangeLog()
+            let value = String(repeating: "v", count: Int.random(in: 0...9000, using: &random))
+            changes.insert({ $0.write("x\(1000 + number)") }, { $0.write(value) })
+            if let group = changes.takeGroup() { try file?.append([group.records]) }
+            if random.oneIn(20) { try file?.fold() }
+            ends.append(try readFile(log).count)
+        }
+        let (base, written) = (try readFile(self.path), try readFile(log))
+        file = nil
+        for attempt in 0..<60 {
+            let path = self.directory.file("torn-\(attempt).db")
+            try writeFile(path, base)
+            let cut = Int.random(in: 0...written.count, using: &random)
+            let garbage = random.bytes(Bool.random(using: &random) ? min(512 * 3, written.count - cut) : 0)
+            try writeFile(path + "-wal", Array(written[..<cut]) + garbage)
+            let survivor = try StoreFile(path: path, survivesPowerLoss: true)
+            let found = try self.entries(survivor).count
+            let safe = ends.count { $0 <= cut }
+            #expect(found >= safe && found <= safe + 1, "seed \(seed), cut at \(cut) of \(written.count)")
+        }
+    }
+
     @Test func twoRoutersOnOneFileAreRefused() throws {
         let first = try self.open()
         let error = #expect(throws: StoreError.self) { try self.open() }

@@ -101,6 +101,14 @@ final class PeerServer: LinkDelegate {
         }
     }
 
+    func announceStop() {
+        self.send { $0.writeFrameHeader(.linkClosing, handle: 0, bodyBytes: 0) }
+    }
+
+    func confirmGone(_ handle: UInt64) {
+        self.send { $0.writeFrameHeader(.sessionGone, handle: handle, bodyBytes: 0) }
+    }
+
     func end(_ kind: FrameKind, _ handle: UInt64, _ reason: ReasonCode, packet: [UInt8]) {
         self.send { buffer in
             packet.withUnsafeBytes {

@@ -118,12 +118,13 @@ final class ServiceHarness {
         _ name: String,
         _ version: ProtocolVersion = .v3_1_1,
         keepAliveSeconds: UInt16 = 0,
-        receiveBufferBytes: Int32? = nil
+        receiveBufferBytes: Int32? = nil,
+        number: UInt64 = 0
     ) throws -> (client: TCPClient, handle: UInt64) {
         let client = try self.client(receiveBufferBytes: receiveBufferBytes)
         let connect = ConnectPacket(version: version, clientIdentifier: Array(name.utf8))
         let handle = try self.open(client, connect).handle
-        self.router.accept(handle, version, keepAliveSeconds: keepAliveSeconds)
+        self.router.accept(handle, version, keepAliveSeconds: keepAliveSeconds, number: number)
         try self.wait("CONNACK") { client.packets(version)?.count == 1 }
         return (client, handle)
     }

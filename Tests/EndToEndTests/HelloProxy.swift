@@ -34,7 +34,9 @@ final class HelloProxy: @unchecked Sendable {
         }
         shutdown(self.listening, Int32(SHUT_RDWR))
         // The first one starts the others, and ends first.
-        while let thread = self.monitor.locked({ self.threads.isEmpty ? nil : self.threads.removeFirst() }) { thread.join() }
+        while let thread = self.monitor.locked({ self.threads.isEmpty ? nil : self.threads.removeFirst() }) {
+            thread.join()
+        }
         for connection in self.connections { close(connection) }
         close(self.listening)
     }

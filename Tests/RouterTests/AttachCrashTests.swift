@@ -32,14 +32,19 @@ import Testing
             client.acknowledges = false
         }
 
-        func publish(_ qos: QoS) {
+        /// - Parameter topic: `t`, to which a session that lasts is subscribed too, or `u`.
+        func publish(_ qos: QoS, _ topic: String) {
             guard self.underWay.count < 20 else { return }
             repeat { self.identifier = self.identifier % 60 + 1 } while self.underWay[self.identifier] != nil
-            let payload = "\(self.name) \(qos.level) \(self.next)"
+            let payload = "\(self.name) \(topic) \(qos.level) \(self.next)"
             self.next += 1
             self.sent.append(payload)
             self.underWay[self.identifier] = (payload, qos)
-            var packet = PublishPacket(qos: qos, topic: Array("t/\(self.name)".utf8), payload: Array(payload.utf8))
+            var packet = PublishPacket(
+                qos: qos,
+                topic: Array("\(topic)/\(self.name)".utf8),
+                payload: Array(payload.utf8)
+            )
             packet.packetIdentifier = self.identifier
             self.client.send(.publish(packet), flushes: false)
         }
@@ -117,13 +122,17 @@ import Testing
         let subscribers = [
             device("s1", lasts: true, on: 1), device("s2", lasts: false, on: 1), device("s3", lasts: false, on: 0),
         ]
-        for subscriber in subscribers { subscriber.client.subscribe("t/#", .exactlyOnce) }
+        subscribers[0].client.subscribe("t/#", .exactlyOnce)
+        for topic in ["t/#", "u/#"] {
+            subscribers[1].client.subscribe(topic, .exactlyOnce)
+            subscribers[2].client.subscribe(topic, .atLeastOnce)
+        }
         harness.commitsAtOnce = false
         var kills = 0
         for _ in 0..<500 {
             switch Int.random(in: 0..<20, using: &random) {
-            case 0..<5: publishers.randomElement(using: &random)?.publish(.atLeastOnce)
-            case 5..<9: publishers.randomElement(using: &random)?.publish(.exactlyOnce)
+            case 0..<5: publishers.randomElement(using: &random)?.publish(.atLeastOnce, random.oneIn(2) ? "t" : "u")
+            case 5..<9: publishers.randomElement(using: &random)?.publish(.exactlyOnce, random.oneIn(2) ? "t" : "u")
             case 9..<12: harness.commit()
             case 12..<14: harness.handOver(to: harness.listeners.filter { _ in Bool.random(using: &random) })
             case 14..<17: subscribers.randomElement(using: &random)?.takeAll(isSlow: Bool.random(using: &random))
@@ -154,7 +163,7 @@ import Testing
     ) {
         for listener in harness.listeners { listener.isUplinkLost = true }
         for device in publishers where Bool.random(using: &random) {
-            device.publish(Bool.random(using: &random) ? .atLeastOnce : .exactlyOnce)
+            device.publish(Bool.random(using: &random) ? .atLeastOnce : .exactlyOnce, random.oneIn(2) ? "t" : "u")
         }
         for device in publishers + subscribers where Bool.random(using: &random) { device.takeAll(isSlow: false) }
     }
@@ -170,21 +179,19 @@ import Testing
                 publisher.acknowledged == Set(publisher.sent),
                 "\(run): not all of \(publisher.name) is acknowledged"
             )
-            for subscriber in subscribers {
-                let lost = publisher.sent.filter { subscriber.came[$0] == nil }
-                #expect(lost == [], "\(run): lost by \(subscriber.name)")
-                for level in 1...2 {
-                    let prefix = "\(publisher.name) \(level) "
+            for (subscriber, topics) in zip(subscribers, [["t"], ["t", "u"], ["t", "u"]]) {
+                for prefix in topics.flatMap({ ["\(publisher.name) \($0) 1 ", "\(publisher.name) \($0) 2 "] }) {
+                    let sent = publisher.sent.filter { $0.hasPrefix(prefix) }
+                    let lost = sent.filter { subscriber.came[$0] == nil }
+                    #expect(lost == [], "\(run): lost by \(subscriber.name)")
                     let order = subscriber.order.filter { $0.hasPrefix(prefix) }
-                    #expect(
-                        order == publisher.sent.filter { $0.hasPrefix(prefix) },
-                        "\(run): order of \(subscriber.name)"
-                    )
+                    #expect(order == sent, "\(run): order of \(subscriber.name)")
                 }
             }
         }
-        for subscriber in subscribers {
-            let twice = subscriber.came.filter { $0.value > 1 && $0.key.split(separator: " ")[1] == "2" }
+        // The third one gets QoS 2 messages at QoS 1.
+        for subscriber in subscribers.prefix(2) {
+            let twice = subscriber.came.filter { $0.value > 1 && $0.key.split(separator: " ")[2] == "2" }
             #expect(twice.isEmpty, "\(run): QoS 2 messages came twice to \(subscriber.name)")
         }
     }

@@ -38,6 +38,9 @@ package enum Limits {
     /// How long a peer may take for its hello.
     package static let helloNanoseconds = 5 * Nanoseconds.perSecond
 
+    /// Connections that wait for their TLS handshake in a listener; further ones stay in the kernel's queue.
+    package static let waitingHandshakesMax = 4096
+
     /// Bytes of unfinished CONNECT packets that a listener keeps for all clients together: nobody has authenticated them. Beyond it
     /// those with more than `connectBytesFree` are refused.
     package static let connectBytesInAllMax = 64 << 20

@@ -40,7 +40,10 @@ final class ClientConnection: EventHandler {
     let handle: UInt64
     let policy: ListenerPolicy
     let peerAddress: String
-    private(set) var phase: Phase
+    private(set) var phase: Phase {
+        didSet { if oldValue == .handshaking { self.givesUpHandshakeSlot() } }
+    }
+    private(set) var holdsHandshakeSlot = false
     private(set) var identity: CertificateIdentity?
     /// From CONNECT until the session is open; where `attach` is there, until its end.
     var connect: ConnectPacket?
@@ -126,6 +129,17 @@ final class ClientConnection: EventHandler {
             handler: self
         )
         self.scheduleWheel()
+        if self.phase == .handshaking {
+            self.holdsHandshakeSlot = true
+            self.service.admission.began(self.handle)
+        }
+    }
+
+    /// Its handshake is over, or waits for the client and does not count any more.
+    func givesUpHandshakeSlot() {
+        guard self.holdsHandshakeSlot else { return }
+        self.holdsHandshakeSlot = false
+        self.service.admission.ended()
     }
 
     deinit {

@@ -4,6 +4,9 @@ import Common
 struct ListenerCounters {
     var accepted: UInt64 = 0
     var handshakes: UInt64 = 0
+    /// Connections that had to wait for their handshake, and those of them that showed a ticket.
+    var handshakesWaited: UInt64 = 0
+    var handshakesWaitedWithTicket: UInt64 = 0
     var sessionsOpened: UInt64 = 0
     /// Open sessions that a router was told of that was started after them.
     var sessionsAttached: UInt64 = 0
@@ -34,6 +37,8 @@ struct ListenerCounters {
     func report(into report: inout StatusReport) {
         report.add("accepted_total", self.accepted)
         report.add("handshakes_total", self.handshakes)
+        report.add("handshakes_waited_total", self.handshakesWaited)
+        report.add("handshakes_waited_with_ticket_total", self.handshakesWaitedWithTicket)
         report.add("sessions_opened_total", self.sessionsOpened)
         report.add("sessions_attached_total", self.sessionsAttached)
         report.add("farewells_dropped_total", self.farewellsDropped)

@@ -23,6 +23,10 @@ package final class ListenerService: Role {
         workers: max(1, self.configuration.processes.authWorkers)
     )
     private(set) lazy var router = RouterUplink(service: self)
+    private(set) lazy var admission = HandshakeAdmission(
+        service: self,
+        maximum: self.configuration.processes.maxHandshakes
+    )
 
     private static let sweepNanoseconds = 20 * Nanoseconds.perMillisecond
 
@@ -125,6 +129,7 @@ package final class ListenerService: Role {
     package func stop() {
         for socket in self.sockets { socket.close() }
         self.sockets.removeAll()
+        self.admission.close()
         guard self.configuration.processes.drainRate > 0 else { return self.stopAtOnce() }
         self.drain(until: nil)
     }
@@ -154,6 +159,7 @@ package final class ListenerService: Role {
         guard !self.isStopping else { return }
         self.isStopping = true
         self.closeProxyReaders()
+        self.admission.close()
         for connection in self.table.all {
             if connection.phase == .open {
                 connection.close(.listenerShutdown, code: .serverShuttingDown, "the listener is stopping")
@@ -182,6 +188,8 @@ package final class ListenerService: Role {
     package func status() -> StatusReport {
         var report = StatusReport()
         report.add("connections", self.table.count)
+        report.add("handshakes_under_way", self.admission.underWay)
+        report.add("handshakes_waiting", self.admission.waitingCount)
         report.add("sessions", self.table.all.count { $0.phase == .open })
         report.add("router", self.router.link == nil ? "down" : "up")
         report.add("auth_workers_up", self.auth.workersUp)
@@ -192,9 +200,16 @@ package final class ListenerService: Role {
 
     // MARK: Connections
 
+    /// How long accepting rests when too many connections wait for their handshake.
+    private static let fullNanoseconds = 20 * Nanoseconds.perMillisecond
+
     /// Nil: another connection may be accepted now. Otherwise when it may.
     private func acceptingBlockedUntil(_ policy: ListenerPolicy) -> Instant? {
         let now = self.loop.now
+        if self.admission.isFull {
+            self.counters.acceptPauses += 1
+            return now &+ Self.fullNanoseconds
+        }
         let process = self.connectionRate?.blockedUntil(now: now)
         let listener = policy.connectionRate?.blockedUntil(now: now)
         if process == nil, listener == nil { return nil }
@@ -206,7 +221,8 @@ package final class ListenerService: Role {
         self.counters.accepted += 1
         self.connectionRate?.take(1, now: self.loop.now)
         policy.connectionRate?.take(1, now: self.loop.now)
-        guard self.table.count + self.proxyReaders.count < policy.configuration.maxConnections else {
+        let others = self.proxyReaders.count + self.admission.waitingCount
+        guard self.table.count + others < policy.configuration.maxConnections else {
             self.logRefusal(
                 .tooManyConnections,
                 address: address.description,
@@ -223,6 +239,12 @@ package final class ListenerService: Role {
 
     /// - Parameter address: where the client is, as far as that is known.
     func take(_ fileDescriptor: Int32, _ address: SocketAddress, _ policy: ListenerPolicy) {
+        if policy.tls != nil, self.admission.mustWait(fileDescriptor, address, policy) { return }
+        self.begin(fileDescriptor, address, policy)
+    }
+
+    /// It is the connection's turn.
+    func begin(_ fileDescriptor: Int32, _ address: SocketAddress, _ policy: ListenerPolicy) {
         var on: Int32 = 1
         setsockopt(fileDescriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
         setsockopt(fileDescriptor, SOL_SOCKET, SO_KEEPALIVE, &on, socklen_t(MemoryLayout<Int32>.size))
@@ -282,6 +304,7 @@ package final class ListenerService: Role {
     }
 
     private func endOfTurn() {
+        self.admission.admit()
         self.router.resumeWaitingForRoom()
         // Flushing may resume a client's input, which may make it dirty again: that waits for nothing either.
         while !self.dirty.isEmpty {

@@ -116,6 +116,23 @@ final class TestBroker {
         try self.router.waitForLog(" ready")
     }
 
+    /// Starts it by another program, which gets its command line behind its own arguments; waits until the listeners use it.
+    func startRouter(under program: String, _ arguments: [String]) throws {
+        let connected = self.listeners.map { $0.log.split(separator: "\n").count { $0.contains("router connected") } }
+        self.router = try ChildProcess(
+            "/usr/bin/\(program)",
+            arguments: arguments + [
+                try Self.executable("martlet-router"), "--config", self.directory.file("martlet.yaml"),
+            ],
+            name: "martlet-router",
+            logFile: self.directory.file("started-router.log")
+        )
+        try self.router.waitForLog(" ready")
+        for (listener, before) in zip(self.listeners, connected) {
+            try listener.waitForLog("router connected", count: before + 1)
+        }
+    }
+
     /// kill -9 and a new start; waits until the listeners use it again.
     func restartRouter() throws {
         let connected = self.listeners.map { $0.log.split(separator: "\n").count { $0.contains("router connected") } }

@@ -16,6 +16,7 @@ extension Configuration {
             section.integer("auth_workers", 1...Self.processesMax, into: &self.processes.authWorkers)
             section.integer("max_connection_rate", 0...1_000_000, into: &self.processes.maxConnectionRate)
             section.integer("drain_rate", 0...1_000_000, into: &self.processes.drainRate)
+            section.integer("max_handshakes", 0...1_000_000, into: &self.processes.maxHandshakes)
             section.duration(
                 "router_absence_max",
                 0...3600 * Configuration.nanosecondsPerSecond,

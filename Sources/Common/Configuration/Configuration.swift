@@ -39,6 +39,8 @@ extension Configuration {
         package var maxConnectionRate = 5000
         /// `drain_rate`: clients that a listener that is told to stop lets go per second; 0: all at once.
         package var drainRate = 200
+        /// `max_handshakes`: TLS handshakes that each listener process works on at a time; 0: no limit.
+        package var maxHandshakes = 256
         /// `router_absence_max`: how long listeners keep clients while there is no router; 0: not at all.
         package var routerAbsenceMaxNanoseconds: UInt64 = 60 * Configuration.nanosecondsPerSecond
 

@@ -16,6 +16,13 @@ package final class TLSServerContext: @unchecked Sendable {
     /// The trusted authorities: a chain must end in one of them.
     package let authorities: Set<CertificateKey>
 
+    /// Whether a client that begins with these bytes shows a ticket that one of our listeners gave it: it was authenticated before, and
+    /// its handshake costs little.
+    package func showsOwnTicket(_ clientHello: UnsafeRawBufferPointer) -> Bool {
+        guard let issuer = self.ticketIssuer, let ticket = ClientHello.ticket(in: clientHello) else { return false }
+        return issuer.isOurs(ticket)
+    }
+
     /// - Parameter revocation: asked about all certificates that clients show, and about those in tickets.
     package init(
         _ configuration: TLSServerConfiguration,

@@ -79,6 +79,16 @@ final class TicketIssuer {
         return isAging ? 2 : 1
     }
 
+    /// Whether a ticket is one of ours, and not too old: what its code says that was made with our key (RFC 5077, section 4).
+    func isOurs(_ ticket: UnsafeRawBufferPointer) -> Bool {
+        let codeBytes = 32
+        guard ticket.count > TicketKeys.nameBytes + 16 + codeBytes,
+            let (key, _) = self.keys.openingKey(name: Array(ticket[..<TicketKeys.nameBytes]), now: self.now())
+        else { return false }
+        let sealed = Array(ticket[..<(ticket.count - codeBytes)])
+        return HMAC.sha256(key: key.macKey, message: sealed).elementsEqual(ticket[(ticket.count - codeBytes)...])
+    }
+
     // MARK: What was verified
 
     private static let generateCallback: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = {

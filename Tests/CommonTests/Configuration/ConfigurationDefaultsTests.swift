@@ -108,7 +108,7 @@ import Testing
         runtime_directory: run
         state_directory: state
         durability: disk
-        processes: {listeners: 3, auth_workers: 4, max_connection_rate: 5, drain_rate: 6, router_absence_max: 7s}
+        processes: {listeners: 3, auth_workers: 4, max_connection_rate: 5, drain_rate: 6, max_handshakes: 8, router_absence_max: 7s}
         link_users: [a, b]
         log: {level: debug, refused_per_second: 9}
         listeners:

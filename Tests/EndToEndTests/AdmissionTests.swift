@@ -1,0 +1,91 @@
+import Common
+import Glibc
+import TLS
+import TestSupport
+import Testing
+
+/// More clients than `processes.max_handshakes` lets through at a time.
+@Suite struct AdmissionTests {
+    private static func broker(_ maximum: Int) throws -> TestBroker {
+        try TestBroker {
+            $0.replacing("auth_workers: 1}", with: "auth_workers: 1, max_handshakes: \(maximum)}")
+        }
+    }
+
+    private static func number(_ name: String, _ broker: TestBroker) throws -> Int {
+        let line = try broker.status(of: "listener").split(separator: "\n").first { $0.hasPrefix("\(name) ") }
+        return line.flatMap { Int($0.dropFirst(name.utf8.count + 1)) } ?? -1
+    }
+
+    @Test func `a fleet that comes at once gets in, a few at a time`() throws {
+        let broker = try Self.broker(4)
+        let loop = try EventLoop()
+        let context = try broker.tlsContext(try broker.pki.device("fleet"))
+        try broker.provision("fleet", password: "secret")
+        var most = 0
+        var clients: [TestClient] = []
+        for number in 0..<150 {
+            let client = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: context)
+            client.send(
+                .connect(
+                    ConnectPacket(
+                        version: .v5_0,
+                        clientIdentifier: Array("fleet-\(number)".utf8),
+                        userName: Array("fleet".utf8),
+                        password: Array("secret".utf8)
+                    )
+                )
+            )
+            clients.append(client)
+        }
+        var asked: Instant = 0
+        try loop.wait("all to be in", seconds: 120) {
+            if Clock.monotonic() > asked + 50 * Nanoseconds.perMillisecond {
+                asked = Clock.monotonic()
+                most = max(most, (try? Self.number("handshakes_under_way", broker)) ?? 0)
+            }
+            return clients.allSatisfy { $0.received.count == 1 || $0.hasEnded }
+        }
+        #expect(clients.allSatisfy { !$0.hasEnded })
+        #expect(most <= 4)
+        #expect(try Self.number("handshakes_waited_total", broker) > 100)
+        #expect(try Self.number("handshakes_waiting", broker) == 0)
+        #expect(try Self.number("handshakes_under_way", broker) == 0)
+    }
+
+    @Test func `a client that says nothing holds the others up for three seconds at most, and a ticket is seen`() throws
+    {
+        let broker = try Self.broker(1)
+        let loop = try EventLoop()
+        let device = try broker.pki.device("ticket-holder")
+        let session = broker.directory.file("session")
+        let options = [
+            "s_client", "-connect", "localhost:\(broker.tlsPort)", "-CAfile", broker.pki.caFile, "-cert",
+            device.certificateFile, "-key", device.keyFile,
+        ]
+        func connect(_ further: String...) throws -> String {
+            let words = (["openssl"] + options + further).joined(separator: " ")
+            return try runProcess("/bin/sh", arguments: ["-c", "(sleep 0.5) | \(words)"]).output
+        }
+        #expect(try connect("-sess_out", session).contains("New, TLS"))
+        let silent = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0)
+        try loop.wait("it holds the place") { (try? Self.number("handshakes_under_way", broker)) == 1 }
+        let began = Clock.monotonic()
+        #expect(try connect("-sess_in", session).contains("Reused, TLS"))
+        #expect(Clock.monotonic() - began < 10 * Nanoseconds.perSecond)
+        #expect(try Self.number("handshakes_waited_with_ticket_total", broker) == 1)
+        #expect(!silent.hasEnded)
+    }
+
+    @Test func `one whose turn does not come in time is told so at once, and logged`() throws {
+        let broker = try TestBroker(connectTimeout: "1s") {
+            $0.replacing("auth_workers: 1}", with: "auth_workers: 1, max_handshakes: 1}")
+        }
+        let loop = try EventLoop()
+        // Each holds the place for its second.
+        var silent: [TestClient] = []
+        for _ in 0..<3 { silent.append(try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0)) }
+        try loop.wait("their ends", seconds: 20) { silent.allSatisfy(\.hasEnded) }
+        try broker.listeners[0].waitForLog("its turn did not come in time")
+    }
+}

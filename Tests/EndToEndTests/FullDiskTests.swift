@@ -1,0 +1,110 @@
+import Common
+import Glibc
+import TestSupport
+import Testing
+
+/// A router whose disk is really full: its store is on a file system of four megabytes that nobody else sees.
+@Suite struct FullDiskTests {
+    /// Mounting takes a name space of its own, which not every user may make.
+    private static let canMount = (try? runProcess("unshare", arguments: ["-m", "true"]).status) == 0
+
+    private static func lasting() -> Properties {
+        var properties = Properties()
+        properties.sessionExpiryInterval = 3600
+        return properties
+    }
+
+    private static func client(
+        _ broker: TestBroker,
+        _ loop: EventLoop,
+        _ name: String,
+        lasts: Bool = false
+    ) throws
+        -> TestClient
+    {
+        let client = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+        let properties = lasts ? Self.lasting() : Properties()
+        let connack = try client.connect(clientIdentifier: name, cleanStart: !lasts, properties: properties)
+        #expect(connack.returnCode == 0)
+        return client
+    }
+
+    /// Publishes messages of 4 kB until the router says that it cannot store them.
+    /// - Returns: those that were acknowledged.
+    private static func fillUp(_ broker: TestBroker, _ flooder: TestClient, _ loop: EventLoop) throws -> Set<UInt16> {
+        var taken: Set<UInt16> = []
+        flooder.onPacket = { packet in
+            if case .puback(let ack) = packet, !ack.reasonCode.isFailure { taken.insert(ack.packetIdentifier) }
+        }
+        var sent: UInt16 = 0
+        var asked: Instant = 0
+        try loop.wait("a full disk", seconds: 120) {
+            if sent < 3000, Int(sent) < taken.count + 20 {
+                sent += 1
+                let payload = [UInt8(sent >> 8), UInt8(sent & 0xFF)] + [UInt8](repeating: 0x66, count: 4000)
+                flooder.publish("t", payload, qos: .atLeastOnce, packetIdentifier: sent)
+                return false
+            }
+            guard Clock.monotonic() > asked + 50 * Nanoseconds.perMillisecond else { return false }
+            asked = Clock.monotonic()
+            return (try? broker.status(of: "router").contains("alarm_store 1")) ?? false
+        }
+        #expect(taken.count > 50, "it had room at first")
+        return taken
+    }
+
+    @Test(.enabled(if: canMount))
+    func `promises are refused while the disk is full, the rest goes on, and nothing acknowledged is lost`() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        broker.router.signal(SIGTERM)
+        #expect(try broker.router.waitForExit() == 0)
+        let store = broker.directory.file("state/router")
+        let mount = "mount -t tmpfs -o size=4m none \(store) && head -c 2000000 /dev/zero > \(store)/filler"
+        try broker.startRouter(under: "unshare", ["-m", "/bin/sh", "-c", "\(mount) && exec \"$@\"", "sh"])
+        let parked = try Self.client(broker, loop, "parked", lasts: true)
+        #expect(try parked.subscribe("t", qos: .atLeastOnce) == [1])
+        parked.cut()
+        let watcher = try Self.client(broker, loop, "watcher")
+        #expect(try watcher.subscribe("live", qos: .atMostOnce) == [0])
+        var acknowledged = try Self.fillUp(broker, try Self.client(broker, loop, "flooder"), loop)
+        #expect(!acknowledged.isEmpty)
+
+        // Who has nothing to be stored notices nothing, and new clients get in.
+        let newcomer = try Self.client(broker, loop, "newcomer")
+        newcomer.publish("t", Array("refused".utf8), qos: .atLeastOnce, packetIdentifier: 9)
+        guard case .puback(let refusal) = try newcomer.next("a refusal") else {
+            Issue.record("no PUBACK")
+            return
+        }
+        #expect(refusal.reasonCode == .quotaExceeded)
+        newcomer.publish("live", Array("still here".utf8))
+        guard case .publish(let live) = try watcher.next("QoS 0") else {
+            Issue.record("no PUBLISH")
+            return
+        }
+        #expect(live.payload == Array("still here".utf8))
+
+        #expect(unlink("/proc/\(broker.router.processID)/root\(store)/filler") == 0)
+        try loop.wait("the alarm's end", seconds: 60) {
+            (try? broker.status(of: "router").contains("alarm_store 0")) ?? false
+        }
+        newcomer.publish("t", [0xFF, 0xFF], qos: .atLeastOnce, packetIdentifier: 1)
+        #expect(try newcomer.next("PUBACK") == .puback(AcknowledgementPacket(packetIdentifier: 1)))
+        acknowledged.insert(0xFFFF)
+        let back = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+        #expect(
+            try back.connect(clientIdentifier: "parked", cleanStart: false, properties: Self.lasting()).sessionPresent
+        )
+        var came: Set<UInt16> = []
+        let take = { (packet: Packet) in
+            guard case .publish(let publish) = packet else { return }
+            came.insert(UInt16(publish.payload[0]) << 8 | UInt16(publish.payload[1]))
+            back.send(.puback(AcknowledgementPacket(packetIdentifier: publish.packetIdentifier)))
+        }
+        // Some came with the CONNACK.
+        back.received.forEach(take)
+        back.onPacket = take
+        try loop.wait("what was acknowledged", seconds: 60) { acknowledged.isSubset(of: came) }
+    }
+}

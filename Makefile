@@ -10,13 +10,15 @@ SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
+# Seconds that `make torture` runs.
+TORTURE_SECONDS ?= 300
 
 PROGRAMS = martlet martlet-router martlet-listener martlet-authworker
 RELEASE ?= .build/release
 PLAIN_UNITS = martlet.target martlet-listener.socket martlet-crl-refresh.timer
 MADE_UNITS = martlet-router.service martlet-listener@.service martlet-authworker@.service martlet-crl-refresh.service
 
-.PHONY: run deps build test fuzz clean install uninstall deb
+.PHONY: run deps build test torture fuzz clean install uninstall deb
 
 # Installs what is missing, builds, and runs everything in var/ until Ctrl-C. REDIS_URL=redis://host:port uses a Redis of
 # yours, MARTLET_PORT=8884 another port.
@@ -34,6 +36,10 @@ build: deps
 # All that CI runs: format, warnings as errors, all tests.
 test: deps
 	scripts/check
+
+# Kills everything at random under load for TORTURE_SECONDS, and counts what clients get.
+torture: deps
+	MARTLET_TORTURE_SECONDS=$(TORTURE_SECONDS) $(SWIFT) test --filter TortureTests
 
 # The fuzz targets, each for FUZZ_SECONDS.
 fuzz: deps

@@ -64,15 +64,33 @@ final class TestBroker {
     // MARK: Processes
 
     private func startListener(_ instance: Int) throws {
-        let listener = try Self.start(
+        let listener = try self.makeListener(instance)
+        self.listeners.append(listener)
+        try listener.waitForLog(" ready")
+    }
+
+    private func makeListener(_ instance: Int) throws -> ChildProcess {
+        try Self.start(
             "martlet-listener",
             in: self.directory,
             instance: instance,
             sockets: self.sockets,
             socketNames: ["devices", "plain", "applications"]
         )
-        self.listeners.append(listener)
-        try listener.waitForLog(" ready")
+    }
+
+    /// kill -9 and a new start, of the one at this place; waits until it is ready.
+    func restartListener(_ place: Int) throws {
+        self.listeners[place].killNow()
+        self.listeners[place] = try self.makeListener(place + 1)
+        try self.listeners[place].waitForLog(" ready")
+    }
+
+    /// kill -9 and a new start, of the one at this place; waits until it is ready.
+    func replaceAuthWorker(_ place: Int) throws {
+        self.authWorkers[place].killNow()
+        self.authWorkers[place] = try Self.start("martlet-authworker", in: self.directory, instance: place + 1)
+        try self.authWorkers[place].waitForLog(" ready")
     }
 
     private func startAuthWorker(_ instance: Int) throws {

@@ -7,7 +7,7 @@ import RouterStore
 ///
 /// - Talks to: listeners over a Unix socket, the tool over its control socket.
 /// - Holds: sessions and messages in memory and in its store. No TLS key, no Redis password, no internet socket.
-/// - When killed: listeners lose their link to it, and clients their connections; what was acknowledged is in the store.
+/// - When killed: listeners keep their clients' connections for the next one; what was acknowledged is in the store.
 /// - An attacker who owns it can: read and forge messages. Not: impersonate the server or a device, or reach Redis.
 package final class RouterService: Role, LinkDelegate {
     private let context: RoleContext

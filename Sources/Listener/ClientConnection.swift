@@ -559,8 +559,8 @@ final class ClientConnection: EventHandler {
         self.isBlockedByRate = true
         self.service.counters.rateStops += 1
         let handle = self.handle
-        self.service.loop.schedule(at: until) { [weak service = self.service] in
-            service?.connection(handle)?.resumeAfterRate()
+        self.service.loop.schedule(at: until) { [unowned service = self.service] in
+            service.connection(handle)?.resumeAfterRate()
         }
     }
 

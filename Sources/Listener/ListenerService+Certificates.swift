@@ -19,8 +19,8 @@ extension ListenerService {
 
     private func scheduleRevocationPoll() {
         guard self.policies.contains(where: { $0.revocationFiles != nil }) else { return }
-        self.loop.schedule(afterNanoseconds: Self.revocationPollNanoseconds) { [weak self] in
-            guard let self, !self.isStopping else { return }
+        self.loop.schedule(afterNanoseconds: Self.revocationPollNanoseconds) { [unowned self] in
+            guard !self.isStopping else { return }
             self.refreshRevocationLists()
             self.scheduleRevocationPoll()
         }
@@ -34,9 +34,9 @@ extension ListenerService {
             do throws(SystemError) {
                 try BackgroundJob.run(on: self.loop) {
                     files.load()
-                } then: { [weak self] outcome in
+                } then: { [unowned self] outcome in
                     policy.isReadingLists = false
-                    guard let self, !self.isStopping else { return }
+                    guard !self.isStopping else { return }
                     self.apply(outcome, to: policy)
                 }
             } catch {
@@ -128,7 +128,7 @@ extension ListenerService {
         self.certificatesToCheck.removeLast(part.count)
         for handle in part { self.connection(handle)?.checkCertificate() }
         guard !self.certificatesToCheck.isEmpty, !self.isStopping else { return }
-        self.loop.schedule(at: self.loop.now) { [weak self] in self?.checkNextCertificates() }
+        self.loop.schedule(at: self.loop.now) { [unowned self] in self.checkNextCertificates() }
     }
 
     func addRevocationStatus(to report: inout StatusReport) {

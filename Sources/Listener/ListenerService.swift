@@ -11,6 +11,8 @@ import TLS
 /// - An attacker who owns it can: impersonate the server and devices that need no password, read what passes through it. Not:
 ///   reach Redis, the store, or the traffic of other listeners.
 package final class ListenerService: Role {
+    // Timers refer to it without `weak`: it lives as long as the loop, and counting references to an object that has weak ones
+    // takes four times as long, several times for each packet.
     let loop: EventLoop
     let logger: Logger
     let configuration: Configuration
@@ -151,7 +153,7 @@ package final class ListenerService: Role {
         let end = isOpen ? nil : end ?? now &+ Self.drainEndNanoseconds
         if self.table.count == 0 || end.map({ $0 <= now }) ?? false { return self.stopAtOnce() }
         ServiceNotifier(environment: self.context.environment).status("draining, \(self.table.count) connections left")
-        self.loop.schedule(afterNanoseconds: Self.drainStepNanoseconds) { [weak self] in self?.drain(until: end) }
+        self.loop.schedule(afterNanoseconds: Self.drainStepNanoseconds) { [unowned self] in self.drain(until: end) }
     }
 
     /// Says goodbye to every client, and ends when the router has been told.
@@ -179,9 +181,9 @@ package final class ListenerService: Role {
             self.auth.stop()
             return self.loop.stop()
         }
-        self.loop.schedule(afterNanoseconds: 10 * Nanoseconds.perMillisecond) { [weak self] in
-            self?.router.flush()
-            self?.finishStopping(attemptsLeft: attemptsLeft - 1)
+        self.loop.schedule(afterNanoseconds: 10 * Nanoseconds.perMillisecond) { [unowned self] in
+            self.router.flush()
+            self.finishStopping(attemptsLeft: attemptsLeft - 1)
         }
     }
 
@@ -292,7 +294,7 @@ package final class ListenerService: Role {
     /// For bytes that OpenSSL holds already: epoll does not tell of them.
     func receiveNextTurn(_ handle: UInt64) {
         if self.toReceive.isEmpty {
-            self.loop.schedule(at: self.loop.now) { [weak self] in self?.receivePending() }
+            self.loop.schedule(at: self.loop.now) { [unowned self] in self.receivePending() }
         }
         self.toReceive.append(handle)
     }
@@ -352,8 +354,7 @@ package final class ListenerService: Role {
             if timer.deadline <= deadline { return }
             self.loop.cancel(timer.timer)
         }
-        let timer = self.loop.schedule(at: deadline) { [weak self] in
-            guard let self else { return }
+        let timer = self.loop.schedule(at: deadline) { [unowned self] in
             self.revalidationTimer = nil
             self.revalidateDue()
         }
@@ -369,8 +370,8 @@ package final class ListenerService: Role {
 
     private func startWheel() {
         guard self.wheelTimer == nil, !self.isStopping else { return }
-        self.wheelTimer = self.loop.schedule(afterNanoseconds: TimerWheel.tickNanoseconds) { [weak self] in
-            self?.turnWheel()
+        self.wheelTimer = self.loop.schedule(afterNanoseconds: TimerWheel.tickNanoseconds) { [unowned self] in
+            self.turnWheel()
         }
     }
 

@@ -7,7 +7,8 @@ package final class LinkConnector: LinkDelegate {
     private let loop: EventLoop
     private let hello: LinkHello
     private let peerRole: LinkHello.Role
-    private weak var delegate: (any LinkDelegate)?
+    /// It owns this connector.
+    private unowned let delegate: any LinkDelegate
     private var pending: Link?
     private var backoff: Backoff
     private var random = SystemRandomNumberGenerator()
@@ -73,15 +74,15 @@ package final class LinkConnector: LinkDelegate {
         self.link = link
         self.lastFailure = nil
         self.backoff.reset()
-        self.delegate?.linkUp(link, peer: peer)
+        self.delegate.linkUp(link, peer: peer)
     }
 
     package func link(_ link: Link, received frame: Frame) {
-        self.delegate?.link(link, received: frame)
+        self.delegate.link(link, received: frame)
     }
 
     package func linkFinishedReading(_ link: Link) {
-        if self.link === link { self.delegate?.linkFinishedReading(link) }
+        if self.link === link { self.delegate.linkFinishedReading(link) }
     }
 
     package func linkDown(_ link: Link, reason: String) {
@@ -90,6 +91,6 @@ package final class LinkConnector: LinkDelegate {
         self.link = nil
         self.pending = nil
         self.retryLater()
-        if wasUp { self.delegate?.linkDown(link, reason: reason) }
+        if wasUp { self.delegate.linkDown(link, reason: reason) }
     }
 }

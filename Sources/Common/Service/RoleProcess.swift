@@ -108,15 +108,15 @@ package enum RoleProcess {
             path: context.configuration.controlSocketPath(role: Self.label(of: linkRole), instance: context.instance),
             hello: LinkHello(role: linkRole, bootID: Self.makeBootID(), name: Array(context.name.utf8)),
             refused: { context.logger.warning("control connection refused: \($0)") },
-            report: { [weak role] in
+            report: { [unowned role] in
                 var report = StatusReport()
                 report.add("process", context.name)
                 report.add("pid", getpid())
                 report.add("uptime_seconds", (context.loop.now - started) / Nanoseconds.perSecond)
-                if let role { report.lines += role.status().lines }
+                report.lines += role.status().lines
                 return report
             },
-            command: { [weak role] in role?.perform($0) }
+            command: { [unowned role] in role.perform($0) }
         )
     }
 }

@@ -45,7 +45,7 @@ final class ClientConnection: EventHandler {
     }
     private(set) var holdsHandshakeSlot = false
     private(set) var identity: CertificateIdentity?
-    /// From CONNECT until the session is open; where `attach` is there, until its end.
+    /// From CONNECT until the session is open; where it can be attached to another router, until its end.
     var connect: ConnectPacket?
     /// Nanoseconds of CLOCK_BOOTTIME when the client had been authenticated.
     private(set) var connectStamp: UInt64 = 0
@@ -73,8 +73,6 @@ final class ClientConnection: EventHandler {
     /// What let the session in, to be asked about again while it lives.
     var credentials = SessionCredentials()
     var uplink: SessionUplink?
-    /// For the router that comes after this one; nil: the session ends with this one.
-    var attach: AttachState?
     /// What the client sends waits in `input`, because there is no router.
     var isParking = false
     /// Of that: looked through for PINGREQ.
@@ -463,7 +461,6 @@ final class ClientConnection: EventHandler {
     func sessionAccepted(_ accepted: SessionAccepted, credit: Int) {
         guard self.phase == .opening else { return }
         self.phase = .open
-        self.startAttachState(accepted)
         self.service.counters.sessionsOpened += 1
         self.service.record(self, nil, detail: "")
         self.uplink = SessionUplink(
@@ -471,7 +468,7 @@ final class ClientConnection: EventHandler {
             credit: credit,
             maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes,
             rate: PublishRateGate(self.policy.configuration.offer.publishRate),
-            attach: self.attach
+            attach: self.makeAttachState(accepted)
         )
         self.scheduleRevalidation()
         self.keepAliveNanoseconds = UInt64(accepted.keepAliveSeconds) * Nanoseconds.perSecond / 2 * 3
@@ -510,7 +507,7 @@ final class ClientConnection: EventHandler {
         }
         self.output.write(bytes)
         if debitsCredit { self.delivery.queued(bytes.count) }
-        if let attach = self.attach, !self.isInsideDelivery {
+        if let attach = self.uplink?.attach, !self.isInsideDelivery {
             attach.passedDown(bytes)
             if self.isBlockedByCredit, !debitsCredit, !attach.unanswered.isFull { self.resumeAfterCredit() }
         }
@@ -526,7 +523,7 @@ final class ClientConnection: EventHandler {
         self.output.write(packet)
         if offset > 0 {
             self.output.setBigEndian(packetIdentifier, at: start + offset)
-            self.attach?.passedDown(firstByte: packet[0], identifier: packetIdentifier)
+            self.uplink?.attach?.passedDown(firstByte: packet[0], identifier: packetIdentifier)
         }
         self.delivery.queued(packet.count)
         self.markDirty()

@@ -65,8 +65,7 @@ final class RouterUplink: LinkDelegate {
             }
         }
         guard let link = self.link else { return }
-        link.output.writeFrameHeader(.sessionClosed, handle: connection.handle, bodyBytes: 1)
-        link.output.write(cause.rawValue)
+        cause.encode(into: &link.output, handle: connection.handle)
     }
 
     private func forgetFarewell(_ handle: UInt64) {

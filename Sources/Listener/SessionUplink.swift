@@ -35,9 +35,7 @@ struct SessionUplink {
     private var rate: PublishRateGate?
     /// Of the packet that travels in parts: bytes still to come, and what it is.
     private var partBytesLeft = 0
-    private var partType = PacketType.publish
-    private var partHeader: FixedHeader?
-    private var isFirstPart = false
+    private var partHeader = FixedHeader(type: .publish, flags: 0, headerBytes: 0, bodyBytes: 0)
     /// Of a packet whose first part went to a router that is gone: bytes still to come that go nowhere.
     private var lostBytesLeft = 0
     /// Nil: the session ends with the router.
@@ -99,13 +97,13 @@ struct SessionUplink {
         var runStart = progress.consumed
         scanning: while progress.consumed < bytes.count {
             if self.partBytesLeft > 0 {
-                guard !self.partType.usesCredit || (self.credit > 0 && linkCredit > 0) else {
+                guard !self.partHeader.type.usesCredit || (self.credit > 0 && linkCredit > 0) else {
                     progress.isBlocked = true
                     break
                 }
                 self.forwardPart(bytes, at: &progress.consumed, handle: handle, linkCredit: &linkCredit, link: &link)
                 runStart = progress.consumed
-                if self.partBytesLeft == 0, self.partType == .disconnect {
+                if self.partBytesLeft == 0, self.partHeader.type == .disconnect {
                     progress.end = .clientDisconnected
                     break
                 }
@@ -138,7 +136,8 @@ struct SessionUplink {
             }
             if header.packetBytes > Limits.packetPartBytes {
                 Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
-                self.beginParts(header)
+                self.partBytesLeft = header.packetBytes
+                self.partHeader = header
                 runStart = progress.consumed
                 continue
             }
@@ -172,14 +171,7 @@ struct SessionUplink {
     private func mayBegin(_ bytes: UnsafeRawBufferPointer, _ header: FixedHeader) -> Bool {
         guard header.packetBytes > Limits.packetPartBytes else { return false }
         return self.attach == nil || header.type != .publish || bytes.count >= Limits.packetPartBytes
-            || UnansweredPackets.packetIdentifier(of: bytes, header) != nil
-    }
-
-    private mutating func beginParts(_ header: FixedHeader) {
-        self.partBytesLeft = header.packetBytes
-        self.partType = header.type
-        self.partHeader = header
-        self.isFirstPart = true
+            || header.packetIdentifier(in: bytes) != nil
     }
 
     /// - Returns: how many of the bytes that came belong to a packet that is lost.
@@ -221,17 +213,16 @@ struct SessionUplink {
         link: inout ByteBuffer
     ) {
         let count = min(bytes.count - offset, self.partBytesLeft, Limits.packetPartBytes)
-        self.partBytesLeft -= count
         if let attach = self.attach {
             let part = UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count])
-            if self.isFirstPart, let header = self.partHeader {
-                attach.passedUp(part, header)
+            if self.partBytesLeft == self.partHeader.packetBytes {
+                attach.passedUp(part, self.partHeader)
             } else {
                 attach.continuedUp(part)
             }
         }
-        self.isFirstPart = false
-        if self.partType.usesCredit {
+        self.partBytesLeft -= count
+        if self.partHeader.type.usesCredit {
             self.credit -= count
             linkCredit -= count
         }

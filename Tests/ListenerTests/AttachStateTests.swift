@@ -130,6 +130,24 @@ import Testing
         #expect(isEmpty)
     }
 
+    @Test("Regression: the rest of a packet that was answered before it had come was taken for records")
+    func anAnswerBeforeTheEnd() {
+        for isFirst in [true, false] {
+            let state = self.state()
+            let small = self.publish(.atLeastOnce, 1).bytes(.v5_0)
+            if !isFirst { self.up(state, small) }
+            let large = self.publish(.atLeastOnce, 9, String(repeating: "y", count: 200_000)).bytes(.v5_0)
+            self.up(state, large, part: 1000)
+            self.down(state, .puback(self.ack(9)))
+            if !isFirst { self.down(state, .puback(self.ack(1))) }
+            large[1000..<1003].withUnsafeBytes { state.continuedUp($0) }
+            large[1003...].withUnsafeBytes { state.continuedUp($0) }
+            #expect(self.unanswered(state) == [])
+            self.up(state, small)
+            #expect(self.unanswered(state) == [small])
+        }
+    }
+
     @Test func theWayOfEachMessageToTheClientIsKnown() {
         let state = self.state()
         self.down(state, self.publish(.atLeastOnce, 1), self.publish(.exactlyOnce, 2), self.publish(.atMostOnce, 0))

@@ -324,8 +324,7 @@ final class FakeClient {
         guard self.isOpen else { return }
         self.isOpen = false
         var frame = ByteBuffer()
-        frame.writeFrameHeader(.sessionClosed, handle: self.handle, bodyBytes: 1)
-        frame.write(cause.rawValue)
+        cause.encode(into: &frame, handle: self.handle)
         self.listener.give(back: self.handle)
         self.harness.deliver(frame, from: self.listener)
         self.harness.flush()

@@ -23,4 +23,18 @@ package struct FixedHeader: Equatable, Sendable {
     }
 
     @inlinable package var packetBytes: Int { self.headerBytes + self.bodyBytes }
+
+    /// The packet identifier (MQTT 5.0, section 2.2.1) of a packet with this header; nil when it has none, or it is not among
+    /// the bytes.
+    ///
+    /// - Parameter packet: from its first byte on; it may end early.
+    @inlinable package func packetIdentifier(in packet: UnsafeRawBufferPointer) -> UInt16? {
+        var offset = self.headerBytes
+        if self.type == .publish {
+            guard offset + 2 <= packet.count else { return nil }
+            offset += 2 + Int(UInt16(packet[offset]) << 8 | UInt16(packet[offset + 1]))
+        }
+        guard offset + 2 <= min(packet.count, self.packetBytes) else { return nil }
+        return UInt16(packet[offset]) << 8 | UInt16(packet[offset + 1])
+    }
 }

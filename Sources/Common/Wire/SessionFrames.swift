@@ -89,6 +89,11 @@ package enum SessionCloseCause: UInt8, Sendable, CaseIterable {
     case administrative = 5
     /// The same, and the will must not be published.
     case revoked = 6
+
+    package func encode(into buffer: inout ByteBuffer, handle: UInt64) {
+        buffer.writeFrameHeader(.sessionClosed, handle: handle, bodyBytes: 1)
+        buffer.write(self.rawValue)
+    }
 }
 
 /// Listener to router: other rules apply to the session from here on; subscriptions that they do not allow end.

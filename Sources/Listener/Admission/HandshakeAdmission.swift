@@ -60,6 +60,7 @@ final class HandshakeAdmission {
 
     func began(_ handle: UInt64) {
         self.underWay += 1
+        guard self.maximum < Int.max else { return }
         self.started.append((handle, self.service.loop.now))
         self.startSweeping()
     }

@@ -37,11 +37,11 @@ final class AttachState {
             if header.flags & 0x06 != 0 { self.unanswered.passed(bytes, header) }
             if self.takesAliases { self.noteAlias(bytes, header) }
         case .puback, .pubcomp:
-            if self.outbound.count > 0, let identifier = UnansweredPackets.packetIdentifier(of: bytes, header) {
+            if self.outbound.count > 0, let identifier = header.packetIdentifier(in: bytes) {
                 self.outbound[identifier] = .free
             }
         case .pubrec:
-            if let identifier = UnansweredPackets.packetIdentifier(of: bytes, header) {
+            if let identifier = header.packetIdentifier(in: bytes) {
                 self.notePubrec(bytes, header, identifier)
             }
         case .subscribe, .unsubscribe, .pubrel, .disconnect:
@@ -102,7 +102,7 @@ final class AttachState {
     private func passedDown(_ packet: UnsafeRawBufferPointer, _ header: FixedHeader) {
         if header.type == .publish, header.flags & 0x06 == 0 { return }
         guard header.type != .pingresp, header.type != .connack, header.type != .disconnect,
-            let identifier = UnansweredPackets.packetIdentifier(of: packet, header)
+            let identifier = header.packetIdentifier(in: packet)
         else { return }
         switch header.type {
         case .publish: self.outbound[identifier] = header.flags & 0x04 != 0 ? .exactlyOnce : .atLeastOnce

@@ -3,15 +3,16 @@ import Common
 // The time between two routers: the connection stays, and the next router is told of it.
 extension ClientConnection {
     /// The session is open.
-    func startAttachState(_ accepted: SessionAccepted) {
+    /// - Returns: nil: it ends with this router.
+    func makeAttachState(_ accepted: SessionAccepted) -> AttachState? {
         if self.credentials.access == nil { self.credentials.access = self.access }
         self.access = nil
         self.isParking = self.service.router.link == nil
         guard accepted.sessionNumber != 0 else {
             self.connect = nil
-            return
+            return nil
         }
-        self.attach = AttachState(
+        return AttachState(
             sessionNumber: accepted.sessionNumber,
             clientIdentifier: [UInt8](accepted.clientIdentifier),
             version: self.version,
@@ -29,7 +30,7 @@ extension ClientConnection {
             _ = self.delivery.close()
             return
         }
-        guard !isFinal, let attach = self.attach, !attach.isBeyondLimits, !self.isInsideDelivery else {
+        guard !isFinal, let attach = self.uplink?.attach, !attach.isBeyondLimits, !self.isInsideDelivery else {
             _ = self.delivery.close()
             // "Server unavailable" is no reason for a DISCONNECT (MQTT 5.0, section 3.14.2.1).
             return self.close(.connectionLost, code: .serverShuttingDown, "the router is gone")
@@ -78,7 +79,7 @@ extension ClientConnection {
     // MARK: The next router
 
     private func sessionAttach() -> SessionAttach? {
-        guard let attach = self.attach, !attach.isBeyondLimits, let connect = self.connect,
+        guard let attach = self.uplink?.attach, !attach.isBeyondLimits, let connect = self.connect,
             let access = self.credentials.access
         else { return nil }
         return attach.attach(
@@ -88,7 +89,7 @@ extension ClientConnection {
         )
     }
 
-    /// Tells a new router of the session, sends again what has no answer, and goes on.
+    /// Tells a new router of the session, and sends again what has no answer. What has come meanwhile still waits.
     /// - Parameter credit: PUBLISH bytes that the router grants the session.
     func reattach(_ link: Link, credit: Int, linkCredit: inout Int) {
         guard self.phase == .open else { return }
@@ -111,7 +112,7 @@ extension ClientConnection {
         guard self.phase == .open, let attach = self.sessionAttach() else { return nil }
         var frames = ByteBuffer()
         attach.encode(into: &frames, handle: self.handle)
-        var creditBytes = self.attach?.writeUnanswered(into: &frames, handle: self.handle) ?? 0
+        var creditBytes = self.uplink?.attach?.writeUnanswered(into: &frames, handle: self.handle) ?? 0
         if isParked, !self.inputEnded, self.uplink?.bytesInsidePacket == 0 {
             var uplink = SessionUplink(
                 version: self.version,
@@ -129,8 +130,7 @@ extension ClientConnection {
             )
             creditBytes += Int.max / 2 - credit
         }
-        frames.writeFrameHeader(.sessionClosed, handle: self.handle, bodyBytes: 1)
-        frames.write(cause.rawValue)
+        cause.encode(into: &frames, handle: self.handle)
         return Farewell(frames: frames.array, creditBytes: creditBytes)
     }
 }

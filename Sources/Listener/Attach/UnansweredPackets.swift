@@ -20,7 +20,6 @@ struct UnansweredPackets: ~Copyable {
     private(set) var count = 0
     /// Of the last packet, which is under way in parts.
     private var missingBytes = 0
-    private var isPartKept = false
 
     var isEmpty: Bool { self.count == 0 }
     /// So much is under way that the client is not read any further.
@@ -28,7 +27,7 @@ struct UnansweredPackets: ~Copyable {
         self.buffer.readableBytes >= Limits.unansweredBytesMax || self.count >= Limits.unansweredPacketsMax
     }
     /// The packet that is under way in parts is kept too.
-    var keepsPart: Bool { self.isPartKept && self.missingBytes > 0 }
+    var keepsPart: Bool { self.missingBytes > 0 }
 
     /// Keeps a packet if it is one that has an answer.
     /// - Parameter bytes: from its fixed header on: the whole packet, or what has come of it.
@@ -49,7 +48,7 @@ struct UnansweredPackets: ~Copyable {
         }
         var identifier: UInt16 = 0
         if answer != Self.answeredByEnd {
-            guard let found = Self.packetIdentifier(of: bytes, header) else { return }
+            guard let found = header.packetIdentifier(in: bytes) else { return }
             identifier = found
         }
         self.buffer.reserve(Self.headerBytes + bytes.count)
@@ -59,7 +58,6 @@ struct UnansweredPackets: ~Copyable {
         self.buffer.write(bytes)
         self.count += 1
         self.missingBytes = header.packetBytes - bytes.count
-        self.isPartKept = self.missingBytes > 0
     }
 
     /// More of the packet that travels in parts.
@@ -67,7 +65,6 @@ struct UnansweredPackets: ~Copyable {
         guard self.keepsPart else { return }
         self.buffer.write(bytes)
         self.missingBytes -= bytes.count
-        if self.missingBytes <= 0 { self.isPartKept = false }
     }
 
     /// An answer goes down to the client.
@@ -93,9 +90,10 @@ struct UnansweredPackets: ~Copyable {
         var isAnswered = true
         while isAnswered, !self.buffer.isEmpty {
             let header = self.buffer.readable.loadUnaligned(as: UInt64.self)
-            self.buffer.consume(
-                min(Self.headerBytes + Int(UInt32(truncatingIfNeeded: header)), self.buffer.readableBytes)
-            )
+            let bytes = Self.headerBytes + Int(UInt32(truncatingIfNeeded: header))
+            // One that was answered before all of it had come is over, whatever else comes of it.
+            if bytes > self.buffer.readableBytes { self.missingBytes = 0 }
+            self.buffer.consume(min(bytes, self.buffer.readableBytes))
             guard !self.buffer.isEmpty else { break }
             isAnswered = self.buffer.readable.loadUnaligned(as: UInt64.self) & 0xFF_0000_0000 == 0
         }
@@ -115,16 +113,5 @@ struct UnansweredPackets: ~Copyable {
             if bytes[start] >> 4 == PacketType.publish.rawValue { bytes[start] |= 0x08 }
             body(UnsafeRawBufferPointer(rebasing: bytes[start..<min(end, bytes.count)]), end <= bytes.count)
         }
-    }
-
-    /// Nil when it is not among the bytes.
-    static func packetIdentifier(of packet: UnsafeRawBufferPointer, _ header: FixedHeader) -> UInt16? {
-        var offset = header.headerBytes
-        if header.type == .publish {
-            guard offset + 2 <= packet.count else { return nil }
-            offset += 2 + Int(UInt16(packet[offset]) << 8 | UInt16(packet[offset + 1]))
-        }
-        guard offset + 2 <= packet.count, offset + 2 <= header.packetBytes else { return nil }
-        return UInt16(packet[offset]) << 8 | UInt16(packet[offset + 1])
     }
 }

@@ -21,10 +21,4 @@ struct HeldAnswer {
     var turn: UInt64 = 0
     var handle: UInt64
     var content: Content
-
-    init(group: UInt64, handle: UInt64, content: Content) {
-        self.group = group
-        self.handle = handle
-        self.content = content
-    }
 }

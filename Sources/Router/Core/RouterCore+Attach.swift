@@ -10,7 +10,7 @@ extension RouterCore {
             session.isStored, session.storeNumber == attach.sessionNumber
         else {
             // It ended meanwhile, or was never here: a store of another router, perhaps.
-            self.refuseAttach(frame.handle, .serverShuttingDown, connectVersion: attach.open.connect, link)
+            self.refuseAttach(frame.handle, .serverShuttingDown, Self.version(of: attach.open.connect), link)
             return nil
         }
         if session.isConnected {
@@ -23,7 +23,7 @@ extension RouterCore {
             }
         }
         guard !session.isConnected, session.isStored, attach.open.connectStamp >= session.connectStamp else {
-            self.refuseAttach(frame.handle, .sessionTakenOver, connectVersion: attach.open.connect, link)
+            self.refuseAttach(frame.handle, .sessionTakenOver, Self.version(of: attach.open.connect), link)
             return nil
         }
         self.counters.sessionsAttached += 1
@@ -38,26 +38,22 @@ extension RouterCore {
         return nil
     }
 
-    /// - Parameter connectVersion: the CONNECT packet.
     private mutating func refuseAttach(
         _ handle: UInt64,
         _ reason: ReasonCode,
-        connectVersion connect: [UInt8],
+        _ version: ProtocolVersion,
         _ link: RouterLink
     ) {
         self.counters.attachesRefused += 1
         var packet = ByteBuffer()
-        if case .success(let decoded) = connect.withUnsafeBytes({ Self.decodeResult($0) }), decoded.version == .v5_0 {
-            DisconnectPacket(reasonCode: reason).encode(into: &packet, version: .v5_0)
-        }
+        if version == .v5_0 { DisconnectPacket(reasonCode: reason).encode(into: &packet, version: version) }
         SessionEnd.encode(.sessionClose, into: &link.output, handle: handle, reason: reason, packet: packet.readable)
     }
 
     private mutating func restoreAliases(_ aliases: [SessionAttach.Alias], _ session: Session) {
         let maximum = self.offer(to: session).topicAliasMaximum
         for entry in aliases where entry.alias > 0 && entry.alias <= maximum {
-            while session.topicAliases.count < Int(entry.alias) { session.topicAliases.append([]) }
-            session.topicAliases[Int(entry.alias) - 1] = entry.topic
+            session.setTopicAlias(Int(entry.alias), entry.topic)
         }
     }
 

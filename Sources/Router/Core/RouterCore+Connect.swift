@@ -96,7 +96,7 @@ extension RouterCore {
     }
 
     /// The version of a CONNECT that is broken elsewhere, to refuse it in its own words.
-    private static func version(of connect: [UInt8]) -> ProtocolVersion {
+    static func version(of connect: [UInt8]) -> ProtocolVersion {
         connect.withUnsafeBytes { packet in
             guard case .header(let header) = FixedHeader.decode(packet) else { return .v5_0 }
             var reader = ByteReader(UnsafeRawBufferPointer(rebasing: packet[header.headerBytes...]))

@@ -38,8 +38,7 @@ extension RouterCore {
             topic.withUnsafeBytes { self.acceptPublish(publish, packet, topic: $0, session) }
             return
         }
-        while session.topicAliases.count < alias { session.topicAliases.append([]) }
-        session.topicAliases[alias - 1] = [UInt8](packet[publish.topic])
+        session.setTopicAlias(alias, [UInt8](packet[publish.topic]))
         let topic = UnsafeRawBufferPointer(rebasing: packet[publish.topic])
         self.acceptPublish(publish, packet, topic: topic, session)
     }

@@ -27,7 +27,7 @@ extension RouterCore {
         guard self.fits(since: before, session) else { return }
         self.countSent(packets: 1, bytes: 0)
         // The SUBACK goes before the retained messages.
-        self.flushControl(session, mayWait: session.isDurable || !self.changes.isInTrouble)
+        self.flushAnswer(session)
         guard let pending = session.pending else { return }
         if session.heldCount > 0 { pending.retainedGroup = session.touchedGroup }
         self.markForPump(session)
@@ -143,6 +143,11 @@ extension RouterCore {
         reply.encode(into: &self.control, version: session.version)
         guard self.fits(since: before, session) else { return }
         self.countSent(packets: 1, bytes: 0)
+        self.flushAnswer(session)
+    }
+
+    /// What is subscribed for a connection alone goes on while nothing can be stored.
+    private mutating func flushAnswer(_ session: Session) {
         self.flushControl(session, mayWait: session.isDurable || !self.changes.isInTrouble)
     }
 

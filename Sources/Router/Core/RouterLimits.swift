@@ -22,7 +22,8 @@ enum RouterLimits {
     /// How long a listener whose link broke has to come back with its connections.
     static let relinkGraceNanoseconds = 2 * Nanoseconds.perSecond
 
-    /// How long after a start listeners have time to attach their sessions, and clients to come back, before wills are published and sessions that should have
-    /// ended with their connection end (MQTT 5.0, section 3.1.2.5, allows wills to be late after a failure of the server).
+    /// How long after a start listeners have time to attach their sessions, and clients to come back, before wills are published and
+    /// sessions that should have ended with their connection end (MQTT 5.0, section 3.1.2.5, allows wills to be late after a
+    /// failure of the server).
     static let restartGraceNanoseconds = 5 * Nanoseconds.perSecond
 }

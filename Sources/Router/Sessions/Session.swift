@@ -191,6 +191,12 @@ final class Session {
         return true
     }
 
+    /// - Parameter alias: from 1 on; the caller keeps it within what the client was offered.
+    func setTopicAlias(_ alias: Int, _ topic: [UInt8]) {
+        while self.topicAliases.count < alias { self.topicAliases.append([]) }
+        self.topicAliases[alias - 1] = topic
+    }
+
     func setAccess(_ access: AccessRules) {
         self.access = access
         self.allowedTopic = []

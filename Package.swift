@@ -29,6 +29,7 @@ var targets: [Target] = [
     .target(name: "TLS", dependencies: ["Common", "COpenSSL"]),
     .target(name: "SQLite", dependencies: ["CSQLite"]),
     .target(name: "Devices", dependencies: ["Common", "TLS", "SQLite"]),
+    .target(name: "AuthCache", dependencies: ["SQLite", "TLS"]),
     .target(name: "RouterStore", dependencies: ["Common", "SQLite"]),
     .target(name: "RoleCommand", dependencies: ["Common", argumentParser]),
 
@@ -37,7 +38,7 @@ var targets: [Target] = [
     .target(name: "Listener", dependencies: ["Common", "TLS", logging], exclude: ["Main"]),
     .target(
         name: "AuthWorker",
-        dependencies: ["Common", "TLS", "SQLite", "Devices", "CHiredis", "CLinux", logging],
+        dependencies: ["Common", "TLS", "SQLite", "AuthCache", "Devices", "CHiredis", "CLinux", logging],
         exclude: ["Main"]
     ),
     .executableTarget(
@@ -59,7 +60,7 @@ var targets: [Target] = [
     // The command-line tool.
     .target(
         name: "Martlet",
-        dependencies: ["Common", "TLS", "Devices", "RouterStore", "SQLite", logging, argumentParser],
+        dependencies: ["Common", "TLS", "Devices", "AuthCache", "RouterStore", "SQLite", logging, argumentParser],
         exclude: ["Main"]
     ),
     .executableTarget(name: "martlet", dependencies: ["Martlet", argumentParser], path: "Sources/Martlet/Main"),
@@ -74,7 +75,10 @@ var targets: [Target] = [
         dependencies: ["Router", "RouterStore", "Listener", "Common", "SQLite", "TestSupport"]
     ),
     .testTarget(name: "ListenerTests", dependencies: ["Listener", "Common", "TLS", "TestSupport", logging]),
-    .testTarget(name: "AuthWorkerTests", dependencies: ["AuthWorker", "Common", "SQLite", "TLS", "TestSupport"]),
+    .testTarget(
+        name: "AuthWorkerTests",
+        dependencies: ["AuthWorker", "AuthCache", "Common", "SQLite", "TLS", "TestSupport"]
+    ),
     .testTarget(
         name: "MartletTests",
         dependencies: [

@@ -39,6 +39,7 @@ final class ClientConnection: EventHandler {
 
     let handle: UInt64
     let policy: ListenerPolicy
+    let address: SocketAddress
     let peerAddress: String
     private(set) var phase: Phase {
         didSet { if oldValue == .handshaking { self.givesUpHandshakeSlot() } }
@@ -106,6 +107,7 @@ final class ClientConnection: EventHandler {
         self.service = service
         self.handle = handle
         self.policy = policy
+        self.address = address
         self.peerAddress = address.description
         self.socket = ClientSocket(fileDescriptor: fileDescriptor, tls: tls)
         self.phase = tls == nil ? .awaitingConnect : .handshaking
@@ -351,7 +353,7 @@ final class ClientConnection: EventHandler {
             case .refused(let reason, let code, let detail): self.refuse(reason, code: code, detail: detail)
             case .admitted(let clientIdentifier):
                 self.credentials.clientIdentifier = clientIdentifier
-                self.authenticate(packet)
+                if !self.refusesBanned() { self.authenticate(packet) }
             }
             return count
         }

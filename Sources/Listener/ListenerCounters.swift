@@ -27,6 +27,7 @@ struct ListenerCounters {
     var protocolErrors: UInt64 = 0
     /// Live sessions ended because their right to be there was.
     var sessionsRevoked: UInt64 = 0
+    var sessionsBanned: UInt64 = 0
     /// Live sessions that got other rules.
     var rulesChanged: UInt64 = 0
     /// Frames for connections that were gone when they came.
@@ -52,6 +53,7 @@ struct ListenerCounters {
         report.add("keep_alive_timeouts_total", self.keepAliveTimeouts)
         report.add("protocol_errors_total", self.protocolErrors)
         report.add("sessions_revoked_total", self.sessionsRevoked)
+        report.add("sessions_banned_total", self.sessionsBanned)
         report.add("rules_changed_total", self.rulesChanged)
         report.add("frames_without_connection_total", self.framesWithoutConnection)
         report.add("invalid_frames_total", self.invalidFrames)

@@ -60,7 +60,7 @@ extension ListenerService {
                 "certificates": "\(outcome.list.count)",
             ]
         )
-        self.checkLiveCertificates()
+        self.checkLiveConnections()
     }
 
     /// The same trouble is told when it begins, not every few seconds.
@@ -111,24 +111,29 @@ extension ListenerService {
             }
         }
         self.refreshRevocationLists()
-        self.checkLiveCertificates()
+        self.bans.look()
+        self.checkLiveConnections()
     }
 
     // MARK: Live sessions
 
-    /// Closes those whose certificate, or an authority of it, is revoked or no longer trusted; a part in each turn, so that others do
-    /// not wait.
-    private func checkLiveCertificates() {
-        self.certificatesToCheck = self.connections.map(\.handle)
-        self.checkNextCertificates()
+    /// Closes those whose certificate, or an authority of it, is revoked or no longer trusted, and those that are banned; a part in
+    /// each turn, so that others do not wait.
+    func checkLiveConnections() {
+        self.connectionsToCheck = self.connections.map(\.handle)
+        self.checkNextConnections()
     }
 
-    private func checkNextCertificates() {
-        let part = self.certificatesToCheck.suffix(Self.connectionsPerTurn)
-        self.certificatesToCheck.removeLast(part.count)
-        for handle in part { self.connection(handle)?.checkCertificate() }
-        guard !self.certificatesToCheck.isEmpty, !self.isStopping else { return }
-        self.loop.schedule(at: self.loop.now) { [unowned self] in self.checkNextCertificates() }
+    private func checkNextConnections() {
+        let part = self.connectionsToCheck.suffix(Self.connectionsPerTurn)
+        self.connectionsToCheck.removeLast(part.count)
+        for handle in part {
+            guard let connection = self.connection(handle) else { continue }
+            connection.checkCertificate()
+            connection.checkBan()
+        }
+        guard !self.connectionsToCheck.isEmpty, !self.isStopping else { return }
+        self.loop.schedule(at: self.loop.now) { [unowned self] in self.checkNextConnections() }
     }
 
     func addRevocationStatus(to report: inout StatusReport) {

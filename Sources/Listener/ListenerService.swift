@@ -25,6 +25,7 @@ package final class ListenerService: Role {
         workers: max(1, self.configuration.processes.authWorkers)
     )
     private(set) lazy var router = RouterUplink(service: self)
+    private(set) lazy var bans = BanWatch(service: self, path: self.configuration.bansFile)
     private(set) lazy var admission = HandshakeAdmission(
         service: self,
         maximum: self.configuration.processes.maxHandshakes
@@ -54,8 +55,8 @@ package final class ListenerService: Role {
     private(set) var isStopping = false
     /// Connections whose PROXY header is awaited, by descriptor.
     var proxyReaders: [Int32: ProxyHeaderReader] = [:]
-    /// Whose certificates are still to be looked at after a change of lists or authorities.
-    var certificatesToCheck: [UInt64] = []
+    /// Still to be looked at after a change of lists, authorities or bans.
+    var connectionsToCheck: [UInt64] = []
 
     package init(_ context: RoleContext) {
         self.context = context
@@ -81,6 +82,7 @@ package final class ListenerService: Role {
             self.policies.append(policy)
         }
         self.loadRevocationLists()
+        try self.bans.start()
         var inherited = InheritedSockets(environment: self.context.environment)
         for policy in self.policies {
             for address in policy.configuration.addresses {
@@ -197,6 +199,8 @@ package final class ListenerService: Role {
         report.add("auth_workers_up", self.auth.workersUp)
         self.counters.report(into: &report)
         self.addRevocationStatus(to: &report)
+        report.add("bans", self.bans.list.count)
+        if let problem = self.bans.problem { report.add("alarm", "bans not usable: \(problem)") }
         return report
     }
 
@@ -241,6 +245,12 @@ package final class ListenerService: Role {
 
     /// - Parameter address: where the client is, as far as that is known.
     func take(_ fileDescriptor: Int32, _ address: SocketAddress, _ policy: ListenerPolicy) {
+        if let source = address.listenAddress, let ban = self.bans.list.ban(of: source, now: self.bans.now) {
+            let text = address.description
+            self.logRefusal(.banned, address: text, device: "-", listener: policy, detail: ban.detail)
+            close(fileDescriptor)
+            return
+        }
         if policy.tls != nil, self.admission.mustWait(fileDescriptor, address, policy) { return }
         self.begin(fileDescriptor, address, policy)
     }

@@ -6,6 +6,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
     case tls(TLSFailure.Kind)
     case tooManyConnections
     case proxyHeader
+    case banned
     case handshakeTimeout
     case connectTimeout
     case certificateField
@@ -27,6 +28,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         case .tls(let kind): "tls-" + String(kind.rawValue.map { $0 == "_" ? "-" : $0 })
         case .tooManyConnections: "too-many-connections"
         case .proxyHeader: "proxy-header"
+        case .banned: "banned"
         case .handshakeTimeout: "handshake-timeout"
         case .connectTimeout: "connect-timeout"
         case .certificateField: "certificate-field"

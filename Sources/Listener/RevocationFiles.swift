@@ -13,16 +13,8 @@ struct RevocationFiles: Sendable {
         var problems: [String]
     }
 
-    /// What tells a file from its successor.
-    private struct Stamp: Equatable, Sendable {
-        var device: UInt64
-        var inode: UInt64
-        var bytes: Int64
-        var modifiedNanoseconds: Int64
-    }
-
     private struct Loaded: Sendable {
-        var stamp: Stamp
+        var stamp: FileStamp
         var parts: [RevocationList.Part]
         /// Why the file as it is now was not taken.
         var problem: String?
@@ -34,7 +26,7 @@ struct RevocationFiles: Sendable {
     private let directory: String?
     /// Who may have signed them.
     private let authorities: String
-    private var authoritiesStamp: Stamp?
+    private var authoritiesStamp: FileStamp?
     private var loaded: [String: Loaded] = [:]
 
     /// Nil where there are none.
@@ -55,7 +47,7 @@ struct RevocationFiles: Sendable {
     /// Reads what is new. May take seconds for lists with a million entries.
     func load() -> Outcome {
         var outcome = Outcome(files: self, list: RevocationList([]), hasChanged: false, problems: [])
-        let stamp = Self.stamp(self.authorities)
+        let stamp = FileStamp(self.authorities)
         if stamp != self.authoritiesStamp {
             // Other authorities may have signed other lists: all are judged again.
             outcome.files.authoritiesStamp = stamp
@@ -75,7 +67,7 @@ struct RevocationFiles: Sendable {
 
     /// Whether the file is another than the last time.
     private mutating func read(_ path: String, _ problems: inout [String]) -> Bool {
-        guard let stamp = Self.stamp(path) else {
+        guard let stamp = FileStamp(path) else {
             // What it held stays in force: a list must not lose its effect by being removed for a moment.
             problems.append("\(path) is not there")
             return false
@@ -113,17 +105,5 @@ struct RevocationFiles: Sendable {
             if !name.hasPrefix("."), !name.hasSuffix(".tmp") { paths.append("\(directory)/\(name)") }
         }
         return paths.sorted()
-    }
-
-    private static func stamp(_ path: String) -> Stamp? {
-        var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
-        let modified = Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec)
-        return Stamp(
-            device: UInt64(status.st_dev),
-            inode: UInt64(status.st_ino),
-            bytes: Int64(status.st_size),
-            modifiedNanoseconds: modified
-        )
     }
 }

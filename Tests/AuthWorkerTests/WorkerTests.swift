@@ -1,3 +1,4 @@
+import AuthCache
 import AuthWorker
 import Common
 import Glibc

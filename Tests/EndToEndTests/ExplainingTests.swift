@@ -54,6 +54,34 @@ import Testing
         #expect(try self.martlet(broker, "why", "why-for").output.contains("nothing is known"))
     }
 
+    @Test("auth test --no-cache asks Redis although the cached row is fresh, and spoils nothing when Redis is away")
+    func authTestWithoutCache() throws {
+        let broker = try TestBroker(authentication: "cache: {positive_ttl: 1h}")
+        let certificate = try broker.pki.device("no-cache").certificateFile
+        try broker.provision("no-cache", password: "old")
+        func test(_ password: String, _ more: String...) throws -> Int32 {
+            let arguments = ["auth", "test", "--cert", certificate, "--password", password] + more
+            return try runProcess(
+                TestBroker.executable("martlet"),
+                arguments: arguments + ["--config", broker.directory.file("martlet.yaml")]
+            ).status
+        }
+        #expect(try test("old") == 0)
+        func calls() throws -> Int {
+            let statistics = try broker.redisCommand("INFO", "commandstats")
+            let line = statistics.split(separator: "\r\n").first { $0.hasPrefix("cmdstat_hmget:calls=") } ?? ""
+            return Int(line.dropFirst("cmdstat_hmget:calls=".count).prefix { $0.isNumber }) ?? 0
+        }
+        let before = try calls()
+        #expect(try test("old") == 0)
+        #expect(try calls() == before)
+        #expect(try test("old", "--no-cache") == 0)
+        #expect(try calls() == before + 1)
+        broker.stopRedis()
+        #expect(try test("old", "--no-cache") == 2)
+        #expect(try test("old") == 0)
+    }
+
     @Test("auth test tells what would happen now, by its exit status too")
     func authTest() throws {
         let broker = try TestBroker()

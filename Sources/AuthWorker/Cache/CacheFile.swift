@@ -1,3 +1,4 @@
+import AuthCache
 import Common
 import SQLite
 
@@ -10,30 +11,6 @@ final class CacheFile {
         /// Never waits: a locked file counts as not readable.
         case read
     }
-
-    /// Version n + 1 is version n and the nth step. Steps only add: workers of the release before may still be running.
-    static let schema = [
-        """
-        CREATE TABLE rows (
-            source BLOB NOT NULL, -- which command and password scheme made the row
-            redis_key BLOB NOT NULL,
-            variant BLOB NOT NULL,
-            secret_kind INTEGER NOT NULL,
-            secret BLOB NOT NULL,
-            salt BLOB NOT NULL,
-            superuser INTEGER NOT NULL,
-            must_fetch INTEGER NOT NULL DEFAULT 0,
-            known_current INTEGER NOT NULL, -- milliseconds since 1970
-            absent_since INTEGER, -- the same; NULL while Redis has the key
-            generation INTEGER NOT NULL DEFAULT 0,
-            PRIMARY KEY (source, redis_key, variant)
-        ) WITHOUT ROWID;
-        CREATE INDEX rows_by_age ON rows (known_current) WHERE absent_since IS NULL;
-        CREATE INDEX absent_rows_by_age ON rows (absent_since) WHERE absent_since IS NOT NULL;
-        """,
-        // What the device may do: filters and accesses, each after its length; NULL where nobody asked.
-        "ALTER TABLE rows ADD COLUMN access BLOB",
-    ]
 
     /// Times that lie further in the future than this come from a clock that was wrong.
     private static let clockToleranceMilliseconds: Int64 = 60_000
@@ -62,7 +39,7 @@ final class CacheFile {
             try self.database.useWriteAheadLog(synchronous: .normal)
             self.database.keepWriteAheadLog()
             try self.database.execute("PRAGMA journal_size_limit = 16777216")
-            try self.database.migrate(Self.schema)
+            try self.database.migrate(CacheSchema.steps)
             self.upsert = try self.database.prepare(Self.upsertSQL)
             self.markAbsent = try self.database.prepare(Self.markAbsentSQL)
             self.correctTime = try self.database.prepare(Self.correctTimeSQL)

@@ -1,3 +1,4 @@
+import AuthCache
 import Common
 import Glibc
 import SQLite

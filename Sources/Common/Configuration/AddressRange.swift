@@ -1,5 +1,5 @@
 /// A range of IP addresses: `10.0.0.0/8`, `2001:db8::/32`, or a single address.
-package struct AddressRange: Equatable, Sendable, CustomStringConvertible {
+package struct AddressRange: Hashable, Sendable, CustomStringConvertible {
     /// 4 or 16, in network order; those behind the prefix are 0.
     package var bytes: [UInt8]
     package var prefixBits: Int
@@ -15,6 +15,12 @@ package struct AddressRange: Equatable, Sendable, CustomStringConvertible {
             self.prefixBits = Int(bits)
         }
         guard Self.masked(self.bytes, self.prefixBits) == self.bytes else { return nil }
+    }
+
+    /// The range of this length that an address lies in.
+    package init(around bytes: [UInt8], prefixBits: Int) {
+        self.bytes = Self.masked(bytes, prefixBits)
+        self.prefixBits = prefixBits
     }
 
     /// IPv4 addresses that came through an IPv6 socket count as IPv4.

@@ -37,6 +37,11 @@ extension Configuration {
             let path = source.name.isEmpty ? "authentication" : "authentication.sources.\(source.name)"
             Self.checkDirectory(source.cache.directory, "\(path).cache.directory", &problems)
         }
+        do throws(BanList.Problem) {
+            _ = try self.loadBans()
+        } catch {
+            problems.append("bans_file: \(error)")
+        }
         for user in self.linkUsers where getpwnam(user) == nil {
             problems.append("link_users: this host has no user \(user)")
         }

@@ -55,7 +55,8 @@ extension Configuration {
 
     /// The keys of the file's top level: what a variable without double underscores may name.
     static let topLevelKeys = [
-        "runtime_directory", "state_directory", "durability", "processes", "link_users", "log", "listeners",
+        "runtime_directory", "state_directory", "durability", "processes", "bans_file", "link_users", "log",
+        "listeners",
         "authentication",
         "authorization", "mqtt", "flow_control",
     ]

@@ -10,6 +10,8 @@ extension Configuration {
         top.path("runtime_directory", into: &self.runtimeDirectory)
         top.path("state_directory", into: &self.stateDirectory)
         self.checkRuntimeDirectory(top)
+        self.bansFile = Self.join(reading.baseDirectory, "bans")
+        top.path("bans_file", into: &self.bansFile)
         top.choice("durability", into: &self.durability)
         top.section("processes") { section in
             section.integer("listeners", 1...Self.processesMax, into: &self.processes.listeners)

@@ -14,6 +14,8 @@ package struct Configuration: Equatable, Sendable {
     /// `durability`: what of the router's state survives what.
     package var durability = Durability.process
     package var processes = Processes()
+    /// `bans_file`: who is not let in, see `Ban`. It need not be there.
+    package var bansFile = "/etc/martlet/bans"
     /// `link_users`: user names whose processes may connect to the roles' Unix sockets, besides the role's own and root.
     package var linkUsers: [String] = []
     package var log = Log()

@@ -63,6 +63,12 @@ struct AuthTestCommand: ParsableCommand {
     @Flag(help: "Reads the password from standard input, one line.")
     var passwordStdin = false
 
+    @Flag(help: "Has the row fetched from Redis first, however fresh the cached one is.")
+    var noCache = false
+
+    @Option(help: "Where the client would come from; bans of addresses are looked at.")
+    var address: String?
+
     @Option(help: "The listener's name; without it the first one.")
     var listener: String?
 
@@ -82,6 +88,13 @@ struct AuthTestCommand: ParsableCommand {
                 userName: self.user,
                 clientIdentifier: self.clientId,
                 password: self.passwordStdin ? readLine(strippingNewline: true) : self.password,
+                address: try self.address.map { text in
+                    guard let bytes = ListenAddress.numeric(text) else {
+                        throw CommandFailure("--address \(text): not an IP address")
+                    }
+                    return ListenAddress(bytes: bytes, port: 0)
+                },
+                fetchesFirst: self.noCache,
                 configuration: configuration,
                 listener: found
             )

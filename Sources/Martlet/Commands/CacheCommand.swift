@@ -5,7 +5,9 @@ struct CacheCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cache",
         abstract: "Looks into the auth workers' cache, and has rows fetched again.",
-        subcommands: [CacheShowCommand.self, CacheDropCommand.self]
+        subcommands: [
+            CacheShowCommand.self, CacheDropCommand.self, CacheExportCommand.self, CacheImportCommand.self,
+        ]
     )
 }
 
@@ -65,6 +67,83 @@ struct CacheDropCommand: ParsableCommand {
             let answers = try Inquiry.ask(ControlCommand(words), [.authWorker], try self.file.load())
             for answer in answers { Terminal.say("\(answer.process): \(answer.reply.text)") }
             if answers.contains(where: { !$0.reply.isDone }) { throw ExitCode(1) }
+        }
+    }
+}
+
+/// Which of several sources' caches is meant.
+struct CacheFolder: ParsableArguments {
+    @Option(help: "The source's name, where the configuration has several with caches of their own.")
+    var source: String?
+
+    func find(_ configuration: Configuration) throws -> Configuration.Authentication.Cache {
+        let sources = configuration.authentication.sources.filter { source in
+            source.kind == .redis && source.cache.enabled && source.name == self.source ?? source.name
+        }
+        guard let first = sources.first else { throw CommandFailure("no source with a cache is configured") }
+        guard sources.allSatisfy({ $0.cache.directory == first.cache.directory }) else {
+            let names = sources.map(\.name).joined(separator: ", ")
+            throw CommandFailure("the sources have caches of their own; name one with --source: \(names)")
+        }
+        return first.cache
+    }
+}
+
+struct CacheExportCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "export",
+        abstract: "Copies the cached rows into a file, for another host.",
+        discussion: """
+            While auth workers go on. The file holds the host's key, without which codes of plain passwords are worth nothing: \
+            keep it like a secret. Rows that are waiting to be fetched again are left out.
+            """
+    )
+
+    @Argument(help: "The file to be made.")
+    var path: String
+
+    @OptionGroup var folder: CacheFolder
+    @OptionGroup var file: ConfigurationFile
+
+    func run() throws {
+        try MartletCommand.perform {
+            let cache = try self.folder.find(try self.file.load())
+            let count = try CacheTransfer(directory: cache.directory).export(to: self.path)
+            Terminal.say("\(count) rows written to \(self.path), with the key of this host: keep the file secret")
+        }
+    }
+}
+
+struct CacheImportCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import",
+        abstract: "Takes rows that another host has exported, so that its devices connect here while Redis is away.",
+        discussion: """
+            Rows that are known here from a later moment, or named as changed, stay as they are. As long as Redis answers, no \
+            imported row is used before it was fetched; without Redis it is good until stale_max after its last confirmation. A \
+            host without a key of its own takes the file's; auth workers that run have to be restarted then.
+            """
+    )
+
+    @Argument(help: "A file that `martlet cache export` has made.")
+    var path: String
+
+    @Flag(help: "Takes the file's key although this host has another: the rows that are cached here are lost.")
+    var replaceKey = false
+
+    @OptionGroup var folder: CacheFolder
+    @OptionGroup var file: ConfigurationFile
+
+    func run() throws {
+        try MartletCommand.perform {
+            let cache = try self.folder.find(try self.file.load())
+            let result = try CacheTransfer(directory: cache.directory).import(
+                from: self.path,
+                freshNanoseconds: cache.positiveTTLNanoseconds,
+                replacesKey: self.replaceKey
+            )
+            Terminal.say("\(result.taken) of \(result.rows) rows taken")
+            if result.keyIsNew { Terminal.say("this host has the file's key now: restart its auth workers") }
         }
     }
 }

@@ -9,7 +9,7 @@ package struct MartletCommand: ParsableCommand {
         abstract: "Runs and inspects the Martlet MQTT broker.",
         subcommands: [
             RunCommand.self, ConfigCommand.self, StatusCommand.self, WhyCommand.self, AuthCommand.self,
-            CacheCommand.self, DeviceCommand.self,
+            CacheCommand.self, DeviceCommand.self, BanCommand.self,
             StoreCommand.self, CRLCommand.self, ImportCommand.self,
         ]
     )

@@ -14,6 +14,9 @@ struct AuthTest {
     var userName: String?
     var clientIdentifier: String
     var password: String?
+    var address: ListenAddress?
+    /// Redis is asked, whatever is cached.
+    var fetchesFirst = false
     let configuration: Configuration
     let listener: Configuration.Listener
 
@@ -33,6 +36,13 @@ struct AuthTest {
             return (.denied, block)
         }
         block.add("certificate", identity == nil ? "none" : "good")
+        let clientIdentifier = self.effectiveClientIdentifier(identity)
+        if let ban = try self.ban(identity, clientIdentifier) {
+            block.add("verdict", "refused: \(ban.title) is banned")
+            if !ban.reason.isEmpty { block.add("reason", ban.reason) }
+            if let until = ban.until { block.add("until", Ban.timestamp(until)) }
+            return (.denied, block)
+        }
         if self.listener.anonymous {
             block.add("verdict", "allow: the listener is anonymous")
             return (.allowed, block)
@@ -43,11 +53,11 @@ struct AuthTest {
             peerAddress: Array("martlet auth test".utf8),
             version: .v5_0,
             identity: identity,
-            clientIdentifier: self.effectiveClientIdentifier(identity),
+            clientIdentifier: clientIdentifier,
             userName: self.effectiveUserName(identity),
             password: self.password.map { Array($0.utf8) }
         )
-        let verdict = try AuthTestClient.ask(query, instance: 1, self.configuration)
+        let verdict = try self.ask(query)
         block.add("verdict", "\(verdict.outcome)")
         if verdict.reason != .none { block.add("reason", "\(verdict.reason)") }
         if verdict.source != .none { block.add("decided_by", "\(verdict.source)") }
@@ -66,6 +76,26 @@ struct AuthTest {
             case .unknown: .unknown
             }
         return (outcome, block)
+    }
+
+    private func ask(_ query: AuthQuery) throws -> AuthVerdict {
+        if self.fetchesFirst {
+            // As about a live session: Redis' row as it is now becomes the cached one, and nothing cached is lost if Redis is away.
+            var fetching = query
+            fetching.password = nil
+            fetching.revalidatedTag = []
+            let verdict = try AuthTestClient.ask(fetching, instance: 1, self.configuration)
+            guard verdict.outcome == .allow else { return verdict }
+        }
+        return try AuthTestClient.ask(query, instance: 1, self.configuration)
+    }
+
+    private func ban(_ identity: CertificateIdentity?, _ clientIdentifier: [UInt8]) throws -> Ban? {
+        let bans = try self.configuration.loadBans()
+        let now = Int64(Clock.wall() / Nanoseconds.perSecond)
+        if let address = self.address, let ban = bans.ban(of: address, now: now) { return ban }
+        if let identity, let ban = bans.ban(of: identity, now: now) { return ban }
+        return bans.ban(ofClientIdentifier: clientIdentifier, now: now)
     }
 
     /// What speaks against the certificate on this listener.

@@ -109,6 +109,7 @@ import Testing
         state_directory: state
         durability: disk
         processes: {listeners: 3, auth_workers: 4, max_connection_rate: 5, drain_rate: 6, max_handshakes: 8, router_absence_max: 7s}
+        bans_file: banned
         link_users: [a, b]
         log: {level: debug, refused_per_second: 9}
         listeners:

@@ -12,23 +12,27 @@ import TLS
 ///
 /// A broken file is not repaired, renamed or removed while others have it open: a new one gets the next number, and `current`
 /// is exchanged for one that names it.
-struct CacheDirectory: Sendable {
-    let path: String
+package struct CacheDirectory: Sendable {
+    package let path: String
 
-    var hostKeyPath: String { "\(self.path)/host.key" }
+    package init(path: String) {
+        self.path = path
+    }
+
+    package var hostKeyPath: String { "\(self.path)/host.key" }
     private var pointerPath: String { "\(self.path)/current" }
     private var lockPath: String { "\(self.path)/lock" }
 
-    static let hostKeyBytes = 32
+    package static let hostKeyBytes = 32
     private static let fileNumberMax = 999_999
 
-    func filePath(_ number: Int) -> String {
+    package func filePath(_ number: Int) -> String {
         let digits = String(number)
         return "\(self.path)/cache-" + String(repeating: "0", count: max(0, 6 - digits.utf8.count)) + digits + ".db"
     }
 
     /// Makes the folder, and those above it.
-    func create() throws(CacheTrouble) {
+    package func create() throws(CacheTrouble) {
         var parent = ""
         for part in self.path.split(separator: "/") {
             parent += "/" + part
@@ -38,7 +42,7 @@ struct CacheDirectory: Sendable {
     }
 
     /// The host's key; made when there is none.
-    func loadHostKey() throws(CacheTrouble) -> [UInt8] {
+    package func loadHostKey() throws(CacheTrouble) -> [UInt8] {
         if let key = try self.readHostKey() { return key }
         return try self.withLock { () throws(CacheTrouble) in
             // Another worker may have made it in the meantime.
@@ -49,17 +53,23 @@ struct CacheDirectory: Sendable {
         }
     }
 
+    /// For a folder that holds nothing that was made under another key. To be called under the lock.
+    package func setHostKey(_ key: [UInt8]) throws(CacheTrouble) {
+        try self.replace(self.hostKeyPath, with: key)
+    }
+
     /// Which Redis process the rows came from, by its own run id; nil when it is not known.
-    func redisRunID() -> [UInt8]? {
+    package func redisRunID() -> [UInt8]? {
         guard let id = try? self.read("\(self.path)/redis-run-id", bytesMax: 128), !id.isEmpty else { return nil }
         return id
     }
 
-    func setRedisRunID(_ id: [UInt8]) throws(CacheTrouble) {
+    package func setRedisRunID(_ id: [UInt8]) throws(CacheTrouble) {
         try self.replace("\(self.path)/redis-run-id", with: id)
     }
 
-    private func readHostKey() throws(CacheTrouble) -> [UInt8]? {
+    /// Nil: there is none yet.
+    package func readHostKey() throws(CacheTrouble) -> [UInt8]? {
         guard let key = try self.read(self.hostKeyPath, bytesMax: Self.hostKeyBytes + 1) else { return nil }
         guard key.count == Self.hostKeyBytes else {
             throw CacheTrouble(
@@ -71,7 +81,7 @@ struct CacheDirectory: Sendable {
     }
 
     /// The number of the file in use; nil when there is none yet.
-    func currentNumber() throws(CacheTrouble) -> Int? {
+    package func currentNumber() throws(CacheTrouble) -> Int? {
         guard let text = try self.read(self.pointerPath, bytesMax: 64) else { return nil }
         let line = String(decoding: text.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)
         guard line.hasPrefix("cache-"), line.hasSuffix(".db"), let number = Int(line.dropFirst(6).dropLast(3)),
@@ -81,13 +91,13 @@ struct CacheDirectory: Sendable {
     }
 
     /// To be called under the lock.
-    func setCurrent(_ number: Int) throws(CacheTrouble) {
+    package func setCurrent(_ number: Int) throws(CacheTrouble) {
         let name = self.filePath(number).split(separator: "/").last.map(String.init) ?? ""
         try self.replace(self.pointerPath, with: Array("\(name)\n".utf8))
     }
 
     /// The number after the largest that was ever used. To be called under the lock.
-    func nextNumber() throws(CacheTrouble) -> Int {
+    package func nextNumber() throws(CacheTrouble) -> Int {
         var largest = try self.currentNumber() ?? 0
         for number in self.fileNumbers() { largest = max(largest, number) }
         return largest >= Self.fileNumberMax ? 1 : largest + 1
@@ -95,7 +105,7 @@ struct CacheDirectory: Sendable {
 
     /// An empty file for SQLite, which would make one that others of the host may read. To be called under the lock, and only
     /// for a new number: closing a file ends all of the process's locks on it (fcntl(2)).
-    func makeFile(_ number: Int) throws(CacheTrouble) {
+    package func makeFile(_ number: Int) throws(CacheTrouble) {
         let path = self.filePath(number)
         let fileDescriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
         guard fileDescriptor >= 0 else { throw CacheTrouble("create \(path)", errno: errno) }
@@ -103,7 +113,7 @@ struct CacheDirectory: Sendable {
     }
 
     /// Removes the files before `number`, all but the last, which people may want to look at. To be called under the lock.
-    func removeFiles(before number: Int) {
+    package func removeFiles(before number: Int) {
         for old in self.fileNumbers() where old < number - 1 {
             for suffix in ["", "-wal", "-shm"] { unlink(self.filePath(old) + suffix) }
         }
@@ -125,7 +135,7 @@ struct CacheDirectory: Sendable {
     }
 
     /// No other worker creates or replaces anything meanwhile.
-    func withLock<Result>(_ body: () throws(CacheTrouble) -> Result) throws(CacheTrouble) -> Result {
+    package func withLock<Result>(_ body: () throws(CacheTrouble) -> Result) throws(CacheTrouble) -> Result {
         let fileDescriptor = open(self.lockPath, O_RDONLY | O_CREAT | O_CLOEXEC, 0o600)
         guard fileDescriptor >= 0 else { throw CacheTrouble("open \(self.lockPath)", errno: errno) }
         defer { close(fileDescriptor) }
@@ -141,7 +151,7 @@ struct CacheDirectory: Sendable {
         return try body()
     }
 
-    var isReadOnlyFileSystem: Bool {
+    package var isReadOnlyFileSystem: Bool {
         var status = statvfs()
         return statvfs(self.path, &status) == 0 && status.f_flag & UInt(ST_RDONLY) != 0
     }

@@ -1,0 +1,58 @@
+import Common
+import Glibc
+import TLS
+
+/// The file of bans, as `martlet ban` changes it: other lines, comments among them, stay as they are.
+struct BanFile {
+    let path: String
+
+    /// Those in force, and the others.
+    func load() throws -> BanList {
+        try BanList.load(self.path)
+    }
+
+    /// Puts a ban in; one of the same subject is replaced.
+    func add(_ ban: Ban) throws {
+        try self.change { lines in
+            lines.removeAll { Self.subject(of: $0) == ban.subject }
+            lines.append(Array(ban.line.utf8))
+        }
+    }
+
+    /// - Returns: whether there was one.
+    func remove(_ subject: Ban.Subject) throws -> Bool {
+        var wasThere = false
+        try self.change { lines in
+            let before = lines.count
+            lines.removeAll { Self.subject(of: $0) == subject }
+            wasThere = lines.count < before
+        }
+        return wasThere
+    }
+
+    private static func subject(of line: [UInt8]) -> Ban.Subject? {
+        (try? Ban.parse(line))?.subject
+    }
+
+    /// Two commands at a time take turns. The file is replaced whole, so that nobody reads half of it.
+    private func change(_ edit: (inout [[UInt8]]) throws -> Void) throws {
+        let lock = open("\(self.path).lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard lock >= 0 else { throw CommandFailure("cannot write \(self.path): \(String(cString: strerror(errno)))") }
+        defer { close(lock) }
+        while flock(lock, LOCK_EX) != 0 {
+            guard errno == EINTR else {
+                throw CommandFailure("cannot lock \(self.path): \(String(cString: strerror(errno)))")
+            }
+        }
+        // A broken file is not made worse: its mistake is told.
+        _ = try self.load()
+        let text =
+            Folder.exists(self.path)
+            ? try Configuration.readFile(self.path, bytesMax: Configuration.bansFileBytesMax) : []
+        var lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map(Array.init)
+        if lines.last?.isEmpty == true { lines.removeLast() }
+        try edit(&lines)
+        // Listeners run as another user. Nothing in it is secret.
+        try AtomicFile.write(lines.flatMap { $0 + [UInt8(ascii: "\n")] }, to: self.path, permissions: 0o644)
+    }
+}

@@ -1,0 +1,157 @@
+import AuthCache
+import Common
+import Glibc
+import SQLite
+
+/// Carries rows of the authentication cache from one host to another, past running auth workers.
+struct CacheTransfer {
+    struct Result {
+        /// In the file.
+        var rows: Int
+        var taken: Int
+        var keyIsNew: Bool
+    }
+
+    private let directory: CacheDirectory
+
+    private static let busyMilliseconds: Int32 = 10_000
+    private static let columns = """
+        source, redis_key, variant, secret_kind, secret, salt, superuser, must_fetch, known_current, absent_since, generation, access
+        """
+    /// Beside the rows, in exported files only.
+    private static let keyTable = "CREATE TABLE host_key (key BLOB NOT NULL)"
+
+    init(directory: String) {
+        self.directory = CacheDirectory(path: directory)
+    }
+
+    /// - Returns: how many rows.
+    func export(to path: String) throws -> Int {
+        guard let number = try self.directory.currentNumber(), let key = try self.directory.readHostKey() else {
+            throw CommandFailure("\(self.directory.path): there is no cache")
+        }
+        try Self.makePrivateFile(path)
+        do {
+            let file = try Database(path: path, busyTimeoutMilliseconds: Self.busyMilliseconds)
+            try file.migrate(CacheSchema.steps)
+            try file.execute(Self.keyTable)
+            let insert = try file.prepare("INSERT INTO host_key VALUES (?1)")
+            try insert.bind(key, at: 1)
+            try insert.run()
+            try Self.attach(self.directory.filePath(number), to: file)
+            try file.execute(
+                """
+                INSERT INTO main.rows (\(Self.columns)) SELECT \(Self.columns) FROM other.rows
+                WHERE absent_since IS NULL AND must_fetch = 0
+                """
+            )
+            return file.changes
+        } catch {
+            unlink(path)
+            throw error
+        }
+    }
+
+    /// - Parameter freshNanoseconds: what was announced as changed since the export is not known here, so that rows confirmed
+    ///   within this time count as if they had been confirmed before it.
+    func `import`(from path: String, freshNanoseconds: UInt64, replacesKey: Bool) throws -> Result {
+        let (key, rows) = try Self.look(at: path)
+        try self.directory.create()
+        var keyIsNew = false
+        let number = try self.directory.withLock { () throws(CacheTrouble) -> Int in
+            let own = try self.directory.readHostKey()
+            if own != key {
+                guard own == nil || replacesKey else {
+                    throw CacheTrouble(
+                        "this host has another key: its own rows and those of the file cannot both be used. --replace-key takes the "
+                            + "file's; all auth workers of the host must be stopped meanwhile"
+                    )
+                }
+                try self.directory.setHostKey(key)
+                keyIsNew = true
+            }
+            if let number = try self.directory.currentNumber() { return number }
+            let next = try self.directory.nextNumber()
+            try self.directory.makeFile(next)
+            try self.directory.setCurrent(next)
+            return next
+        }
+        let database = try Database(
+            path: self.directory.filePath(number),
+            busyTimeoutMilliseconds: Self.busyMilliseconds
+        )
+        try database.useWriteAheadLog(synchronous: .normal)
+        database.keepWriteAheadLog()
+        try database.migrate(CacheSchema.steps)
+        try Self.attach(path, to: database)
+        let now = Int64(Clock.wall() / Nanoseconds.perMillisecond)
+        let statement = try database.prepare(
+            """
+            INSERT INTO main.rows (\(Self.columns))
+            SELECT source, redis_key, variant, secret_kind, secret, salt, superuser, 0, min(known_current, ?1), NULL, 0, access
+            FROM other.rows WHERE absent_since IS NULL AND must_fetch = 0
+            ON CONFLICT (source, redis_key, variant) DO UPDATE SET
+                secret_kind = excluded.secret_kind, secret = excluded.secret, salt = excluded.salt,
+                superuser = excluded.superuser, access = excluded.access, known_current = excluded.known_current
+            WHERE rows.must_fetch = 0 AND rows.absent_since IS NULL AND rows.known_current < excluded.known_current
+            """
+        )
+        try statement.bind(now - Int64(freshNanoseconds / Nanoseconds.perMillisecond), at: 1)
+        try statement.run()
+        let taken = database.changes
+        try self.giveToOwner(number)
+        return Result(rows: rows, taken: taken, keyIsNew: keyIsNew)
+    }
+
+    /// The file's key and how many rows it has; a file of another kind is refused before anything is changed.
+    private static func look(at path: String) throws -> (key: [UInt8], rows: Int) {
+        guard Folder.exists(path) else { throw CommandFailure("\(path): no such file") }
+        do {
+            let file = try Database(path: path, access: .readOnly, busyTimeoutMilliseconds: Self.busyMilliseconds)
+            guard try file.passesQuickCheck() else { throw CommandFailure("\(path) is damaged") }
+            let version = try file.userVersion()
+            guard version <= CacheSchema.steps.count else {
+                throw CommandFailure(
+                    "\(path) was made by a later release: its layout is \(version), not \(CacheSchema.steps.count)"
+                )
+            }
+            let keys = try file.prepare("SELECT key FROM host_key")
+            guard try keys.step(), let key = keys.bytes(0), key.count == CacheDirectory.hostKeyBytes else {
+                throw CommandFailure("\(path) holds no host key")
+            }
+            let count = try file.prepare("SELECT count(*) FROM (SELECT \(Self.columns) FROM rows)")
+            guard try count.step() else { return (key, 0) }
+            return (key, Int(count.int64(0)))
+        } catch let error as SQLiteError {
+            throw CommandFailure("\(path) is no exported cache: \(error.description)")
+        }
+    }
+
+    private static func attach(_ path: String, to database: Database) throws(SQLiteError) {
+        let statement = try database.prepare("ATTACH ?1 AS other")
+        try statement.bind(path, at: 1)
+        try statement.run()
+    }
+
+    private static func makePrivateFile(_ path: String) throws {
+        let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw CommandFailure("cannot make \(path): \(String(cString: strerror(errno)))") }
+        close(descriptor)
+    }
+
+    /// Files that root has made belong to whom the folder belongs to: auth workers run as that user.
+    private func giveToOwner(_ number: Int) throws {
+        var status = stat()
+        guard stat(self.directory.path, &status) == 0, getuid() == 0 else { return }
+        let file = self.directory.filePath(number)
+        let folder = self.directory.path
+        for path in [file, "\(file)-wal", "\(file)-shm", "\(folder)/host.key", "\(folder)/current", "\(folder)/lock"]
+        where Folder.exists(path) {
+            guard chown(path, status.st_uid, status.st_gid) == 0 else {
+                throw CommandFailure(
+                    "cannot give \(path) to the owner of its folder: \(String(cString: strerror(errno)))"
+                )
+            }
+        }
+    }
+}

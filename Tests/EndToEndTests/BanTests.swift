@@ -1,0 +1,124 @@
+import Common
+import Glibc
+import TestSupport
+import Testing
+
+/// `martlet ban` against real processes.
+@Suite struct BanTests {
+    private func martlet(_ broker: TestBroker, _ arguments: [String]) throws -> (status: Int32, output: String) {
+        let file = broker.directory.file("martlet.yaml")
+        return try runProcess(TestBroker.executable("martlet"), arguments: arguments + ["--config", file])
+    }
+
+    private func client(
+        _ broker: TestBroker,
+        _ loop: EventLoop,
+        _ device: String,
+        _ credentials: TestPKI.Credentials? = nil
+    ) throws -> (TestClient, UInt8) {
+        let tls = try broker.tlsContext(try credentials ?? broker.pki.device(device))
+        let client = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: tls)
+        return (client, try client.connect(clientIdentifier: "id-\(device)", userName: nil, password: "pw").returnCode)
+    }
+
+    @Test(
+        "Who is banned is disconnected and refused with 0x8A until the ban is lifted; others are not",
+        arguments: ["cn", "client_id", "fingerprint", "serial"]
+    )
+    func bans(kind: String) throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        for device in ["ban-bad", "ban-good"] { try broker.provision(device, password: "pw") }
+        let credentials = try broker.pki.device("ban-bad")
+        let (bad, good) = (
+            try self.client(broker, loop, "ban-bad", credentials), try self.client(broker, loop, "ban-good")
+        )
+        #expect(bad.1 == 0 && good.1 == 0)
+        let certificate = credentials.certificateFile
+        let values = [
+            "cn": "ban-bad", "client_id": "id-ban-bad",
+            "fingerprint": try self.openssl(certificate, "-fingerprint", "-sha256"),
+            "serial": try self.openssl(certificate, "-serial"),
+        ]
+        let value = try #require(values[kind])
+
+        let added = try self.martlet(broker, ["ban", "add", kind, value, "--for", "1h", "--reason", "stolen in Kiel"])
+        #expect(added.status == 0, "\(added.output)")
+        guard case .disconnect(let packet) = try bad.0.next("DISCONNECT") else {
+            throw ProcessError(description: "the session was not ended")
+        }
+        #expect(packet.reasonCode == .administrativeAction)
+        #expect(try self.client(broker, loop, "ban-bad", credentials).1 == 0x8A)
+        try broker.listeners[0].waitForLog("reason=banned")
+        let why = try self.martlet(broker, ["why", "ban-bad"]).output
+        #expect(why.contains("banned: \(kind)") && why.contains("stolen in Kiel"), "\(why)")
+        let test = try self.martlet(
+            broker,
+            ["auth", "test", "--cert", certificate, "--client-id", "id-ban-bad", "--password", "pw"]
+        )
+        #expect(test.status == 1 && test.output.contains("is banned"), "\(test.output)")
+        good.0.send(.pingreq)
+        #expect(try good.0.next("PINGRESP") == .pingresp)
+        #expect(try self.martlet(broker, ["ban", "list"]).output.contains("stolen in Kiel"))
+        #expect(try broker.status(of: "listener").contains("bans 1"))
+
+        #expect(try self.martlet(broker, ["ban", "remove", kind, value]).status == 0)
+        try broker.listeners[0].waitForLog("bans in force", count: 2)
+        #expect(try self.client(broker, loop, "ban-bad", credentials).1 == 0)
+        #expect(try self.martlet(broker, ["ban", "remove", kind, value]).status == 1)
+    }
+
+    private func openssl(_ certificate: String, _ arguments: String...) throws -> String {
+        let output = try runProcess("openssl", arguments: ["x509", "-noout", "-in", certificate] + arguments).output
+        return String(output.split(separator: "=")[1].prefix { !$0.isNewline })
+    }
+
+    @Test("A banned address does not get as far as TLS, and loses what it has")
+    func addresses() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        try broker.provision("ban-address", password: "pw")
+        let (live, code) = try self.client(broker, loop, "ban-address")
+        #expect(code == 0)
+        #expect(try self.martlet(broker, ["ban", "add", "address", "127.0.0.0/8"]).status == 0)
+        guard case .disconnect = try live.next("DISCONNECT") else {
+            throw ProcessError(description: "the session was not ended")
+        }
+        let handshakes = try broker.status(of: "listener").split(separator: "\n").first {
+            $0.hasPrefix("handshakes_total")
+        }
+        #expect(throws: (any Error).self) { try self.client(broker, loop, "ban-address") }
+        try broker.listeners[0].waitForLog("banned: address 127.0.0.0/8")
+        let after = try broker.status(of: "listener").split(separator: "\n").first { $0.hasPrefix("handshakes_total") }
+        #expect(handshakes == after)
+    }
+
+    @Test(
+        "A file with a mistake is told with its line, and what it said before stays; a listener does not start with it"
+    )
+    func mistakes() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        try broker.provision("ban-kept", password: "pw")
+        let file = broker.directory.file("bans")
+        try writeFile(file, Array("cn ban-kept\n".utf8))
+        try broker.listeners[0].waitForLog("bans in force")
+        try writeFile(file, Array("# a comment\ncn\n".utf8))
+        try broker.listeners[0].waitForLog("\(file):2: a ban has a kind and a value")
+        #expect(try self.client(broker, loop, "ban-kept").1 == 0x8A)
+        #expect(try broker.status(of: "listener").contains("alarm bans not usable"))
+        let check = try runProcess(
+            TestBroker.executable("martlet"),
+            arguments: ["config", "check", broker.directory.file("martlet.yaml")]
+        )
+        #expect(check.status == 1 && check.output.contains("bans_file: \(file):2:"), "\(check.output)")
+        let add = try self.martlet(broker, ["ban", "add", "cn", "x"])
+        #expect(add.status == 1 && add.output.contains("\(file):2:"), "\(add.output)")
+        broker.listeners[0].killNow()
+        let again = try runProcess(
+            TestBroker.executable("martlet-listener"),
+            arguments: ["--config", broker.directory.file("martlet.yaml"), "--instance", "1"]
+        )
+        #expect(again.status != 0 && again.output.contains("\(file):2: a ban has"), "\(again.output)")
+    }
+}

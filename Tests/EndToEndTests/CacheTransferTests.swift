@@ -1,0 +1,90 @@
+import Common
+import Glibc
+import TestSupport
+import Testing
+
+/// `martlet cache export` and `import` between two hosts.
+@Suite struct CacheTransferTests {
+    private func martlet(_ broker: TestBroker, _ arguments: String...) throws -> (status: Int32, output: String) {
+        let file = broker.directory.file("martlet.yaml")
+        return try runProcess(TestBroker.executable("martlet"), arguments: arguments + ["--config", file])
+    }
+
+    private func connect(_ broker: TestBroker, _ loop: EventLoop, _ device: String, _ password: String) throws -> UInt8
+    {
+        let tls = try broker.tlsContext(try broker.pki.device(device))
+        let client = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: tls)
+        return try client.connect(clientIdentifier: "", userName: nil, password: password).returnCode
+    }
+
+    /// Rows are written by a thread, after the answer.
+    private func waitForRows(_ count: Int, _ broker: TestBroker) throws {
+        let deadline = Clock.monotonic() + 30 * Nanoseconds.perSecond
+        while true {
+            let shown = try self.martlet(broker, "cache", "show", "--json").output
+            if shown.contains("\"rows_on_disk\":\"\(count)\""), shown.contains("\"rows_named_as_changed\":\"0\"") {
+                return
+            }
+            guard Clock.monotonic() < deadline else { throw ProcessError(description: "not \(count) rows: \(shown)") }
+            usleep(20_000)
+        }
+    }
+
+    @Test("Devices of one host connect at another one whose Redis is away, once it has the rows")
+    func anotherHost() throws {
+        let loop = try EventLoop()
+        let first = try TestBroker()
+        for device in ["carried-1", "carried-2"] {
+            try first.provision(device, password: "pw")
+            #expect(try self.connect(first, loop, device, "pw") == 0)
+        }
+        try self.waitForRows(2, first)
+        let file = first.directory.file("rows")
+        let exported = try self.martlet(first, "cache", "export", file)
+        #expect(exported.status == 0 && exported.output.hasPrefix("2 rows"), "\(exported.output)")
+        var status = stat()
+        #expect(stat(file, &status) == 0 && status.st_mode & 0o777 == 0o600)
+        #expect(try self.martlet(first, "cache", "export", file).status == 1, "a file that is there is not overwritten")
+        #expect(try self.martlet(first, "cache", "import", file).output.hasPrefix("0 of 2 rows taken"))
+
+        let second = try TestBroker()
+        second.stopRedis()
+        #expect(try self.connect(second, loop, "carried-1", "pw") == 0x88)
+        let refused = try self.martlet(second, "cache", "import", file)
+        #expect(refused.status == 1 && refused.output.contains("another key"), "\(refused.output)")
+        let imported = try self.martlet(second, "cache", "import", file, "--replace-key")
+        #expect(imported.status == 0 && imported.output.hasPrefix("2 of 2 rows taken"), "\(imported.output)")
+        try second.restartAuthWorker()
+        for device in ["carried-1", "carried-2"] {
+            #expect(try self.connect(second, loop, device, "pw") == 0)
+            #expect(try self.connect(second, loop, device, "guess") != 0)
+        }
+        #expect(try self.connect(second, loop, "carried-3", "pw") == 0x88)
+    }
+
+    @Test("A fresh row of another host is not believed while Redis can be asked")
+    func confirmedFirst() throws {
+        let loop = try EventLoop()
+        let first = try TestBroker()
+        try first.provision("carried-old", password: "old")
+        #expect(try self.connect(first, loop, "carried-old", "old") == 0)
+        try self.waitForRows(1, first)
+        let file = first.directory.file("rows")
+        #expect(try self.martlet(first, "cache", "export", file).status == 0)
+        let second = try TestBroker()
+        #expect(try self.martlet(second, "cache", "import", file, "--replace-key").status == 0)
+        try second.restartAuthWorker()
+        // Its Redis does not know the device.
+        #expect(try self.connect(second, loop, "carried-old", "old") == 0x87)
+    }
+
+    @Test("What is no exported cache is refused with the reason", arguments: ["", "garbage", "store"])
+    func otherFiles(content: String) throws {
+        let broker = try TestBroker()
+        let file =
+            content == "store" ? "\(broker.directory.file("state"))/router/store.db" : broker.directory.file("other")
+        if content != "store" { try writeFile(file, Array(String(repeating: content, count: 1000).utf8)) }
+        let result = try self.martlet(broker, "cache", "import", file)
+        #expect(result.status == 1 && result.output.contains(file), "\(result.output)")
+    }
+}

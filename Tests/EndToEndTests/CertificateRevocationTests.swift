@@ -170,6 +170,50 @@ import Testing
         #expect(try self.openssl(broker, device, "-tls1_2").contains("alert certificate revoked"))
     }
 
+    @Test("martlet crl refresh over HTTPS takes a list from a server that the host trusts, and from no other")
+    func refreshOverHTTPS() throws {
+        let pki = TestPKI.shared
+        let web = try TemporaryDirectory("martlet-web")
+        let program = """
+            import functools, http.server, ssl
+            handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory="\(web.path)")
+            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain("\(pki.server.certificateFile)", "\(pki.server.keyFile)")
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            print("Serving at", server.server_address[1], flush=True)
+            server.serve_forever()
+            """
+        let server = try ChildProcess(
+            "/usr/bin/python3",
+            arguments: ["-c", program],
+            name: "web",
+            logFile: web.path + ".log"
+        )
+        defer { server.killNow() }
+        try server.waitForLog("Serving at")
+        let port = try #require(server.log.split(whereSeparator: \.isWhitespace).compactMap { UInt16($0) }.first)
+        let (broker, folder) = try self.broker("      crl_urls: [\"https://localhost:\(port)/ca.crl\"]\n")
+        let device = try broker.pki.device("crl-https")
+        try broker.pki.revocationList(web.file("ca.crl"), revoked: [device], isDER: true)
+        func refresh(trusting file: String) throws -> (status: Int32, output: String) {
+            try runProcess(
+                TestBroker.executable("martlet"),
+                arguments: ["crl", "refresh", "--config", broker.directory.file("martlet.yaml")],
+                environment: ["SSL_CERT_FILE": file]
+            )
+        }
+        let untrusted = try refresh(trusting: pki.otherCAFile)
+        #expect(untrusted.status == 1)
+        #expect(untrusted.output.contains("certificate") && untrusted.output.contains("the last good one stays"))
+        #expect(try runProcess("/bin/ls", arguments: ["-A", folder]).output == "")
+        let fetched = try refresh(trusting: pki.caFile)
+        #expect(fetched.status == 0 && fetched.output.contains("1 certificates, in \(folder)/"), "\(fetched.output)")
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("revocation lists in force")
+        #expect(try self.openssl(broker, device, "-tls1_2").contains("alert certificate revoked"))
+    }
+
     @Test("a session is closed when its client's certificate ends, also one that was resumed")
     func certificatesThatEnd() throws {
         let certificates = try TestCertificates()

@@ -7,6 +7,8 @@ package struct AuthCounters: Equatable, Sendable {
     package var allowedByMemory: UInt64 = 0
     package var allowedByDisk: UInt64 = 0
     package var allowedStale: UInt64 = 0
+    /// Of these: because Redis took longer than `stale_after`.
+    package var allowedEarly: UInt64 = 0
     /// By reason.
     package var denied: [AuthVerdict.Reason: UInt64] = [:]
     /// By reason.

@@ -19,6 +19,8 @@ package struct Authenticator {
         package var positiveTTLNanoseconds: Int64
         package var staleMaxNanoseconds: Int64
         package var negativeTTLNanoseconds: Int64
+        /// How long a query with a row that is not fresh waits for Redis before the row is good enough.
+        package var staleAfterNanoseconds: Int64
         package var memoryEntries: Int
         package var negativeEntries: Int
         /// Queries that may wait for look-ups at the same time.
@@ -33,6 +35,7 @@ package struct Authenticator {
             positiveTTLNanoseconds: Int64 = 300 * 1_000_000_000,
             staleMaxNanoseconds: Int64 = 86_400 * 1_000_000_000,
             negativeTTLNanoseconds: Int64 = 10 * 1_000_000_000,
+            staleAfterNanoseconds: Int64 = 30 * 1_000_000,
             memoryEntries: Int = 100_000,
             negativeEntries: Int = 20_000,
             waitersMax: Int = 100_000,
@@ -44,6 +47,7 @@ package struct Authenticator {
             self.positiveTTLNanoseconds = positiveTTLNanoseconds
             self.staleMaxNanoseconds = staleMaxNanoseconds
             self.negativeTTLNanoseconds = negativeTTLNanoseconds
+            self.staleAfterNanoseconds = staleAfterNanoseconds
             self.memoryEntries = memoryEntries
             self.negativeEntries = negativeEntries
             self.waitersMax = waitersMax
@@ -72,6 +76,8 @@ package struct Authenticator {
         case check(token: UInt64, PasswordCheck)
         case write(CacheWrite)
         case answer(Request, AuthVerdict)
+        /// The row of a device that was let in a moment ago is another one, or gone: its live sessions are to be looked at again.
+        case announce(LookupKey)
     }
 
     /// What memory holds of one key.
@@ -129,6 +135,8 @@ package struct Authenticator {
         var isOutdated = false
         /// Look-ups made again for that reason.
         var repetitions = 0
+        /// The row that was cached was good enough for those who waited too long for Redis.
+        var servedEarly: CredentialRow?
         /// There is a row of this key in the cache file, as far as known.
         var isOnDisk = false
         var cacheWasNotReadable = false
@@ -167,7 +175,9 @@ package struct Authenticator {
     var known: BoundedCache<LookupKey, Entry>
     var absent: BoundedCache<LookupKey, Entry>
     var pending: [LookupKey: Pending] = [:]
-    private var keys: [UInt64: LookupKey] = [:]
+    var keys: [UInt64: LookupKey] = [:]
+    /// Look-ups in the order of their beginning, for those who wait with a row that is not fresh: see `serveLate`.
+    var lateLookups = FirstInFirstOut<(token: UInt64, due: Int64)>()
     var nextToken: UInt64 = 1
     var waiterCount = 0
     var checking: [UInt64: Checking] = [:]
@@ -257,6 +267,7 @@ package struct Authenticator {
             var joining = waiter
             if case .lookingUp = pending.stage { joining.joinedAfterSending = true }
             pending.waiters.append(joining)
+            if self.isLate(pending, now: now) { self.serveEarly(key, &pending, now: now) }
             self.pending[key] = pending
             return
         }
@@ -287,6 +298,7 @@ package struct Authenticator {
         pending.startedAt = now
         self.pending[key] = pending
         self.keys[token] = key
+        if pending.isOnDisk { self.lateLookups.append((token, now.monotonic + self.settings.staleAfterNanoseconds)) }
         self.counters.lookups += 1
         self.actions.append(.lookUp(token: token, commands: pending.commands))
     }
@@ -404,6 +416,7 @@ package struct Authenticator {
         if pending.isOutdated, pending.repetitions < AuthLimits.outdatedLookupsMax {
             return self.repeatLookup(key, pending, now: now)
         }
+        self.confirmEarly(key, pending, result)
         switch result {
         case .found(let found):
             self.take(found, key: key, pending, now: now)

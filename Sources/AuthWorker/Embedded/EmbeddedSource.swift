@@ -128,7 +128,8 @@ final class EmbeddedSource {
         case .readCache(let key): self.authenticator.cacheAnswered(key, .notFound, now: self.service.time)
         case .lookUp(let token, let commands): self.lookUp(token, commands)
         case .check(let token, let check): self.passwordThreads.submit(check, token: token)
-        case .write: break
+        // It answers at once.
+        case .write, .announce: break
         case .answer(let request, var verdict):
             if verdict.source == .redis { verdict.source = .embedded }
             self.service.sourceAnswered(request, verdict)

@@ -18,6 +18,7 @@ extension RedisSource {
         report.add("allowed_by_memory", counters.allowedByMemory)
         report.add("allowed_by_disk", counters.allowedByDisk)
         report.add("allowed_stale", counters.allowedStale)
+        report.add("allowed_before_late_answer", counters.allowedEarly)
         counters.reportRefusals(into: &report)
         report.add("queries_waiting", self.authenticator.queriesWaiting)
         report.add("lookups", counters.lookups)

@@ -119,7 +119,7 @@ final class RedisSource {
 
     /// When `endTurn` has something to do next without an event.
     var nextDeadline: Instant? {
-        let deadlines = [self.redis.nextDeadline] + self.feeds.values.map(\.nextDeadline)
+        let deadlines = [self.redis.nextDeadline, self.authenticator.nextLate] + self.feeds.values.map(\.nextDeadline)
         return deadlines.compactMap { $0 }.min()
     }
 
@@ -138,6 +138,7 @@ final class RedisSource {
         }
         self.takeChanges()
         self.redis.advance()
+        self.authenticator.serveLate(now: self.time)
         self.performActions()
         self.redis.flush()
         // A connection that broke while it was written to.
@@ -169,6 +170,8 @@ final class RedisSource {
             self.cache?.write(write)
         case .answer(let request, let verdict):
             self.service.sourceAnswered(request, verdict)
+        case .announce(let key):
+            self.service.announce([key.hash])
         }
     }
 

@@ -46,6 +46,7 @@ package struct RedisSourceSettings {
             positiveTTLNanoseconds: cache.enabled ? Int64(clamping: cache.positiveTTLNanoseconds) : 0,
             staleMaxNanoseconds: cache.enabled ? Int64(clamping: cache.staleMaxNanoseconds) : 0,
             negativeTTLNanoseconds: cache.enabled ? Int64(clamping: cache.negativeTTLNanoseconds) : 0,
+            staleAfterNanoseconds: Int64(clamping: cache.staleAfterNanoseconds),
             memoryEntries: cache.enabled ? cache.memoryEntries : 0,
             negativeEntries: cache.enabled ? cache.negativeEntries : 0,
             waitersMax: source.redis.queueMax,

@@ -150,6 +150,8 @@ extension Configuration.Authentication {
         package var positiveTTLNanoseconds: UInt64 = 300 * Configuration.nanosecondsPerSecond
         /// How long a row is good for while Redis is unreachable.
         package var staleMaxNanoseconds: UInt64 = 86_400 * Configuration.nanosecondsPerSecond
+        /// How long a CONNECT whose row is not fresh waits for Redis before the row is good enough.
+        package var staleAfterNanoseconds: UInt64 = 30 * Configuration.nanosecondsPerMillisecond
         /// How long "no such device" is believed.
         package var negativeTTLNanoseconds: UInt64 = 10 * Configuration.nanosecondsPerSecond
         /// Per worker.

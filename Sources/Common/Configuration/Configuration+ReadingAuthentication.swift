@@ -199,6 +199,7 @@ extension Configuration.Authentication.Cache {
         }
         section.duration("positive_ttl", 0...longest, into: &self.positiveTTLNanoseconds)
         section.duration("stale_max", 0...longest, into: &self.staleMaxNanoseconds)
+        section.duration("stale_after", 0...longest, into: &self.staleAfterNanoseconds)
         section.duration("negative_ttl", 0...longest, into: &self.negativeTTLNanoseconds)
         if self.staleMaxNanoseconds < self.positiveTTLNanoseconds {
             let least = DurationText.describe(nanoseconds: self.positiveTTLNanoseconds)

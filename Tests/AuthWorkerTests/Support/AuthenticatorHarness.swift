@@ -29,6 +29,8 @@ struct AuthenticatorHarness {
     var holdsAnswers = false
     var flights: [Flight] = []
     var verdicts: [UInt64: AuthVerdict] = [:]
+    /// Keys whose live sessions are to be looked at again.
+    var announced: [LookupKey] = []
     var lookups = 0
     var cacheReads = 0
     /// Nanoseconds of the monotonic clock.
@@ -75,6 +77,8 @@ struct AuthenticatorHarness {
     mutating func advance(seconds: Double) {
         self.now += UInt64(seconds * 1e9)
         self.wallMilliseconds += Int64(seconds * 1000)
+        self.authenticator.serveLate(now: self.time)
+        self.performActions()
     }
 
     /// Ends what waits for longer than the query time-out allows.
@@ -142,6 +146,8 @@ struct AuthenticatorHarness {
         case .answer(let request, let verdict):
             precondition(self.verdicts[request.handle] == nil, "a query was answered twice")
             self.verdicts[request.handle] = verdict
+        case .announce(let key):
+            self.announced.append(key)
         }
     }
 

@@ -189,6 +189,7 @@ import Testing
             directory: elsewhere
             positive_ttl: 8s
             stale_max: 9s
+            stale_after: 12ms
             negative_ttl: 11s
             memory_entries: 12
             disk_entries: 13

@@ -30,6 +30,7 @@ var targets: [Target] = [
     .target(name: "SQLite", dependencies: ["CSQLite"]),
     .target(name: "Devices", dependencies: ["Common", "TLS", "SQLite"]),
     .target(name: "AuthCache", dependencies: ["SQLite", "TLS"]),
+    .target(name: "Bench", dependencies: ["Common", "TLS"]),
     .target(name: "RouterStore", dependencies: ["Common", "SQLite"]),
     .target(name: "RoleCommand", dependencies: ["Common", argumentParser]),
 
@@ -60,7 +61,9 @@ var targets: [Target] = [
     // The command-line tool.
     .target(
         name: "Martlet",
-        dependencies: ["Common", "TLS", "Devices", "AuthCache", "RouterStore", "SQLite", logging, argumentParser],
+        dependencies: [
+            "Common", "TLS", "Devices", "AuthCache", "Bench", "RouterStore", "SQLite", logging, argumentParser,
+        ],
         exclude: ["Main"]
     ),
     .executableTarget(name: "martlet", dependencies: ["Martlet", argumentParser], path: "Sources/Martlet/Main"),
@@ -69,6 +72,7 @@ var targets: [Target] = [
     .target(name: "TestSupport", dependencies: ["Common", "TLS"], path: "Tests/Support"),
     .testTarget(name: "CommonTests", dependencies: ["Common", "TestSupport", logging]),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "Common", "TestSupport"]),
+    .testTarget(name: "BenchTests", dependencies: ["Bench", "Common", "TestSupport"]),
     .testTarget(name: "DevicesTests", dependencies: ["Devices", "Common", "TestSupport"]),
     .testTarget(
         name: "RouterTests",

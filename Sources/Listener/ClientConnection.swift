@@ -571,7 +571,8 @@ final class ClientConnection: EventHandler {
 
     func resumeInput() {
         if !self.input.isEmpty { self.takeKeptInput() }
-        guard self.wantsInput else { return }
+        // What was kept may have been so much that the router has to catch up once more.
+        guard self.wantsInput else { return self.waitForRouterIfCongested(hasRead: true) }
         self.updateInterest()
         if self.socket.hasPending { self.service.receiveNextTurn(self.handle) }
     }

@@ -9,6 +9,7 @@ import Testing
         "Sources/TLS/": ["Common", "COpenSSL", "Glibc"],
         "Sources/SQLite/": ["CSQLite", "Glibc"],
         "Sources/Devices/": ["Common", "Glibc", "SQLite", "TLS"],
+        "Sources/Bench/": ["Common", "Glibc", "TLS"],
         "Sources/AuthCache/": ["Glibc", "SQLite", "TLS"],
         "Sources/RouterStore/": ["Common", "Glibc", "SQLite"],
         "Sources/RoleCommand/": ["ArgumentParser", "Common", "Glibc"],
@@ -24,7 +25,7 @@ import Testing
         "Sources/AuthWorker/Redis/": ["Common", "Glibc", "CLinux", "CHiredis", "TLS"],
         "Sources/AuthWorker/Main/": ["ArgumentParser", "AuthWorker", "Common", "Glibc", "RoleCommand"],
         // The tool links no role: it starts them as programs and speaks to them over their control sockets.
-        "Sources/Martlet/": ["ArgumentParser", "Common", "Glibc", "CLinux", "Devices", "Logging", "TLS"],
+        "Sources/Martlet/": ["ArgumentParser", "Bench", "Common", "Glibc", "CLinux", "Devices", "Logging", "TLS"],
         "Sources/Martlet/Devices/": ["Common", "Devices", "SQLite", "TLS"],
         "Sources/Martlet/Cache/": ["AuthCache", "Common", "Glibc", "SQLite"],
         "Sources/Martlet/Store/": ["Common", "Glibc", "RouterStore", "SQLite", "TLS"],

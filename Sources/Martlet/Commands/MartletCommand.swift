@@ -10,7 +10,7 @@ package struct MartletCommand: ParsableCommand {
         subcommands: [
             RunCommand.self, ConfigCommand.self, StatusCommand.self, WhyCommand.self, AuthCommand.self,
             CacheCommand.self, DeviceCommand.self, BanCommand.self,
-            StoreCommand.self, CRLCommand.self, ImportCommand.self,
+            StoreCommand.self, CRLCommand.self, ImportCommand.self, BenchCommand.self,
         ]
     )
 

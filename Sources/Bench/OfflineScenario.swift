@@ -1,0 +1,96 @@
+import Common
+
+/// Sessions whose clients are away get messages, and then the clients come for them.
+final class OfflineScenario: Scenario {
+    private var publishers: [Publisher] = []
+    private var ledgers: [DeliveryLedger] = []
+    private var received = 0
+    private var refused = 0
+
+    override func run() throws {
+        let (count, clients) = (self.options.count, self.makeClients(self.options.clients))
+        self.ledgers = .init(repeating: DeliveryLedger(), count: clients.count)
+        try self.connect(clients, keepsSession: true)
+        // QoS 0 is not kept for who is away.
+        try self.subscribe(clients, qos: max(self.options.qos, .atLeastOnce)) { "\(self.prefix)/\($0)" }
+        for client in clients { client.close() }
+        let publishing = self.makeClients(1, from: clients.count)
+        try self.connect(publishing)
+        let before = BrokerUsage.now(self.options.processes)
+        let queueing = try self.queue(count, clients.count, publishing[0])
+        let between = BrokerUsage.now(self.options.processes)
+        let began = Clock.monotonic()
+        try self.connect(clients, cleanStart: false, keepsSession: true)
+        let wanted = count * clients.count
+        try self.fleet.run(seconds: 120, progress: { "\(self.received) of \(wanted) queued messages came" }) {
+            self.received >= wanted
+        }
+        let seconds = Double(Clock.monotonic() - began) / 1e9
+        let after = BrokerUsage.now(self.options.processes)
+        self.report.add("scenario", "offline")
+        self.report.add("clients", clients.count)
+        self.report.add("messages", wanted)
+        self.report.add("queued_per_s", Double(wanted) / queueing)
+        self.report.add("drained_per_s", Double(self.received) / seconds)
+        if !self.options.processes.isEmpty {
+            self.report.add("broker_bytes_per_queued", Double(between.bytes - before.bytes) / Double(max(1, wanted)))
+        }
+        self.addUsage("message", from: between, to: after, count: self.received, seconds: seconds)
+        self.judge()
+        // The sessions end with a connection that does not want to keep them.
+        for client in clients { client.close() }
+        try self.connect(clients)
+        for client in clients + publishing { client.close() }
+        self.complainAboutLosses()
+    }
+
+    /// - Returns: seconds until the last acknowledgement.
+    private func queue(_ count: Int, _ sessions: Int, _ client: BenchClient) throws -> Double {
+        let began = Clock.monotonic()
+        // A publisher for each session, all on one connection: their packet identifiers are handed out here.
+        let publisher = Publisher(
+            client,
+            index: 0,
+            topic: "\(self.prefix)/0",
+            qos: .atLeastOnce,
+            payloadBytes: self.options.payloadBytes
+        )
+        self.publishers = [publisher]
+        let window = max(1, min(self.options.window * 16, self.receiveMaximum))
+        let wanted = count * sessions
+        let isDone = try self.fleet.run(seconds: 600, progress: { "\(publisher.sent) of \(wanted) messages sent" }) {
+            while Int(publisher.sent) < wanted, Int(publisher.sent - publisher.acknowledged) < window {
+                publisher.setTopic("\(self.prefix)/\(Int(publisher.sent) % sessions)", self.options.payloadBytes)
+                publisher.send(due: began)
+            }
+            return publisher.acknowledged >= wanted
+        }
+        if !isDone { throw BenchFailure("\(wanted - Int(publisher.acknowledged)) messages were not acknowledged") }
+        return Double(Clock.monotonic() - began) / 1e9
+    }
+
+    override func acknowledged(_ client: BenchClient, _ type: PacketType, identifier: UInt16, reason: UInt8) {
+        if reason >= 0x80 { self.refused += 1 }
+        self.publishers.first?.wasAcknowledged()
+    }
+
+    override func received(_ client: BenchClient, _ publish: PublishView, in packet: UnsafeRawBufferPointer) {
+        let payload = UnsafeRawBufferPointer(rebasing: packet[publish.payload])
+        guard let stamp = MessageStamp(payload, count: self.options.payloadBytes) else { return }
+        // Messages go to the sessions in turn.
+        let sequence = stamp.sequence / UInt32(self.ledgers.count)
+        if self.ledgers[client.number].receive(sequence) { self.received += 1 }
+    }
+
+    private func judge() {
+        let lost = self.ledgers.reduce(0) { $0 + $1.lost(ofSent: UInt32(self.options.count)) }
+        let duplicates = self.ledgers.reduce(0) { $0 + $1.duplicates }
+        let outOfOrder = self.ledgers.reduce(0) { $0 + $1.outOfOrder }
+        for (name, count) in [
+            ("lost", lost), ("duplicates", duplicates), ("out_of_order", outOfOrder), ("refused", self.refused),
+        ] {
+            self.report.add(name, count)
+            if count > 0 { self.report.complain("\(name): \(count)") }
+        }
+    }
+}

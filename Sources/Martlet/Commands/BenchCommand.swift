@@ -1,0 +1,225 @@
+internal import ArgumentParser
+import Bench
+import Common
+import Glibc
+
+struct BenchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench",
+        abstract:
+            "Measures an MQTT broker, of whatever make: rates, latencies, CPU and memory, and whether messages are lost.",
+        discussion: """
+            Scenarios: connect (open and hold --clients connections; with --churn close and open again), fanout (--publishers to one \
+            topic, heard by --subscribers), fanin (a topic of each publisher, heard by all subscribers), pairs (--clients publishers, \
+            each heard by one), storm (all are cut at once and come back), retained (--count messages, then --subscribers ask for \
+            all), offline (--count messages for each of --clients that are away, who then come for them).
+
+            Without --rate each publisher has up to --window messages under way, and latency shows little more than the window; with \
+            --rate latency counts from the moment at which a message was due. Exits with 0 when all messages arrived as they \
+            should, 1 when not, 2 when the run could not be made. Run it on another machine than the broker, or see own_cores: one \
+            thread does all of it.
+            """
+    )
+
+    @Argument(help: "connect, fanout, fanin, pairs, storm, retained or offline.")
+    var scenario: String
+
+    @OptionGroup(title: "Broker") var target: BenchTarget
+    @OptionGroup(title: "Load") var load: BenchLoad
+
+    @Flag(help: "Prints one line of JSON.")
+    var json = false
+
+    @Flag(help: "No progress on standard error.")
+    var quiet = false
+
+    func validate() throws {
+        guard BenchRun.Kind(rawValue: self.scenario) != nil else {
+            let known = BenchRun.Kind.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ValidationError("There is no scenario \(self.scenario); there are: \(known).")
+        }
+        try self.target.check()
+        try self.load.check()
+    }
+
+    func run() throws {
+        guard let kind = BenchRun.Kind(rawValue: self.scenario) else { throw ExitCode(2) }
+        var options = BenchOptions()
+        self.target.fill(&options)
+        self.load.fill(&options)
+        Self.raiseDescriptorLimit()
+        let report: BenchReport
+        do {
+            report = try BenchRun.perform(kind, options) { line in
+                if !self.quiet { Terminal.complain(line) }
+            }
+        } catch {
+            Terminal.complain("\(error)")
+            throw ExitCode(2)
+        }
+        Terminal.say(self.json ? report.json : report.people)
+        if !report.isGood { throw ExitCode(1) }
+    }
+
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}
+
+/// Which broker, and as whom.
+struct BenchTarget: ParsableArguments {
+    @Option(help: "Name or address.")
+    var host = "127.0.0.1"
+
+    @Option(help: "Port; without it 1883, or 8883 with TLS.")
+    var port: UInt16?
+
+    @Option(help: "MQTT version: 3.1.1 or 5.")
+    var mqtt = "5"
+
+    @Flag(help: "TLS; also switched on by --ca, --cert and --cert-pattern.")
+    var tls = false
+
+    @Option(help: "Authorities that the server's certificate is verified with, PEM; without it those of the system.")
+    var ca: String?
+
+    @Option(help: "The clients' certificate, PEM.")
+    var cert: String?
+
+    @Option(help: "A certificate for each client: a path with %d in it for its number.")
+    var certPattern: String?
+
+    @Option(help: "How many certificates there are, counted from 0.")
+    var certCount = 1
+
+    @Option(help: "The key of all these certificates, PEM.")
+    var key: String?
+
+    @Flag(help: "Any certificate of the server will do.")
+    var insecure = false
+
+    @Option(help: "The user name; %d in it is the client's number.")
+    var user: String?
+
+    @Option(help: "The password.")
+    var password: String?
+
+    @Option(help: "The client id, with %d in it for the client's number.")
+    var clientId = "martlet-bench-%d"
+
+    @Option(help: "Process ids of the broker, with commas between them: their CPU time and memory are reported.")
+    var pid: String?
+
+    func check() throws {
+        guard ["3.1.1", "5"].contains(self.mqtt) else { throw ValidationError("--mqtt is 3.1.1 or 5.") }
+        guard self.certCount >= 1 else { throw ValidationError("--cert-count is at least 1.") }
+        guard (self.cert == nil && self.certPattern == nil) || self.key != nil else {
+            throw ValidationError("A certificate needs its --key.")
+        }
+        guard self.certPattern?.contains("%d") ?? true else { throw ValidationError("--cert-pattern has no %d in it.") }
+        guard self.clientId.contains("%d") else { throw ValidationError("--client-id has no %d in it.") }
+        for text in self.processTexts where Int32(text) == nil { throw ValidationError("--pid: \(text) is no number.") }
+    }
+
+    private var processTexts: [Substring] { (self.pid ?? "").split(separator: ",") }
+
+    func fill(_ options: inout BenchOptions) {
+        options.usesTLS = self.tls || self.ca != nil || self.cert != nil || self.certPattern != nil
+        options.host = self.host
+        options.port = self.port ?? (options.usesTLS ? 8883 : 1883)
+        options.version = self.mqtt == "5" ? .v5_0 : .v3_1_1
+        options.caFile = self.ca
+        options.certificateFile = self.cert
+        options.keyFile = self.key
+        options.certificatePattern = self.certPattern
+        options.certificateCount = self.certCount
+        options.verifiesServer = !self.insecure
+        options.userNamePattern = self.user
+        options.password = self.password
+        options.clientIdentifierPattern = self.clientId
+        options.processes = self.processTexts.compactMap { Int32($0) }
+    }
+}
+
+/// How much of what.
+struct BenchLoad: ParsableArguments {
+    @Option(name: .shortAndLong, help: "Clients, or pairs of them.")
+    var number = 100
+
+    @Option(help: "Publishers, of fanout and fanin.")
+    var publishers = 1
+
+    @Option(help: "Subscribers, of fanout, fanin and retained.")
+    var subscribers = 10
+
+    @Option(name: .shortAndLong, help: "Quality of service.")
+    var qos: UInt8 = 0
+
+    @Option(help: "Bytes of a payload; at least 16.")
+    var bytes = 128
+
+    @Option(help: "Messages that a publisher may have under way.")
+    var window = 16
+
+    @Option(help: "Messages per second of all publishers together.")
+    var rate: Double?
+
+    @Option(help: "Seconds that are measured.")
+    var seconds = 10.0
+
+    @Option(help: "Seconds before.")
+    var warmUp = 1.0
+
+    @Option(help: "Connections that are being opened at a time.")
+    var inflight = 32
+
+    @Option(help: "connect: seconds for which connections are held.")
+    var hold = 0.0
+
+    @Flag(help: "connect: close and open again, for --seconds.")
+    var churn = false
+
+    @Flag(help: "connect and storm: TLS sessions are resumed.")
+    var resume = false
+
+    @Option(help: "retained: messages; offline: messages for each client.")
+    var count = 1000
+
+    @Flag(help: "fanout, fanin and pairs: sessions that outlive their connections.")
+    var persistent = false
+
+    func check() throws {
+        guard (1...1_000_000).contains(self.number), (1...1_000_000).contains(self.publishers),
+            (1...1_000_000).contains(self.subscribers)
+        else { throw ValidationError("Clients are counted from 1 to 1000000.") }
+        guard self.qos <= 2 else { throw ValidationError("--qos is 0, 1 or 2.") }
+        guard (16...268_000_000).contains(self.bytes) else { throw ValidationError("--bytes is at least 16.") }
+        guard self.window >= 1, self.inflight >= 1, self.count >= 1 else {
+            throw ValidationError("--window, --inflight and --count are at least 1.")
+        }
+        guard self.seconds > 0, self.seconds <= 86_400, self.warmUp >= 0, self.hold >= 0, self.rate ?? 1 > 0 else {
+            throw ValidationError("Seconds and rates are greater than 0.")
+        }
+    }
+
+    func fill(_ options: inout BenchOptions) {
+        options.clients = self.number
+        options.publishers = self.publishers
+        options.subscribers = self.subscribers
+        options.qos = QoS(rawValue: self.qos) ?? .atMostOnce
+        options.payloadBytes = self.bytes
+        options.window = self.window
+        options.rate = self.rate
+        options.seconds = self.seconds
+        options.warmUpSeconds = self.warmUp
+        options.connectsAtATime = self.inflight
+        options.holdSeconds = self.hold
+        options.isChurning = self.churn
+        options.resumes = self.resume
+        options.count = self.count
+        options.keepsSessions = self.persistent
+    }
+}

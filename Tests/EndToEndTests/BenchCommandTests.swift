@@ -1,0 +1,131 @@
+import Common
+import Glibc
+import TestSupport
+import Testing
+
+/// `martlet bench` against a real broker: what it counts must be so.
+@Suite struct BenchCommandTests {
+    private func bench(_ arguments: [String]) throws -> (status: Int32, output: String) {
+        try runProcess(TestBroker.executable("martlet"), arguments: ["bench"] + arguments + ["--json", "--quiet"])
+    }
+
+    private func figure(_ name: String, in output: String) -> Double {
+        guard let part = output.components(after: "\"\(name)\":") else { return -1 }
+        return Double(part.prefix { $0.isNumber || $0 == "." || $0 == "-" }) ?? -1
+    }
+
+    @Test(
+        "Every scenario runs, in both versions, and finds nothing wrong with this broker",
+        arguments: [
+            (["fanout", "--subscribers", "5"], "delivered_per_s"),
+            (["fanout", "--subscribers", "3", "-q", "1", "--mqtt", "3.1.1"], "delivered_per_s"),
+            (["fanin", "--publishers", "5", "--subscribers", "2", "-q", "1"], "delivered_per_s"),
+            (["pairs", "-n", "5", "-q", "2"], "delivered_per_s"),
+            (["pairs", "-n", "5", "-q", "1", "--persistent", "--bytes", "100000"], "delivered_per_s"),
+            (["pairs", "-n", "4", "-q", "0", "--rate", "200"], "latency_p99_us"),
+            (["connect", "-n", "50"], "connections_per_s"),
+            (["connect", "-n", "20", "--churn"], "connections_per_s"),
+            (["storm", "-n", "50"], "back_100pct_s"),
+            (["retained", "--count", "3000", "--subscribers", "2"], "delivered_per_s"),
+            (["offline", "-n", "10", "--count", "50"], "drained_per_s"),
+        ]
+    )
+    func scenarios(arguments: [String], figure: String) throws {
+        let broker = try TestBroker()
+        let more = ["--port", "\(broker.plainPort)", "--seconds", "0.5", "--warm-up", "0.1"]
+        let processes = "\(broker.router.processID),\(broker.listeners[0].processID)"
+        let (status, output) = try self.bench(arguments + more + ["--pid", processes])
+        #expect(status == 0 && output.contains("\"ok\":true"), "\(output)")
+        #expect(self.figure(figure, in: output) > 0, "\(output)")
+        // Everything is as it was.
+        #expect(try broker.status(of: "router").contains("retained_messages 0"))
+        if arguments[0] == "offline" { #expect(try broker.status(of: "router").contains("queued_messages 0")) }
+    }
+
+    /// A connection that was resumed by credit, and whose kept input alone filled the link, was never read again.
+    @Test("Large messages of several publishers at once all arrive", arguments: ["0", "1", "2"])
+    func largeMessages(qos: String) throws {
+        let broker = try TestBroker()
+        let arguments = [
+            "pairs", "-n", "6", "-q", qos, "--bytes", "120000", "--seconds", "1", "--port", "\(broker.plainPort)",
+        ]
+        let (status, output) = try self.bench(arguments)
+        #expect(status == 0, "\(output)")
+    }
+
+    @Test("A rate is kept, and all that is published arrives")
+    func rate() throws {
+        let broker = try TestBroker()
+        let arguments = [
+            "pairs", "-n", "4", "-q", "1", "--rate", "400", "--seconds", "2", "--port", "\(broker.plainPort)",
+        ]
+        let (status, output) = try self.bench(arguments)
+        #expect(status == 0, "\(output)")
+        #expect((380...420).contains(self.figure("published_per_s", in: output)), "\(output)")
+    }
+
+    @Test("With a certificate for each client and resumed sessions, full handshakes are left out")
+    func resumption() throws {
+        let broker = try TestBroker()
+        let folder = try TemporaryDirectory("martlet-bench")
+        var key = ""
+        for number in 0..<3 {
+            // One key is enough for all: the first device's.
+            let device = try broker.pki.device("bench-\(number)")
+            try broker.provision("bench-\(number)", password: "pw")
+            if number == 0 { key = device.keyFile }
+            let request = folder.file("\(number).csr")
+            _ = try runProcess(
+                "openssl",
+                arguments: ["req", "-new", "-key", key, "-subj", "/CN=bench-\(number)", "-out", request]
+            )
+            let (ca, caKey) = (broker.pki.caFile, String(broker.pki.caFile.dropLast(4)) + ".key")
+            let signing = [
+                "x509", "-req", "-in", request, "-CA", ca, "-CAkey", caKey, "-set_serial", "\(900 + number)",
+            ]
+            _ = try runProcess("openssl", arguments: signing + ["-days", "2", "-out", folder.file("\(number).crt")])
+        }
+        let arguments = [
+            "connect", "-n", "6", "--churn", "--resume", "--seconds", "1", "--host", "localhost", "--port",
+            "\(broker.tlsPort)",
+            "--ca", broker.pki.caFile, "--cert-pattern", folder.file("%d.crt"), "--cert-count", "3", "--key", key,
+            "--password", "pw",
+        ]
+        let (status, output) = try self.bench(arguments)
+        #expect(status == 0, "\(output)")
+        let resumed = self.figure("resumed", in: output)
+        #expect(resumed > 0, "\(output)")
+        let handshakes = try broker.status(of: "listener").split(separator: "\n").first {
+            $0.hasPrefix("handshakes_resumed")
+        }
+        if let handshakes { #expect(Double(handshakes.split(separator: " ")[1]) == resumed) }
+    }
+
+    @Test("A broker that refuses messages, or is not there, is not called good")
+    func problems() throws {
+        let broker = try TestBroker()
+        try broker.provision("bench-denied", password: "pw")
+        let device = try broker.pki.device("bench-denied")
+        let (status, output) = try self.bench([
+            "pairs", "-n", "1", "-q", "1", "--seconds", "0.3", "--host", "localhost", "--port", "\(broker.tlsPort)",
+            "--ca",
+            broker.pki.caFile, "--cert", device.certificateFile, "--key", device.keyFile, "--password", "pw",
+        ])
+        #expect(status == 1 && output.contains("SUBACK 0x87"), "\(output)")
+        broker.listeners[0].killNow()
+        let gone = try self.bench(["connect", "-n", "1", "--host", "localhost", "--port", "1"])
+        #expect(gone.status == 2 && gone.output.contains("could not connect"), "\(gone.output)")
+    }
+}
+
+extension String {
+    /// What follows the first occurrence of a text.
+    fileprivate func components(after text: String) -> Substring? {
+        let (own, wanted) = (Array(self.utf8), Array(text.utf8))
+        guard own.count >= wanted.count else { return nil }
+        for start in 0...(own.count - wanted.count) where own[start..<start + wanted.count].elementsEqual(wanted) {
+            return Substring(String(decoding: own[(start + wanted.count)...], as: UTF8.self))
+        }
+        return nil
+    }
+}

@@ -132,7 +132,20 @@ if Context.environment["MARTLET_FUZZ"] == "1" {
 
 // Load drivers for what no other broker's clients can drive, built on demand; see Benchmarks/.
 if Context.environment["MARTLET_BENCHMARKS"] == "1" {
-    targets.append(.executableTarget(name: "auth-load", dependencies: ["Common"], path: "Benchmarks/AuthLoad"))
+    targets.append(.target(name: "BenchmarkSupport", dependencies: ["Common"], path: "Benchmarks/Support"))
+    let drivers: [(name: String, path: String, tests: [Target.Dependency])] = [
+        ("auth-load", "AuthLoad", []), ("router-load", "RouterLoad", []),
+        ("micro", "Micro", ["Router", "RouterStore", "AuthWorker"]),
+    ]
+    for driver in drivers {
+        targets.append(
+            .executableTarget(
+                name: driver.name,
+                dependencies: ["Common", "BenchmarkSupport"] + driver.tests,
+                path: "Benchmarks/\(driver.path)"
+            )
+        )
+    }
 }
 
 for target in targets where target.type != .system && target.name != "CLinux" {

@@ -1,3 +1,4 @@
+import BenchmarkSupport
 import Common
 import Glibc
 
@@ -55,7 +56,7 @@ struct AuthLoad {
             delegate: driver
         )
         while !driver.isUp, !driver.hasFailed { try loop.turn(maximumWaitNanoseconds: 10 * Nanoseconds.perMillisecond) }
-        let cpuBefore = Self.cpuSeconds(pid)
+        let cpuBefore = ProcessTime.seconds(pid)
         let began = Clock.monotonic()
         var asked = 0
         while driver.answered < requests, !driver.hasFailed {
@@ -68,7 +69,7 @@ struct AuthLoad {
             try loop.turn(maximumWaitNanoseconds: Nanoseconds.perSecond)
         }
         let seconds = Double(Clock.monotonic() - began) / 1e9
-        let cpu = Self.cpuSeconds(pid) - cpuBefore
+        let cpu = ProcessTime.seconds(pid) - cpuBefore
         let sources = driver.bySource.map { "\($0.key)=\($0.value)" }.sorted().joined(separator: " ")
         print(
             "\(driver.answered) answers, \(driver.allowed) allowed, \(Int(Double(driver.answered) / seconds)) per second, "
@@ -96,24 +97,5 @@ struct AuthLoad {
             userName: nil,
             password: Array("pw".utf8)
         )
-    }
-
-    /// User and system time of a process, from the scheduler's own account (proc(5), schedstat).
-    private static func cpuSeconds(_ pid: Int) -> Double {
-        var total = 0.0
-        guard let directory = opendir("/proc/\(pid)/task") else { return 0 }
-        defer { closedir(directory) }
-        while let entry = readdir(directory) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            guard name.first != ".", let file = fopen("/proc/\(pid)/task/\(name)/schedstat", "r") else { continue }
-            defer { fclose(file) }
-            var line = [CChar](repeating: 0, count: 128)
-            guard fgets(&line, Int32(line.count), file) != nil else { continue }
-            let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            total += text.split(separator: " ").first.flatMap { Double($0) } ?? 0
-        }
-        return total / 1e9
     }
 }

@@ -12,6 +12,19 @@ import Testing
         return (harness, try #require(answer).credentialTag)
     }
 
+    @Test func `a row that is read from the file before its change was written there is fetched again`() throws {
+        var (harness, _) = try self.harness("a")
+        try harness.restart()
+        let key = harness.key("a")
+        let unmarked = try #require(harness.disk[key])
+        harness.rows["a"] = "q"
+        harness.change("a")
+        // The thread that writes is not there yet.
+        harness.disk[key] = unmarked
+        #expect(harness.ask("a", "p")?.outcome == .deny)
+        #expect(harness.ask("a", "q")?.outcome == .allow)
+    }
+
     @Test func `a live session is judged by the row as it is now`() throws {
         var (harness, tag) = try self.harness("a")
         let same = harness.revalidate("a", tag: tag)

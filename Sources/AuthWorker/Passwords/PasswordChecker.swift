@@ -6,14 +6,14 @@ package struct PasswordChecker: Sendable {
     package typealias Scheme = PasswordHash
 
     package let scheme: Scheme
-    private let hostKey: [UInt8]
+    private let hostKey: HMACKey
     /// A row without a password lets its device in whatever it sends; otherwise nobody can log in with such a row.
     package let acceptsRowsWithoutPassword: Bool
 
     package init(scheme: Scheme, hostKey: [UInt8], acceptsRowsWithoutPassword: Bool = false) {
         self.acceptsRowsWithoutPassword = acceptsRowsWithoutPassword
         self.scheme = scheme
-        self.hostKey = hostKey
+        self.hostKey = HMACKey(hostKey)
     }
 
     /// Makes of Redis' reply what may be kept.
@@ -77,7 +77,7 @@ package struct PasswordChecker: Sendable {
         var input = Array("accepted".utf8)
         LookupKey.append(self.credentialTag(of: row, key: key), to: &input)
         input += password.withBytes { self.passwordCode($0, key: key) }
-        return HMAC.sha256(key: self.hostKey, message: input)
+        return self.hostKey.code(of: input)
     }
 
     /// Names a row's credentials without telling them: changes when the stored hash or the salt does.
@@ -94,7 +94,7 @@ package struct PasswordChecker: Sendable {
             Self.append(code, to: &input)
         }
         Self.append(row.salt, to: &input)
-        return Array(HMAC.sha256(key: self.hostKey, message: input).prefix(16))
+        return Array(self.hostKey.code(of: input).prefix(16))
     }
 
     /// The key goes into it, so that devices with the same password do not show it by the same code.
@@ -104,7 +104,7 @@ package struct PasswordChecker: Sendable {
         Self.append(key.variant, to: &input)
         input += password
         defer { wipe(&input) }
-        return HMAC.sha256(key: self.hostKey, message: input)
+        return self.hostKey.code(of: input)
     }
 
     private func plainCode(_ password: Secret, salt: [UInt8], key: LookupKey) -> [UInt8] {

@@ -1,0 +1,61 @@
+import BenchmarkSupport
+import Common
+import Router
+
+enum RouterCases {
+    private static let bootID = [UInt8](repeating: 9, count: 16)
+
+    /// Messages through the router's machine, frames in and frames out, one publisher to one or several subscribers; a turn has 64.
+    /// An iteration is a delivery.
+    static func route(_ iterations: Int, qos: QoS, receivers: Int = 1, otherFilters: Int = 0) throws {
+        var settings = SessionDriver.Settings()
+        settings.pairs = 1
+        settings.receivers = receivers
+        settings.qos = qos
+        settings.otherFilters = otherFilters
+        let driver = SessionDriver(settings)
+        var configuration = Configuration()
+        configuration.mqtt.sysIntervalNanoseconds = 0
+        configuration.mqtt.session.maxSubscriptions = 1_000_000
+        var core = RouterCore(configuration: configuration, seed: 42)
+        let hello = LinkHello(
+            role: .listener,
+            bootID: Self.bootID,
+            name: Array("listener-1".utf8),
+            sessionCreditBytes: 256 << 10,
+            linkCreditBytes: 64 << 20
+        )
+        var now: Instant = Nanoseconds.perSecond
+        let link = core.linkUp(peer: hello, now: now)
+        var up = ByteBuffer()
+        var down = ByteBuffer()
+        func turn() {
+            now += 100_000
+            var offset = 0
+            while case .frame(let frame) = FrameReader.frame(in: up.readable, at: offset) {
+                offset += FrameHeader.byteCount + frame.header.bodyBytes
+                let problem = core.received(frame, on: link, now: now)
+                precondition(problem == nil, "the router does not understand the driver")
+            }
+            up.clear()
+            core.endTurn(now: now)
+            core.takeOutput(of: link, into: &down)
+            core.handedOver(link, turn: core.turn)
+            if core.waitsForHandOver { core.releaseHeld() }
+            core.takeOutput(of: link, into: &down)
+            offset = 0
+            while case .frame(let frame) = FrameReader.frame(in: down.readable, at: offset) {
+                offset += FrameHeader.byteCount + frame.header.bodyBytes
+                driver.take(frame, &up)
+            }
+            down.clear()
+            driver.endTurn(into: &up)
+        }
+        driver.open(into: &up)
+        while !driver.isReady { turn() }
+        while driver.delivered < iterations {
+            driver.publish(into: &up)
+            turn()
+        }
+    }
+}

@@ -115,10 +115,9 @@ final class ClientConnection: EventHandler {
         let now = service.loop.now
         self.lastReceived = now
         self.times = ConnectTimes(accepted: now)
-        let timeout =
-            tls == nil
-            ? policy.configuration.connectTimeoutNanoseconds : policy.configuration.handshakeTimeoutNanoseconds
-        self.deadline = now + timeout
+        let configuration = policy.configuration
+        self.deadline =
+            now + (tls == nil ? configuration.connectTimeoutNanoseconds : configuration.handshakeTimeoutNanoseconds)
     }
 
     /// To be called when the connection is in the service's table.
@@ -361,7 +360,7 @@ final class ClientConnection: EventHandler {
 
     private func interpretPackets(_ bytes: UnsafeRawBufferPointer) -> Int {
         guard let link = self.service.router.link else { return 0 }
-        let before = self.output.readableBytes
+        let (before, linkBefore) = (self.output.readableBytes, link.output.readableBytes)
         let forwarded = self.uplink?.forward(
             bytes,
             handle: self.handle,
@@ -371,6 +370,7 @@ final class ClientConnection: EventHandler {
             now: self.service.loop.now
         )
         guard let progress = forwarded, let uplink = self.uplink else { return 0 }
+        self.service.router.passed(link.output.readableBytes - linkBefore, progress, of: uplink)
         self.sendOwnPackets()
         if self.output.readableBytes != before { self.markDirty() }
         if progress.isBlocked, !self.isBlockedByCredit {
@@ -470,7 +470,8 @@ final class ClientConnection: EventHandler {
             credit: credit,
             maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes,
             rate: PublishRateGate(self.policy.configuration.offer.publishRate),
-            attach: self.makeAttachState(accepted)
+            attach: self.makeAttachState(accepted),
+            sendQuota: self.sendQuota
         )
         self.scheduleRevalidation()
         self.keepAliveNanoseconds = UInt64(accepted.keepAliveSeconds) * Nanoseconds.perSecond / 2 * 3

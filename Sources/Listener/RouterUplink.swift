@@ -16,6 +16,8 @@ final class RouterUplink: LinkDelegate {
     private var waitingAfterTurn: [UInt64] = []
     private var linkCreditToReturn = 0
     private var sessionCreditToReturn: [(handle: UInt64, bytes: UInt32)] = []
+    private var patience = LinkPatience()
+    private var patienceTimer: (deadline: Instant, timer: EventLoop.Timer)?
     /// The link to a router that is about to end: it sends what it has, and gets nothing more.
     private var closingLink: Link?
     /// Of sessions that ended, what the next router has to be told, until this one has stored it.
@@ -120,8 +122,36 @@ final class RouterUplink: LinkDelegate {
             self.sessionCreditToReturn.removeAll()
             return
         }
+        if self.mayWait(link) { return }
+        self.patience.end()
         self.writeCredit(link)
         link.flush()
+    }
+
+    /// Whether all that there is for the router is nothing that it waits for: waking it costs more than telling it.
+    private func mayWait(_ link: Link) -> Bool {
+        let now = self.service.loop.now
+        if self.linkCreditToReturn > 0 { self.patience.hasCredit(now: now) }
+        guard self.link != nil, self.sessionCreditToReturn.isEmpty,
+            self.linkCreditToReturn * 8 < self.service.configuration.flowControl.linkCreditBytes,
+            self.patience.covers(link.output.readableBytes, now: now)
+        else { return false }
+        guard let deadline = self.patience.deadline, deadline < self.patienceTimer?.deadline ?? .max else {
+            return true
+        }
+        if let timer = self.patienceTimer { self.service.loop.cancel(timer.timer) }
+        // The end of the turn that it causes flushes.
+        let timer = self.service.loop.schedule(at: deadline) { [unowned self] in self.patienceTimer = nil }
+        self.patienceTimer = (deadline, timer)
+        return true
+    }
+
+    /// What a client sent was written for the router.
+    func passed(_ bytes: Int, _ progress: SessionUplink.Progress, of uplink: SessionUplink) {
+        guard progress.acknowledgements > 0, !progress.isUrgent else { return }
+        let waiting = self.patience.acknowledgements + progress.acknowledgements
+        guard uplink.canSpareAcknowledgements(waiting) else { return }
+        self.patience.add(bytes, acknowledgements: progress.acknowledgements, now: self.service.loop.now)
     }
 
     private func writeCredit(_ link: Link) {
@@ -248,6 +278,7 @@ final class RouterUplink: LinkDelegate {
     }
 
     func linkDown(_ link: Link, reason: String) {
+        self.patience.end()
         self.link = nil
         self.closingLink = nil
         self.linkCredit = 0

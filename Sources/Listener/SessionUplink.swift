@@ -25,6 +25,14 @@ struct SessionUplink {
         /// A PUBLISH waits because the client may not publish faster: reading stops until then.
         var blockedUntil: Instant?
         var end: End?
+        /// PUBACK and PUBCOMP packets among what was passed on, and whether there was anything else.
+        var acknowledgements = 0
+        var isUrgent = false
+
+        @inline(__always)
+        mutating func count(_ type: PacketType) {
+            if type == .puback || type == .pubcomp { self.acknowledgements += 1 } else { self.isUrgent = true }
+        }
     }
 
     /// Bytes of packets that use credit that may still be sent up for this session. It may go below zero by the packet that uses it up.
@@ -40,14 +48,18 @@ struct SessionUplink {
     private var lostBytesLeft = 0
     /// Nil: the session ends with the router.
     let attach: AttachState?
+    /// QoS 1 and 2 messages that the router may have in flight towards the client.
+    private let sendQuota: Int
 
     init(
         version: ProtocolVersion,
         credit: Int,
         maximumPacketBytes: Int,
         rate: PublishRateGate? = nil,
-        attach: AttachState? = nil
+        attach: AttachState? = nil,
+        sendQuota: Int = 0
     ) {
+        self.sendQuota = sendQuota
         self.version = version
         self.attach = attach
         self.credit = credit
@@ -74,6 +86,14 @@ struct SessionUplink {
         let used = self.attach?.writeUnanswered(into: &link, handle: handle) ?? 0
         self.credit = credit - used
         linkCredit -= used
+    }
+
+    /// Whether the router is in no need of the client's acknowledgements: it may send as many messages again before it has to wait
+    /// for them.
+    /// - Parameter waiting: acknowledgements that the router does not know of yet.
+    func canSpareAcknowledgements(_ waiting: Int) -> Bool {
+        guard let attach = self.attach else { return false }
+        return (attach.outbound.count + waiting) * 2 < self.sendQuota
     }
 
     /// So much waits for answers that the client is not read.
@@ -148,6 +168,7 @@ struct SessionUplink {
                 replies.writeBigEndian(UInt16(0xD000))
                 continue
             }
+            progress.count(header.type)
             if header.type.usesCredit {
                 self.credit -= header.packetBytes
                 linkCredit -= header.packetBytes

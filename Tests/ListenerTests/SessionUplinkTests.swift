@@ -199,7 +199,7 @@ import Testing
         #expect(outcome.frames.map(\.body) == [self.publish(10) + self.publish(20)])
         #expect(outcome.replies == [0xD0, 0x00])
         #expect(
-            outcome.progress == SessionUplink.Progress(consumed: self.publish(10).count + self.publish(20).count + 2)
+            outcome.progress.consumed == self.publish(10).count + self.publish(20).count + 2
         )
     }
 

@@ -20,6 +20,12 @@ extension ClientConnection {
         )
     }
 
+    /// QoS 1 and 2 messages in flight that the router keeps to.
+    var sendQuota: Int {
+        let maximum = self.service.configuration.mqtt.session.maxInflight
+        return Int(min(self.connect?.properties.receiveMaximum ?? UInt16.max, maximum))
+    }
+
     // MARK: No router
 
     /// The router is gone. The session waits for the next one, unless its state cannot be handed on.

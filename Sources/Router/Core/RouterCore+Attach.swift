@@ -64,8 +64,15 @@ extension RouterCore {
         for entry in outbound { reported[entry.packetIdentifier] = entry.stage }
         var toSend: [UInt16] = []
         var neverSent = 0
+        var unknown: [(identifier: UInt16, isReleased: Bool)] = []
         for identifier in session.inflight.identifiersInOrder() {
             let stage = reported.removeValue(forKey: identifier) ?? .free
+            if stage == .atLeastOnce, session.inflight.isExactlyOnce(identifier) {
+                // The exchange was over, which we had not stored, and its identifier went to a QoS 1 message, which is not stored.
+                self.finishDelivery(identifier, session)
+                unknown.append((identifier, false))
+                continue
+            }
             switch (session.inflight.stage(of: identifier), stage) {
             case (.published, .free):
                 toSend.append(identifier)
@@ -81,7 +88,6 @@ extension RouterCore {
                 toSend.append(identifier)
             }
         }
-        var unknown: [(identifier: UInt16, isReleased: Bool)] = []
         for (identifier, stage) in reported.sorted(by: { $0.key < $1.key }) {
             unknown.append((identifier, stage == .received || stage == .released))
             if stage == .received { toSend.append(identifier) }

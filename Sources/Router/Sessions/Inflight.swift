@@ -66,6 +66,11 @@ struct Inflight {
         return self.entries[Int(identifier) - 1].item
     }
 
+    /// Whether its exchange is one of QoS 2, as far as that is known: after PUBREC there is no message any more.
+    func isExactlyOnce(_ identifier: UInt16) -> Bool {
+        self.stage(of: identifier) == .released || self.item(of: identifier)?.qos == .exactlyOnce
+    }
+
     /// Nil for one that is free.
     func entry(of identifier: UInt16) -> Entry? {
         guard self.stage(of: identifier) != .free else { return nil }

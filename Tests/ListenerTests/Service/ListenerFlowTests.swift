@@ -78,7 +78,7 @@ import Testing
 
     // MARK: Credit down
 
-    @Test("What the client has taken is given back: to the link at once, to the session by the half window")
+    @Test("What the client has taken is given back: to the link soon, to the session by the half window")
     func creditReturned() throws {
         let harness = try ServiceHarness { $0.flowControl.sessionCreditBytes = 1000 }
         let (client, handle) = try harness.connected("a")

@@ -76,6 +76,27 @@ import Testing
         #expect(harness.core.queuedBytesTotal == 0)
     }
 
+    @Test func groupsOfSharedSubscriptionsComeBackWithTheirMembers() throws {
+        var harness = try self.start()
+        for name in ["first", "second"] {
+            let member = self.lasting(name, harness)
+            member.subscribe("$share/workers/jobs/#", .atLeastOnce)
+            member.drop()
+        }
+        self.passing("publisher", harness).publish("jobs/0", "before", .atLeastOnce)
+        harness = try harness.restart(self.path)
+        let publisher = self.passing("publisher", harness)
+        for number in 1...10 { publisher.publish("jobs/\(number)", "\(number)", .atLeastOnce) }
+        #expect(harness.core.queuedMessages == 11)
+        let members = ["first", "second"].map { self.lasting($0, harness) }
+        let got = members.map { self.texts($0.takePublishes()) }
+        #expect(Set(got[0] + got[1]) == Set(["before"] + (1...10).map { "\($0)" }) && got[0].count + got[1].count == 11)
+        #expect(got.allSatisfy { $0.count >= 5 })
+        // Both connected: they take turns.
+        for number in 1...4 { publisher.publish("jobs/\(number)", "\(number)", .atLeastOnce) }
+        #expect(members.map { $0.takePublishes().count } == [2, 2])
+    }
+
     @Test func aSessionThatEndsWithItsConnectionWaitsForItsListenerAndThenEnds() throws {
         var harness = try self.start()
         let device = self.passing("device", harness)

@@ -10,6 +10,8 @@ SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
+# Of `make bench`: --seconds, --repetitions, --only, --output; see Benchmarks/compare.
+BENCH_OPTIONS ?=
 # Seconds that `make torture` runs.
 TORTURE_SECONDS ?= 300
 
@@ -18,7 +20,7 @@ RELEASE ?= .build/release
 PLAIN_UNITS = martlet.target martlet-listener.socket martlet-crl-refresh.timer
 MADE_UNITS = martlet-router.service martlet-listener@.service martlet-authworker@.service martlet-crl-refresh.service
 
-.PHONY: run deps build test torture fuzz clean install uninstall deb
+.PHONY: run deps build test mutants bench check-micro torture fuzz clean install uninstall deb
 
 # Installs what is missing, builds, and runs everything in var/ until Ctrl-C. REDIS_URL=redis://host:port uses a Redis of
 # yours, MARTLET_PORT=8884 another port.
@@ -40,6 +42,21 @@ test: deps
 # Kills everything at random under load for TORTURE_SECONDS, and counts what clients get.
 torture: deps
 	MARTLET_TORTURE_SECONDS=$(TORTURE_SECONDS) $(SWIFT) test --filter TortureTests
+
+# Plants faults one after the other, and demands that tests find each; a minute for each.
+mutants: deps
+	scripts/mutants
+
+# Martlet beside mosquitto on this machine: a table of CPU, rates and latencies with ratios. Installs mosquitto.
+bench: build
+	scripts/deps mosquitto
+	Benchmarks/compare $(BENCH_OPTIONS)
+
+# Instructions and allocations of small things, against what is committed in Benchmarks/micro.json. Installs valgrind.
+check-micro: deps
+	scripts/deps valgrind
+	MARTLET_BENCHMARKS=1 $(SWIFT) build -c release --static-swift-stdlib --product micro
+	Benchmarks/micro-check
 
 # The fuzz targets, each for FUZZ_SECONDS.
 fuzz: deps

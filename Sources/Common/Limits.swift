@@ -66,4 +66,7 @@ package enum Limits {
 
     /// Rules of one client; more are cut off, which denies rather than allows.
     package static let accessRulesMax = 4096
+
+    /// And their filters together, in bytes: a frame with them and a CONNECT packet stays below `frameBodyBytesMax`.
+    package static let accessRuleBytesMax = 1 << 20
 }

@@ -19,11 +19,12 @@ extension ByteBuffer {
 
     package mutating func writeField(_ rules: AccessRules) {
         self.write(UInt8(rules.isSuperuser ? 1 : 0))
+        let count = Self.rulesThatFit(rules.rules)
         // What is cut off must not become allowed.
-        let noMatch = rules.rules.count > Limits.accessRulesMax ? AccessRule.Permission.deny : rules.noMatch
+        let noMatch = rules.rules.count > count ? AccessRule.Permission.deny : rules.noMatch
         self.write(noMatch.rawValue)
-        self.writeLittleEndian(UInt16(truncatingIfNeeded: min(rules.rules.count, Limits.accessRulesMax)))
-        for rule in rules.rules.prefix(Limits.accessRulesMax) {
+        self.writeLittleEndian(UInt16(truncatingIfNeeded: count))
+        for rule in rules.rules.prefix(count) {
             self.write(rule.permission.rawValue)
             self.write(rule.actions.rawValue)
             self.write(UInt8(rule.isLiteral ? 1 : 0))
@@ -31,6 +32,18 @@ extension ByteBuffer {
             self.write(rule.retain.rawValue)
             self.writeField(rule.filter)
         }
+    }
+}
+
+extension ByteBuffer {
+    /// How many rules, from the first one on, a frame takes.
+    private static func rulesThatFit(_ rules: [AccessRule]) -> Int {
+        var bytes = 0
+        for (index, rule) in rules.prefix(Limits.accessRulesMax).enumerated() {
+            bytes += rule.filter.count
+            if bytes > Limits.accessRuleBytesMax { return index }
+        }
+        return min(rules.count, Limits.accessRulesMax)
     }
 }
 

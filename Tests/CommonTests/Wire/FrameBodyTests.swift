@@ -157,6 +157,18 @@ import Testing
         }
     }
 
+    @Test("Rules that are too long for a frame are cut off in the same way; they ended the process once")
+    func longRulesCutOff() throws {
+        let long = AccessRule(permission: .deny, actions: .publish, filter: [UInt8](repeating: 0x61, count: 65_535))
+        for (count, kept, noMatch) in [(16, 16, AccessRule.Permission.allow), (17, 16, .deny), (4096, 16, .deny)] {
+            var verdict = WireSamples.verdict
+            verdict.access = AccessRules(rules: Array(repeating: long, count: count), noMatch: .allow)
+            let body = WireSamples.body(WireSamples.bytes { verdict.encode(into: &$0, request: 1) })
+            let decoded = try #require(self.withBytes(body) { AuthVerdict.decode($0) })
+            #expect(decoded.access.rules.count == kept && decoded.access.noMatch == noMatch)
+        }
+    }
+
     @Test("A certificate with too many alternative names is cut off, not refused")
     func alternativeNamesCutOff() throws {
         var query = WireSamples.query

@@ -73,6 +73,54 @@ import Testing
         #expect(self.texts(newer) == ["x"])
     }
 
+    /// Its listener was slow: it has not heard that the device is back elsewhere, and is the first to report to the next router.
+    @Test func theFormerConnectionGetsNothingThoughItReportsFirst() throws {
+        let harness = try self.start()
+        let (slow, other) = (harness.addListener(), harness.addListener())
+        let former = harness.client("device", on: slow)
+        former.connect(clean: false, expiry: 3600, stamp: 5)
+        slow.isThere = false
+        let newer = harness.client("device", on: other)
+        newer.connect(clean: false, expiry: 3600, stamp: 6)
+        newer.subscribe("t", .atLeastOnce)
+
+        let next = try harness.replaceRouter(self.path, attaches: false)
+        next.listeners[0].takeOver(slow)
+        next.listeners[1].takeOver(other)
+        former.attach(to: next, next.listeners[0])
+        next.flush()
+        #expect(!former.isOpen && former.closeReason == .sessionTakenOver)
+        newer.attach(to: next, next.listeners[1])
+        next.flush()
+        #expect(newer.isOpen)
+        newer.publish("t", "x", .atLeastOnce)
+        #expect(self.texts(newer) == ["x"])
+    }
+
+    @Test func aWillWaitsForTheListenerThatMayStillHaveTheConnection() throws {
+        let harness = try self.start()
+        let (first, second) = (harness.addListener(), harness.addListener())
+        let watcher = harness.client("watcher", on: first)
+        watcher.connect(clean: true)
+        watcher.subscribe("wills", .atLeastOnce)
+        let alive = harness.client("alive", on: second)
+        alive.connect(clean: true, will: self.will("of the living"))
+        let gone = harness.client("gone", on: second)
+        gone.connect(clean: true, will: self.will("of the dead"))
+
+        let next = try harness.replaceRouter(self.path, attaches: false)
+        next.listeners[0].takeOver(first)
+        next.listeners[1].takeOver(second)
+        watcher.attach(to: next, next.listeners[0])
+        next.pass(seconds: 2)
+        alive.attach(to: next, next.listeners[1])
+        #expect(self.texts(watcher) == [])
+        next.pass(seconds: 10)
+        #expect(alive.isOpen && self.texts(watcher) == ["of the dead"])
+        alive.drop()
+        #expect(self.texts(watcher) == ["of the living"])
+    }
+
     @Test func asTheFormerConnectionAfterANewerOneThatEndedItHasNothing() throws {
         let harness = try self.start()
         let former = harness.client("device")

@@ -318,6 +318,32 @@ import Testing
         #expect(device.takeAll().map(\.type) == [.pubrel])
     }
 
+    @Test func whatIsSentAgainComesBehindAConnackThatWaitsForItsCommit() throws {
+        let harness = try self.start()
+        let device = self.lasting("device", harness)
+        device.acknowledges = false
+        device.subscribe("t", .atLeastOnce)
+        let publisher = self.passing("publisher", harness)
+        publisher.publish("t", "x", .atLeastOnce)
+        #expect(self.texts(device.takePublishes()) == ["x"])
+        device.drop()
+
+        harness.commitsAtOnce = false
+        let again = harness.client("device")
+        again.acknowledges = false
+        again.connect(clean: false, expiry: 3600)
+        #expect(again.received == [])
+        harness.commit()
+        harness.flush()
+        guard again.received.count == 2, case .connack = again.received[0],
+            case .publish(let publish) = again.received[1]
+        else {
+            Issue.record("not CONNACK and PUBLISH came, but \(again.received)")
+            return
+        }
+        #expect(publish.dup && publish.payload == Array("x".utf8))
+    }
+
     @Test func aFullDiskRefusesPromisesAndNothingElse() throws {
         let harness = try self.start()
         let device = self.passing("device", harness)

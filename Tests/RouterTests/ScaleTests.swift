@@ -48,6 +48,28 @@ import Testing
         #expect([trie.nodesVisited] == [2])
     }
 
+    /// Each took a look at all before it, three times over: a bridge's hundred thousand kept everybody waiting for minutes.
+    @Test func aClientMayHaveManySubscriptions() {
+        let harness = RouterHarness { $0.mqtt.session.maxSubscriptions = 1_000_000 }
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        publisher.publish("devices/1/state", "kept", .atLeastOnce) { $0.retain = true }
+        let bridge = harness.client("bridge")
+        bridge.connect()
+        for start in stride(from: 0, to: Self.count, by: 1000) {
+            let filters = (start..<min(start + 1000, Self.count)).map {
+                SubscribePacket.Subscription(filter: Array("devices/\($0)/state".utf8), qos: .atLeastOnce)
+            }
+            bridge.send(.subscribe(SubscribePacket(packetIdentifier: UInt16(1 + start / 1000), subscriptions: filters)))
+        }
+        #expect(harness.core.subscriptionCount == Self.count)
+        #expect(bridge.takePayloads() == ["kept"])
+        publisher.publish("devices/\(Self.count - 1)/state", "live", .atLeastOnce)
+        #expect(bridge.takePayloads() == ["live"])
+        bridge.drop()
+        #expect(harness.core.subscriptionCount == 0)
+    }
+
     @Test func aWildcardLookUpVisitsOnlyBranchesThatCanMatch() {
         let before = HeapUsage.bytes
         var store = RetainedStore(seed: 5, messagesMax: Int.max, bytesMax: Int.max)

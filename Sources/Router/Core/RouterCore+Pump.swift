@@ -224,9 +224,9 @@ extension RouterCore {
     ) -> Bool {
         if self.waitsForCommit(pending.retainedGroup, session, pending, link) { return false }
         // A QoS 0 subscription needs no quota; what comes next is not known before it is taken.
-        let needsQuota = pending.retainedCursors[0].options.qos.isAcknowledged
+        let needsQuota = pending.retainedCursors.first.options.qos.isAcknowledged
         if needsQuota, !self.mayStart(session) { return false }
-        switch pending.retainedCursors[0].next(&self.retained, budget: &nodes) {
+        switch pending.retainedCursors.first.next(&self.retained, budget: &nodes) {
         case .finished:
             let cursor = pending.retainedCursors.removeFirst()
             self.recordRetainedSent(cursor, session)
@@ -236,7 +236,7 @@ extension RouterCore {
             return false
         case .message(let message):
             if self.isExpired(message) { return true }
-            let item = self.retainedItem(message, pending.retainedCursors[0].options)
+            let item = self.retainedItem(message, pending.retainedCursors.first.options)
             if !self.start(item, session, link) { self.enqueue(item, session) }
         }
         return true

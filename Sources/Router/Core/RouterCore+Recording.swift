@@ -162,7 +162,7 @@ extension RouterCore {
         guard session.isStored, let position = session.subscriptions.firstIndex(of: subscription) else { return }
         if session.subscriptions[position].number == 0 {
             session.lastSubscriptionNumber += 1
-            session.subscriptions[position].number = session.lastSubscriptionNumber
+            session.subscriptions.setNumber(session.lastSubscriptionNumber, at: position)
         }
         let store = session.storeNumber
         let number = session.subscriptions[position].number
@@ -182,7 +182,7 @@ extension RouterCore {
     mutating func recordRetainedSent(_ cursor: RetainedCursor, _ session: Session) {
         guard session.isStored, cursor.isRecorded else { return }
         // Another SUBSCRIBE for the same filter asked for them again.
-        let isLast = session.pending?.retainedCursors.contains { $0.place == cursor.place } != true
+        let isLast = session.pending?.retainedCursors.contains(place: cursor.place) != true
         guard isLast, let options = self.trie.subscription(node: cursor.place, session: session.index) else { return }
         let subscription = Session.Subscription(place: cursor.place, isShared: false)
         self.trie.filter(of: cursor.place).withUnsafeBytes {

@@ -212,7 +212,7 @@ extension RouterCore {
                 _ = self.trie.remove(node: subscription.place, session: session.index)
             }
         }
-        session.subscriptions = []
+        session.subscriptions.removeAll()
         while let held = session.received.last { self.forget(held, session) }
         self.sessionsByClient[session.clientIdentifier] = nil
         self.sessions[Int(session.index)] = nil

@@ -192,7 +192,6 @@ extension RouterCore {
     private mutating func forget(_ subscription: Session.Subscription, _ session: Session) {
         guard let position = session.subscriptions.firstIndex(of: subscription) else { return }
         self.recordUnsubscribed(session.subscriptions[position], session)
-        session.subscriptions.swapAt(position, session.subscriptions.count - 1)
-        session.subscriptions.removeLast()
+        session.subscriptions.remove(at: position)
     }
 }

@@ -57,7 +57,7 @@ final class Session {
         /// What was under way when the session was resumed and is not sent again yet, last one first.
         var resend: [UInt16] = []
         /// Retained messages still to be sent for subscriptions of this connection.
-        var retainedCursors: [RetainedCursor] = []
+        var retainedCursors = RetainedCursorQueue()
         /// They wait for the SUBACK, which waits for this group's commit.
         var retainedGroup: UInt64 = 0
         /// `HeldAnswer.Content.pump` is on its way.
@@ -72,7 +72,7 @@ final class Session {
     let clientIdentifier: [UInt8]
 
     // Survives the connection.
-    var subscriptions: [Subscription] = []
+    var subscriptions = SubscriptionList()
     var inflight = Inflight()
     var queue = SessionQueue()
     /// QoS 2 messages that came and wait for their PUBREL, which lets them go on: method A of section 4.3.3.

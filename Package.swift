@@ -141,7 +141,7 @@ if Context.environment["MARTLET_BENCHMARKS"] == "1" {
         targets.append(
             .executableTarget(
                 name: driver.name,
-                dependencies: ["Common", "BenchmarkSupport"] + driver.tests,
+                dependencies: ["Bench", "Common", "BenchmarkSupport"] + driver.tests,
                 path: "Benchmarks/\(driver.path)"
             )
         )

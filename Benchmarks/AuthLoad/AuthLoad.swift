@@ -1,3 +1,4 @@
+import Bench
 import BenchmarkSupport
 import Common
 import Glibc
@@ -56,46 +57,25 @@ struct AuthLoad {
             delegate: driver
         )
         while !driver.isUp, !driver.hasFailed { try loop.turn(maximumWaitNanoseconds: 10 * Nanoseconds.perMillisecond) }
-        let cpuBefore = ProcessTime.seconds(pid)
+        let cpuBefore = BrokerUsage.cpuSeconds(Int32(pid))
         let began = Clock.monotonic()
         var asked = 0
         while driver.answered < requests, !driver.hasFailed {
             while asked < requests, asked - driver.answered < window {
                 let number = settings["same"] == 1 ? first : first + asked % devices
-                Self.query(number).encode(into: &link.output, request: UInt64(asked + 1))
+                AuthQuery.sample(number).encode(into: &link.output, request: UInt64(asked + 1))
                 asked += 1
             }
             link.flush()
             try loop.turn(maximumWaitNanoseconds: Nanoseconds.perSecond)
         }
         let seconds = Double(Clock.monotonic() - began) / 1e9
-        let cpu = ProcessTime.seconds(pid) - cpuBefore
+        let cpu = BrokerUsage.cpuSeconds(Int32(pid)) - cpuBefore
         let sources = driver.bySource.map { "\($0.key)=\($0.value)" }.sorted().joined(separator: " ")
         print(
             "\(driver.answered) answers, \(driver.allowed) allowed, \(Int(Double(driver.answered) / seconds)) per second, "
                 + "\(Int(cpu / Double(max(1, driver.answered)) * 1e9)) ns worker CPU each; \(sources)"
         )
         link.close()
-    }
-
-    private static func query(_ number: Int) -> AuthQuery {
-        let name = Array("dev-\(number)".utf8)
-        return AuthQuery(
-            listenerName: Array("devices".utf8),
-            rulesName: Array("default".utf8),
-            peerAddress: Array("192.0.2.1:40000".utf8),
-            version: .v5_0,
-            identity: CertificateIdentity(
-                commonName: name,
-                subject: Array("CN=".utf8) + name,
-                issuer: Array("CN=Fleet CA".utf8),
-                serialNumber: Array("0A1B".utf8),
-                fingerprint: [UInt8](repeating: 0xAB, count: 32),
-                notAfter: 4_000_000_000
-            ),
-            clientIdentifier: name,
-            userName: nil,
-            password: Array("pw".utf8)
-        )
     }
 }

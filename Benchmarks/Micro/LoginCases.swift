@@ -1,4 +1,5 @@
 import AuthWorker
+import BenchmarkSupport
 import Common
 
 enum LoginCases {
@@ -17,27 +18,6 @@ enum LoginCases {
         )
     }
 
-    private static func query(_ number: Int) -> AuthQuery {
-        let name = Array("dev-\(number)".utf8)
-        return AuthQuery(
-            listenerName: Array("devices".utf8),
-            rulesName: Array("default".utf8),
-            peerAddress: Array("192.0.2.1:40000".utf8),
-            version: .v5_0,
-            identity: CertificateIdentity(
-                commonName: name,
-                subject: Array("CN=".utf8) + name,
-                issuer: Array("CN=Fleet CA".utf8),
-                serialNumber: Array("0A1B".utf8),
-                fingerprint: [UInt8](repeating: 0xAB, count: 32),
-                notAfter: 4_000_000_000
-            ),
-            clientIdentifier: name,
-            userName: nil,
-            password: Array("pw".utf8)
-        )
-    }
-
     /// From the query's bytes to the verdict's, with the row in memory.
     static func cached(_ iterations: Int) throws {
         try Self.run(iterations, keepsRows: true)
@@ -53,7 +33,7 @@ enum LoginCases {
         var queries: [[UInt8]] = []
         for number in 0..<Self.devices {
             var buffer = ByteBuffer()
-            Self.query(number).encode(into: &buffer, request: UInt64(number))
+            AuthQuery.sample(number).encode(into: &buffer, request: UInt64(number))
             queries.append(Array(buffer.readable[FrameHeader.byteCount...]))
         }
         var now = AuthTime(monotonic: 1_000_000_000, wallMilliseconds: 1_700_000_000_000)

@@ -1,3 +1,4 @@
+import Bench
 import BenchmarkSupport
 import Common
 import Glibc
@@ -78,11 +79,11 @@ struct RouterLoad {
         }
         // Many subscriptions take the store's thread a while.
         try load((driver.settings.otherFilters > 10_000 ? 5 : 1) * Nanoseconds.perSecond)
-        let (delivered, cpu, began) = (driver.delivered, ProcessTime.seconds(pid), Clock.monotonic())
+        let (delivered, cpu, began) = (driver.delivered, BrokerUsage.cpuSeconds(Int32(pid)), Clock.monotonic())
         try load(UInt64(seconds) * Nanoseconds.perSecond)
         let elapsed = Double(Clock.monotonic() - began) / 1e9
         let count = Double(driver.delivered - delivered)
-        let used = ProcessTime.seconds(pid) - cpu
+        let used = BrokerUsage.cpuSeconds(Int32(pid)) - cpu
         print(
             "QoS \(driver.settings.qos.rawValue), \(driver.settings.pairs) publishers, \(driver.settings.receivers) receivers each: "
                 + "\(Int(count / elapsed)) messages/s, \(Int(used / count * 1e9)) ns of router CPU each, "

@@ -26,7 +26,6 @@ package final class SessionDriver {
 
     package let settings: Settings
     package private(set) var delivered = 0
-    package private(set) var acknowledged = 0
     private var publishers: [Publisher] = []
     private var accepted = 0
     private var subscribed = 0
@@ -171,7 +170,6 @@ package final class SessionDriver {
                 self.received(slot, identifier, rest[0], &output)
             case .puback:
                 self.publishers[slot].acknowledged += 1
-                self.acknowledged += 1
             case .suback:
                 self.subscribed += 1
             default:

@@ -29,14 +29,6 @@ package struct BenchReport: Sendable {
 
     mutating func complain(_ problem: String) { self.problems.append(problem) }
 
-    package func value(_ name: String) -> Double? {
-        switch self.lines.first(where: { $0.name == name })?.value {
-        case .number(let number): number
-        case .count(let count): Double(count)
-        case .text, nil: nil
-        }
-    }
-
     package var people: String {
         let width = self.lines.map(\.name.utf8.count).max() ?? 0
         let figures = self.lines.map { line in

@@ -1,7 +1,7 @@
 import Glibc
 
 /// CPU time and memory of the broker's processes, by the kernel's own account (proc(5)).
-struct BrokerUsage {
+package struct BrokerUsage {
     /// Seconds, user and system, of all threads.
     var cpuSeconds: Double
     /// Proportional set size.
@@ -22,7 +22,7 @@ struct BrokerUsage {
         return seconds(usage.ru_utime) + seconds(usage.ru_stime)
     }
 
-    private static func cpuSeconds(_ process: Int32) -> Double {
+    package static func cpuSeconds(_ process: Int32) -> Double {
         guard let directory = opendir("/proc/\(process)/task") else { return 0 }
         defer { closedir(directory) }
         var nanoseconds = 0.0

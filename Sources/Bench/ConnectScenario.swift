@@ -2,9 +2,6 @@ import Common
 
 /// Connections: opened and held, or closed and opened again all the time.
 final class ConnectScenario: Scenario {
-    private var isChurning = false
-    private var closedByUs = 0
-
     override func run() throws {
         let clients = self.makeClients(self.options.clients)
         let before = BrokerUsage.now(self.options.processes)

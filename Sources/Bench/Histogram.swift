@@ -9,16 +9,12 @@ package struct Histogram: Sendable {
     private var buckets = [UInt64](repeating: 0, count: Self.bucketCount)
     package private(set) var count: UInt64 = 0
     package private(set) var maximum: UInt64 = 0
-    private var sum = 0.0
 
     package init() {}
-
-    package var mean: Double { self.count == 0 ? 0 : self.sum / Double(self.count) }
 
     package mutating func record(_ nanoseconds: UInt64) {
         self.buckets[Self.bucket(nanoseconds)] += 1
         self.count += 1
-        self.sum += Double(nanoseconds)
         self.maximum = max(self.maximum, nanoseconds)
     }
 

@@ -2,7 +2,7 @@ import Common
 
 /// Sessions whose clients are away get messages, and then the clients come for them.
 final class OfflineScenario: Scenario {
-    private var publishers: [Publisher] = []
+    private var publisher: Publisher?
     private var ledgers: [DeliveryLedger] = []
     private var received = 0
     private var refused = 0
@@ -47,7 +47,6 @@ final class OfflineScenario: Scenario {
     /// - Returns: seconds until the last acknowledgement.
     private func queue(_ count: Int, _ sessions: Int, _ client: BenchClient) throws -> Double {
         let began = Clock.monotonic()
-        // A publisher for each session, all on one connection: their packet identifiers are handed out here.
         let publisher = Publisher(
             client,
             index: 0,
@@ -55,7 +54,7 @@ final class OfflineScenario: Scenario {
             qos: .atLeastOnce,
             payloadBytes: self.options.payloadBytes
         )
-        self.publishers = [publisher]
+        self.publisher = publisher
         let window = max(1, min(self.options.window * 16, self.receiveMaximum))
         let wanted = count * sessions
         let isDone = try self.fleet.run(seconds: 600, progress: { "\(publisher.sent) of \(wanted) messages sent" }) {
@@ -71,7 +70,7 @@ final class OfflineScenario: Scenario {
 
     override func acknowledged(_ client: BenchClient, _ type: PacketType, identifier: UInt16, reason: UInt8) {
         if reason >= 0x80 { self.refused += 1 }
-        self.publishers.first?.wasAcknowledged()
+        self.publisher?.wasAcknowledged()
     }
 
     override func received(_ client: BenchClient, _ publish: PublishView, in packet: UnsafeRawBufferPointer) {

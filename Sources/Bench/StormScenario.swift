@@ -4,7 +4,6 @@ import Common
 final class StormScenario: Scenario {
     private var isStorm = false
     private var back: [Double] = []
-    private var attempts = 0
     private var failed = 0
     private var began: Instant = 0
     /// Longest pause of a client before it tries again; half of it on average.
@@ -45,7 +44,6 @@ final class StormScenario: Scenario {
 
     private func attempt(_ client: BenchClient) {
         guard self.isStorm else { return }
-        self.attempts += 1
         do {
             try client.start(self.fleet.connectPacket(client))
         } catch {

@@ -67,9 +67,14 @@ extension ClientConnection {
 
     func endByRevocation(_ detail: String) {
         self.service.counters.sessionsRevoked += 1
+        self.endAdministratively(.notAuthorized, detail)
+    }
+
+    /// The session's right to be there is gone; `revoked_will` decides about its will.
+    func endAdministratively(_ code: ReasonCode, _ detail: String) {
         self.service.logRevocation(self, detail)
         let suppressesWill = self.service.configuration.authentication.revokedWill == .suppress
-        self.close(suppressesWill ? .revoked : .administrative, code: .notAuthorized, detail)
+        self.close(suppressesWill ? .revoked : .administrative, code: code, detail)
     }
 
     /// The worker that was asked about the live session is gone.

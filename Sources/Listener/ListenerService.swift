@@ -245,7 +245,9 @@ package final class ListenerService: Role {
 
     /// - Parameter address: where the client is, as far as that is known.
     func take(_ fileDescriptor: Int32, _ address: SocketAddress, _ policy: ListenerPolicy) {
-        if let source = address.listenAddress, let ban = self.bans.list.ban(of: source, now: self.bans.now) {
+        if !self.bans.list.isEmpty, let source = address.listenAddress,
+            let ban = self.bans.list.ban(of: source, now: self.bans.now)
+        {
             let text = address.description
             self.logRefusal(.banned, address: text, device: "-", listener: policy, detail: ban.detail)
             close(fileDescriptor)

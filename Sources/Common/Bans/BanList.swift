@@ -86,6 +86,17 @@ package struct BanList: Sendable {
         return nil
     }
 
+    /// The ban that a client falls under, as far as it is known.
+    package func ban(
+        ofAddress address: ListenAddress?,
+        identity: CertificateIdentity?,
+        clientIdentifier: [UInt8],
+        now: Int64
+    ) -> Ban? {
+        address.flatMap { self.ban(of: $0, now: now) } ?? identity.flatMap { self.ban(of: $0, now: now) }
+            ?? self.ban(ofClientIdentifier: clientIdentifier, now: now)
+    }
+
     package func ban(of identity: CertificateIdentity, now: Int64) -> Ban? {
         if let commonName = identity.commonName, let ban = self.inForce(.commonName(commonName), now) { return ban }
         return self.inForce(.serialNumber(identity.serialNumber), now)

@@ -5,10 +5,12 @@ extension ClientConnection {
     /// The ban that the client falls under; nil: none.
     func ban(in bans: BanWatch) -> Ban? {
         guard !bans.list.isEmpty else { return nil }
-        let now = bans.now
-        if let address = self.address.listenAddress, let ban = bans.list.ban(of: address, now: now) { return ban }
-        if let identity = self.identity, let ban = bans.list.ban(of: identity, now: now) { return ban }
-        return bans.list.ban(ofClientIdentifier: self.credentials.clientIdentifier, now: now)
+        return bans.list.ban(
+            ofAddress: self.address.listenAddress,
+            identity: self.identity,
+            clientIdentifier: self.credentials.clientIdentifier,
+            now: bans.now
+        )
     }
 
     /// - Returns: whether the client that sent CONNECT was refused.
@@ -24,14 +26,10 @@ extension ClientConnection {
         case .open, .authenticating, .opening, .awaitingConnect: break
         case .handshaking, .closing, .lingering, .closed: return
         }
-        guard self.phase == .open, let ban = self.ban(in: self.service.bans) else {
-            _ = self.refusesBanned()
-            return
-        }
+        guard let ban = self.ban(in: self.service.bans) else { return }
+        guard self.phase == .open else { return self.refuse(.banned, code: .banned, detail: ban.detail) }
         self.service.counters.sessionsBanned += 1
-        self.service.logRevocation(self, ban.detail)
-        let suppressesWill = self.service.configuration.authentication.revokedWill == .suppress
-        self.close(suppressesWill ? .revoked : .administrative, code: .administrativeAction, ban.detail)
+        self.endAdministratively(.administrativeAction, ban.detail)
     }
 }
 

@@ -37,18 +37,18 @@ struct BanFile {
     /// Two commands at a time take turns. The file is replaced whole, so that nobody reads half of it.
     private func change(_ edit: (inout [[UInt8]]) throws -> Void) throws {
         let lock = open("\(self.path).lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard lock >= 0 else { throw CommandFailure("cannot write \(self.path): \(String(cString: strerror(errno)))") }
+        guard lock >= 0 else { throw CommandFailure(SystemError("cannot write \(self.path)").description) }
         defer { close(lock) }
         while flock(lock, LOCK_EX) != 0 {
             guard errno == EINTR else {
-                throw CommandFailure("cannot lock \(self.path): \(String(cString: strerror(errno)))")
+                throw CommandFailure(SystemError("cannot lock \(self.path)").description)
             }
         }
-        // A broken file is not made worse: its mistake is told.
-        _ = try self.load()
         let text =
             Folder.exists(self.path)
             ? try Configuration.readFile(self.path, bytesMax: Configuration.bansFileBytesMax) : []
+        // A broken file is not made worse: its mistake is told.
+        _ = try BanList.parse(text, file: self.path)
         var lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map(Array.init)
         if lines.last?.isEmpty == true { lines.removeLast() }
         try edit(&lines)

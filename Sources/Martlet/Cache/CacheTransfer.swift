@@ -135,7 +135,7 @@ struct CacheTransfer {
 
     private static func makePrivateFile(_ path: String) throws {
         let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw CommandFailure("cannot make \(path): \(String(cString: strerror(errno)))") }
+        guard descriptor >= 0 else { throw CommandFailure(SystemError("cannot make \(path)").description) }
         close(descriptor)
     }
 
@@ -148,9 +148,7 @@ struct CacheTransfer {
         for path in [file, "\(file)-wal", "\(file)-shm", "\(folder)/host.key", "\(folder)/current", "\(folder)/lock"]
         where Folder.exists(path) {
             guard chown(path, status.st_uid, status.st_gid) == 0 else {
-                throw CommandFailure(
-                    "cannot give \(path) to the owner of its folder: \(String(cString: strerror(errno)))"
-                )
+                throw CommandFailure(SystemError("cannot give \(path) to the owner of its folder").description)
             }
         }
     }

@@ -93,9 +93,7 @@ struct AuthTest {
     private func ban(_ identity: CertificateIdentity?, _ clientIdentifier: [UInt8]) throws -> Ban? {
         let bans = try self.configuration.loadBans()
         let now = Int64(Clock.wall() / Nanoseconds.perSecond)
-        if let address = self.address, let ban = bans.ban(of: address, now: now) { return ban }
-        if let identity, let ban = bans.ban(of: identity, now: now) { return ban }
-        return bans.ban(ofClientIdentifier: clientIdentifier, now: now)
+        return bans.ban(ofAddress: self.address, identity: identity, clientIdentifier: clientIdentifier, now: now)
     }
 
     /// What speaks against the certificate on this listener.

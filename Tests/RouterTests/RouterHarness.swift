@@ -68,6 +68,9 @@ final class RouterHarness {
     private var store: StoreFile?
     /// Off: changes wait for `commit`.
     var commitsAtOnce = true
+    /// On: commits fail. What they were to store waits for the next one, and is lost with the router.
+    var isDiskFull = false
+    private var unstored: [(group: UInt64, records: [UInt8])] = []
 
     init(store: StoreFile? = nil, now: Instant? = nil, _ configure: (inout Configuration) -> Void = { _ in }) {
         var configuration = Configuration()
@@ -89,16 +92,21 @@ final class RouterHarness {
 
     static let wallOffset: UInt64 = 1_700_000_000 * Nanoseconds.perSecond
 
-    /// Commits all changes made up to now, and tells the core.
+    /// Commits all changes made up to now, and tells the core; on a full disk it tells it that.
     func commit() {
         guard let store = self.store else { return }
-        while let (group, records) = self.core.takeChanges() {
+        while true {
+            if let changes = self.core.takeChanges() { self.unstored.append(changes) }
+            guard let last = self.unstored.last else { return }
+            guard !self.isDiskFull else { return self.core.storeIsInTrouble(true) }
             do {
-                try store.append([records])
+                try store.append(self.unstored.map(\.records))
             } catch {
                 Issue.record("a commit failed: \(error)")
             }
-            self.core.committed(upTo: group, now: self.now)
+            self.unstored = []
+            self.core.storeIsInTrouble(false)
+            self.core.committed(upTo: last.group, now: self.now)
         }
     }
 

@@ -46,6 +46,18 @@ import Testing
         #expect((hostile.outcome, hostile.reason) == (.deny, .fieldNotAllowed))
     }
 
+    /// A worker that knew Redis again before its listeners knew it told them nothing, and sessions of devices that had been removed
+    /// meanwhile stayed.
+    @Test func aLinkThatComesUpIsToldThatAnythingMayHaveChanged() throws {
+        let worker = try WorkerHarness(self.configuration())
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        worker.answers.changes = []
+        worker.answers.isUp = false
+        try worker.connectAgain()
+        try worker.turn { !worker.answers.changes.isEmpty }
+        #expect(worker.answers.changes == [AuthChanged(all: true)])
+    }
+
     @Test func aThousandQueriesOfOneKeyAreOneCommand() throws {
         let worker = try WorkerHarness(self.configuration())
         let before = try self.redis.calls(of: "hmget")

@@ -281,6 +281,11 @@ extension AuthWorkerService: LinkDelegate {
         self.nextLink += 1
         link.outputBytesMax = AuthLimits.linkOutputBytesMax
         self.links[link.index] = link
+        if peer.role == .listener {
+            // What changed before the link was there could not be told.
+            AuthChanged(all: true).encode(into: &link.output)
+            self.linksToFlush.insert(link.index)
+        }
         let name = String(decoding: peer.name, as: UTF8.self)
         self.logger.debug("link up", metadata: ["peer": "\(name)"])
     }

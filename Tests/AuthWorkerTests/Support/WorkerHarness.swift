@@ -8,11 +8,13 @@ import TestSupport
 final class WorkerHarness {
     final class Answers: LinkDelegate {
         var verdicts: [UInt64: AuthVerdict] = [:]
+        var changes: [AuthChanged] = []
         var isUp = false
         var isDown = false
 
         func linkUp(_ link: Link, peer: LinkHello) { self.isUp = true }
         func link(_ link: Link, received frame: Frame) {
+            if frame.kind == .authChanged, let changed = AuthChanged.decode(frame.body) { self.changes.append(changed) }
             guard frame.kind == .authVerdict else { return }
             self.verdicts[frame.handle] = AuthVerdict.decode(frame.body)
         }
@@ -24,6 +26,7 @@ final class WorkerHarness {
     let service: AuthWorkerService
     let answers = Answers()
     private let directory: TemporaryDirectory
+    private let configuration: Configuration
     private var link: Link?
     private var nextRequest: UInt64 = 1
 
@@ -32,6 +35,7 @@ final class WorkerHarness {
         self.directory = directory
         var configuration = configuration
         configuration.runtimeDirectory = directory.path
+        self.configuration = configuration
         self.loop = try EventLoop()
         let context = RoleContext(
             loop: self.loop,
@@ -41,9 +45,15 @@ final class WorkerHarness {
         )
         self.service = try AuthWorkerService(context)
         try self.service.start()
+        try self.connectAgain()
+    }
+
+    /// A new link in place of the one there is.
+    func connectAgain() throws {
+        self.link?.close()
         let link = try Link(
             loop: self.loop,
-            fileDescriptor: UnixSocket.connect(path: configuration.authWorkerSocketPath(1)),
+            fileDescriptor: UnixSocket.connect(path: self.configuration.authWorkerSocketPath(1)),
             peerDescription: "worker",
             hello: LinkHello(role: .listener, bootID: RoleProcess.makeBootID(), name: Array("listener-1".utf8)),
             expectedRoles: [.authWorker],

@@ -51,6 +51,7 @@ private func checkBody(_ body: UnsafeRawBufferPointer) {
     }
     checkLists(body)
     _ = SessionAccepted.decode(body)
+    _ = SessionResumed.decode(body)
     _ = SessionEnd.decode(body)
     _ = StatusReport.decode(body)
 }

@@ -460,7 +460,7 @@ final class ClientConnection: EventHandler {
 
     // MARK: Frames of the router
 
-    func sessionAccepted(_ accepted: SessionAccepted, credit: Int) {
+    func sessionAccepted(_ accepted: SessionAccepted, credit: Int, resumed: SessionResumed?) {
         guard self.phase == .opening else { return }
         self.phase = .open
         self.service.counters.sessionsOpened += 1
@@ -470,7 +470,7 @@ final class ClientConnection: EventHandler {
             credit: credit,
             maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes,
             rate: PublishRateGate(self.policy.configuration.offer.publishRate),
-            attach: self.makeAttachState(accepted),
+            attach: self.makeAttachState(accepted, resumed),
             sendQuota: self.sendQuota
         )
         self.scheduleRevalidation()

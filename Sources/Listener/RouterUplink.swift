@@ -23,6 +23,8 @@ final class RouterUplink: LinkDelegate {
     /// Of sessions that ended, what the next router has to be told, until this one has stored it.
     private var farewells: [UInt64: Farewell] = [:]
     private var farewellBytes = 0
+    /// Of the session whose `sessionAccepted` comes next.
+    private var resumed: (handle: UInt64, session: SessionResumed)?
     private var absenceTimer: EventLoop.Timer?
 
     init(service: ListenerService) {
@@ -201,6 +203,9 @@ final class RouterUplink: LinkDelegate {
             self.forgetFarewell(frame.handle)
         case .linkClosing:
             self.closing(link)
+        case .sessionResumed:
+            guard let resumed = SessionResumed.decode(frame.body) else { return self.countInvalid() }
+            self.resumed = (frame.handle, resumed)
         case .sessionAccepted, .sessionRefused, .sessionDeliver, .sessionClose:
             guard let connection = self.service.connection(frame.handle) else {
                 self.service.counters.framesWithoutConnection += 1
@@ -225,11 +230,16 @@ final class RouterUplink: LinkDelegate {
             )
         case .sessionAccepted:
             guard let accepted = SessionAccepted.decode(frame.body) else { return self.countInvalid() }
-            connection.sessionAccepted(accepted, credit: self.sessionCredit)
+            connection.sessionAccepted(accepted, credit: self.sessionCredit, resumed: self.takeResumed(frame.handle))
         default:
             guard let end = SessionEnd.decode(frame.body) else { return self.countInvalid() }
             connection.sessionEnded(end.reason, packet: end.packet)
         }
+    }
+
+    private func takeResumed(_ handle: UInt64) -> SessionResumed? {
+        defer { self.resumed = nil }
+        return self.resumed?.handle == handle ? self.resumed?.session : nil
     }
 
     private func multicast(_ frame: Frame) {

@@ -55,6 +55,35 @@ import Testing
         #expect(self.texts(watcher) == ["of the other"])
     }
 
+    /// Its identifier stayed taken at the client, which would have dropped the next message that had it.
+    @Test func aPubrelThatNoListenerSawIsSentByTheNextRouter() throws {
+        var harness = try self.start()
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        let device = harness.client("device", on: harness.addListener())
+        device.acknowledges = false
+        device.connect(clean: false, expiry: 3600)
+        device.subscribe("t", .exactlyOnce)
+        publisher.publish("t", "x", .exactlyOnce)
+        let identifier = try #require(device.takePublishes().first?.packetIdentifier)
+        device.send(.pubrec(AcknowledgementPacket(packetIdentifier: identifier)))
+        let pubrel = Packet.pubrel(AcknowledgementPacket(packetIdentifier: identifier))
+        #expect(device.takeAll() == [pubrel])
+        // It comes nowhere: the device's network is gone.
+        device.drop()
+        harness.listeners[1].isLostAfterAccepted = true
+        device.connect(clean: false, expiry: 3600)
+        #expect(device.takeAll() == [])
+        harness = try harness.replaceRouter(self.path)
+        harness.flush()
+        #expect(device.takeAll() == [pubrel])
+        // What its listener saw is not sent again.
+        harness = try harness.replaceRouter(self.path)
+        harness.flush()
+        #expect(device.takeAll() == [])
+        #expect(device.isOpen)
+    }
+
     @Test func aNewerConnectionKeepsItsSession() throws {
         var harness = try self.start()
         let former = harness.client("device")

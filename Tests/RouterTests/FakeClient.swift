@@ -20,6 +20,8 @@ final class FakeClient {
     /// What its listener remembers for the next router.
     private(set) var attach: AttachState?
     private var open: SessionOpen?
+    /// Of the session that is about to be accepted.
+    var resumed: SessionResumed?
     var access = AccessRules.allowEverything
     /// The configured listener that the client comes through.
     var listenerName = "devices"
@@ -52,6 +54,8 @@ final class FakeClient {
             version: self.version,
             takesAliases: true
         )
+        if let resumed = self.resumed { self.attach?.resumed(resumed) }
+        self.resumed = nil
     }
 
     /// The listener's first frames about this client to a new router.

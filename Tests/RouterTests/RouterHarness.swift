@@ -25,6 +25,8 @@ final class RouterHarness {
         var isAskedToDrain = false
         /// On: what is sent comes nowhere, as in the socket of a router that is killed.
         var isUplinkLost = false
+        /// On: the router is killed when it has written `sessionAccepted`; what comes behind it, and everything else, is lost.
+        var isLostAfterAccepted = false
         var deliverFrames = 0
 
         init(index: Int) {
@@ -234,6 +236,11 @@ final class RouterHarness {
             }
             offset += FrameHeader.byteCount + frame.header.bodyBytes
             self.take(frame, listener, &credits)
+            if listener.isLostAfterAccepted, frame.kind == .sessionAccepted {
+                listener.isUplinkLost = true
+                listener.isThere = false
+                return
+            }
         }
         self.returnCredit(listener, credits)
     }
@@ -275,6 +282,12 @@ final class RouterHarness {
                 let credit = listener.clients[handle]?.took(packet, debits: true, continues: false) ?? 0
                 if credit > 0 { credits.append((handle, UInt32(credit))) }
             }
+        case .sessionResumed:
+            guard let resumed = SessionResumed.decode(frame.body) else {
+                Issue.record("broken sessionResumed")
+                return
+            }
+            listener.clients[frame.handle]?.resumed = resumed
         case .sessionAccepted:
             guard let accepted = SessionAccepted.decode(frame.body), let client = listener.clients[frame.handle] else {
                 return

@@ -327,7 +327,7 @@ import Testing
         publisher.publish("t", "4", .atLeastOnce)
         client.connect(clean: false, expiry: 100)
         let packets = client.takeAll()
-        let expected: [PacketType] = [.publish, .pubrel, .publish, .publish, .publish]
+        let expected: [PacketType] = [.pubrel, .publish, .publish, .publish, .publish]
         #expect(packets.map(\.type) == expected)
         var dups: [Bool] = []
         var identifiers: [UInt16] = []
@@ -513,6 +513,31 @@ import Testing
         client.acknowledges = true
         client.send(.puback(AcknowledgementPacket(packetIdentifier: first[2].packetIdentifier)))
         #expect(client.takePayloads() == (3..<10).map { "\($0)" })
+    }
+
+    /// Their PUBREL was sent, so that their PUBLISH does not come again; until PUBCOMP they count [MQTT-3.3.4-9].
+    @Test func releasedMessagesCountAfterResuming() {
+        let harness = RouterHarness()
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        let client = harness.client("client")
+        client.acknowledges = false
+        client.connect(clean: false, expiry: 100, receiveMaximum: 3)
+        client.subscribe("t", .exactlyOnce)
+        for index in 0..<6 { publisher.publish("t", "\(index)", .exactlyOnce) }
+        let identifiers = client.takePublishes().map(\.packetIdentifier)
+        for identifier in identifiers.dropFirst() {
+            client.send(.pubrec(AcknowledgementPacket(packetIdentifier: identifier)))
+        }
+        client.drop()
+        client.takeAll()
+        client.connect(clean: false, expiry: 100, receiveMaximum: 2)
+        let pubrels = identifiers.dropFirst().map { Packet.pubrel(AcknowledgementPacket(packetIdentifier: $0)) }
+        #expect(client.takeAll() == pubrels)
+        client.send(.pubcomp(AcknowledgementPacket(packetIdentifier: identifiers[1])))
+        #expect(client.takePublishes().map(\.payload) == [Array("0".utf8)])
+        client.send(.pubcomp(AcknowledgementPacket(packetIdentifier: identifiers[2])))
+        #expect(client.takePublishes().map(\.payload) == [Array("3".utf8)])
     }
 
     @Test func queuedMessagesWaitForFreeIdentifiers() {

@@ -23,6 +23,7 @@ package enum FrameKind: UInt8, Sendable, CaseIterable {
     case publishCredit = 0x35
     case sessionGone = 0x36
     case linkClosing = 0x37
+    case sessionResumed = 0x38
 
     // Listener to auth worker.
     case authQuery = 0x50

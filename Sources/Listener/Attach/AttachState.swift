@@ -26,6 +26,11 @@ final class AttachState {
         self.takesAliases = takesAliases && version.hasProperties
     }
 
+    /// The session goes on, and these are in flight since an earlier connection.
+    func resumed(_ session: SessionResumed) {
+        for identifier in session.awaitingPubrel { self.outbound[identifier] = .received }
+    }
+
     // MARK: Up
 
     /// A packet goes to the router.

@@ -4,7 +4,7 @@ import Common
 extension ClientConnection {
     /// The session is open.
     /// - Returns: nil: it ends with this router.
-    func makeAttachState(_ accepted: SessionAccepted) -> AttachState? {
+    func makeAttachState(_ accepted: SessionAccepted, _ resumed: SessionResumed?) -> AttachState? {
         if self.credentials.access == nil { self.credentials.access = self.access }
         self.access = nil
         self.isParking = self.service.router.link == nil
@@ -12,12 +12,14 @@ extension ClientConnection {
             self.connect = nil
             return nil
         }
-        return AttachState(
+        let state = AttachState(
             sessionNumber: accepted.sessionNumber,
             clientIdentifier: [UInt8](accepted.clientIdentifier),
             version: self.version,
             takesAliases: self.policy.configuration.offer.topicAliasMaximum > 0
         )
+        if let resumed { state.resumed(resumed) }
+        return state
     }
 
     /// QoS 1 and 2 messages in flight that the router keeps to.

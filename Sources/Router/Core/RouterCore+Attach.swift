@@ -94,7 +94,7 @@ extension RouterCore {
         }
         session.inflight.addUnknown(unknown)
         session.sendQuota = max(0, session.sendQuotaMax - session.inflight.count + neverSent)
-        if !toSend.isEmpty { session.makePending().resend = toSend.reversed() }
+        if !toSend.isEmpty { session.sendAgain(toSend) }
     }
 
     // MARK: Before the end

@@ -264,11 +264,13 @@ extension RouterCore {
                 clientIdentifier: identifier,
                 connack: self.scratch.readable
             )
-            guard session.isStored, !self.changes.isInTrouble else {
-                return accepted.encode(into: &link.output, handle: session.handle)
-            }
             var frame = ByteBuffer()
+            let released = session.inflight.identifiersInOrder().filter { session.inflight.stage(of: $0) == .released }
+            if !released.isEmpty {
+                SessionResumed(awaitingPubrel: released).encode(into: &frame, handle: session.handle)
+            }
             accepted.encode(into: &frame, handle: session.handle)
+            guard session.isStored, !self.changes.isInTrouble else { return link.output.write(frame.readable) }
             session.touchedGroup = self.changes.group
             session.credit = 0
             self.hold(.accepted(frame.array), session.touchedGroup, session, link)
@@ -319,7 +321,8 @@ extension RouterCore {
     private mutating func resume(_ session: Session) {
         if !session.inflight.isEmpty {
             session.resendGroup = session.touchedGroup
-            session.makePending().resend = session.inflight.identifiersInOrder().reversed()
+            // What is released stays with the client until its PUBCOMP, and counts [MQTT-3.3.4-9].
+            session.sendQuota -= session.sendAgain(session.inflight.identifiersInOrder())
         }
         if session.hasBacklog { self.markForPump(session) }
     }

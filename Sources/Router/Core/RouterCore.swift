@@ -137,7 +137,8 @@ package struct RouterCore: ~Copyable {
             return nil
         case nil: return nil
         case .linkHello, .sessionAccepted, .sessionRefused, .sessionDeliver, .sessionMulticast, .sessionClose,
-            .publishCredit, .sessionGone, .linkClosing, .authQuery, .authVerdict, .authChanged, .statusRequest,
+            .publishCredit, .sessionGone, .linkClosing, .sessionResumed, .authQuery, .authVerdict, .authChanged,
+            .statusRequest,
             .statusReport, .controlCommand, .controlReply:
             return "frame of a kind that a listener does not send"
         }

@@ -203,6 +203,16 @@ final class Session {
         self.allowedShape = 0xFF
     }
 
+    /// Has packets sent again that were under way [MQTT-4.4.0-1]: first the PUBRELs, which need no quota, and whose answers give some.
+    /// - Returns: how many PUBRELs.
+    @discardableResult
+    func sendAgain(_ identifiers: [UInt16]) -> Int {
+        let released = identifiers.filter { self.inflight.stage(of: $0) == .released }
+        let published = identifiers.filter { self.inflight.stage(of: $0) == .published }
+        self.makePending().resend = (released + published).reversed()
+        return released.count
+    }
+
     /// An acknowledgement came that lets another message go; never beyond the maximum [MQTT-4.9.0-2].
     func returnQuota() {
         if self.sendQuota < self.sendQuotaMax { self.sendQuota += 1 }

@@ -118,6 +118,8 @@ import Testing
         for broken: [UInt8] in [[], [1]] {
             #expect(self.withBytes(broken) { SessionAccepted.decode($0) } == nil)
         }
+        self.withBytes([1, 0, 3]) { #expect(SessionResumed.decode($0) == nil) }
+        self.withBytes([1, 0, 3, 2]) { #expect(SessionResumed.decode($0)?.awaitingPubrel == [1, 0x0203]) }
         self.withBytes([0x8E, 0xE0, 0]) { body in
             let decoded = SessionEnd.decode(body)
             #expect(decoded?.reason == .sessionTakenOver)

@@ -24,7 +24,8 @@ import Testing
                 "sessionAccepted=30", "sessionAttach=16", "sessionClose=34", "sessionClosed=12", "sessionDeliver=32",
                 "sessionGone=36",
                 "sessionMulticast=33",
-                "sessionOpen=10", "sessionPackets=11", "sessionRefused=31", "sessionRules=13", "statusReport=b0",
+                "sessionOpen=10", "sessionPackets=11", "sessionRefused=31", "sessionResumed=38", "sessionRules=13",
+                "statusReport=b0",
                 "statusRequest=90",
             ]
         )
@@ -52,6 +53,10 @@ import Testing
                 + "1f02000109000000612e6578616d706c6502090000003139322e302e322e3700b33f71000000000400000075"
                 + "73657200000200010300070012000000646576696365732f33343661303034642f2300020105010300000061"
                 + "2f2b04000000100c0004", { WireSamples.open.encode(into: &$0, handle: 0x0102_0304_0506_0708) }
+        ),
+        (
+            "sessionResumed", "04000000380000000400000000000000" + "01000302",
+            { SessionResumed(awaitingPubrel: [1, 0x0203]).encode(into: &$0, handle: 4) }
         ),
         (
             "authChanged", "11000000710000000000000000000000" + "0108070605040302011000000000000000",

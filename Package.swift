@@ -70,6 +70,13 @@ var targets: [Target] = [
 
     // Tests.
     .target(name: "TestSupport", dependencies: ["Common", "TLS"], path: "Tests/Support"),
+    .target(name: "SimulatedKernel", path: "Tests/SimulatedKernel"),
+    // A program of its own: its definitions of libc's functions are not for other tests.
+    .executableTarget(
+        name: "simulation",
+        dependencies: ["SimulatedKernel", "Router", "Listener", "AuthWorker", "Common", "TestSupport", logging],
+        path: "Tests/Simulation"
+    ),
     .testTarget(name: "CommonTests", dependencies: ["Common", "TestSupport", logging]),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "Common", "TestSupport"]),
     .testTarget(name: "BenchTests", dependencies: ["Bench", "Common", "TestSupport"]),
@@ -96,6 +103,7 @@ var targets: [Target] = [
         ],
         exclude: ["Clients"]
     ),
+    .testTarget(name: "SimulationTests", dependencies: ["TestSupport", "simulation"]),
     .testTarget(name: "TidyTests", dependencies: ["TestSupport"]),
 ]
 
@@ -148,7 +156,7 @@ if Context.environment["MARTLET_BENCHMARKS"] == "1" {
     }
 }
 
-for target in targets where target.type != .system && target.name != "CLinux" {
+for target in targets where target.type != .system && !["CLinux", "SimulatedKernel"].contains(target.name) {
     target.swiftSettings = (target.swiftSettings ?? []) + swiftSettings
 }
 

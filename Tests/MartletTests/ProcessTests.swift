@@ -7,22 +7,8 @@ import Testing
 
 /// The tool as people run it: a process, its output and its exit code.
 @Suite struct ProcessTests {
-    /// The program beside the test bundle.
-    private static func program(_ name: String) throws -> String {
-        var candidates = CommandLine.arguments
-        if let own = Executable.ownDirectory { candidates.append("\(own)/x") }
-        for candidate in candidates {
-            var path = candidate[...]
-            while let slash = path.lastIndex(of: "/") {
-                path = path[..<slash]
-                if Executable.isExecutable("\(path)/\(name)") { return "\(path)/\(name)" }
-            }
-        }
-        throw CommandFailure("\(name) is not built")
-    }
-
     private func martlet(_ arguments: [String], environment: [String: String] = [:]) throws -> (Int32, String) {
-        try runProcess(Self.program("martlet"), arguments: arguments, environment: environment)
+        try runProcess(builtProgram("martlet"), arguments: arguments, environment: environment)
     }
 
     /// A folder with a copy of martlet, and scripts in place of the roles.
@@ -40,7 +26,7 @@ import Testing
             self.directory = try TemporaryDirectory("martlet-run")
             try Folder.make(self.directory.file("bin"))
             // Hard links keep /proc/self/exe in our folder; another file system takes a copy.
-            let original = try ProcessTests.program("martlet")
+            let original = try builtProgram("martlet")
             if link(original, self.martlet) != 0 {
                 let copied = try runProcess("cp", arguments: [original, self.martlet])
                 guard copied.status == 0 else { throw CommandFailure(copied.output) }
@@ -221,7 +207,7 @@ import Testing
         var certificate: [UInt8] = []
         for start in 1...2 {
             let process = try ChildProcess(
-                Self.program("martlet"),
+                builtProgram("martlet"),
                 arguments: arguments,
                 environment: environment,
                 name: "martlet",

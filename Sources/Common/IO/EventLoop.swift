@@ -50,7 +50,8 @@ package final class EventLoop {
     private var timerActions: [UInt64: () -> Void] = [:]
     private var nextTimer: UInt64 = 0
     private var dueTimers: [UInt64] = []
-    private var isStopped = false
+    /// `stop` was called since `run` began.
+    package private(set) var isStopped = false
     private let ready: UnsafeMutableBufferPointer<epoll_event>
 
     package init() throws(SystemError) {
@@ -150,6 +151,19 @@ package final class EventLoop {
     /// Ends `run` after the current turn.
     package func stop() {
         self.isStopped = true
+    }
+
+    /// Lets go of everything that was given to it: handlers and actions refer to what refers to the loop. For those whose process
+    /// lives on.
+    package func tearDown() {
+        // What ends with them may call the loop.
+        let ending = (self.slots, self.timerActions, self.endOfTurn)
+        self.slots = []
+        self.freeSlots = []
+        self.timers = TimerHeap()
+        self.timerActions = [:]
+        self.endOfTurn = []
+        withExtendedLifetime(ending) {}
     }
 
     package func run() throws(SystemError) {

@@ -29,6 +29,10 @@ package final class Waker: EventHandler {
         self.registration = try loop.register(fileDescriptor, for: .readable, handler: self)
     }
 
+    deinit {
+        if self.registration != nil { close(self.handle.fileDescriptor) }
+    }
+
     /// To be called when no other thread uses the handle any more.
     package func invalidate() {
         guard let registration = self.registration else { return }

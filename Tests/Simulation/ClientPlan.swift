@@ -1,0 +1,26 @@
+import Common
+
+/// What kind of client one is.
+struct ClientPlan {
+    var name: String
+    var version: ProtocolVersion
+    /// Its session outlives its connections.
+    var lasts = false
+    var subscriptions: [(filter: String, qos: QoS)] = []
+    var publishes = false
+    var hasWill = false
+    var receiveMaximum: UInt16?
+    /// It comes when nothing goes wrong any more.
+    var comesLate = false
+    /// What Redis has of it, as it comes and at the end.
+    var credentials = Credentials.right
+
+    enum Credentials {
+        case right
+        case wrong
+        /// Its row is taken away in the middle.
+        case takenAway
+        /// Its row comes in the middle.
+        case comesLater
+    }
+}

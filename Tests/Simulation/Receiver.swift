@@ -1,0 +1,31 @@
+import Common
+
+/// What one client got.
+struct Receiver {
+    let name: String
+    /// First arrivals of messages.
+    private(set) var order: [String] = []
+    private(set) var came: [String: Int] = [:]
+    /// When the broker had confirmed them, by the topics' beginning; only of sessions that last.
+    var subscribedAt: [String: Int] = [:]
+
+    /// The highest QoS at which it gets anything, by the topics' beginning.
+    private let maximum: [String: QoS]
+
+    init(_ plan: ClientPlan) {
+        self.name = plan.name
+        self.maximum = Dictionary(plan.subscriptions.map { (String($0.filter.dropLast()), $0.qos) }) { first, _ in first
+        }
+    }
+
+    /// Whether MQTT lets it come several times.
+    func mayComeAgain(_ message: Ledger.Message) -> Bool {
+        let maximum = self.maximum.first { message.topic.hasPrefix($0.key) }?.value ?? .exactlyOnce
+        return min(maximum, message.qos) == .atLeastOnce
+    }
+
+    mutating func got(_ payload: String) {
+        if self.came[payload] == nil { self.order.append(payload) }
+        self.came[payload, default: 0] += 1
+    }
+}

@@ -362,6 +362,34 @@ import Testing
         harness.core.storeIsInTrouble(false)
         #expect(publisher.publish("t", "4", .atLeastOnce) == .success)
         #expect(device.takePayloads() == ["4"])
+        // With the next commit.
+        _ = self.lasting("another", harness)
+        #expect(!old.isOpen && harness.core.counters.closedUnanswered == 1)
+        #expect(harness.core.counters.closedForErrors == 0)
+    }
+
+    /// It had waited for ever: what is not acknowledged is sent again on the next connection, and only then.
+    @Test func aClientWithoutAnAnswerComesBackWhenTheDiskHasRoom() throws {
+        let harness = try self.start()
+        let device = self.passing("device", harness)
+        device.subscribe("t")
+        let old = harness.client("old", .v3_1_1)
+        old.connect(clean: false, will: self.will("gone"))
+        harness.core.storeIsInTrouble(true)
+        #expect(old.publish("t", "1", .atLeastOnce) == nil)
+        #expect(old.publish("t", "2", .exactlyOnce) == nil)
+        harness.core.storeIsInTrouble(false)
+        #expect(old.isOpen)
+        // Before the first commit: the ones before it come first.
+        #expect(old.publish("t", "3", .atLeastOnce) == nil)
+        #expect(!old.isOpen)
+        old.connect(clean: false)
+        for (index, qos) in [QoS.atLeastOnce, .exactlyOnce, .atLeastOnce].enumerated() {
+            #expect(old.publish("t", "\(index + 1)", qos) == .success)
+        }
+        #expect(device.takePayloads() == ["1", "2", "3"])
+        harness.pass(seconds: 60)
+        #expect(device.takePayloads() == [], "its will is not published: it was back")
     }
 
     @Test func largeQoS2MessagesWaitToo() throws {

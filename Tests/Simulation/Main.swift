@@ -18,7 +18,10 @@ struct Main {
         let directory = try TemporaryDirectory("martlet-simulation")
         var failed = 0
         var kills = 0
-        for seed in (0..<count).map({ first &+ $0 }) {
+        var done = 0
+        // Some seeds with faults say as much as many.
+        for seed in (0..<count).lazy.map({ first &+ $0 }) where failed < 5 {
+            done += 1
             let own = directory.file("\(seed)")
             mkdir(own, 0o700)
             let descriptors = entries(of: "/proc/self/fd").count
@@ -34,7 +37,7 @@ struct Main {
             removeTree(own)
         }
         removeTree(directory.path)
-        print("\(count) seeds, \(kills) kills, \(failed) seeds with faults")
+        print("\(done) seeds, \(kills) kills, \(failed) seeds with faults")
         exit(failed == 0 ? 0 : 1)
     }
 }

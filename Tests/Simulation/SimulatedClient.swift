@@ -135,7 +135,7 @@ final class SimulatedClient {
 
     private func doSomething(_ random: inout SeededRandom) {
         if self.plan.publishes, self.underWay.count < 12, random.oneIn(4) { self.publish(&random) }
-        guard random.oneIn(120), let connection = self.connection else { return }
+        guard random.oneIn(self.simulation.isRouterAway ? 30 : 120), let connection = self.connection else { return }
         switch Int.random(in: 0..<3, using: &random) {
         case 0:
             connection.output += Packet.disconnect(DisconnectPacket()).bytes(self.plan.version)
@@ -160,7 +160,11 @@ final class SimulatedClient {
     private func lost(_ random: inout SeededRandom) {
         guard let connection = self.connection else { return }
         connection.close()
-        if connection.isOpen, !connection.hasLostListener, !self.mayBeRefused, !self.mayHaveLostSession {
+        // Messages that could not be stored, and got no answer in MQTT 3, are to be sent again.
+        let isToSendAgain =
+            self.simulation.disksWereFull && self.plan.version != .v5_0 && !self.underWay.isEmpty
+        if connection.isOpen, !connection.hasLostListener, !self.mayBeRefused, !self.mayHaveLostSession, !isToSendAgain
+        {
             self.ledger.fault("\(self.plan.name) lost its connection without a reason")
         }
         self.connectionEnded(.abrupt(self.now), connection)
@@ -442,7 +446,10 @@ final class SimulatedClient {
         }
         guard publish.qos != .atMostOnce else { return }
         if publish.qos == .exactlyOnce { self.held[identifier] = payload }
-        self.unacknowledged.insert(identifier)
+        // On one connection nothing is sent again [MQTT-4.4.0-1].
+        if !self.unacknowledged.insert(identifier).inserted {
+            self.ledger.fault("\(self.plan.name) got \(payload) with identifier \(identifier), which is in use")
+        }
         if let maximum = self.plan.receiveMaximum, self.unacknowledged.count > maximum {
             self.ledger.fault("\(self.plan.name) got more than \(maximum) messages at once")
         }

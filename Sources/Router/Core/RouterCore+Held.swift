@@ -89,6 +89,7 @@ extension RouterCore {
         self.now = now
         self.changes.commit(upTo: group)
         self.releaseHeld()
+        self.closeUnanswered()
     }
 
     /// What was written for a link up to the end of that turn is with the listener.
@@ -132,6 +133,33 @@ extension RouterCore {
             if link.handedTurn < answer.turn { return false }
         }
         return true
+    }
+
+    /// The client's message could not be stored, and its version has no word for that.
+    mutating func leaveUnanswered(_ session: Session) {
+        guard !session.isUnanswered else { return }
+        session.isUnanswered = true
+        self.unanswered.insert(session.index)
+    }
+
+    /// Clients send again what was not acknowledged when they come back, and not before [MQTT-4.4.0-1].
+    private mutating func closeUnanswered() {
+        guard !self.unanswered.isEmpty, self.takesPromises else { return }
+        let indexes = self.unanswered.sorted()
+        self.unanswered = []
+        for index in indexes {
+            if let session = self.sessions[Int(index)], session.isUnanswered { self.closeUnanswered(session) }
+        }
+        self.settle()
+    }
+
+    mutating func closeUnanswered(_ session: Session) {
+        guard session.isConnected else { return }
+        self.counters.closedUnanswered += 1
+        self.flushControl(session)
+        self.writeClose(session, .quotaExceeded)
+        let grace = RouterLimits.restartGraceNanoseconds
+        self.connectionEnded(session, publishesWill: true, willGraceNanoseconds: grace)
     }
 
     /// Commits fail, or work again.

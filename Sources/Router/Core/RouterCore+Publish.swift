@@ -97,11 +97,16 @@ extension RouterCore {
     private mutating func completePublish(_ publish: PublishView, _ message: MessageView, _ session: Session) {
         var reason = self.refusal(of: message, session)
         guard session.isConnected else { return }
-        if message.qos.isAcknowledged, reason == nil, !self.takesPromises {
-            self.counters.publishesNotStored += 1
-            // Before 5.0 there is no refusal: without an acknowledgement the client keeps the message.
-            guard session.hasProperties else { return }
-            reason = .quotaExceeded
+        if message.qos.isAcknowledged, reason == nil {
+            if !self.takesPromises {
+                self.counters.publishesNotStored += 1
+                // Before 5.0 there is no refusal: without an acknowledgement the client keeps the message.
+                guard session.hasProperties else { return self.leaveUnanswered(session) }
+                reason = .quotaExceeded
+            } else if session.isUnanswered {
+                // What it sent before comes first.
+                return self.closeUnanswered(session)
+            }
         }
         switch publish.qos {
         case .atMostOnce:

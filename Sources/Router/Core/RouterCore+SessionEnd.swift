@@ -130,6 +130,7 @@ extension RouterCore {
         session.isInCreditReturns = false
         session.isWaitingForLink = false
         session.heldCount = 0
+        session.isUnanswered = false
         session.topicAliases = []
         session.outboundAliases = nil
         session.partialInput = nil

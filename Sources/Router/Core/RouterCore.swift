@@ -61,6 +61,8 @@ package struct RouterCore: ~Copyable {
     package private(set) var turn: UInt64 = 1
     /// The message that is being routed is on nobody's hands any more: every copy of it has to be stored.
     var storesAllCopies = false
+    /// Sessions that `isUnanswered`, and some that were.
+    var unanswered: Set<UInt32> = []
     /// What has to be stored.
     var changes = ChangeLog()
     /// Of `changes`, when the frame that is being handled came.

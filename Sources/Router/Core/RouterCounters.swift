@@ -43,6 +43,8 @@ package struct RouterCounters: Equatable, Sendable {
     package var retainedExpired: UInt64 = 0
     /// QoS 1 and 2 messages that were not taken because the store could not keep them.
     package var publishesNotStored: UInt64 = 0
+    /// Connections of MQTT 3 clients, so that they send again what could not be stored.
+    package var closedUnanswered: UInt64 = 0
     /// Frames for sessions that are not of this link any more.
     package var framesDiscarded: UInt64 = 0
 
@@ -91,6 +93,7 @@ package struct RouterCounters: Equatable, Sendable {
             ("retained_refused", self.retainedRefused),
             ("retained_expired", self.retainedExpired),
             ("publishes_not_stored", self.publishesNotStored),
+            ("closed_unanswered", self.closedUnanswered),
             ("frames_discarded", self.framesDiscarded),
         ]
     }

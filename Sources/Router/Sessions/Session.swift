@@ -108,6 +108,8 @@ final class Session {
     var unhandedSequence: UInt64 = 0
     /// Of its answers in the link's `held`.
     var heldCount = 0
+    /// Its client, of MQTT 3, sent what could not be stored, and got no answer.
+    var isUnanswered = false
 
     // While disconnected.
     var willDue: Instant?

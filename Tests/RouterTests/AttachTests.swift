@@ -84,6 +84,56 @@ import Testing
         #expect(device.isOpen)
     }
 
+    /// Its will and its expiry were those of the connection before.
+    @Test func aConnectionThatAFullDiskKeptFromBeingStoredIsTheOneThatCounts() throws {
+        var harness = try self.start()
+        let watcher = harness.client("watcher", on: harness.addListener())
+        watcher.connect(clean: false, expiry: 3600)
+        watcher.subscribe("wills", .atLeastOnce)
+        let device = harness.client("device")
+        device.connect(clean: false, expiry: 3600, will: self.will("first"))
+        device.drop()
+        #expect(self.texts(watcher) == ["first"])
+        device.connect(clean: false, expiry: 3600, will: self.will("second"))
+        harness.isDiskFull = true
+        harness.core.storeIsInTrouble(true)
+        device.drop()
+        device.connect(clean: false, expiry: 3600, will: self.will("third"))
+        _ = self.texts(watcher)
+        harness = try harness.replaceRouter(self.path)
+        harness.flush()
+        #expect(device.isOpen)
+        device.drop()
+        #expect(self.texts(watcher) == ["third"])
+    }
+
+    /// The link breaks, and the router lives: it has taken PUBREC, which is not stored yet, and PUBREL was lost with the link.
+    @Test func aPubrelWaitsForItsCommitOnTheNextLinkToo() throws {
+        let harness = try self.start()
+        let publisher = harness.client("publisher", on: harness.addListener())
+        publisher.connect()
+        let device = harness.client("device")
+        device.acknowledges = false
+        device.connect(clean: false, expiry: 3600)
+        device.subscribe("t", .exactlyOnce)
+        publisher.publish("t", "x", .exactlyOnce)
+        let identifier = try #require(device.takePublishes().first?.packetIdentifier)
+        harness.commitsAtOnce = false
+        device.send(.pubrec(AcknowledgementPacket(packetIdentifier: identifier)))
+        #expect(device.takeAll() == [])
+        let former = harness.listeners[0]
+        harness.core.linkDown(former.index, now: harness.now)
+        former.isThere = false
+        let again = harness.addListener()
+        again.takeOver(former)
+        device.attach(to: harness, again)
+        harness.flush()
+        #expect(device.takeAll() == [])
+        harness.commit()
+        harness.flush()
+        #expect(device.takeAll() == [.pubrel(AcknowledgementPacket(packetIdentifier: identifier))])
+    }
+
     @Test func aNewerConnectionKeepsItsSession() throws {
         var harness = try self.start()
         let former = harness.client("device")

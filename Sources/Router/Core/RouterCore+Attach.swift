@@ -27,7 +27,10 @@ extension RouterCore {
             return nil
         }
         self.counters.sessionsAttached += 1
+        // Accepted while nothing could be stored: the store knows the connection before this one.
+        let isUnknown = attach.open.connectStamp > session.connectStamp
         self.attach(session, connect, attach.open, frame.handle, slot, link)
+        if isUnknown { self.begin(session, connect) }
         session.credit -= Int(attach.outstandingBytes) + Int(attach.unreportedBytes)
         link.credit -= Int(attach.outstandingBytes)
         self.restoreAliases(attach.aliases, session)
@@ -94,7 +97,10 @@ extension RouterCore {
         }
         session.inflight.addUnknown(unknown)
         session.sendQuota = max(0, session.sendQuotaMax - session.inflight.count + neverSent)
-        if !toSend.isEmpty { session.sendAgain(toSend) }
+        guard !toSend.isEmpty else { return }
+        // Where the link broke and the router lives, it may have taken a PUBREC that is not stored yet.
+        session.resendGroup = session.touchedGroup
+        session.sendAgain(toSend)
     }
 
     // MARK: Before the end

@@ -188,7 +188,7 @@ extension RouterCore {
     }
 
     /// What a CONNECT says of the session.
-    private mutating func begin(_ session: Session, _ connect: ConnectPacket) {
+    mutating func begin(_ session: Session, _ connect: ConnectPacket) {
         // A new connection before the delay is over takes a pending will away [MQTT-3.1.3-9]; and this one may bring another.
         session.will = connect.will.map { self.makeWill($0, retainAvailable: self.offer(to: session).retainAvailable) }
         switch connect.version {

@@ -61,9 +61,9 @@ final class RouterUplink: LinkDelegate {
 
     func closed(_ connection: ClientConnection, cause: SessionCloseCause) {
         if let farewell = connection.farewell(cause, isParked: self.link == nil) {
-            if self.farewellBytes + farewell.frames.count <= Limits.farewellBytesMax {
+            if self.farewellBytes + farewell.byteCount <= Limits.farewellBytesMax {
                 self.farewells[connection.handle] = farewell
-                self.farewellBytes += farewell.frames.count
+                self.farewellBytes += farewell.byteCount
             } else {
                 self.service.counters.farewellsDropped += 1
             }
@@ -74,7 +74,7 @@ final class RouterUplink: LinkDelegate {
 
     private func forgetFarewell(_ handle: UInt64) {
         guard let farewell = self.farewells.removeValue(forKey: handle) else { return }
-        self.farewellBytes -= farewell.frames.count
+        self.farewellBytes -= farewell.byteCount
     }
 
     func rulesChanged(_ handle: UInt64, _ access: AccessRules) {
@@ -178,9 +178,10 @@ final class RouterUplink: LinkDelegate {
         if let timer = self.absenceTimer { self.service.loop.cancel(timer) }
         self.absenceTimer = nil
         // Before the sessions that are open: a client whose session ended may be back.
-        for (_, farewell) in self.farewells.sorted(by: { $0.key < $1.key }) {
-            link.output.write(farewell.frames)
-            self.linkCredit -= farewell.creditBytes
+        for handle in self.farewells.keys.sorted() {
+            guard let content = self.farewells[handle]?.tell() else { continue }
+            link.output.write(content.frames)
+            self.linkCredit -= content.creditBytes
         }
         let connections = self.service.connections
         for connection in connections {

@@ -117,28 +117,38 @@ extension ClientConnection {
     /// What the next router has to be told about the end of this session; nil: nothing.
     /// - Parameter isParked: what is in `input` came while there was no router.
     func farewell(_ cause: SessionCloseCause, isParked: Bool) -> Farewell? {
-        guard self.phase == .open, let attach = self.sessionAttach() else { return nil }
-        var frames = ByteBuffer()
-        attach.encode(into: &frames, handle: self.handle)
-        var creditBytes = self.uplink?.attach?.writeUnanswered(into: &frames, handle: self.handle) ?? 0
-        if isParked, !self.inputEnded, self.uplink?.bytesInsidePacket == 0 {
-            var uplink = SessionUplink(
-                version: self.version,
-                credit: Int.max / 2,
-                maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes
-            )
-            var credit = Int.max / 2
-            var replies = ByteBuffer()
-            _ = uplink.forward(
-                self.input.readable,
-                handle: self.handle,
-                linkCredit: &credit,
-                link: &frames,
-                replies: &replies
-            )
-            creditBytes += Int.max / 2 - credit
+        guard self.phase == .open, let attach = self.sessionAttach(), let state = self.uplink?.attach else {
+            return nil
         }
-        cause.encode(into: &frames, handle: self.handle)
-        return Farewell(frames: frames.array, creditBytes: creditBytes)
+        func content(_ input: UnsafeRawBufferPointer?) -> Farewell.Content {
+            var frames = ByteBuffer()
+            attach.encode(into: &frames, handle: self.handle)
+            var creditBytes = state.writeUnanswered(into: &frames, handle: self.handle)
+            if let input { creditBytes += self.forward(input, state, into: &frames) }
+            cause.encode(into: &frames, handle: self.handle)
+            return Farewell.Content(frames: frames.array, creditBytes: creditBytes)
+        }
+        let hasInput = isParked && !self.inputEnded && self.uplink?.bytesInsidePacket == 0 && !self.input.isEmpty
+        guard hasInput else {
+            let all = content(nil)
+            return Farewell(first: all, further: all)
+        }
+        // What of the input has an answer is without one from here on.
+        return Farewell(first: content(self.input.readable), further: content(nil))
+    }
+
+    /// Passes on what the client sent while there was no router.
+    /// - Returns: bytes of packets that use credit.
+    private func forward(_ input: UnsafeRawBufferPointer, _ state: AttachState, into frames: inout ByteBuffer) -> Int {
+        var uplink = SessionUplink(
+            version: self.version,
+            credit: Int.max / 2,
+            maximumPacketBytes: self.service.configuration.mqtt.maxPacketSizeBytes,
+            attach: state
+        )
+        var credit = Int.max / 2
+        var replies = ByteBuffer()
+        _ = uplink.forward(input, handle: self.handle, linkCredit: &credit, link: &frames, replies: &replies)
+        return Int.max / 2 - credit
     }
 }

@@ -113,15 +113,19 @@ import Testing
         let (other, _) = try harness.connected("b", number: 6)
         let disconnect = Packet.disconnect(DisconnectPacket(reasonCode: .success)).bytes(.v3_1_1)
         try self.loseRouter(harness)
-        let last = harness.publish(9)
-        client.send(last + disconnect)
+        let atMostOnce = harness.publish(9)
+        let kept = harness.publish(8, qos: .atLeastOnce, packetIdentifier: 3)
+        client.send(atMostOnce + kept + disconnect)
         client.finish()
         try harness.wait("its end") { harness.service.connection(handle) == nil }
         for round in 1...2 {
             try harness.router.open()
             try harness.wait("both") { harness.router.frames(.sessionAttach).count == 2 }
             #expect(self.attached(harness).map(\.attach.sessionNumber) == [5, 6], "round \(round)")
-            #expect(harness.router.packetBytes(of: handle) == last + disconnect)
+            var again = kept
+            again[0] |= 0x08
+            let packets = round == 1 ? atMostOnce + kept : again
+            #expect(harness.router.packetBytes(of: handle) == packets + disconnect, "round \(round)")
             #expect(harness.closeCauses(handle) == [.connectionLost])
             if round == 2 { harness.router.confirmGone(handle) }
             try harness.loop.turnUntilQuiet()

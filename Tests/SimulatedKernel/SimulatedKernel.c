@@ -77,6 +77,7 @@ static void note(uint64_t call, uint64_t result) {
 
 void simulated_enter(int process) { current = process; }
 void simulated_seed(uint64_t seed) {
+    memset(processes, 0, sizeof processes);
     random_state = seed;
     trace = 0xCBF29CE484222325u;
     next_peer_port = 1024;
@@ -97,12 +98,17 @@ void simulated_die_after(int process, unsigned calls) {
     processes[process].is_dead = calls == 0;
 }
 
-void simulated_revive(int process) { processes[process] = (struct process){0}; }
+void simulated_revive(int process) {
+    processes[process].is_dead = false;
+    processes[process].dies = false;
+}
 
 void simulated_set_transfers(int process, unsigned partial, unsigned full) {
     processes[process].partial = partial;
     processes[process].full = full;
 }
+
+bool simulated_is_disk_full(int process) { return processes[process].disk_is_full; }
 
 void simulated_set_disk_full(int process, bool is_full) { processes[process].disk_is_full = is_full; }
 
@@ -143,6 +149,15 @@ long syscall(long number, ...) {
     }
     CACHED(syscall);
     return next(number, values[0], values[1], values[2], values[3], values[4], values[5]);
+}
+
+/// OpenSSL's.
+int RAND_bytes(unsigned char *bytes, int count);
+int RAND_bytes(unsigned char *bytes, int count) {
+    CACHED(RAND_bytes);
+    if (current == 0) return next(bytes, count);
+    for (int i = 0; i < count; i++) bytes[i] = (unsigned char)next_random();
+    return 1;
 }
 
 // MARK: Threads
@@ -459,6 +474,10 @@ bool simulated_cut_connection(int process, uint64_t choice, unsigned bytes) {
         return true;
     }
     return false;
+}
+
+void simulated_spare_connections(void) {
+    for (int i = 0; i < DESCRIPTORS_MAX; i++) connections[i].bytes_left = -1;
 }
 
 // MARK: Files

@@ -10,6 +10,10 @@ struct ClientPlan {
     var publishes = false
     var hasWill = false
     var receiveMaximum: UInt16?
+    /// Takes topic aliases, where it speaks MQTT 5.
+    var takesAliases = false
+    /// Of a shared subscription to `t/#` that it has with others.
+    var group: String?
     /// It comes when nothing goes wrong any more.
     var comesLate = false
     /// What Redis has of it, as it comes and at the end.

@@ -43,7 +43,6 @@ final class Ledger {
     private(set) var sent: [String] = []
     var wills: [String: Will] = [:]
     private var events = 0
-    /// The store's times are the wall clock's.
     var wallClockJumps = false
     /// Writes down what happens.
     var isVerbose = false
@@ -89,6 +88,8 @@ final class Ledger {
         self.note("\(payload) came")
         self.wills[payload] = will
         if will.publications > 1 { self.fault("\(payload) came twice") }
+        // The store's times are the wall clock's.
+        guard !self.wallClockJumps else { return }
         switch will.end {
         case .open:
             let isConnected = will.connection.isOpen && !will.connection.hasLostListener
@@ -97,10 +98,10 @@ final class Ledger {
         case .withDisconnect: self.fault("\(payload) came, and its client said goodbye")
         case .abrupt(let end):
             let due = end + will.delay
-            if self.clock.now < due, !self.wallClockJumps {
+            if self.clock.now < due {
                 self.fault("\(payload) came \((due - self.clock.now) / 1_000_000) ms early")
             }
-            if will.delay > 0, !self.wallClockJumps, let next = will.nextConnectionAt, next < due {
+            if will.delay > 0, let next = will.nextConnectionAt, next < due {
                 self.fault("\(payload) came, and its client was back in time")
             }
         }
@@ -136,14 +137,23 @@ final class Ledger {
         }
         var last: [String: Int] = [:]
         for payload in receiver.order {
-            guard let message = self.messages[payload] else {
-                self.fault("\(receiver.name) got \(payload), which nobody sent")
-                continue
-            }
+            guard let message = self.messages[payload] else { continue }
             // A message that was refused may be sent on when others are.
             guard message.outcome != .refused else { continue }
             if message.number < last[message.topic] ?? 0 { self.fault("\(receiver.name) got \(payload) too late") }
             last[message.topic] = message.number
+        }
+    }
+
+    /// Members of a shared subscription get each message once, all together.
+    func checkGroup(_ members: [Receiver]) {
+        let subscribed = members.compactMap { $0.subscribedAt["t/"] }.min() ?? .max
+        for payload in self.sent {
+            guard let message = self.messages[payload], message.topic.hasPrefix("t/") else { continue }
+            let count = members.reduce(0) { $0 + ($1.came[payload] ?? 0) }
+            let isDue = message.outcome == .acknowledged && message.qos != .atMostOnce && message.sentAt > subscribed
+            if count == 0, isDue { self.fault("nobody of the group got \(payload)") }
+            if count > 1, message.qos != .atLeastOnce { self.fault("the group got \(payload) \(count) times") }
         }
     }
 

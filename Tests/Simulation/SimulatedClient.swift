@@ -4,6 +4,7 @@ import TestSupport
 /// An MQTT client that does what the standard says, on a bad network.
 final class SimulatedClient {
     let plan: ClientPlan
+    private let slowness: Int
     private unowned let simulation: Simulation
     private var ledger: Ledger { self.simulation.ledger }
     private var now: Instant { self.simulation.clock.now }
@@ -30,7 +31,12 @@ final class SimulatedClient {
     /// In the order in which they were sent.
     private var underWay: [UnderWay] = []
 
+    /// Of this connection: those that it uses.
+    private var aliases: [String: UInt16] = [:]
+
     // As a subscriber.
+    /// Of this connection: those that the broker uses.
+    private var aliasedTopics: [UInt16: String] = [:]
     private var held: [UInt16: String] = [:]
     private var toAcknowledge: [UInt16] = []
     private var unacknowledged: Set<UInt16> = []
@@ -45,8 +51,10 @@ final class SimulatedClient {
     /// And the router died.
     private var mayHaveLostSession = false
 
-    init(_ plan: ClientPlan, _ simulation: Simulation) {
+    /// - Parameter slowness: of so many chances it acknowledges in one.
+    init(_ plan: ClientPlan, _ simulation: Simulation, slowness: Int) {
         self.plan = plan
+        self.slowness = slowness
         self.simulation = simulation
         self.connectsAt = plan.comesLate ? .max : simulation.clock.now
         self.receiver = Receiver(plan)
@@ -55,6 +63,10 @@ final class SimulatedClient {
 
     func comes() {
         self.connectsAt = self.now
+    }
+
+    private var filters: [(filter: String, qos: QoS)] {
+        self.plan.subscriptions + (self.plan.group.map { [("$share/\($0)/t/#", .exactlyOnce)] } ?? [])
     }
 
     var isConnected: Bool { self.connection?.isOpen ?? false }
@@ -109,7 +121,9 @@ final class SimulatedClient {
         guard self.connection === connection else { return true }
         if connection.isOpen {
             if !self.simulation.isCalm { self.doSomething(&random) }
-            if self.simulation.isCalm || random.oneIn(2) { didSomething = self.acknowledge() || didSomething }
+            if self.simulation.isCalm || random.oneIn(self.slowness) {
+                didSomething = self.acknowledge() || didSomething
+            }
         } else if self.connackBy <= self.now {
             if self.simulation.isCalm { self.ledger.fault("\(self.plan.name) waited for CONNACK in vain") }
             self.leave(connection, &random)
@@ -135,7 +149,9 @@ final class SimulatedClient {
 
     private func doSomething(_ random: inout SeededRandom) {
         if self.plan.publishes, self.underWay.count < 12, random.oneIn(4) { self.publish(&random) }
-        guard random.oneIn(self.simulation.isRouterAway ? 30 : 120), let connection = self.connection else { return }
+        guard random.oneIn(self.simulation.vanishesOneIn / (self.simulation.isRouterAway ? 4 : 1)),
+            let connection = self.connection
+        else { return }
         switch Int.random(in: 0..<3, using: &random) {
         case 0:
             connection.output += Packet.disconnect(DisconnectPacket()).bytes(self.plan.version)
@@ -178,7 +194,10 @@ final class SimulatedClient {
         self.connection = nil
         self.unacknowledged = []
         self.toAcknowledge = []
-        if !self.plan.lasts { self.forgetSession() }
+        if !self.plan.lasts {
+            self.forgetSession()
+            self.receiver.orderedSince = [:]
+        }
         guard let will = self.will else { return }
         self.will = nil
         let seen = self.simulation.end(of: will, end, connection)
@@ -213,11 +232,14 @@ final class SimulatedClient {
             return
         }
         self.connection = connection
+        self.aliases = [:]
+        self.aliasedTopics = [:]
         self.connackBy = self.now + 20 * Nanoseconds.perSecond
         var properties = Properties()
         if self.plan.version == .v5_0 {
             if self.plan.lasts { properties.sessionExpiryInterval = 3600 }
             properties.receiveMaximum = self.plan.receiveMaximum
+            if self.plan.takesAliases { properties.topicAliasMaximum = 3 }
         }
         let password = self.plan.credentials == .wrong ? "wrong" : "secret of \(self.plan.name)"
         let packet = ConnectPacket(
@@ -259,11 +281,15 @@ final class SimulatedClient {
             "\(self.plan.name) came to \(connection.listener.name)\(connack.sessionPresent ? "" : " with a new session")"
         )
         self.wasAccepted = true
-        if connack.sessionPresent && !self.plan.lasts { self.ledger.fault("\(self.plan.name) wanted a new session") }
-        if !connack.sessionPresent, self.hasSession {
+        // MQTT 3.1 does not say.
+        let isUnsaid = self.plan.version == .v3_1
+        let isPresent = isUnsaid ? self.hasSession && !self.mayHaveLostSession : connack.sessionPresent
+        if isPresent && !self.plan.lasts { self.ledger.fault("\(self.plan.name) wanted a new session") }
+        if !isPresent, self.hasSession {
             if !self.mayHaveLostSession { self.ledger.fault("\(self.plan.name)'s session is gone") }
             self.forgetSession()
             self.receiver.subscribedAt = [:]
+            self.receiver.orderedSince = [:]
         }
         self.mayHaveLostSession = false
         if self.simulation.isDoubtful { self.isInDoubt = true }
@@ -278,7 +304,7 @@ final class SimulatedClient {
             }
         }
         self.sendAgain(connection)
-        for (index, subscription) in self.plan.subscriptions.enumerated() {
+        for (index, subscription) in self.filters.enumerated() {
             let identifier = UInt16(60_000 + index)
             guard !self.subscribed.contains(identifier) else { continue }
             let wanted = SubscribePacket.Subscription(filter: Array(subscription.filter.utf8), qos: subscription.qos)
@@ -334,7 +360,19 @@ final class SimulatedClient {
             packet.packetIdentifier = self.identifier
             self.underWay.append(UnderWay(identifier: self.identifier, packet: packet))
         }
+        if self.plan.version == .v5_0, random.oneIn(2) { self.useAlias(topic, &packet) }
         connection.output += Packet.publish(packet).bytes(self.plan.version)
+    }
+
+    private func useAlias(_ topic: String, _ packet: inout PublishPacket) {
+        if let alias = self.aliases[topic] {
+            packet.topic = []
+            packet.properties.topicAlias = alias
+        } else if self.aliases.count < 4 {
+            let alias = UInt16(self.aliases.count + 1)
+            self.aliases[topic] = alias
+            packet.properties.topicAlias = alias
+        }
     }
 
     /// [MQTT-4.4.0-1]
@@ -423,19 +461,31 @@ final class SimulatedClient {
 
     private func took(_ suback: SubackPacket) {
         let index = Int(suback.packetIdentifier) - 60_000
-        guard self.plan.subscriptions.indices.contains(index), suback.returnCodes.allSatisfy({ $0 < 0x80 }) else {
+        guard self.filters.indices.contains(index), suback.returnCodes.allSatisfy({ $0 < 0x80 }) else {
             if !self.simulation.disksWereFull { self.ledger.fault("\(self.plan.name) got \(suback)") }
             return
         }
         self.subscribed.insert(suback.packetIdentifier)
         if self.simulation.isDoubtful || self.simulation.routerDiedInDoubt { self.isInDoubt = true }
-        guard self.plan.lasts else { return }
-        self.receiver.subscribedAt[String(self.plan.subscriptions[index].filter.dropLast())] = self.ledger.tick()
+        self.noteSubscribed(index)
+    }
+
+    private func noteSubscribed(_ index: Int) {
+        let filter = self.plan.group == nil ? self.filters[index].filter : "t/#"
+        let now = self.ledger.tick()
+        self.receiver.orderedSince[String(filter.dropLast())] = now
+        if self.plan.lasts { self.receiver.subscribedAt[String(filter.dropLast())] = now }
     }
 
     private func took(_ publish: PublishPacket) {
         let payload = Self.payload(publish)
-        let topic = String(decoding: publish.topic, as: UTF8.self)
+        var topic = String(decoding: publish.topic, as: UTF8.self)
+        if let alias = publish.properties.topicAlias {
+            if topic.isEmpty { topic = self.aliasedTopics[alias] ?? "" } else { self.aliasedTopics[alias] = topic }
+        }
+        if !payload.hasPrefix("will of "), !payload.hasPrefix("\(topic) ") || topic.isEmpty {
+            self.ledger.fault("\(self.plan.name) got \(payload) at \(topic)")
+        }
         let identifier = publish.packetIdentifier
         if let before = self.held[identifier], publish.qos != .atMostOnce {
             if before != payload {
@@ -466,7 +516,10 @@ final class SimulatedClient {
         if topic.hasPrefix("w/") {
             if self.plan.lasts { self.ledger.willCame(payload) }
         } else {
-            self.receiver.got(payload)
+            if self.ledger.messages[payload] == nil {
+                self.ledger.fault("\(self.plan.name) got \(payload), which nobody sent")
+            }
+            self.receiver.got(payload, self.ledger.messages[payload])
         }
     }
 

@@ -15,6 +15,8 @@ final class SimulatedProcess {
     private(set) var isStopping = false
     /// It does nothing until then, as one that the system gives no time.
     var stalledUntil: Instant = 0
+    /// Its threads go on in one of so many turns.
+    var threadShare: UInt64 = 3
     /// Called when it is about to be gone.
     var onEnd: (() -> Void)?
     private let context: (EventLoop) -> RoleContext
@@ -62,11 +64,16 @@ final class SimulatedProcess {
     func act(choice: UInt64) throws -> Bool {
         if let instant = self.startsAt {
             guard instant <= self.clock.now else { return false }
-            try self.start()
+            do {
+                try self.start()
+            } catch  where simulated_is_disk_full(self.number) {
+                // Its supervisor starts it again.
+                self.end(restartsAt: self.clock.now + 500 * Nanoseconds.perMillisecond)
+            }
             return true
         }
         guard self.stalledUntil <= self.clock.now else { return false }
-        if choice % 3 == 0, self.inside({ simulated_step_thread(self.number, choice >> 8) }) {
+        if choice % self.threadShare == 0, self.inside({ simulated_step_thread(self.number, choice >> 8) }) {
             self.endIfDead()
             return true
         }

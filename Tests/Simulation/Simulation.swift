@@ -23,7 +23,11 @@ final class Simulation {
     private let directory: String
     private let configuration: Configuration
     private let keepsDisk: Bool
-    private let fillsDisk: Bool
+    private let faults: [Fault]
+    /// Rounds.
+    private let faultsEvery: Int
+    /// Clients go away in one of so many chances.
+    let vanishesOneIn: Int
 
     var isRouterAway: Bool { !self.router.isRunning }
     /// Nothing goes wrong any more.
@@ -47,8 +51,14 @@ final class Simulation {
         simulated_seed(self.random.next())
         simulated_set_network(directory)
         self.keepsDisk = self.random.oneIn(3)
-        self.fillsDisk = self.random.oneIn(4)
-        self.ledger.wallClockJumps = self.random.oneIn(4)
+        let wallClockJumps = self.random.oneIn(6)
+        self.ledger.wallClockJumps = wallClockJumps
+        let fillsDisk = self.random.oneIn(4)
+        self.faults = Fault.mixture(&self.random, fillsDisk: fillsDisk, wallClockJumps: wallClockJumps)
+        self.faultsEvery = 10 << Int.random(in: 0...3, using: &self.random)
+        self.vanishesOneIn = 60 << Int.random(in: 0...4, using: &self.random)
+        // How far commits lag behind.
+        let threadShare = UInt64(2) << UInt64.random(in: 0...4, using: &self.random)
         let configuration = Self.makeConfiguration(directory, durability: self.keepsDisk ? .disk : .process)
         self.configuration = configuration
         simulated_track_writes(self.keepsDisk)
@@ -75,10 +85,15 @@ final class Simulation {
                 clock: clock
             ) { try AuthWorkerService($0) }
         }
+        for process in self.processes { process.threadShare = threadShare }
         self.router.onEnd = { [unowned self] in self.routerEnds() }
         for listener in self.listeners { listener.onEnd = { [unowned self] in self.listenerEnds(listener) } }
-        self.clients = Self.plans.map { SimulatedClient($0, self) }
-        for plan in Self.plans where plan.credentials != .comesLater {
+        let plans = Self.plans(&self.random, fillsDisk: fillsDisk)
+        for plan in plans {
+            let slowness = 1 << Int.random(in: 0...5, using: &self.random)
+            self.clients.append(SimulatedClient(plan, self, slowness: slowness))
+        }
+        for plan in plans where plan.credentials != .comesLater {
             self.redis.set("device:\(plan.name)", "secret of \(plan.name)")
         }
     }
@@ -87,29 +102,38 @@ final class Simulation {
         self.buffer.deallocate()
     }
 
-    private static let plans = [
-        ClientPlan(name: "p1", version: .v5_0, lasts: true, publishes: true),
-        ClientPlan(name: "p2", version: .v3_1_1, publishes: true),
-        ClientPlan(
-            name: "s1",
-            version: .v5_0,
-            lasts: true,
-            subscriptions: [("t/#", .exactlyOnce), ("w/#", .exactlyOnce)],
-            receiveMaximum: 5
-        ),
-        ClientPlan(
-            name: "s2",
-            version: .v3_1_1,
-            lasts: true,
-            subscriptions: [("t/#", .atLeastOnce), ("r/#", .exactlyOnce)]
-        ),
-        ClientPlan(name: "s3", version: .v5_0, subscriptions: [("t/#", .exactlyOnce)]),
-        ClientPlan(name: "w1", version: .v5_0, lasts: true, hasWill: true),
-        ClientPlan(name: "late", version: .v5_0, subscriptions: [("r/#", .atLeastOnce)], comesLate: true),
-        ClientPlan(name: "wrong", version: .v5_0, credentials: .wrong),
-        ClientPlan(name: "gone", version: .v5_0, credentials: .takenAway),
-        ClientPlan(name: "new", version: .v3_1_1, credentials: .comesLater),
-    ]
+    private static func plans(_ random: inout SeededRandom, fillsDisk: Bool) -> [ClientPlan] {
+        // In MQTT 3.1 a client is not told that its session is gone, which a full disk may cause.
+        let versions: [ProtocolVersion] = [.v5_0, .v5_0, .v3_1_1, fillsDisk ? .v3_1_1 : .v3_1]
+        func version() -> ProtocolVersion { versions.randomElement(using: &random) ?? .v5_0 }
+        let all: [(String, QoS)] = [("t/#", .exactlyOnce)]
+        return [
+            ClientPlan(name: "p1", version: version(), lasts: true, publishes: true),
+            ClientPlan(name: "p2", version: version(), publishes: true),
+            ClientPlan(
+                name: "s1",
+                version: .v5_0,
+                lasts: true,
+                subscriptions: all + [("w/#", .exactlyOnce)],
+                receiveMaximum: 5,
+                takesAliases: true
+            ),
+            ClientPlan(
+                name: "s2",
+                version: version(),
+                lasts: true,
+                subscriptions: [("t/#", .atLeastOnce), ("r/#", .exactlyOnce)]
+            ),
+            ClientPlan(name: "s3", version: version(), subscriptions: all, takesAliases: true),
+            ClientPlan(name: "g1", version: version(), lasts: true, group: "g"),
+            ClientPlan(name: "g2", version: version(), lasts: true, group: "g"),
+            ClientPlan(name: "w1", version: .v5_0, lasts: true, hasWill: true),
+            ClientPlan(name: "late", version: version(), subscriptions: [("r/#", .atLeastOnce)], comesLate: true),
+            ClientPlan(name: "wrong", version: version(), credentials: .wrong),
+            ClientPlan(name: "gone", version: version(), credentials: .takenAway),
+            ClientPlan(name: "new", version: version(), credentials: .comesLater),
+        ]
+    }
 
     private static func makeConfiguration(_ directory: String, durability: Configuration.Durability) -> Configuration {
         var configuration = Configuration()
@@ -172,7 +196,7 @@ final class Simulation {
             if turn == turns / 3 { self.redis.set("device:gone", nil) }
             if turn == turns / 2 { self.redis.set("device:new", "secret of new") }
             try self.round()
-            if self.random.oneIn(25) { try self.goWrong() }
+            if self.random.oneIn(self.faultsEvery) { try self.goWrong() }
         }
         try self.calmDown()
         try self.settle()
@@ -194,7 +218,9 @@ final class Simulation {
         didSomething = self.redis.act() || didSomething
         self.updateDoubt()
         if didSomething || !isThorough {
-            self.clock.advance(by: UInt64.random(in: 0...300_000, using: &self.random))
+            self.clock.advance(
+                by: UInt64.random(in: 0..<1 << UInt64.random(in: 10...21, using: &self.random), using: &self.random)
+            )
         } else {
             let deadlines = self.processes.map(\.deadline) + self.clients.map(\.deadline) + [self.redis.deadline]
             let next = deadlines.filter { $0 > self.clock.now }.min() ?? .max
@@ -206,49 +232,58 @@ final class Simulation {
 
     private func goWrong() throws {
         let process = self.processes.randomElement(using: &self.random) ?? self.router
-        switch Int.random(in: 0..<14, using: &self.random) {
-        case 0, 1: self.kill(process)
-        case 2, 3: self.kill(self.router)
-        case 4: for process in self.processes where self.random.oneIn(2) { self.kill(process) }
-        case 5: if self.keepsDisk { self.losePower() } else { for process in self.processes { self.kill(process) } }
-        case 6:
-            if self.listeners.contains(where: { $0 === process }) { self.listenerEnds(process) }
-            self.ledger.note("\(process.name) is told to stop")
-            process.stop()
-        case 7, 8:
+        switch self.faults.randomElement(using: &self.random) ?? .killRouter {
+        case .killOne: self.kill(process)
+        case .killRouter: self.kill(self.router)
+        case .killSome: for process in self.processes where self.random.oneIn(2) { self.kill(process) }
+        case .killAll:
+            if self.keepsDisk { self.losePower() } else { for process in self.processes { self.kill(process) } }
+        case .stopOne: self.stop(process)
+        case .stopRouter: self.stop(self.router)
+        case .breakLink:
             let bytes = UInt32.random(in: 0...300, using: &self.random)
             self.ledger.note("a link of \(process.name) breaks after \(bytes) bytes")
             simulated_cut_connection(process.number, self.random.next(), bytes)
-        case 9:
+        case .redisChanges:
             try self.redis.change(to: SimulatedRedis.Mode.allCases.randomElement(using: &self.random) ?? .up)
             self.ledger.note("Redis is \(self.redis.mode)")
-        case 10:
-            guard self.fillsDisk else { return self.kill(self.router) }
+        case .diskChanges:
             self.isDoubtful = true
             self.isDiskFull.toggle()
             self.disksWereFull = true
             self.ledger.note(self.isDiskFull ? "the disk is full" : "the disk has room")
             for process in self.processes { simulated_set_disk_full(process.number, self.isDiskFull) }
-        case 11:
-            guard self.ledger.wallClockJumps else { return self.kill(process) }
-            self.clock.jump(seconds: Int.random(in: -100...100, using: &self.random))
-        case 12: process.stalledUntil = self.clock.now + UInt64.random(in: 0...500_000_000, using: &self.random)
-        default:
+        case .wallClockJumps:
+            let seconds = Int.random(in: -100...100, using: &self.random)
+            self.ledger.note("the wall clock jumps by \(seconds) s")
+            self.clock.jump(seconds: seconds)
+        case .stallOne:
+            self.ledger.note("\(process.name) stands still")
+            process.stalledUntil = self.clock.now + self.someTime()
+        case .slowTransfers:
             for process in self.processes {
-                simulated_set_transfers(
-                    process.number,
-                    UInt32.random(in: 0...128, using: &self.random),
-                    UInt32.random(in: 0...64, using: &self.random)
-                )
+                let partial = UInt32.random(in: 0...128, using: &self.random)
+                simulated_set_transfers(process.number, partial, UInt32.random(in: 0...64, using: &self.random))
             }
         }
+    }
+
+    /// From a microsecond to half a second, each order of magnitude as often as the others.
+    private func someTime() -> UInt64 {
+        UInt64.random(in: 0..<1 << UInt64.random(in: 10...29, using: &self.random), using: &self.random)
+    }
+
+    private func stop(_ process: SimulatedProcess) {
+        if self.listeners.contains(where: { $0 === process }) { self.listenerEnds(process) }
+        self.ledger.note("\(process.name) is told to stop")
+        process.stop()
     }
 
     private func kill(_ process: SimulatedProcess) {
         guard process.isRunning else { return }
         self.ledger.note("\(process.name) is killed")
         self.kills += 1
-        let pause = UInt64.random(in: 0...800_000_000, using: &self.random)
+        let pause = self.someTime()
         process.kill(afterCalls: Int.random(in: 0...8, using: &self.random), restartsAt: self.clock.now + pause)
         if self.listeners.contains(where: { $0 === process }) { self.listenerEnds(process) }
     }
@@ -291,8 +326,10 @@ final class Simulation {
         self.ledger.note("calm")
         self.calmSince = self.clock.now
         try self.redis.change(to: .up)
+        simulated_spare_connections()
         for process in self.processes {
             process.stalledUntil = 0
+            process.threadShare = 3
             simulated_set_transfers(process.number, 0, 0)
             simulated_set_disk_full(process.number, false)
         }
@@ -344,7 +381,10 @@ final class Simulation {
             let found = self.router.status(name)
             if found != "\(value)" { self.ledger.fault("\(name) is \(found ?? "-") instead of \(value)") }
         }
-        for client in self.clients { self.ledger.check(client.receiver) }
+        for client in self.clients where client.plan.group == nil { self.ledger.check(client.receiver) }
+        let members = self.clients.filter { $0.plan.group != nil }.map(\.receiver)
+        // A session that the full disk kept from being stored takes what it had with it.
+        if !self.disksWereFull { self.ledger.checkGroup(members) }
         for client in self.clients where client.plan.comesLate { self.ledger.checkRetained(client.retained) }
         self.ledger.checkWills(calmSince: self.calmSince)
     }

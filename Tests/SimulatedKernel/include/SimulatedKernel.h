@@ -49,8 +49,11 @@ void simulated_set_transfers(int process, unsigned partial, unsigned full);
 /// Ends one of the process's links, which are all but its clients' connections, after a few more bytes that it sends. Returns
 /// false when it has none.
 bool simulated_cut_connection(int process, uint64_t choice, unsigned bytes);
+/// Those that were to end later live.
+void simulated_spare_connections(void);
 /// Writes to files fail, with ENOSPC.
 void simulated_set_disk_full(int process, bool is_full);
+bool simulated_is_disk_full(int process);
 /// From here on what is not synced is remembered; `simulated_lose_power` takes a random part of it back, sector by sector.
 void simulated_track_writes(bool tracks);
 void simulated_lose_power(void);

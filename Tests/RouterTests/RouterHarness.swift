@@ -84,7 +84,7 @@ final class RouterHarness {
         if let now { self.now = now }
         guard let store else { return }
         // The wall clock goes on while no router runs: as `now` here.
-        self.core.wallOffset = Self.wallOffset
+        self.core.storeOffset = Self.storeOffset
         do {
             try self.core.restore(from: store, now: self.now)
         } catch {
@@ -92,7 +92,7 @@ final class RouterHarness {
         }
     }
 
-    static let wallOffset: UInt64 = 1_700_000_000 * Nanoseconds.perSecond
+    static let storeOffset: UInt64 = 1_700_000_000 * Nanoseconds.perSecond
 
     /// Commits all changes made up to now, and tells the core; on a full disk it tells it that.
     func commit() {

@@ -166,7 +166,7 @@ import Testing
             bytes.withUnsafeBytes { value in
                 _ = StoredSession(value)
                 _ = StoredItem(value, number: 1)
-                _ = StoredMessage(value)?.message(wallOffset: 5)
+                _ = StoredMessage(value)?.message(storeOffset: 5)
                 var reader = ChangeReader(value)
                 while reader.next() != nil {}
             }

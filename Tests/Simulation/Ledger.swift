@@ -43,7 +43,6 @@ final class Ledger {
     private(set) var sent: [String] = []
     var wills: [String: Will] = [:]
     private var events = 0
-    var wallClockJumps = false
     /// Writes down what happens.
     var isVerbose = false
     private let clock: SimulatedClock
@@ -88,8 +87,6 @@ final class Ledger {
         self.note("\(payload) came")
         self.wills[payload] = will
         if will.publications > 1 { self.fault("\(payload) came twice") }
-        // The store's times are the wall clock's.
-        guard !self.wallClockJumps else { return }
         switch will.end {
         case .open:
             let isConnected = will.connection.isOpen && !will.connection.hasLostListener
@@ -123,7 +120,8 @@ final class Ledger {
 
     /// For the end, when everybody had time to get everything.
     func check(_ receiver: Receiver) {
-        for filter in receiver.subscribedAt.sorted(by: { $0.key < $1.key }) {
+        // Of a session that ends with its connection that is since the connection that it has now.
+        for filter in receiver.orderedSince.sorted(by: { $0.key < $1.key }) {
             let due = self.sent.filter { payload in
                 guard let message = self.messages[payload], message.topic.hasPrefix(filter.key) else { return false }
                 return message.outcome == .acknowledged && message.qos != .atMostOnce && message.sentAt > filter.value

@@ -52,7 +52,6 @@ final class Simulation {
         simulated_set_network(directory)
         self.keepsDisk = self.random.oneIn(3)
         let wallClockJumps = self.random.oneIn(6)
-        self.ledger.wallClockJumps = wallClockJumps
         let fillsDisk = self.random.oneIn(4)
         self.faults = Fault.mixture(&self.random, fillsDisk: fillsDisk, wallClockJumps: wallClockJumps)
         self.faultsEvery = 10 << Int.random(in: 0...3, using: &self.random)
@@ -376,8 +375,6 @@ final class Simulation {
         for (name, value) in [
             ("sessions", connected), ("sessions_connected", connected), ("links", 2), ("queued_bytes", 0),
         ] {
-            // When a session ends is stored as a time of the wall clock.
-            if name == "sessions", self.ledger.wallClockJumps { continue }
             let found = self.router.status(name)
             if found != "\(value)" { self.ledger.fault("\(name) is \(found ?? "-") instead of \(value)") }
         }

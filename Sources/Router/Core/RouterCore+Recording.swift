@@ -17,10 +17,10 @@ extension RouterCore {
         if message.header.storeReferences == 0 {
             let number = self.changes.takeNumber()
             message.header.storeNumber = number
-            let offset = self.wallOffset
+            let offset = self.storeOffset
             self.changes.insert(
                 { Self.key(StoreKey.message, number, into: &$0) },
-                { StoredMessage(message.view, wallOffset: offset).encode(into: &$0) }
+                { StoredMessage(message.view, storeOffset: offset).encode(into: &$0) }
             )
         }
         message.header.storeReferences += 1
@@ -207,7 +207,7 @@ extension RouterCore {
         let isNew = session.storeNumber == 0
         if isNew { session.storeNumber = self.changes.takeNumber() }
         let number = session.storeNumber
-        let stored = StoredSession(session, wallOffset: self.wallOffset)
+        let stored = StoredSession(session, storeOffset: self.storeOffset)
         let key = { (buffer: inout ByteBuffer) in Self.key(StoreKey.session, number, into: &buffer) }
         if isNew {
             self.changes.insert(key) { stored.encode(into: &$0) }

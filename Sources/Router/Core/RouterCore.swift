@@ -67,8 +67,8 @@ package struct RouterCore: ~Copyable {
     var changes = ChangeLog()
     /// Of `changes`, when the frame that is being handled came.
     var recordsBefore: UInt64 = 0
-    /// The wall clock less `now`.
-    package var wallOffset: UInt64 = 0
+    /// The store's time less `now`: see `StoreClock`.
+    package var storeOffset: UInt64 = 0
 
     /// - Parameter seed: a random number: for hashing and assigned client identifiers.
     package init(configuration: Configuration, seed: UInt64) {

@@ -24,6 +24,7 @@ package final class RouterService: Role, LinkDelegate {
     private let hello: LinkHello
     private var store: StoreWriter?
     private var storeWaker: Waker?
+    private var storeClock: StoreClock?
     /// Commits fail; since then.
     private var storeTrouble: String?
     private var linkLog = ErrorLogLimiter(linesMax: 20)
@@ -145,7 +146,12 @@ package final class RouterService: Role, LinkDelegate {
         }
         let file = try StoreFile(path: path, survivesPowerLoss: configuration.durability == .disk)
         let began = Clock.monotonic()
-        self.core.wallOffset = Clock.wall() &- Clock.monotonic()
+        let clock = StoreClock(path: configuration.routerStoreDirectory + "/clock")
+        if let problem = clock.problem {
+            self.logger.warning("sessions' times are the wall clock's", metadata: ["reason": "\(problem)"])
+        }
+        self.storeClock = clock
+        self.core.storeOffset = clock.monotonicOffset
         try self.core.restore(from: file, now: Clock.monotonic())
         let milliseconds = (Clock.monotonic() &- began) / Nanoseconds.perMillisecond
         self.logger.notice(
@@ -165,8 +171,8 @@ package final class RouterService: Role, LinkDelegate {
 
     private func handOverChanges() {
         guard let store = self.store else { return }
-        // The wall clock may be set while we run.
-        self.core.wallOffset = Clock.wall() &- Clock.monotonic()
+        // Another one after the host was suspended.
+        if let clock = self.storeClock { self.core.storeOffset = clock.monotonicOffset }
         if let (group, records) = self.core.takeChanges() { store.append(group, records) }
     }
 

@@ -48,9 +48,9 @@ extension RouterCore {
     }
 
     private mutating func restoreMessages(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
-        let offset = self.wallOffset
+        let offset = self.storeOffset
         try file.rows.messages { number, value in
-            guard let message = StoredMessage(value)?.message(wallOffset: offset) else {
+            guard let message = StoredMessage(value)?.message(storeOffset: offset) else {
                 restoring.broken += 1
                 return
             }
@@ -85,7 +85,7 @@ extension RouterCore {
         let index = UInt32(truncatingIfNeeded: self.sessions.count)
         let session = Session(index: index, clientIdentifier: stored.clientIdentifier)
         if let bytes = stored.will {
-            let decoded = bytes.withUnsafeBytes { StoredMessage($0)?.message(wallOffset: self.wallOffset) }
+            let decoded = bytes.withUnsafeBytes { StoredMessage($0)?.message(storeOffset: self.storeOffset) }
             guard let message = decoded else { return nil }
             session.will = Session.Will(
                 message: message,
@@ -111,10 +111,10 @@ extension RouterCore {
             if stored.expirySeconds != UInt32.max { session.expiryDue = max(graceEnd, self.now &+ expiry) }
         } else {
             if stored.willDue != 0, session.will != nil {
-                session.willDue = StoredMessage.instant(stored.willDue, wallOffset: self.wallOffset)
+                session.willDue = StoredMessage.instant(stored.willDue, storeOffset: self.storeOffset)
             }
             if stored.expiryDue != 0 {
-                session.expiryDue = StoredMessage.instant(stored.expiryDue, wallOffset: self.wallOffset)
+                session.expiryDue = StoredMessage.instant(stored.expiryDue, storeOffset: self.storeOffset)
             }
         }
         self.sessions.append(session)

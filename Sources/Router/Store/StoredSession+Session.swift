@@ -2,7 +2,7 @@ import Common
 import RouterStore
 
 extension StoredSession {
-    init(_ session: Session, wallOffset: UInt64) {
+    init(_ session: Session, storeOffset: UInt64) {
         self.init()
         self.clientIdentifier = session.clientIdentifier
         self.expirySeconds = session.expirySeconds
@@ -10,8 +10,8 @@ extension StoredSession {
         self.isConnected = session.isConnected
         self.connectStamp = session.connectStamp
         self.isResumed = session.isResumed
-        self.expiryDue = session.expiryDue.map { $0 &+ wallOffset } ?? 0
-        self.willDue = session.willDue.map { $0 &+ wallOffset } ?? 0
+        self.expiryDue = session.expiryDue.map { $0 &+ storeOffset } ?? 0
+        self.willDue = session.willDue.map { $0 &+ storeOffset } ?? 0
         // A will that its rules forbid would not be published; who comes back from the store has no rules until its client does.
         guard let will = session.will,
             session.mayPublish(
@@ -23,7 +23,7 @@ extension StoredSession {
         self.willDelaySeconds = will.delaySeconds
         self.willExpirySeconds = will.expirySeconds
         var buffer = ByteBuffer()
-        StoredMessage(will.message.view, wallOffset: wallOffset).encode(into: &buffer)
+        StoredMessage(will.message.view, storeOffset: storeOffset).encode(into: &buffer)
         self.will = buffer.array
     }
 }

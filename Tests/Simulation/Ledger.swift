@@ -119,9 +119,10 @@ final class Ledger {
     // MARK: Messages
 
     /// For the end, when everybody had time to get everything.
-    func check(_ receiver: Receiver) {
+    /// - Parameter linksBroke: what was on a link that broke, and is nowhere else, goes with a router that dies next.
+    func check(_ receiver: Receiver, linksBroke: Bool) {
         // Of a session that ends with its connection that is since the connection that it has now.
-        for filter in receiver.orderedSince.sorted(by: { $0.key < $1.key }) {
+        for filter in (linksBroke ? receiver.subscribedAt : receiver.orderedSince).sorted(by: { $0.key < $1.key }) {
             let due = self.sent.filter { payload in
                 guard let message = self.messages[payload], message.topic.hasPrefix(filter.key) else { return false }
                 return message.outcome == .acknowledged && message.qos != .atMostOnce && message.sentAt > filter.value

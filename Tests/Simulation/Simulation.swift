@@ -34,6 +34,7 @@ final class Simulation {
     private(set) var isCalm = false
     private var calmSince: Instant = 0
     private(set) var disksWereFull = false
+    private var linksBroke = false
     private var isDiskFull = false
     /// The router cannot store, or could not and has not caught up: a session that it accepts meanwhile is not safe yet.
     private(set) var isDoubtful = false
@@ -240,6 +241,7 @@ final class Simulation {
         case .stopOne: self.stop(process)
         case .stopRouter: self.stop(self.router)
         case .breakLink:
+            self.linksBroke = true
             let bytes = UInt32.random(in: 0...300, using: &self.random)
             self.ledger.note("a link of \(process.name) breaks after \(bytes) bytes")
             simulated_cut_connection(process.number, self.random.next(), bytes)
@@ -378,7 +380,9 @@ final class Simulation {
             let found = self.router.status(name)
             if found != "\(value)" { self.ledger.fault("\(name) is \(found ?? "-") instead of \(value)") }
         }
-        for client in self.clients where client.plan.group == nil { self.ledger.check(client.receiver) }
+        for client in self.clients where client.plan.group == nil {
+            self.ledger.check(client.receiver, linksBroke: self.linksBroke)
+        }
         let members = self.clients.filter { $0.plan.group != nil }.map(\.receiver)
         // A session that the full disk kept from being stored takes what it had with it.
         if !self.disksWereFull { self.ledger.checkGroup(members) }

@@ -336,7 +336,7 @@ final class SimulatedClient {
         guard let connection = self.connection else { return }
         let qos = [QoS.atMostOnce, .atLeastOnce, .exactlyOnce][Int.random(in: 0..<3, using: &random)]
         let isRetained = random.oneIn(8)
-        let topic = "\(isRetained ? "r" : "t")/\(self.plan.name)/\(qos.rawValue)"
+        let topic = "\(isRetained ? "r" : random.oneIn(3) ? "u" : "t")/\(self.plan.name)/\(qos.rawValue)"
         self.numbers[topic, default: 0] += 1
         let number = self.numbers[topic, default: 0]
         var payload = "\(topic) \(number)"

@@ -124,7 +124,14 @@ final class Simulation {
                 lasts: true,
                 subscriptions: [("t/#", .atLeastOnce), ("r/#", .exactlyOnce)]
             ),
-            ClientPlan(name: "s3", version: version(), subscriptions: all, takesAliases: true),
+            // What is for these two alone is not stored.
+            ClientPlan(
+                name: "s3",
+                version: version(),
+                subscriptions: all + [("u/#", .exactlyOnce)],
+                takesAliases: true
+            ),
+            ClientPlan(name: "s4", version: version(), subscriptions: [("u/#", .atLeastOnce)]),
             ClientPlan(name: "g1", version: version(), lasts: true, group: "g"),
             ClientPlan(name: "g2", version: version(), lasts: true, group: "g"),
             ClientPlan(name: "w1", version: .v5_0, lasts: true, hasWill: true),

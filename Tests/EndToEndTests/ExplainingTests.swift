@@ -14,6 +14,7 @@ import Testing
     {
         let tls = try broker.tlsContext(try broker.pki.device(device))
         let client = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: tls)
+        defer { client.cut() }
         return try client.connect(clientIdentifier: "id-\(device)", userName: "u", password: password).returnCode
     }
 
@@ -142,6 +143,8 @@ import Testing
         try waitUntil("the row is on disk") {
             try self.martlet(broker, "cache", "show", "--json").output.contains(#""rows_on_disk":"1""#)
         }
+        // Of a live session it would be asked, and have the row in memory.
+        try waitUntil("the device is gone") { try broker.status(of: "listener").contains("sessions 0") }
         // A worker that knows it from the file only is told of the change.
         try broker.restartAuthWorker()
         try broker.authWorkers[0].waitForLog("changes of rows are told by Redis")

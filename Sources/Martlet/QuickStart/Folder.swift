@@ -91,6 +91,8 @@ package final class FolderLock {
     }
 
     deinit {
+        // A child process that another thread has just forked still has the descriptor: closing ours would not unlock.
+        flock(self.fileDescriptor, LOCK_UN)
         close(self.fileDescriptor)
     }
 }

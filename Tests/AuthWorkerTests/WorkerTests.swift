@@ -58,6 +58,25 @@ import Testing
         #expect(worker.answers.changes == [AuthChanged(all: true)])
     }
 
+    /// Word of the change came before the verdict that did not know it: the listener had nobody to ask about yet, and a device that had
+    /// lost its row stayed.
+    @Test func aVerdictIsNotOvertakenByWordOfAChangeThatItDoesNotKnow() throws {
+        let worker = try WorkerHarness(self.configuration())
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        for round in 0..<20 {
+            _ = try worker.ask("alpha", password: "public")
+            #expect(try worker.ask("alpha", password: "public").source == .memoryCache)
+            worker.answers.kinds = []
+            // Both are there when the worker turns next.
+            let request = worker.send([.device("alpha", password: "public")]).lowerBound
+            try self.redis.cli(["hset", "tls_domain:alpha", "other", "\(round)"])
+            try worker.turn { worker.answers.kinds.count >= 2 }
+            if worker.answers.verdicts[request]?.source == .memoryCache {
+                #expect(worker.answers.kinds == [.authVerdict, .authChanged])
+            }
+        }
+    }
+
     @Test func aThousandQueriesOfOneKeyAreOneCommand() throws {
         let worker = try WorkerHarness(self.configuration())
         let before = try self.redis.calls(of: "hmget")

@@ -409,6 +409,47 @@ import Testing
         #expect(back.takePayloads() == [large, "small"])
     }
 
+    /// The credit is used up by the first to the byte, the second waits for some, and the third's commit comes later: it overtook the second.
+    @Test func whatWaitsBehindALargeMessageIsNotOvertaken() throws {
+        let harness = try self.start()
+        let device = harness.client("device", on: harness.addListener(sessionCredit: 256 << 10))
+        device.connect(clean: false, expiry: 3600)
+        device.subscribe("t", .exactlyOnce)
+        device.returnsCredit = false
+        let publisher = self.passing("publisher", harness)
+        publisher.acknowledges = false
+        // A header of 4 bytes, the topic, the identifier, no properties.
+        let payloads = [String(repeating: "x", count: (256 << 10) - 10), "second", "third"]
+        for (index, payload) in payloads.enumerated() {
+            var packet = PublishPacket(qos: .exactlyOnce, topic: Array("t".utf8), payload: Array(payload.utf8))
+            packet.packetIdentifier = UInt16(index + 1)
+            publisher.send(.publish(packet))
+        }
+        harness.commitsAtOnce = false
+        func release(_ identifiers: UInt16...) throws -> UInt64 {
+            for identifier in identifiers {
+                publisher.send(.pubrel(AcknowledgementPacket(packetIdentifier: identifier)))
+            }
+            let group = harness.core.takeChanges()?.group
+            return try #require(group)
+        }
+        let first = try release(1, 2)
+        let second = try release(3)
+        for group in [first, second] {
+            harness.core.committed(upTo: group, now: harness.now)
+            harness.flush()
+        }
+        device.returnHeldCredit()
+        harness.flush()
+        device.returnHeldCredit()
+        var came: [String] = []
+        for case .publish(let publish) in device.takeAll() {
+            came.append(String(decoding: publish.payload, as: UTF8.self))
+        }
+        #expect(came.map(\.count) == payloads.map(\.count))
+        #expect(came == payloads)
+    }
+
     @Test func aMessageForManySessionsIsStoredOnce() throws {
         let harness = try self.start()
         for number in 0..<50 {

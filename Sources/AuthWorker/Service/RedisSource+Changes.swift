@@ -83,6 +83,7 @@ extension RedisSource {
 
     /// Nobody knows which rows have changed.
     func doubtAll() {
+        self.hasServedStale = false
         self.authenticator.allChanged(now: self.time)
         self.service.announce(AuthChanged(all: true))
     }

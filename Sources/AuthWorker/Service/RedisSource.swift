@@ -25,6 +25,8 @@ final class RedisSource {
     var feeds: [RedisURL.Server: InvalidationFeed] = [:]
     var pollTimer: EventLoop.Timer?
     var dataCheck = DataCheck()
+    /// Somebody was let in on a row that is old, since listeners were told last that all may have changed.
+    var hasServedStale = false
     var isStopped = false
     /// Where the key stands among the arguments of each command.
     private let keyPlaces: [Int]
@@ -136,6 +138,8 @@ final class RedisSource {
         for result in self.passwordThreads.takeResults() {
             self.authenticator.passwordChecked(token: result.token, fits: result.fits, now: self.time)
         }
+        // Verdicts leave before word of changes that they do not know: a listener that has let somebody in asks again then.
+        self.performDecisions()
         self.takeChanges()
         self.redis.advance()
         self.authenticator.serveLate(now: self.time)
@@ -149,12 +153,18 @@ final class RedisSource {
     /// reads, so it ends.
     private func performActions() {
         while true {
+            self.performDecisions()
+            let happened = self.redis.takeEvents()
+            for event in happened { self.perform(event) }
+            if self.authenticator.actions.isEmpty, happened.isEmpty { return }
+        }
+    }
+
+    private func performDecisions() {
+        while !self.authenticator.actions.isEmpty {
             let decided = self.authenticator.actions
             self.authenticator.actions = []
             for action in decided { self.perform(action) }
-            let happened = self.redis.takeEvents()
-            for event in happened { self.perform(event) }
-            if decided.isEmpty, happened.isEmpty { return }
         }
     }
 
@@ -169,6 +179,7 @@ final class RedisSource {
         case .write(let write):
             self.cache?.write(write)
         case .answer(let request, let verdict):
+            if verdict.source == .staleCache { self.hasServedStale = true }
             self.service.sourceAnswered(request, verdict)
         case .announce(let key):
             self.service.announce([key.hash])
@@ -214,6 +225,8 @@ final class RedisSource {
             )
         case .back(let server, let downNanoseconds):
             self.beginDataCheck()
+            // Changes may have been told again before: who came in since then on an old row was not there to be doubted.
+            if self.hasServedStale { self.doubtAll() }
             self.logger.notice(
                 "Redis in use",
                 metadata: ["server": "\(server)", "after": "\(downNanoseconds / Nanoseconds.perMillisecond)ms"]

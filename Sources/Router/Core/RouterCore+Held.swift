@@ -197,8 +197,8 @@ extension RouterCore {
         let further = item.furtherIdentifiers ?? []
         let layout = PublishLayout(item.message.view, shape, furtherIdentifiers: further, now: self.now)
         let isWhole = layout.packetBytes <= self.partBytes
-        if let pending = session.pending, pending.partialOutput != nil {
-            // Behind a large packet that is on its way.
+        if let pending = session.pending, pending.partialOutput != nil || !pending.resend.isEmpty {
+            // Behind a large packet that is on its way, and those that wait behind it already.
             if isWhole {
                 session.credit += layout.packetBytes
                 link.credit += layout.packetBytes

@@ -9,11 +9,14 @@ final class WorkerHarness {
     final class Answers: LinkDelegate {
         var verdicts: [UInt64: AuthVerdict] = [:]
         var changes: [AuthChanged] = []
+        /// What came, in its order.
+        var kinds: [FrameKind] = []
         var isUp = false
         var isDown = false
 
         func linkUp(_ link: Link, peer: LinkHello) { self.isUp = true }
         func link(_ link: Link, received frame: Frame) {
+            if let kind = frame.kind { self.kinds.append(kind) }
             if frame.kind == .authChanged, let changed = AuthChanged.decode(frame.body) { self.changes.append(changed) }
             guard frame.kind == .authVerdict else { return }
             self.verdicts[frame.handle] = AuthVerdict.decode(frame.body)
@@ -93,16 +96,21 @@ final class WorkerHarness {
 
     /// Sends all queries in one write and waits for all verdicts.
     func ask(_ queries: [AuthQuery]) throws -> [AuthVerdict] {
-        guard let link = self.link else { return [] }
+        let requests = self.send(queries)
+        try self.turn { requests.allSatisfy { self.answers.verdicts[$0] != nil } }
+        return requests.compactMap { self.answers.verdicts[$0] }
+    }
+
+    /// - Returns: the numbers of the requests.
+    func send(_ queries: [AuthQuery]) -> Range<UInt64> {
+        guard let link = self.link else { return 0..<0 }
         let first = self.nextRequest
         for query in queries {
             query.encode(into: &link.output, request: self.nextRequest)
             self.nextRequest += 1
         }
         link.flush()
-        let requests = first..<self.nextRequest
-        try self.turn { requests.allSatisfy { self.answers.verdicts[$0] != nil } }
-        return requests.compactMap { self.answers.verdicts[$0] }
+        return first..<self.nextRequest
     }
 
     func ask(_ commonName: String, password: String?) throws -> AuthVerdict {

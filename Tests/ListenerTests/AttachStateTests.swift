@@ -202,6 +202,54 @@ import Testing
         #expect(attach.outstandingBytes == 1 && attach.unreportedBytes == 2 && attach.sessionNumber == 7)
     }
 
+    /// It went to the topic that the alias stood for when the router was lost.
+    @Test func whatIsSentAgainHasItsTopic() throws {
+        let state = self.state()
+        @discardableResult
+        func send(
+            _ topic: String,
+            _ qos: QoS,
+            _ identifier: UInt16,
+            _ payload: String = "x",
+            part: Int? = nil
+        ) -> [UInt8] {
+            var packet = PublishPacket(qos: qos, topic: Array(topic.utf8), payload: Array(payload.utf8))
+            packet.packetIdentifier = identifier
+            packet.properties.topicAlias = 1
+            packet.properties.contentType = Array("c".utf8)
+            packet.properties.messageExpiryInterval = 9
+            let bytes = Packet.publish(packet).bytes(.v5_0)
+            self.up(state, bytes, part: part)
+            return bytes
+        }
+        func named(_ topic: String, _ qos: QoS, _ identifier: UInt16, _ payload: String = "x") -> [UInt8] {
+            var packet = PublishPacket(qos: qos, topic: Array(topic.utf8), payload: Array(payload.utf8))
+            packet.packetIdentifier = identifier
+            packet.properties.contentType = Array("c".utf8)
+            packet.properties.messageExpiryInterval = 9
+            return Packet.publish(packet).bytes(.v5_0)
+        }
+        send("first", .atLeastOnce, 1)
+        self.down(state, .puback(self.ack(1)))
+        send("", .atLeastOnce, 2)
+        send("second", .atMostOnce, 0)
+        send("", .exactlyOnce, 3)
+        send("first", .atLeastOnce, 4)
+        #expect(
+            self.unanswered(state) == [
+                named("first", .atLeastOnce, 2), named("second", .exactlyOnce, 3), named("first", .atLeastOnce, 4),
+            ]
+        )
+        for identifier: UInt16 in [2, 4] { self.down(state, .puback(self.ack(identifier))) }
+        self.down(state, .pubrec(self.ack(3)))
+        #expect(self.unanswered(state) == [])
+        // Of a large one the first part is changed, and the rest follows.
+        let payload = String(repeating: "z", count: 100_000)
+        let rest = send("", .atLeastOnce, 5, payload, part: 65_536).dropFirst(65_536)
+        Array(rest).withUnsafeBytes { state.continuedUp($0) }
+        #expect(self.unanswered(state) == [named("first", .atLeastOnce, 5, payload)])
+    }
+
     @Test func brokenBytesAreNotRemembered() {
         let seed = testSeed()
         var random = SeededRandom(seed: seed)

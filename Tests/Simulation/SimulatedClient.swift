@@ -362,16 +362,18 @@ final class SimulatedClient {
             packet.packetIdentifier = self.identifier
             self.underWay.append(UnderWay(identifier: self.identifier, packet: packet))
         }
-        if self.plan.version == .v5_0, random.oneIn(2) { self.useAlias(topic, &packet) }
+        if self.plan.version == .v5_0, random.oneIn(2) { self.useAlias(topic, &packet, &random) }
         connection.output += Packet.publish(packet).bytes(self.plan.version)
     }
 
-    private func useAlias(_ topic: String, _ packet: inout PublishPacket) {
+    /// Two aliases for all topics, so that each is given to another one again and again.
+    private func useAlias(_ topic: String, _ packet: inout PublishPacket, _ random: inout SeededRandom) {
         if let alias = self.aliases[topic] {
             packet.topic = []
             packet.properties.topicAlias = alias
-        } else if self.aliases.count < 4 {
-            let alias = UInt16(self.aliases.count + 1)
+        } else {
+            let alias = UInt16.random(in: 1...2, using: &random)
+            self.aliases = self.aliases.filter { $0.value != alias }
             self.aliases[topic] = alias
             packet.properties.topicAlias = alias
         }

@@ -39,8 +39,8 @@ final class AttachState {
     func passedUp(_ bytes: UnsafeRawBufferPointer, _ header: FixedHeader) {
         switch header.type {
         case .publish:
+            if self.takesAliases, self.passedAliased(bytes, header) { return }
             if header.flags & 0x06 != 0 { self.unanswered.passed(bytes, header) }
-            if self.takesAliases { self.noteAlias(bytes, header) }
         case .puback, .pubcomp:
             if self.outbound.count > 0, let identifier = header.packetIdentifier(in: bytes) {
                 self.outbound[identifier] = .free
@@ -69,16 +69,26 @@ final class AttachState {
         self.outbound[identifier] = isFailure ? .free : .received
     }
 
-    private func noteAlias(_ bytes: UnsafeRawBufferPointer, _ header: FixedHeader) {
-        guard Self.hasProperties(bytes, header) else { return }
+    /// A PUBLISH with an alias is kept with its topic: the alias may stand for another one when it is sent again.
+    /// - Returns: false when it has none.
+    private func passedAliased(_ bytes: UnsafeRawBufferPointer, _ header: FixedHeader) -> Bool {
+        guard Self.hasProperties(bytes, header) else { return false }
         // Of a large packet the first part, as if its payload ended there.
-        var header = header
-        header.bodyBytes = min(header.bodyBytes, bytes.count - header.headerBytes)
-        guard let publish = try? PublishView.decode(bytes, header: header, version: self.version),
-            publish.topicAlias != 0, !publish.topic.isEmpty
-        else { return }
-        let topic = [UInt8](bytes[publish.topic])
-        self.aliasBytes += topic.count - (self.aliases.updateValue(topic, forKey: publish.topicAlias)?.count ?? 0)
+        var part = header
+        part.bodyBytes = min(header.bodyBytes, bytes.count - header.headerBytes)
+        guard let publish = try? PublishView.decode(bytes, header: part, version: self.version), publish.topicAlias != 0
+        else { return false }
+        if !publish.topic.isEmpty { self.note(publish.topicAlias, [UInt8](bytes[publish.topic])) }
+        guard publish.qos != .atMostOnce else { return true }
+        // One that was never set is the router's to complain about.
+        guard let topic = self.aliases[publish.topicAlias] else { return false }
+        let named = publish.naming(topic, in: bytes, header)
+        named.bytes.withUnsafeBytes { self.unanswered.passed($0, named.header) }
+        return true
+    }
+
+    private func note(_ alias: UInt16, _ topic: [UInt8]) {
+        self.aliasBytes += topic.count - (self.aliases.updateValue(topic, forKey: alias)?.count ?? 0)
         if self.aliasBytes > Self.aliasBytesMax { self.isBeyondLimits = true }
     }
 

@@ -488,14 +488,20 @@ import Testing
         #expect(small.takeAll() == [.disconnect(DisconnectPacket(reasonCode: .packetTooLarge))])
     }
 
-    @Test func neverMoreInFlightThanTheClientTakes() {
+    /// - Returns: the second acknowledges nothing by itself, takes three messages at a time, and has subscribed to `t`.
+    private func publisherAndSlowClient() -> (publisher: FakeClient, client: FakeClient) {
         let harness = RouterHarness()
         let publisher = harness.client("publisher")
         publisher.connect()
         let client = harness.client("client")
         client.acknowledges = false
         client.connect(clean: false, expiry: 100, receiveMaximum: 3)
-        client.subscribe("t")
+        client.subscribe("t", .exactlyOnce)
+        return (publisher, client)
+    }
+
+    @Test func neverMoreInFlightThanTheClientTakes() {
+        let (publisher, client) = self.publisherAndSlowClient()
         for index in 0..<10 { publisher.publish("t", "\(index)", index % 2 == 0 ? .atLeastOnce : .exactlyOnce) }
         let first = client.takePublishes()
         #expect(first.count == 3)
@@ -517,13 +523,7 @@ import Testing
 
     /// Their PUBREL was sent, so that their PUBLISH does not come again; until PUBCOMP they count [MQTT-3.3.4-9].
     @Test func releasedMessagesCountAfterResuming() {
-        let harness = RouterHarness()
-        let publisher = harness.client("publisher")
-        publisher.connect()
-        let client = harness.client("client")
-        client.acknowledges = false
-        client.connect(clean: false, expiry: 100, receiveMaximum: 3)
-        client.subscribe("t", .exactlyOnce)
+        let (publisher, client) = self.publisherAndSlowClient()
         for index in 0..<6 { publisher.publish("t", "\(index)", .exactlyOnce) }
         let identifiers = client.takePublishes().map(\.packetIdentifier)
         for identifier in identifiers.dropFirst() {

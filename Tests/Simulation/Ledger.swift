@@ -10,7 +10,6 @@ final class Ledger {
             case refused
         }
 
-        var publisher: String
         var topic: String
         var qos: QoS
         var number: Int

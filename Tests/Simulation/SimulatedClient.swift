@@ -13,9 +13,8 @@ final class SimulatedClient {
     private var forgotten: [ClientConnection] = []
     private var connectsAt: Instant
     private var connackBy: Instant = 0
-    /// A connection of its was accepted, at the session's end or its own.
+    /// A session that lasts was accepted.
     private var hasSession = false
-    private var wasAccepted = false
     private var subscribed: Set<UInt16> = []
     private(set) var receiver: Receiver
     private(set) var retained: [String: String] = [:]
@@ -44,8 +43,7 @@ final class SimulatedClient {
     private var will: String?
     private var willNumber = 0
     /// The operator took its credentials away: being refused and closed is right.
-    var mayBeRefused: Bool
-    private(set) var lastRefusal: UInt8?
+    let mayBeRefused: Bool
     /// Its session, a subscription or a will of it was accepted while the router could not store it.
     var isInDoubt = false
     /// And the router died.
@@ -282,7 +280,6 @@ final class SimulatedClient {
         self.ledger.note(
             "\(self.plan.name) came to \(connection.listener.name)\(connack.sessionPresent ? "" : " with a new session")"
         )
-        self.wasAccepted = true
         // MQTT 3.1 does not say.
         let isUnsaid = self.plan.version == .v3_1
         let isPresent = isUnsaid ? self.hasSession && !self.mayHaveLostSession : connack.sessionPresent
@@ -319,7 +316,6 @@ final class SimulatedClient {
         connection.close()
         self.connectionEnded(.abrupt(self.now), connection)
         self.connectsAt = self.now + (self.simulation.isCalm ? 1000 : 100) * Nanoseconds.perMillisecond
-        self.lastRefusal = code
         self.ledger.note("\(self.plan.name) was refused with \(code)")
         guard !self.mayBeRefused else { return }
         // 3 and the like are of MQTT 3; Redis may be away, and the broker may be on its way out.
@@ -344,7 +340,6 @@ final class SimulatedClient {
         var payload = "\(topic) \(number)"
         self.ledger.sends(
             Ledger.Message(
-                publisher: self.plan.name,
                 topic: topic,
                 qos: qos,
                 number: number,

@@ -21,7 +21,6 @@ final class Simulation {
     private var clients: [SimulatedClient] = []
     private var random: SeededRandom
     private let directory: String
-    private let configuration: Configuration
     private let keepsDisk: Bool
     private let faults: [Fault]
     /// Rounds.
@@ -60,7 +59,6 @@ final class Simulation {
         // How far commits lag behind.
         let threadShare = UInt64(2) << UInt64.random(in: 0...4, using: &self.random)
         let configuration = Self.makeConfiguration(directory, durability: self.keepsDisk ? .disk : .process)
-        self.configuration = configuration
         simulated_track_writes(self.keepsDisk)
         self.redis = try SimulatedRedis(path: "\(directory)/redis.sock", clock: self.clock, seed: self.random.next())
         let clock = self.clock
@@ -184,7 +182,9 @@ final class Simulation {
         }
     }
 
+    /// Its end is certain from here on, where it is a listener.
     private func listenerEnds(_ process: SimulatedProcess) {
+        guard self.listeners.contains(where: { $0 === process }) else { return }
         let key = "\(process.name) \(process.generation)"
         if self.ends[key] == nil { self.ends[key] = self.clock.now }
         // What it was told last may never have got further.
@@ -282,7 +282,7 @@ final class Simulation {
     }
 
     private func stop(_ process: SimulatedProcess) {
-        if self.listeners.contains(where: { $0 === process }) { self.listenerEnds(process) }
+        self.listenerEnds(process)
         self.ledger.note("\(process.name) is told to stop")
         process.stop()
     }
@@ -293,7 +293,7 @@ final class Simulation {
         self.kills += 1
         let pause = self.someTime()
         process.kill(afterCalls: Int.random(in: 0...8, using: &self.random), restartsAt: self.clock.now + pause)
-        if self.listeners.contains(where: { $0 === process }) { self.listenerEnds(process) }
+        self.listenerEnds(process)
     }
 
     private func routerEnds() {

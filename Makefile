@@ -14,13 +14,15 @@ FUZZ_SECONDS ?= 60
 BENCH_OPTIONS ?=
 # Seconds that `make torture` runs.
 TORTURE_SECONDS ?= 300
+# New seeds of `make simulate`, which takes a seventh of a second for each.
+SIMULATION_SEEDS ?= 5000
 
 PROGRAMS = martlet martlet-router martlet-listener martlet-authworker
 RELEASE ?= .build/release
 PLAIN_UNITS = martlet.target martlet-listener.socket martlet-crl-refresh.timer
 MADE_UNITS = martlet-router.service martlet-listener@.service martlet-authworker@.service martlet-crl-refresh.service
 
-.PHONY: run deps build test mutants bench check-micro torture fuzz clean install uninstall deb
+.PHONY: run deps build test mutants bench check-micro torture simulate fuzz clean install uninstall deb
 
 # Installs what is missing, builds, and runs everything in var/ until Ctrl-C. REDIS_URL=redis://host:port uses a Redis of
 # yours, MARTLET_PORT=8884 another port.
@@ -42,6 +44,11 @@ test: deps
 # Kills everything at random under load for TORTURE_SECONDS, and counts what clients get.
 torture: deps
 	MARTLET_TORTURE_SECONDS=$(TORTURE_SECONDS) $(SWIFT) test --filter TortureTests
+
+# The whole system on a simulated kernel, with SIMULATION_SEEDS seeds that nobody has tried.
+simulate: deps
+	$(SWIFT) build --product simulation
+	.build/debug/simulation $$(od -An -N6 -tu8 /dev/urandom) $(SIMULATION_SEEDS)
 
 # Plants faults one after the other, and demands that tests find each; a minute for each.
 mutants: deps

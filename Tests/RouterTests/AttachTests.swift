@@ -200,6 +200,35 @@ import Testing
         #expect(self.texts(watcher) == ["of the living"])
     }
 
+    /// What the store knows is that the device is away, and its will and its session came due while no router was there.
+    @Test func whatCameDueWaitsForTheConnectionThatWasNotStored() throws {
+        let harness = try self.start()
+        let (first, second) = (harness.addListener(), harness.addListener())
+        let watcher = harness.client("watcher", on: first)
+        watcher.connect(clean: false, expiry: 3600)
+        watcher.subscribe("wills", .atLeastOnce)
+        var will = self.will("in time")
+        will.properties.willDelayInterval = 1
+        let device = harness.client("device", on: second)
+        device.connect(clean: false, expiry: 2, will: will)
+        device.subscribe("t", .atLeastOnce)
+        device.drop()
+        harness.isDiskFull = true
+        harness.core.storeIsInTrouble(true)
+        device.connect(clean: false, expiry: 2)
+
+        let next = try harness.replaceRouter(self.path, after: 3, attaches: false)
+        next.listeners[0].takeOver(first)
+        next.listeners[1].takeOver(second)
+        watcher.attach(to: next, next.listeners[0])
+        next.pass(seconds: 1)
+        device.attach(to: next, next.listeners[1])
+        next.pass(seconds: 10)
+        #expect(device.isOpen && self.texts(watcher) == [])
+        watcher.publish("t", "x", .atLeastOnce)
+        #expect(self.texts(device) == ["x"])
+    }
+
     @Test func asTheFormerConnectionAfterANewerOneThatEndedItHasNothing() throws {
         let harness = try self.start()
         let former = harness.client("device")

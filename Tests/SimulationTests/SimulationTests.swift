@@ -7,9 +7,8 @@ import Testing
     /// Of each of the two runs, which go side by side.
     private static let seeds = 1000
 
-    @Test(arguments: 0..<2) func nothingThatWasPromisedIsLost(_ index: Int) throws {
-        // Seeds follow each other: runs that begin close together would be of the same ones.
-        let first = testSeed() &+ UInt64(index) &* 1_000_003
+    /// The same seeds each time, so that what fails is what was changed; `make simulate` looks for more with new ones.
+    @Test(arguments: [1, 1_000_001] as [UInt64]) func nothingThatWasPromisedIsLost(_ first: UInt64) throws {
         try self.run(first, count: Self.seeds)
     }
 

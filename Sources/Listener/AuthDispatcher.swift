@@ -8,10 +8,13 @@ final class AuthDispatcher: LinkDelegate {
     private var connectors: [LinkConnector] = []
     /// Links in use by worker; nil: none.
     private var links: [Link?]
+    /// What a worker has said about the verdict that it sends next: the sources that it had asked before.
+    private var consulted: [(request: UInt64, keyHashes: [UInt64])?]
 
     init(service: ListenerService, workers: Int) {
         self.service = service
         self.links = Array(repeating: nil, count: workers)
+        self.consulted = Array(repeating: nil, count: workers)
     }
 
     func start(hello: LinkHello) {
@@ -120,7 +123,8 @@ final class AuthDispatcher: LinkDelegate {
 
     func link(_ link: Link, received frame: Frame) {
         switch frame.kind {
-        case .authVerdict: self.receivedVerdict(frame)
+        case .authVerdict: self.receivedVerdict(frame, link.index)
+        case .authConsulted: self.receivedConsulted(frame, link.index)
         case .authChanged: self.receivedChange(frame)
         default: break
         }
@@ -134,7 +138,16 @@ final class AuthDispatcher: LinkDelegate {
         self.service.rowsChanged(changed)
     }
 
-    private func receivedVerdict(_ frame: Frame) {
+    private func receivedConsulted(_ frame: Frame, _ worker: Int) {
+        guard let consulted = AuthConsulted.decode(frame.body) else {
+            self.service.counters.invalidFrames += 1
+            return
+        }
+        self.consulted[worker] = (frame.handle, consulted.keyHashes)
+    }
+
+    private func receivedVerdict(_ frame: Frame, _ worker: Int) {
+        let consulted = self.consulted[worker].take()
         guard let verdict = AuthVerdict.decode(frame.body) else {
             self.service.counters.invalidFrames += 1
             return
@@ -143,7 +156,7 @@ final class AuthDispatcher: LinkDelegate {
             self.service.counters.framesWithoutConnection += 1
             return
         }
-        connection.received(verdict)
+        connection.received(verdict, consulted?.request == frame.handle ? consulted?.keyHashes ?? [] : [])
     }
 
     func linkFinishedReading(_ link: Link) {}
@@ -151,6 +164,7 @@ final class AuthDispatcher: LinkDelegate {
     func linkDown(_ link: Link, reason: String) {
         let worker = link.index
         self.links[worker] = nil
+        self.consulted[worker] = nil
         self.service.logger.warning(
             "auth worker lost",
             metadata: ["worker": "\(worker + 1)", "reason": "\(reason)"]

@@ -4,7 +4,7 @@ import Common
 extension ClientConnection {
     /// Asks again whether the device may be here; nil when there is nothing to ask, or somebody is asked already.
     func revalidationQuery() -> AuthQuery? {
-        guard self.credentials.keyHash != 0 else { return nil }
+        guard self.credentials.dependsOnRows else { return nil }
         // A change that is announced before the session is open, or before an earlier question is answered, is asked about
         // afterwards.
         if self.phase == .opening || self.credentials.isAsked { self.credentials.mustAskAgain = true }
@@ -24,17 +24,30 @@ extension ClientConnection {
         )
     }
 
+    /// The rows that the session depends on are these: first that of the source that decided, 0 without one, then those of sources
+    /// before it.
+    func isKnownBy(_ keyHashes: [UInt64]) {
+        let keyHash = keyHashes.first ?? 0
+        let earlier = keyHashes.dropFirst()
+        guard self.credentials.keyHash != keyHash || self.credentials.earlierKeyHashes[...] != earlier else { return }
+        let former = [self.credentials.keyHash] + self.credentials.earlierKeyHashes
+        for hash in former { self.service.live.remove(self.handle, keyHash: hash) }
+        for hash in keyHashes { self.service.live.add(self.handle, keyHash: hash) }
+        self.credentials.keyHash = keyHash
+        self.credentials.earlierKeyHashes = Array(earlier)
+    }
+
     /// Every quarter of the time for which a row may be stale, spread so that a fleet that connected at once is not asked about
     /// at once.
     func scheduleRevalidation() {
-        guard self.credentials.keyHash != 0 else { return }
+        guard self.credentials.dependsOnRows else { return }
         let period = self.service.configuration.authentication.staleMaxNanoseconds / 4
         let spread = UInt64.random(in: 0...period / 4)
         self.credentials.revalidation = self.service.loop.now &+ period - spread
     }
 
     /// The answer about a live session. Who cannot be judged stays, and is asked about again.
-    func revalidated(_ verdict: AuthVerdict) {
+    func revalidated(_ verdict: AuthVerdict, _ consulted: [UInt64]) {
         self.credentials.isAsked = false
         defer { if self.credentials.mustAskAgain, self.phase == .open { self.service.auth.revalidate(self) } }
         switch verdict.outcome {
@@ -46,6 +59,8 @@ extension ClientConnection {
             )
         case .allow:
             self.credentials.unknownCount = 0
+            // Another source may have been the one that decided.
+            self.isKnownBy([verdict.keyHash] + consulted)
             if verdict.credentialTag != self.credentials.tag {
                 guard self.service.configuration.authentication.passwordChanged == .keep else {
                     return self.endByRevocation("the device's credentials have changed")

@@ -427,8 +427,9 @@ final class ClientConnection: EventHandler {
         self.service.auth.submit(self)
     }
 
-    func received(_ verdict: AuthVerdict) {
-        if self.phase == .open, self.credentials.isAsked { return self.revalidated(verdict) }
+    /// - Parameter consulted: the keys of sources that were asked before the one that decided.
+    func received(_ verdict: AuthVerdict, _ consulted: [UInt64]) {
+        if self.phase == .open, self.credentials.isAsked { return self.revalidated(verdict, consulted) }
         guard self.phase == .authenticating else { return }
         self.times.verdict = self.service.loop.now
         guard verdict.outcome == .allow else {
@@ -441,11 +442,10 @@ final class ClientConnection: EventHandler {
         }
         self.credentials = SessionCredentials(
             clientIdentifier: self.credentials.clientIdentifier,
-            keyHash: verdict.keyHash,
             tag: verdict.credentialTag,
             access: verdict.access
         )
-        self.service.live.add(self.handle, keyHash: self.credentials.keyHash)
+        self.isKnownBy([verdict.keyHash] + consulted)
         self.openSession(verdict.access)
     }
 
@@ -784,7 +784,7 @@ final class ClientConnection: EventHandler {
         guard self.phase != .closed else { return }
         self.phase = .closed
         self.countConnectBytes()
-        self.service.live.remove(self.handle, keyHash: self.credentials.keyHash)
+        self.isKnownBy([])
         self.service.router.returnLinkCredit(self.delivery.close())
         if let registration = self.registration { self.service.loop.deregister(registration) }
         self.registration = nil

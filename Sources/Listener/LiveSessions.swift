@@ -21,6 +21,7 @@ struct LiveSessions {
     private var retryHeads = [Int](repeating: 0, count: Self.retryDelaysNanoseconds.count)
     private var sweepAllowance = 0
     private var lastRefill: Instant = 0
+    /// Pairs of a session and a key.
     private(set) var count = 0
 
     mutating func add(_ handle: UInt64, keyHash: UInt64) {
@@ -44,7 +45,7 @@ struct LiveSessions {
     /// Rows may have changed, and nobody knows which.
     mutating func allChanged() {
         // A sweep under way starts again: what it has asked about already may have changed since.
-        self.sweep = self.handles.values.flatMap { $0 }
+        self.sweep = Array(Set(self.handles.values.joined()))
     }
 
     /// Is to be asked about when its turn comes.

@@ -4,7 +4,10 @@ import Common
 struct SessionCredentials {
     /// The one in force: from CONNECT, or from the certificate.
     var clientIdentifier: [UInt8] = []
+    /// Of the look-up that let it in; 0: there was none.
     var keyHash: UInt64 = 0
+    /// Of look-ups in sources that come before that one, and did not know the client.
+    var earlierKeyHashes: [UInt64] = []
     var tag: [UInt8] = []
     var access: AccessRules?
     /// A worker is being asked.
@@ -17,4 +20,7 @@ struct SessionCredentials {
     var retryDue: Instant = 0
     /// Devices connect once and stay for weeks: without any sign of a change they are asked about from time to time.
     var revalidation: Instant = .max
+
+    /// Some row may change that it depends on.
+    var dependsOnRows: Bool { self.keyHash != 0 || !self.earlierKeyHashes.isEmpty }
 }

@@ -56,6 +56,26 @@ import Testing
         #expect(chain.answered(self.request, self.unknown) == .final(self.unknown))
     }
 
+    @Test func whoIsLetInIsKnownByTheKeysOfAllThatWereAsked() {
+        var chain = SourceChain([.init(), .init(), .init()])
+        _ = chain.begin(self.query, self.request)
+        _ = chain.answered(self.request, AuthVerdict(outcome: .deny, reason: .noSuchDevice, keyHash: 11))
+        chain.changed([99])
+        _ = chain.answered(self.request, AuthVerdict(outcome: .deny, reason: .noSuchDevice, keyHash: 12))
+        let allow = AuthVerdict(outcome: .allow, source: .redis, keyHash: 13)
+        #expect(chain.answered(self.request, allow) == .final(allow, .init(keyHashes: [11, 12])))
+    }
+
+    @Test(arguments: [[11], nil] as [[UInt64]?])
+    func aChangeBetweenTwoSourcesIsToldWithTheVerdict(_ changed: [UInt64]?) {
+        var chain = SourceChain([.init(), .init()])
+        _ = chain.begin(self.query, self.request)
+        _ = chain.answered(self.request, AuthVerdict(outcome: .deny, reason: .noSuchDevice, keyHash: 11))
+        chain.changed(changed)
+        let consulted = SourceChain.Consulted(keyHashes: [11], hasChanged: true)
+        #expect(chain.answered(self.request, self.allow) == .final(self.allow, consulted))
+    }
+
     /// Who was not looked up everywhere is not told that nobody knows him: a live session would be closed for it.
     @Test func aSourceThatIsPassedOverLeavesUnknownBehind() {
         var chain = SourceChain([.init(onFailure: .next), .init()])
@@ -83,7 +103,7 @@ import Testing
         #expect(chain.answered(self.request, self.deny(.noSuchDevice)) == .final(self.deny(.noSuchDevice)))
         var other = self.query
         other.listenerName = Array("elsewhere".utf8)
-        guard case .final(let verdict) = chain.begin(other, self.request) else {
+        guard case .final(let verdict, _) = chain.begin(other, self.request) else {
             return #expect(Bool(false), "nobody should be asked")
         }
         #expect(verdict.outcome == .deny)

@@ -102,6 +102,48 @@ import Testing
         #expect(packet.reasonCode.rawValue == 0x87)
     }
 
+    /// Redis tells of rows that are new; a session that a later source has let in belongs to them from then on.
+    @Test("a row that appears in an earlier source decides about the sessions that a later one let in")
+    func aRowInAnEarlierSourceIsNoticed() throws {
+        let broker = try TestBroker { text in
+            let url = text.split(separator: "redis: {url: \"")[1].split(separator: "\"")[0]
+            return text.replacing(
+                "  command: HMGET tls_domain:%C password\n  redis: {url: \"\(url)\"}\n",
+                with: """
+                      password_changed: close
+                      sources:
+                        - name: devices
+                          redis: {url: "\(url)"}
+                        - name: applications
+                          command: HMGET mqtt_user:%u password
+                          redis: {url: "\(url)?db=3"}
+                        - name: anybody
+                          source: certificate
+
+                    """
+            )
+        }
+        let loop = try EventLoop()
+        _ = try broker.redisCommand("-n", "3", "HSET", "mqtt_user:fred", "password", "two")
+        let (fred, code) = try self.connect(broker, loop, "chain-fred", user: "fred", password: "two")
+        let (anybody, other) = try self.connect(broker, loop, "chain-anybody", user: "who", password: "x")
+        let (stays, third) = try self.connect(broker, loop, "chain-stays", password: nil)
+        try #require(code == 0 && other == 0 && third == 0)
+        for (device, client) in [("chain-fred", fred), ("chain-anybody", anybody)] {
+            let before = Clock.monotonic()
+            try broker.provision(device, password: "one")
+            guard case .disconnect(let packet) = try client.next("DISCONNECT") else {
+                throw ProcessError(description: "the session of \(device) was not ended")
+            }
+            #expect(packet.reasonCode.rawValue == 0x87)
+            print("a new row in an earlier source ended a session after \((Clock.monotonic() - before) / 1_000_000) ms")
+        }
+        stays.send(.pingreq)
+        guard case .pingresp = try stays.next("PINGRESP") else {
+            throw ProcessError(description: "a session was ended whose rows are as before")
+        }
+    }
+
     @Test("a source out of reach stops the others by default: server unavailable")
     func aSourceOutOfReachStops() throws {
         let broker = try Self.broker()

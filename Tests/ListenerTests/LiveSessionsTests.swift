@@ -20,6 +20,20 @@ import Testing
         #expect(live.count == 2)
     }
 
+    @Test("a session that depends on several rows comes up for each of them, and once when all are in doubt")
+    func severalKeys() {
+        var live = LiveSessions()
+        for hash in [10, 20] as [UInt64] { live.add(1, keyHash: hash) }
+        live.changed([20])
+        #expect(live.takeDue(now: 1) == [1])
+        live.changed([10])
+        #expect(live.takeDue(now: 2) == [1])
+        live.allChanged()
+        #expect(live.takeDue(now: 5 * Nanoseconds.perSecond) == [1] && !live.hasMore)
+        for hash in [10, 20] as [UInt64] { live.remove(1, keyHash: hash) }
+        #expect(live.count == 0)
+    }
+
     @Test("when all are in doubt, every session comes up, at the rate that Redis can stand")
     func sweep() {
         var live = LiveSessions()

@@ -8,9 +8,17 @@ import TLS
 struct SourceChain {
     /// What becomes of a verdict of one of the sources.
     enum Step: Equatable {
-        case final(AuthVerdict)
+        case final(AuthVerdict, Consulted = Consulted())
         /// The source with this number is asked.
         case ask(source: Int, AuthQuery)
+    }
+
+    /// The sources that left the decision to the one that let the client in. With a row they would have decided.
+    struct Consulted: Equatable {
+        /// Of the keys that were looked up in them.
+        var keyHashes: [UInt64] = []
+        /// A change of one of them was announced after it was asked: the verdict may be too old.
+        var hasChanged = false
     }
 
     struct Member: Equatable {
@@ -26,6 +34,7 @@ struct SourceChain {
         var unknown: AuthVerdict?
         /// The most telling of those that do not know the client.
         var denial: AuthVerdict?
+        var consulted = Consulted()
     }
 
     private let members: [Member]
@@ -59,6 +68,7 @@ struct SourceChain {
     mutating func answered(_ request: Authenticator.Request, _ verdict: AuthVerdict) -> Step {
         guard self.members.count > 1 else { return .final(verdict) }
         guard var pending = self.pending.removeValue(forKey: request) else { return .final(verdict) }
+        if verdict.outcome != .allow, verdict.keyHash != 0 { pending.consulted.keyHashes.append(verdict.keyHash) }
         switch verdict.outcome {
         case .allow:
             return self.end(&pending, verdict)
@@ -81,7 +91,20 @@ struct SourceChain {
 
     private func end(_ pending: inout Pending, _ verdict: AuthVerdict) -> Step {
         if var password = pending.query.password.take() { wipe(&password) }
-        return .final(verdict)
+        return .final(verdict, verdict.outcome == .allow ? pending.consulted : Consulted())
+    }
+
+    /// Rows were announced as changed; nil: nobody knows which. Sources that were asked about them already are not asked again here:
+    /// the verdict says so, and the listener asks.
+    mutating func changed(_ keyHashes: [UInt64]?) {
+        guard !self.pending.isEmpty else { return }
+        let changed = keyHashes.map { Set($0) }
+        for (request, pending) in self.pending where !pending.consulted.hasChanged {
+            let hashes = pending.consulted.keyHashes
+            if changed.map({ changed in hashes.contains { changed.contains($0) } }) ?? !hashes.isEmpty {
+                self.pending[request]?.consulted.hasChanged = true
+            }
+        }
     }
 }
 

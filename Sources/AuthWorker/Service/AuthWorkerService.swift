@@ -197,10 +197,15 @@ package final class AuthWorkerService: Role {
         var step = first
         while true {
             switch step {
-            case .final(let verdict):
+            case .final(let verdict, let consulted):
                 self.record(verdict, request)
                 guard let link = self.links[request.link], link.isOpen else { return }
+                let hashes = consulted.keyHashes
+                if !hashes.isEmpty { AuthConsulted(keyHashes: hashes).encode(into: &link.output, request: request.handle) }
                 verdict.encode(into: &link.output, request: request.handle)
+                if consulted.hasChanged {
+                    AuthChanged(all: false, keyHashes: Array(hashes.prefix(1))).encode(into: &link.output)
+                }
                 self.linksToFlush.insert(request.link)
                 return
             case .ask(let index, let query):
@@ -248,6 +253,7 @@ package final class AuthWorkerService: Role {
     }
 
     func announce(_ change: AuthChanged) {
+        self.chain.changed(change.all ? nil : change.keyHashes)
         for (index, link) in self.links where link.isOpen && link.peer?.role == .listener {
             change.encode(into: &link.output)
             self.linksToFlush.insert(index)

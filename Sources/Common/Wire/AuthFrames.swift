@@ -181,6 +181,39 @@ package struct AuthVerdict: Equatable, Sendable {
     }
 }
 
+/// Auth worker to listener, just ahead of the verdict for the same query: sources that came before the one that decided were asked,
+/// and would have been the ones to decide if they knew the client. Their changes are of interest too.
+///
+/// ```
+///  | count × key hash UInt64 |
+/// ```
+package struct AuthConsulted: Equatable, Sendable {
+    /// Of a chain of more sources that have a row for everybody, the first ones.
+    package static let keysMax = 64
+
+    /// As `AuthVerdict.keyHash`.
+    package var keyHashes: [UInt64]
+
+    package init(keyHashes: [UInt64]) {
+        self.keyHashes = keyHashes
+    }
+
+    package func encode(into buffer: inout ByteBuffer, request: UInt64) {
+        let hashes = self.keyHashes.prefix(Self.keysMax)
+        buffer.writeFrameHeader(.authConsulted, handle: request, bodyBytes: hashes.count * 8)
+        for hash in hashes { buffer.writeLittleEndian(hash) }
+    }
+
+    /// Nil when the body is broken.
+    package static func decode(_ body: UnsafeRawBufferPointer) -> AuthConsulted? {
+        guard body.count % 8 == 0, body.count <= Self.keysMax * 8 else { return nil }
+        var reader = ByteReader(body)
+        var consulted = AuthConsulted(keyHashes: [])
+        while let hash = reader.readLittleEndian(UInt64.self) { consulted.keyHashes.append(hash) }
+        return consulted
+    }
+}
+
 /// Auth worker to listener: rows have changed, so live sessions that were let in by them are to be looked at again.
 ///
 /// ```

@@ -31,6 +31,7 @@ package enum FrameKind: UInt8, Sendable, CaseIterable {
     // Auth worker to listener.
     case authVerdict = 0x70
     case authChanged = 0x71
+    case authConsulted = 0x72
 
     // The tool to any role, and back.
     case statusRequest = 0x90

@@ -140,7 +140,7 @@ package struct RouterCore: ~Copyable {
         case nil: return nil
         case .linkHello, .sessionAccepted, .sessionRefused, .sessionDeliver, .sessionMulticast, .sessionClose,
             .publishCredit, .sessionGone, .linkClosing, .sessionResumed, .authQuery, .authVerdict, .authChanged,
-            .statusRequest, .statusReport, .controlCommand, .controlReply:
+            .authConsulted, .statusRequest, .statusReport, .controlCommand, .controlReply:
             return "frame of a kind that a listener does not send"
         }
     }

@@ -18,7 +18,7 @@ import Testing
         let numbers = FrameKind.allCases.map { "\($0)=\(self.hexadecimal([$0.rawValue]))" }.sorted()
         #expect(
             numbers == [
-                "authChanged=71", "authQuery=50", "authVerdict=70", "controlCommand=91",
+                "authChanged=71", "authConsulted=72", "authQuery=50", "authVerdict=70", "controlCommand=91",
                 "controlReply=b1", "deliveryCredit=15", "linkClosing=37", "linkDrained=17", "linkHello=01",
                 "publishCredit=35",
                 "sessionAccepted=30", "sessionAttach=16", "sessionClose=34", "sessionClosed=12", "sessionDeliver=32",
@@ -61,6 +61,10 @@ import Testing
         (
             "authChanged", "11000000710000000000000000000000" + "0108070605040302011000000000000000",
             { AuthChanged(all: true, keyHashes: [0x0102_0304_0506_0708, 16]).encode(into: &$0) }
+        ),
+        (
+            "authConsulted", "10000000720000000900000000000000" + "08070605040302011000000000000000",
+            { AuthConsulted(keyHashes: [0x0102_0304_0506_0708, 16]).encode(into: &$0, request: 9) }
         ),
         (
             "sessionRules", "04000000130000000700000000000000" + "01010000",

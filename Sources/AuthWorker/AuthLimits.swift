@@ -66,6 +66,9 @@ package enum AuthLimits {
     /// anyway.
     package static let cacheWritesWaitingMax = 50_000
 
+    /// Memory for pages of the cache file, in the thread that writes it.
+    package static let cachePagesKiB = 8192
+
     /// Rows written in one transaction, so that other workers get their turn at the write lock.
     package static let cacheWritesPerTransaction = 500
 

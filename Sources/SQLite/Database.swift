@@ -82,6 +82,14 @@ package final class Database {
         }
     }
 
+    /// What is read in `body` is of one moment, and the file is locked and unlocked once for it. Reading must not end it: errors are
+    /// the body's own affair.
+    package func snapshot(_ body: () -> Void) {
+        let isBegun = sqlite3_exec(self.handle, "BEGIN", nil, nil, nil) == SQLITE_OK
+        body()
+        if isBegun, sqlite3_get_autocommit(self.handle) == 0 { sqlite3_exec(self.handle, "ROLLBACK", nil, nil, nil) }
+    }
+
     /// Rows that the last INSERT, UPDATE or DELETE changed.
     package var changes: Int { Int(sqlite3_changes(self.handle)) }
 

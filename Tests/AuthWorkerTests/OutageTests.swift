@@ -79,6 +79,70 @@ import Testing
         #expect(try harness.ask("known-1", password: "secret").source == .redis)
     }
 
+    /// It waits for answers as long as a busy machine may need.
+    private static func patientWorker(port: UInt16, cache: String? = nil) throws -> WorkerHarness {
+        var configuration = Configuration.test(redis: .tcp(host: "127.0.0.1", port: port), cache: cache)
+        configuration.authentication.redis.queryTimeoutNanoseconds = 30 * Nanoseconds.perSecond
+        return try WorkerHarness(configuration)
+    }
+
+    /// As a server that is told to close its clients, or a proxy that moves them: devices that nobody has seen yet get in too.
+    @Test func aConnectionThatBreaksOnceIsNoticedByNobody() throws {
+        let port = try RedisServer.freePort()
+        let server = try RedisServer(.tcp(port: port))
+        let proxy = try FaultyProxy(target: port)
+        defer { proxy.stop() }
+        for index in 0..<200 { try server.cli(["HSET", "tls_domain:d-\(index)", "password", "secret"]) }
+        let harness = try Self.patientWorker(port: proxy.port)
+        #expect(try harness.ask("d-0", password: "secret").outcome == .allow)
+        let began = Clock.monotonic()
+        try waitUntil("the connection has been in use") {
+            Clock.monotonic() - began > AuthLimits.reconnectInitialNanoseconds
+        }
+        proxy.fault = .resetOnce(bytes: 500)
+        let verdicts = try harness.ask((1..<200).map { AuthQuery.device("d-\($0)", password: "secret") })
+        let refused = verdicts.filter { $0.outcome != .allow }
+        #expect(
+            refused.isEmpty,
+            "\(refused.count): \(refused.first.map { String(decoding: $0.detail, as: UTF8.self) } ?? "")"
+        )
+        #expect(proxy.fault == .none)
+        #expect(harness.status("redis_asked_again") != "0")
+    }
+
+    /// It is asked together with whether Redis still is the same, and that is not known yet: nobody is denied until it is. Afterwards
+    /// its row stayed good, and its session.
+    @Test func whoIsRemovedWhileTheConnectionBreaksIsOutAsSoonAsRedisIsKnown() throws {
+        let port = try RedisServer.freePort()
+        let server = try RedisServer(.tcp(port: port))
+        let proxy = try FaultyProxy(target: port)
+        defer { proxy.stop() }
+        let cache = try TemporaryDirectory("martlet-outage")
+        let harness = try Self.patientWorker(port: proxy.port, cache: cache.file("cache"))
+        let devices = (0..<60).map { "d-\($0)" } + ["gone"]
+        for device in devices { try server.cli(["HSET", "tls_domain:\(device)", "password", "secret"]) }
+        try harness.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        let queries = devices.map { AuthQuery.device($0, password: "secret") }
+        #expect(try harness.ask(queries).allSatisfy { $0.outcome == .allow })
+        let began = Clock.monotonic()
+        try waitUntil("the connection has been in use") {
+            Clock.monotonic() - began > AuthLimits.reconnectInitialNanoseconds
+        }
+        // All are asked for again, and the last one is not among those that are answered before the reset.
+        harness.answers.changes = []
+        for device in devices.dropLast() { try server.cli(["HSET", "tls_domain:\(device)", "other", "x"]) }
+        try server.cli(["DEL", "tls_domain:gone"])
+        try harness.turn { harness.answers.changes.flatMap(\.keyHashes).count == devices.count }
+        harness.answers.kinds = []
+        proxy.fault = .resetOnce(bytes: 500)
+        let verdict = try harness.ask(queries).last
+        // It was let in on what was known, and is asked about again.
+        #expect((verdict?.outcome, verdict?.source) == (.allow, .staleCache))
+        try harness.turn { harness.answers.kinds.contains(.authChanged) }
+        #expect(harness.answers.kinds.last == .authChanged)
+        #expect(try harness.ask("gone", password: "secret").reason == .noSuchDevice)
+    }
+
     /// Pipelines of many worker turns, and resets all the time: an answer must never be taken for another question's.
     @Test func answersAreNeverMixedUp() throws {
         let port = try RedisServer.freePort()

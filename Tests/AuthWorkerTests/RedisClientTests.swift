@@ -223,6 +223,55 @@ import Testing
         #expect(client.state == .ready)
     }
 
+    @Test func whatABrokenConnectionLeftUnansweredIsAskedAgainOnce() throws {
+        var client = self.readyClient()
+        var now = AuthLimits.reconnectInitialNanoseconds
+        for token in 1...2 as ClosedRange<UInt64> { try client.submit(self.get("\(token)"), token: token, now: now) }
+        client.fillPipeline(now: now)
+        try client.submit(self.get("3"), token: 3, now: now)
+        client.output.clear()
+        self.feed(&client, "$1\r\nx\r\n$1", now: now)
+        client.failed(.closedByServer, now: now)
+        #expect(client.actions == [.answered(token: 1, .bulk(Array("x".utf8))), .close])
+        client.actions = []
+        // New ones wait for the attempt.
+        try client.submit(self.get("4"), token: 4, now: now)
+        client.advance(now: now)
+        #expect(client.actions == [.connect] && client.outage == nil)
+        client.connected(now: now)
+        self.feed(&client, "+OK\r\n+PONG\r\n", now: now)
+        client.output.clear()
+        client.fillPipeline(now: now)
+        let commands = ["2", "3", "4"].map { "*2\r\n$3\r\nGET\r\n$1\r\n\($0)\r\n" }
+        #expect(self.written(&client) == commands.joined())
+        #expect(client.counters.repeated == 1)
+        // It breaks again: what was asked twice is given up, the others have their second try.
+        now += AuthLimits.reconnectInitialNanoseconds
+        client.actions = []
+        client.failed(.connectionError("reset"), now: now)
+        #expect(client.actions == [.close, .notAnswered(token: 2, .connectionError("reset"))])
+        // The attempt fails: that is an outage.
+        client.advance(now: now)
+        client.actions = []
+        client.failed(.connect("refused"), now: now)
+        #expect(
+            client.actions == [
+                .close, .lost(.connect("refused")), .notAnswered(token: 3, .connect("refused")),
+                .notAnswered(token: 4, .connect("refused")),
+            ]
+        )
+        #expect(client.commandsQueued == 0 && client.outage != nil)
+    }
+
+    /// A server that takes connections and closes them with the first command is not tried again without a pause.
+    @Test func aConnectionThatWasHardlyThereIsAnOutage() throws {
+        var client = self.readyClient()
+        try client.submit(self.get("1"), token: 1, now: 1)
+        client.fillPipeline(now: 1)
+        client.failed(.closedByServer, now: 2)
+        #expect(client.actions == [.close, .lost(.closedByServer), .notAnswered(token: 1, .closedByServer)])
+    }
+
     @Test func backOffGrowsHasJitterAndABound() {
         var delays: Set<UInt64> = []
         for seed in 0..<20 {

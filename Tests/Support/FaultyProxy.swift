@@ -12,6 +12,8 @@ package final class FaultyProxy: @unchecked Sendable {
         case swallow
         /// The connection is reset after so many bytes of answers.
         case resetAfter(Int)
+        /// One connection is reset in the middle of what the server sends at once, if it is so much; then all is well.
+        case resetOnce(bytes: Int)
         /// In place of what the server answers.
         case answer([UInt8])
     }
@@ -162,8 +164,14 @@ package final class FaultyProxy: @unchecked Sendable {
             case .none, .swallow: break
             case .delay(let milliseconds): delay = UInt64(milliseconds) * Nanoseconds.perMillisecond
             case .answer(let other): bytes = other
-            case .resetAfter(let limit):
-                if self.pairs[index].answered >= limit {
+            case .resetAfter, .resetOnce:
+                var isDue = false
+                if case .resetAfter(let limit) = fault { isDue = self.pairs[index].answered >= limit }
+                if case .resetOnce(let minimum) = self.fault, count >= minimum {
+                    isDue = true
+                    self.fault = .none
+                }
+                if isDue {
                     _ = send(self.pairs[index].client, bytes, count / 2, Int32(MSG_NOSIGNAL))
                     var reset = linger(l_onoff: 1, l_linger: 0)
                     setsockopt(

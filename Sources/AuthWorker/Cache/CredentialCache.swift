@@ -64,6 +64,13 @@ package final class CredentialCache {
         self.file = nil
     }
 
+    /// Reads of `body`, if there are many of them, cost less.
+    package func snapshot(_ body: () -> Void) {
+        // It stays open though one of the reads may find it unusable.
+        guard let file = self.file else { return body() }
+        file.snapshot(body)
+    }
+
     package func read(_ key: LookupKey) -> CacheAnswer {
         guard let file = self.file else {
             self.counters.notReadable += 1

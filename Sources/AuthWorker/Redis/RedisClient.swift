@@ -13,6 +13,9 @@ import Common
 /// not wait, until an attempt at reconnecting, made after a jittered delay, was answered by a PING within the query
 /// time-out. Before anything failed (at the start) look-ups wait for the first attempt.
 ///
+/// A connection that was in use and breaks is no outage yet: servers close idle and doubtful clients, proxies move them. One attempt is
+/// made at once, new look-ups wait for it, and those that were not answered are asked again, once each: all are reads.
+///
 /// The answers come in the order of the commands; a command that is not answered in time therefore ends the connection.
 package struct RedisClient: ~Copyable {
     package struct Settings: Sendable {
@@ -77,7 +80,7 @@ package struct RedisClient: ~Copyable {
     }
 
     private enum Purpose {
-        case lookup(token: UInt64)
+        case lookup(Command)
         case handshake(HandshakeStep)
         case ping
         /// Whether the server still is a master.
@@ -95,9 +98,15 @@ package struct RedisClient: ~Copyable {
         var deadline: Instant
     }
 
-    private struct Queued {
+    private struct Command {
         var token: UInt64
         var arguments: [[UInt8]]
+        /// It was sent before, over a connection that broke.
+        var isRepeated = false
+    }
+
+    private struct Queued {
+        var command: Command
         var deadline: Instant
     }
 
@@ -121,6 +130,7 @@ package struct RedisClient: ~Copyable {
     private static let reasonsToldMax = 8
     private var reasonsTold: [RedisFailure] = []
     private var downSince: Instant
+    private var readySince: Instant = 0
     private var lastTraffic: Instant = 0
     private var nextRoleCheck: Instant = 0
     package private(set) var counters = RedisCounters()
@@ -160,7 +170,10 @@ package struct RedisClient: ~Copyable {
         if let outage = self.outage { throw .unavailable(outage.description) }
         guard self.queue.count < self.settings.queueMax else { throw .overloaded }
         self.queue.append(
-            Queued(token: token, arguments: arguments, deadline: now &+ 2 * self.settings.queryTimeoutNanoseconds)
+            Queued(
+                command: Command(token: token, arguments: arguments),
+                deadline: now &+ 2 * self.settings.queryTimeoutNanoseconds
+            )
         )
     }
 
@@ -168,9 +181,9 @@ package struct RedisClient: ~Copyable {
     package mutating func fillPipeline(now: Instant) {
         guard self.state == .ready else { return }
         var written = 0
-        while self.inFlight.count < self.settings.pipelineMax, let command = self.queue.popFirst() {
-            RedisCommand.write(command.arguments, into: &self.output)
-            self.track(.lookup(token: command.token), now: now)
+        while self.inFlight.count < self.settings.pipelineMax, let queued = self.queue.popFirst() {
+            RedisCommand.write(queued.command.arguments, into: &self.output)
+            self.track(.lookup(queued.command), now: now)
             written += 1
         }
         if written > 0 {
@@ -223,11 +236,11 @@ package struct RedisClient: ~Copyable {
             throw .protocolError("an answer came that nothing was asked for")
         }
         switch answered.purpose {
-        case .lookup(let token):
+        case .lookup(let command):
             self.counters.answers += 1
             self.counters.latency.record(now &+ self.settings.queryTimeoutNanoseconds &- answered.deadline)
             if case .error = reply { self.counters.errors += 1 } else { self.backoff.reset() }
-            self.actions.append(.answered(token: token, reply))
+            self.actions.append(.answered(token: command.token, reply))
         case .ping:
             break
         case .role:
@@ -251,6 +264,7 @@ package struct RedisClient: ~Copyable {
             // A user without the right to PING is told so by a server that works.
             if let text = reply.errorText, !text.hasPrefix("NOPERM") { throw .refused(text) }
             self.state = .ready
+            self.readySince = now
             self.outage = nil
             self.reasonsTold = []
             self.counters.connections += 1
@@ -284,7 +298,11 @@ package struct RedisClient: ~Copyable {
         case .waiting, .stopped: return
         case .connecting, .handshaking, .ready: break
         }
-        if self.state == .ready { self.downSince = now }
+        if self.state == .ready {
+            self.downSince = now
+            let wasInUse = now &- self.readySince >= AuthLimits.reconnectInitialNanoseconds
+            if wasInUse, failure.isBrokenConnection { return self.tryAgainAtOnce(failure, now: now) }
+        }
         let isNews = self.reasonsTold.count < Self.reasonsToldMax && !self.reasonsTold.contains(failure)
         self.outage = failure
         self.counters.failures += 1
@@ -298,17 +316,37 @@ package struct RedisClient: ~Copyable {
         self.abandonCommands(failure)
     }
 
+    private mutating func tryAgainAtOnce(_ failure: RedisFailure, now: Instant) {
+        self.counters.failures += 1
+        self.state = .waiting(until: now)
+        self.output.clear()
+        self.actions.append(.close)
+        var waiting = FirstInFirstOut<Queued>()
+        while let sent = self.inFlight.popFirst() {
+            guard case .lookup(var command) = sent.purpose else { continue }
+            if command.isRepeated {
+                self.actions.append(.notAnswered(token: command.token, failure))
+            } else {
+                command.isRepeated = true
+                self.counters.repeated += 1
+                waiting.append(Queued(command: command, deadline: sent.deadline))
+            }
+        }
+        while let queued = self.queue.popFirst() { waiting.append(queued) }
+        self.queue = waiting
+    }
+
     private mutating func nextDelay() -> UInt64 {
         self.backoff.next(using: &self.random)
     }
 
     private mutating func abandonCommands(_ failure: RedisFailure) {
         while let command = self.inFlight.popFirst() {
-            guard case .lookup(let token) = command.purpose else { continue }
-            self.actions.append(.notAnswered(token: token, failure))
+            guard case .lookup(let lookup) = command.purpose else { continue }
+            self.actions.append(.notAnswered(token: lookup.token, failure))
         }
-        while let command = self.queue.popFirst() {
-            self.actions.append(.notAnswered(token: command.token, failure))
+        while let queued = self.queue.popFirst() {
+            self.actions.append(.notAnswered(token: queued.command.token, failure))
         }
     }
 
@@ -341,10 +379,10 @@ package struct RedisClient: ~Copyable {
         case .stopped:
             return
         }
-        while let first = self.queue.first, now >= first.deadline, let command = self.queue.popFirst() {
+        while let first = self.queue.first, now >= first.deadline, let queued = self.queue.popFirst() {
             self.counters.timeouts += 1
             let reason: RedisFailure = self.state == .ready ? .overloaded : .queryTimedOut
-            self.actions.append(.notAnswered(token: command.token, reason))
+            self.actions.append(.notAnswered(token: queued.command.token, reason))
         }
     }
 
@@ -367,6 +405,8 @@ package struct RedisCounters: Equatable, Sendable {
     /// Error replies among the answers.
     package var errors: UInt64 = 0
     package var timeouts: UInt64 = 0
+    /// Look-ups asked again because the connection broke before their answers.
+    package var repeated: UInt64 = 0
     /// Connections that came into use.
     package var connections: UInt64 = 0
     /// Attempts and connections that failed.
@@ -383,6 +423,7 @@ package struct RedisCounters: Equatable, Sendable {
         self.answers += other.answers
         self.errors += other.errors
         self.timeouts += other.timeouts
+        self.repeated += other.repeated
         self.connections += other.connections
         self.failures += other.failures
         self.pipelineLargest = max(self.pipelineLargest, other.pipelineLargest)

@@ -10,7 +10,7 @@ enum RedisCommand {
         lengths.reserveCapacity(arguments.count)
         for argument in arguments {
             lengths.append(argument.count)
-            for byte in argument { bytes.append(CChar(bitPattern: byte)) }
+            argument.withUnsafeBytes { bytes.append(contentsOf: $0.bindMemory(to: CChar.self)) }
         }
         bytes.append(0)
         var formatted: UnsafeMutablePointer<CChar>?

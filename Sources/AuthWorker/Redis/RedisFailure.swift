@@ -18,6 +18,16 @@ package enum RedisFailure: Error, Equatable, CustomStringConvertible, Sendable {
     case overloaded
     case stopped
 
+    /// The connection is gone, which says nothing about whether the next one works.
+    var isBrokenConnection: Bool {
+        switch self {
+        case .closedByServer, .connectionError: true
+        case .connect, .connectTimedOut, .queryTimedOut, .silent, .protocolError, .refused, .unavailable, .overloaded,
+            .stopped:
+            false
+        }
+    }
+
     package var description: String {
         switch self {
         case .connect(let reason): reason

@@ -31,43 +31,48 @@ extension AuthWorkerService {
 
     private func why(_ text: String) -> Report {
         let search = DeviceSearch(text)
-        let found = self.decisions.newestFirst.filter { record in
-            search.finds(
-                identity: record.query.identity,
-                clientIdentifier: record.query.clientIdentifier,
-                userName: record.query.userName,
-                address: record.query.peerAddress
+        var found: [Report.Block] = []
+        for record in self.decisions.newestFirst where found.count < Self.resultsMax {
+            guard let query = record.query, let decision = record.decision else { continue }
+            let isFound = search.finds(
+                identity: query.identity,
+                clientIdentifier: query.clientIdentifier,
+                userName: query.userName,
+                address: query.peerAddress
             )
+            if isFound { found.append(self.describe(record, query, decision)) }
         }
-        return Report(found.prefix(Self.resultsMax).map { self.describe($0) })
+        return Report(found)
     }
 
-    private func describe(_ record: DecisionRecord) -> Report.Block {
+    private func describe(
+        _ record: DecisionRecord,
+        _ query: AuthQuery,
+        _ decision: DecisionRecord.Decision
+    ) -> Report.Block {
         var block: Report.Block = []
-        guard let verdict = record.verdict else { return block }
         block.add("time", StandardErrorLogHandler.timestamp(nanoseconds: record.wallNanoseconds))
         block.add("process", self.context.name)
-        block.add("what", record.query.revalidatedTag == nil ? "may it connect?" : "may it stay?")
-        block.add("device", bytes: record.query.identity?.commonName)
-        block.add("client_id", bytes: record.query.clientIdentifier)
-        block.add("user_name", bytes: record.query.userName)
-        block.add("address", bytes: record.query.peerAddress)
-        block.add("listener", bytes: record.query.listenerName)
+        block.add("what", query.revalidatedTag == nil ? "may it connect?" : "may it stay?")
+        block.add("device", bytes: query.identity?.commonName)
+        block.add("client_id", bytes: query.clientIdentifier)
+        block.add("user_name", bytes: query.userName)
+        block.add("address", bytes: query.peerAddress)
+        block.add("listener", bytes: query.listenerName)
         let configuration = self.context.configuration.authentication.sources[record.source]
         if !configuration.name.isEmpty { block.add("source", configuration.name) }
-        block.add("verdict", "\(verdict.outcome)")
-        if verdict.reason != .none { block.add("reason", "\(verdict.reason)") }
-        block.add("detail", bytes: verdict.detail)
-        if verdict.source != .none { block.add("decided_by", "\(verdict.source)") }
+        block.add("verdict", "\(decision.outcome)")
+        if decision.reason != .none { block.add("reason", "\(decision.reason)") }
+        block.add("detail", bytes: decision.detail)
+        if decision.source != .none { block.add("decided_by", "\(decision.source)") }
         block.add("took_us", record.tookNanoseconds / 1000)
-        if verdict.outcome == .allow {
-            let access = verdict.access
+        if decision.outcome == .allow {
             block.add(
                 "rules",
-                access.isSuperuser ? "superuser: everything" : "\(access.rules.count), then \(access.noMatch)"
+                decision.isSuperuser ? "superuser: everything" : "\(decision.rules), then \(decision.noMatch)"
             )
         }
-        if case .redis(let source) = self.sources[record.source] { source.explain(record.query, into: &block) }
+        if case .redis(let source) = self.sources[record.source] { source.explain(query, into: &block) }
         return block
     }
 

@@ -31,6 +31,7 @@ package final class AuthWorkerService: Role {
     private(set) var decisions = RecentRing<DecisionRecord>(capacity: AuthLimits.decisionsKept)
     /// Queries without their verdicts.
     private var underWay: [Authenticator.Request: DecisionRecord] = [:]
+    private var scratch = ByteBuffer()
 
     enum Source {
         case redis(RedisSource)
@@ -201,7 +202,9 @@ package final class AuthWorkerService: Role {
                 self.record(verdict, request)
                 guard let link = self.links[request.link], link.isOpen else { return }
                 let hashes = consulted.keyHashes
-                if !hashes.isEmpty { AuthConsulted(keyHashes: hashes).encode(into: &link.output, request: request.handle) }
+                if !hashes.isEmpty {
+                    AuthConsulted(keyHashes: hashes).encode(into: &link.output, request: request.handle)
+                }
                 verdict.encode(into: &link.output, request: request.handle)
                 if consulted.hasChanged {
                     AuthChanged(all: false, keyHashes: Array(hashes.prefix(1))).encode(into: &link.output)
@@ -276,7 +279,7 @@ package final class AuthWorkerService: Role {
             return
         }
         let request = Authenticator.Request(link: link.index, handle: frame.handle)
-        self.underWay[request] = DecisionRecord(query, now: self.loop.now)
+        self.underWay[request] = DecisionRecord(query, scratch: &self.scratch, now: self.loop.now)
         self.perform(self.chain.begin(query, request), request)
     }
 }

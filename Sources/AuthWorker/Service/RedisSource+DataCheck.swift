@@ -10,6 +10,8 @@ struct DataCheck {
     var sample = 0
     var absent = 0
     var wasSuspended = false
+    /// Of those that were not denied because of it, so many have been looked at again.
+    var heldSettled: UInt64 = 0
     var timer: EventLoop.Timer?
 
     static let sampleMax = 200
@@ -67,9 +69,10 @@ extension RedisSource {
         self.dataCheck.presentRunID = runID
         let last = self.dataCheck.runID ?? self.cache?.redisRunID
         if runID != nil, runID == last, !self.authenticator.denialGuard.isSuspended {
-            self.dataCheck.runID = runID
             // The same process: what is absent was removed.
-            return self.authenticator.sampled(0, absent: 0, now: self.time)
+            self.dataCheck.sample = 0
+            self.dataCheck.absent = 0
+            return self.finishDataCheck()
         }
         self.askForSample()
     }
@@ -95,14 +98,15 @@ extension RedisSource {
     }
 
     private func finishDataCheck() {
-        let held = self.authenticator.denialGuard.held
-        let state = self.authenticator.denialGuard.state
         self.authenticator.sampled(self.dataCheck.sample, absent: self.dataCheck.absent, now: self.time)
         self.noticeSuspension()
         guard self.authenticator.denialGuard.state == .watching else { return }
         self.rememberRunID()
         // Who was not denied meanwhile may be now.
-        if state != .watching, held > 0 { self.doubtAll() }
+        let held = self.authenticator.denialGuard.held
+        guard held > self.dataCheck.heldSettled else { return }
+        self.dataCheck.heldSettled = held
+        self.doubtAll()
     }
 
     private func rememberRunID() {
@@ -145,6 +149,7 @@ extension RedisSource {
     func confirmMassRevoke() -> Bool {
         guard self.authenticator.denialGuard.isSuspended else { return false }
         self.authenticator.confirmMassRevoke(now: self.time)
+        self.dataCheck.heldSettled = self.authenticator.denialGuard.held
         self.noticeSuspension()
         self.rememberRunID()
         self.doubtAll()

@@ -40,6 +40,7 @@ extension RedisSource {
         report.add("redis_answers", counters.answers)
         report.add("redis_errors", counters.errors)
         report.add("redis_timeouts", counters.timeouts)
+        report.add("redis_asked_again", counters.repeated)
         report.add("redis_connections", counters.connections)
         report.add("redis_failures", counters.failures)
         report.add("redis_pipeline_largest", counters.pipelineLargest)

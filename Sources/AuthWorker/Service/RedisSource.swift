@@ -160,11 +160,16 @@ final class RedisSource {
         }
     }
 
-    private func performDecisions() {
+    func performDecisions() {
         while !self.authenticator.actions.isEmpty {
             let decided = self.authenticator.actions
             self.authenticator.actions = []
-            for action in decided { self.perform(action) }
+            let reads = decided.count { if case .readCache = $0 { true } else { false } }
+            if let cache = self.cache, reads > 1 {
+                cache.snapshot { for action in decided { self.perform(action) } }
+            } else {
+                for action in decided { self.perform(action) }
+            }
         }
     }
 

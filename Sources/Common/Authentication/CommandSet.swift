@@ -50,21 +50,25 @@ package struct CommandSet: Equatable, Sendable {
     package var keyPrefixes: [[UInt8]] { self.all.map(\.keyPrefix) }
 
     /// A row may be made from more keys than its own.
-    package var asksForFurtherKeys: Bool { self.all.count > 1 }
+    package var asksForFurtherKeys: Bool { self.superuser != nil || self.access != nil }
 
     /// No two look-ups have one Redis key.
     package var hasOneKeyPerRedisKey: Bool { self.all.count == 1 && self.row.hasOneKeyPerRedisKey }
 
     package func render(_ client: ClientAttributes) throws(TemplateText.RenderFailure) -> Rendered {
         let row = try self.row.render(client)
-        var rendered = Rendered(key: row.key, commands: [row.arguments])
-        for command in [self.superuser, self.access].compactMap({ $0 }) {
+        guard self.asksForFurtherKeys else { return Rendered(key: row.key, commands: [row.arguments]) }
+        var commands = [row.arguments]
+        var variant = row.key.variant
+        var relatedKeys: [[UInt8]] = []
+        for command in self.all.dropFirst() {
             let other = try command.render(client)
-            rendered.commands.append(other.arguments)
-            if other.key.redisKey != row.key.redisKey { rendered.key.relatedKeys.append(other.key.redisKey) }
-            LookupKey.append(other.key.redisKey, to: &rendered.key.variant)
-            LookupKey.append(other.key.variant, to: &rendered.key.variant)
+            commands.append(other.arguments)
+            if other.key.redisKey != row.key.redisKey { relatedKeys.append(other.key.redisKey) }
+            LookupKey.append(other.key.redisKey, to: &variant)
+            LookupKey.append(other.key.variant, to: &variant)
         }
-        return rendered
+        let key = LookupKey(redisKey: row.key.redisKey, variant: variant, relatedKeys: relatedKeys)
+        return Rendered(key: key, commands: commands)
     }
 }

@@ -1,24 +1,30 @@
 /// Names one look-up: the Redis key, and whatever else of the command depends on the client.
 package struct LookupKey: Hashable, Sendable {
     /// What Redis names when it announces a change.
-    package var redisKey: [UInt8]
+    package let redisKey: [UInt8]
     /// The rendered arguments after the key, each after its length; empty when they are the same for all clients.
-    package var variant: [UInt8]
+    package let variant: [UInt8]
     /// Other Redis keys that the answer is made from; they are in `variant` as well, so that equality need not look.
-    package var relatedKeys: [[UInt8]] = []
+    package let relatedKeys: [[UInt8]]
+    /// Of this process alone: what is looked up in several tables for each CONNECT is hashed once.
+    private let digest: Int
 
     package static func == (left: LookupKey, right: LookupKey) -> Bool {
-        left.redisKey == right.redisKey && left.variant == right.variant
+        left.digest == right.digest && left.redisKey == right.redisKey && left.variant == right.variant
     }
 
     package func hash(into hasher: inout Hasher) {
-        hasher.combine(self.redisKey)
-        hasher.combine(self.variant)
+        hasher.combine(self.digest)
     }
 
-    package init(redisKey: [UInt8], variant: [UInt8] = []) {
+    package init(redisKey: [UInt8], variant: [UInt8] = [], relatedKeys: [[UInt8]] = []) {
         self.redisKey = redisKey
         self.variant = variant
+        self.relatedKeys = relatedKeys
+        var hasher = Hasher()
+        hasher.combine(redisKey)
+        hasher.combine(variant)
+        self.digest = hasher.finalize()
     }
 
     /// The key's number on links, the same in every process (FNV-1a, 64 bits). Changes are announced under it; two keys with

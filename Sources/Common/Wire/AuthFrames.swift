@@ -37,6 +37,12 @@ package struct AuthQuery: Equatable, Sendable {
 
     package func encode(into buffer: inout ByteBuffer, request: UInt64) {
         let position = buffer.beginFrame(.authQuery, handle: request)
+        self.encodeBody(into: &buffer, password: self.password)
+        buffer.endFrame(at: position)
+    }
+
+    /// What `decode` takes, with another password or none.
+    package func encodeBody(into buffer: inout ByteBuffer, password: [UInt8]?) {
         buffer.writeField(self.listenerName)
         buffer.writeField(self.rulesName)
         buffer.writeField(self.peerAddress)
@@ -44,9 +50,8 @@ package struct AuthQuery: Equatable, Sendable {
         buffer.writeField(self.identity)
         buffer.writeField(self.clientIdentifier)
         buffer.writeOptionalField(self.userName)
-        buffer.writeOptionalField(self.password)
+        buffer.writeOptionalField(password)
         buffer.writeOptionalField(self.revalidatedTag)
-        buffer.endFrame(at: position)
     }
 
     /// Nil when the body is broken.

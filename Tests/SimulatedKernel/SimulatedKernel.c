@@ -60,6 +60,8 @@ static unsigned next_peer_port;
 static struct {
     int process;
     int bytes_left;
+    /// Nothing sent over it finds room.
+    bool is_jammed;
     bool is_tcp;
 } connections[DESCRIPTORS_MAX];
 
@@ -356,6 +358,7 @@ static void remember(int descriptor, bool is_tcp) {
     if (descriptor < 0 || descriptor >= DESCRIPTORS_MAX) return;
     connections[descriptor].process = current;
     connections[descriptor].bytes_left = -1;
+    connections[descriptor].is_jammed = false;
     connections[descriptor].is_tcp = is_tcp;
 }
 
@@ -429,7 +432,7 @@ ssize_t send(int descriptor, const void *bytes, size_t count, int flags) {
         if (part > 0) next(descriptor, bytes, part, flags);
         return (ssize_t)count;
     }
-    if (is_in(process->full)) {
+    if (connections[descriptor].is_jammed || is_in(process->full)) {
         errno = EAGAIN;
         return -1;
     }
@@ -462,22 +465,37 @@ static bool is_cuttable(int descriptor, int process) {
         && !connections[descriptor].is_tcp;
 }
 
-bool simulated_cut_connection(int process, uint64_t choice, unsigned bytes) {
+/// One of the process's links, or -1.
+static int chosen_link(int process, uint64_t choice) {
     unsigned count = 0;
     for (int i = 0; i < DESCRIPTORS_MAX; i++) count += is_cuttable(i, process);
-    if (count == 0) return false;
+    if (count == 0) return -1;
     unsigned chosen = (unsigned)(choice % count);
     for (int i = 0; i < DESCRIPTORS_MAX; i++) {
-        if (!is_cuttable(i, process) || chosen-- != 0) continue;
-        connections[i].bytes_left = (int)bytes;
-        if (bytes == 0) shutdown(i, SHUT_RDWR);
-        return true;
+        if (is_cuttable(i, process) && chosen-- == 0) return i;
     }
-    return false;
+    return -1;
+}
+
+bool simulated_cut_connection(int process, uint64_t choice, unsigned bytes) {
+    int link = chosen_link(process, choice);
+    if (link < 0) return false;
+    connections[link].bytes_left = (int)bytes;
+    if (bytes == 0) shutdown(link, SHUT_RDWR);
+    return true;
+}
+
+bool simulated_jam_connection(int process, uint64_t choice) {
+    int link = chosen_link(process, choice);
+    if (link >= 0) connections[link].is_jammed = true;
+    return link >= 0;
 }
 
 void simulated_spare_connections(void) {
-    for (int i = 0; i < DESCRIPTORS_MAX; i++) connections[i].bytes_left = -1;
+    for (int i = 0; i < DESCRIPTORS_MAX; i++) {
+        connections[i].bytes_left = -1;
+        connections[i].is_jammed = false;
+    }
 }
 
 // MARK: Files

@@ -10,6 +10,9 @@ enum Fault {
     case stopOne
     case stopRouter
     case breakLink
+    /// A listener takes nothing that the router sends, while its clients go away without a word and come back elsewhere; then the router
+    /// is killed, and the listener still knows of the connections that are none any more.
+    case jamLink
     case redisChanges
     case diskChanges
     case wallClockJumps
@@ -21,11 +24,11 @@ enum Fault {
         var faults: [Fault]
         switch Int.random(in: 0..<5, using: &random) {
         case 0, 1: faults = [.killRouter, .killRouter, .killRouter, .stopRouter, .stallOne, .slowTransfers]
-        case 2: faults = [.killRouter, .breakLink, .breakLink, .stallOne, .slowTransfers]
+        case 2: faults = [.killRouter, .breakLink, .breakLink, .jamLink, .jamLink, .stallOne, .slowTransfers]
         default:
             faults = [
                 .killOne, .killOne, .killRouter, .killRouter, .killSome, .killAll, .stopOne, .stopRouter, .breakLink,
-                .breakLink,
+                .breakLink, .jamLink,
                 .redisChanges, .redisChanges, .stallOne, .slowTransfers,
             ]
         }

@@ -149,9 +149,13 @@ final class SimulatedClient {
 
     private func doSomething(_ random: inout SeededRandom) {
         if self.plan.publishes, self.underWay.count < 12, random.oneIn(4) { self.publish(&random) }
-        guard random.oneIn(self.simulation.vanishesOneIn / (self.simulation.isRouterAway ? 4 : 1)),
-            let connection = self.connection
-        else { return }
+        guard let connection = self.connection else { return }
+        if self.simulation.isLinkJammed, random.oneIn(20) {
+            self.leave(connection, &random)
+            self.connectsAt = self.now + UInt64.random(in: 0...5_000_000, using: &random)
+            return
+        }
+        guard random.oneIn(self.simulation.vanishesOneIn / (self.simulation.isRouterAway ? 4 : 1)) else { return }
         switch Int.random(in: 0..<3, using: &random) {
         case 0:
             connection.output += Packet.disconnect(DisconnectPacket()).bytes(self.plan.version)

@@ -29,6 +29,9 @@ final class Simulation {
     let vanishesOneIn: Int
 
     var isRouterAway: Bool { !self.router.isRunning }
+    /// A link of the router is jammed until it is killed.
+    private var routerDiesAt: Instant?
+    var isLinkJammed: Bool { self.routerDiesAt != nil }
     /// Nothing goes wrong any more.
     private(set) var isCalm = false
     private var calmSince: Instant = 0
@@ -224,6 +227,7 @@ final class Simulation {
         }
         didSomething = self.redis.act() || didSomething
         self.updateDoubt()
+        if let instant = self.routerDiesAt, instant <= self.clock.now { self.kill(self.router) }
         if didSomething || !isThorough {
             self.clock.advance(
                 by: UInt64.random(in: 0..<1 << UInt64.random(in: 10...21, using: &self.random), using: &self.random)
@@ -252,6 +256,12 @@ final class Simulation {
             let bytes = UInt32.random(in: 0...300, using: &self.random)
             self.ledger.note("a link of \(process.name) breaks after \(bytes) bytes")
             simulated_cut_connection(process.number, self.random.next(), bytes)
+        case .jamLink:
+            guard self.routerDiesAt == nil, simulated_jam_connection(self.router.number, self.random.next()) else {
+                return
+            }
+            self.ledger.note("a listener does not hear the router")
+            self.routerDiesAt = self.clock.now + UInt64.random(in: 0...200_000_000, using: &self.random)
         case .redisChanges:
             try self.redis.change(to: SimulatedRedis.Mode.allCases.randomElement(using: &self.random) ?? .up)
             self.ledger.note("Redis is \(self.redis.mode)")
@@ -297,6 +307,7 @@ final class Simulation {
     }
 
     private func routerEnds() {
+        self.routerDiesAt = nil
         guard self.isDoubtful else { return }
         self.lastDeathInDoubt = self.clock.now
         for client in self.clients { client.routerDiedInDoubt() }
@@ -333,6 +344,7 @@ final class Simulation {
         self.isDiskFull = false
         self.ledger.note("calm")
         self.calmSince = self.clock.now
+        self.routerDiesAt = nil
         try self.redis.change(to: .up)
         simulated_spare_connections()
         for process in self.processes {
@@ -344,14 +356,16 @@ final class Simulation {
     }
 
     private func settle() throws {
-        let end = self.calmSince + 9 * Nanoseconds.perSecond
+        var end = self.calmSince + 9 * Nanoseconds.perSecond
         var leavesAt = self.calmSince + 3 * Nanoseconds.perSecond
         var rounds = 0
         while self.clock.now < end || !self.isAtRest {
             try self.round()
             rounds += 1
-            if self.clock.now >= leavesAt {
+            // Wills that nobody had subscribed to would not be missed.
+            if self.clock.now >= leavesAt, self.clients.contains(where: { $0.receiver.subscribedAt["w/"] != nil }) {
                 leavesAt = .max
+                end = self.clock.now + 6 * Nanoseconds.perSecond
                 for client in self.clients where client.plan.hasWill { client.breakOff(&self.random) }
                 for client in self.clients where client.plan.comesLate { client.comes() }
             }

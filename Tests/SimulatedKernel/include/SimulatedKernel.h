@@ -49,7 +49,9 @@ void simulated_set_transfers(int process, unsigned partial, unsigned full);
 /// Ends one of the process's links, which are all but its clients' connections, after a few more bytes that it sends. Returns
 /// false when it has none.
 bool simulated_cut_connection(int process, uint64_t choice, unsigned bytes);
-/// Those that were to end later live.
+/// The other end of one of the process's links takes nothing any more: what is sent finds no room.
+bool simulated_jam_connection(int process, uint64_t choice);
+/// Those that were to end later live, and all take what is sent.
 void simulated_spare_connections(void);
 /// Writes to files fail, with ENOSPC.
 void simulated_set_disk_full(int process, bool is_full);

@@ -503,15 +503,15 @@ final class ClientConnection: EventHandler {
         self.endAfterOutput()
     }
 
-    func deliver(_ bytes: UnsafeRawBufferPointer, debitsCredit: Bool, continues: Bool) {
+    func deliver(_ bytes: UnsafeRawBufferPointer, debitsCredit: Bool, continues: Bool, isStored: Bool) {
         guard self.phase == .open else {
             if debitsCredit { self.service.router.returnLinkCredit(bytes.count) }
             return
         }
         self.output.write(bytes)
         if debitsCredit { self.delivery.queued(bytes.count) }
-        if let attach = self.uplink?.attach, !self.isInsideDelivery {
-            attach.passedDown(bytes)
+        if let attach = self.uplink?.attach {
+            attach.passedDown(bytes, isStored: isStored)
             if self.isBlockedByCredit, !debitsCredit, !attach.unanswered.isFull { self.resumeAfterCredit() }
         }
         self.isInsideDelivery = continues

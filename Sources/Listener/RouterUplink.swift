@@ -227,7 +227,8 @@ final class RouterUplink: LinkDelegate {
             connection.deliver(
                 frame.body,
                 debitsCredit: frame.flags & FrameFlags.debitsCredit != 0,
-                continues: frame.flags & FrameFlags.packetContinues != 0
+                continues: frame.flags & FrameFlags.packetContinues != 0,
+                isStored: frame.flags & FrameFlags.packetIsStored != 0
             )
         case .sessionAccepted:
             guard let accepted = SessionAccepted.decode(frame.body) else { return self.countInvalid() }

@@ -179,6 +179,43 @@ import Testing
         #expect(subscriber.exactlyOnce == (0..<total).filter { !$0.isMultiple(of: 2) })
     }
 
+    @Test(arguments: [QoS.atLeastOnce, .exactlyOnce])
+    func `a client in the middle of a large packet gets the rest from the next router`(_ qos: QoS) throws {
+        let broker = try TestBroker(settings: "mqtt: {max_packet_size: 64MiB}\n")
+        let loop = try EventLoop()
+        try broker.provision("device", password: "secret")
+        let tls = try broker.tlsContext(try broker.pki.device("device"))
+        let device = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: tls)
+        _ = try device.connect(clientIdentifier: "", password: "secret")
+        #expect(try device.subscribe("devices/device/#", qos: qos) == [qos.rawValue])
+        let publisher = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+        _ = try publisher.connect(clientIdentifier: "publisher")
+        // More than sockets hold.
+        let payload = (0..<24_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31 ^ $0 >> 11) }
+        var expected = PublishPacket(qos: qos, topic: Array("devices/device/x".utf8), payload: payload)
+        expected.packetIdentifier = 1
+        device.keepsBytes = true
+        publisher.send(.publish(expected))
+        if qos == .exactlyOnce {
+            _ = try publisher.next("PUBREC")
+            publisher.send(.pubrel(AcknowledgementPacket(packetIdentifier: 1)))
+        }
+        try device.wait("the beginning") { device.receivedBytes.count > 200_000 }
+        device.isReadingPaused = true
+        _ = try publisher.next("the answer")
+        try broker.restartRouter()
+        device.isReadingPaused = false
+        let bytes = Packet.publish(expected).bytes(.v5_0)
+        try device.wait("the rest") { device.receivedBytes.count >= bytes.count || device.hasEnded }
+        #expect(device.receivedBytes == bytes, "\(device.receivedBytes.count) of \(bytes.count) bytes")
+        device.keepsBytes = false
+        device.send(.pingreq)
+        guard case .pingresp = try device.next("PINGRESP") else {
+            Issue.record("the connection has ended")
+            return
+        }
+    }
+
     @Test func `sessions, queues, retained messages and wills outlive the end of all processes`() throws {
         let broker = try TestBroker()
         let loop = try EventLoop()

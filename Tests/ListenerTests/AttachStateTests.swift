@@ -6,6 +6,16 @@ import Testing
 
 /// What a listener remembers of a session for the next router.
 @Suite struct AttachStateTests {
+    private static let open = SessionOpen(
+        connectStamp: 1,
+        listenerName: [],
+        peerAddress: [],
+        identity: nil,
+        userName: nil,
+        access: .allowEverything,
+        connect: []
+    )
+
     private func state(_ version: ProtocolVersion = .v5_0) -> AttachState {
         AttachState(sessionNumber: 7, clientIdentifier: [1], version: version, takesAliases: true)
     }
@@ -33,6 +43,32 @@ import Testing
 
     private func ack(_ identifier: UInt16, _ reason: ReasonCode = .success) -> AcknowledgementPacket {
         AcknowledgementPacket(packetIdentifier: identifier, reasonCode: reason)
+    }
+
+    /// What is behind its last part in the same frame was not seen: after a restart its identifier was not known.
+    @Test func whatFollowsALargePacketIsRememberedToo() {
+        let state = self.state()
+        let large = self.publish(.atLeastOnce, 5, String(repeating: "x", count: 1000)).bytes(.v5_0)
+        let bytes = large + self.publish(.exactlyOnce, 6).bytes(.v5_0)
+        for (range, isStored) in [(0..<300, true), (300..<900, false), (900..<bytes.count, false)] {
+            bytes[range].withUnsafeBytes { state.passedDown($0, isStored: isStored) }
+            #expect(state.continuesPartial == (range.upperBound < large.count))
+        }
+        #expect(state.outbound[5] == .atLeastOnce && state.outbound[6] == .exactlyOnce)
+    }
+
+    @Test func ofALargePacketItIsKnownHowMuchTheClientHas() {
+        let state = self.state()
+        let large = self.publish(.atLeastOnce, 5, String(repeating: "x", count: 1000)).bytes(.v5_0)
+        large[..<300].withUnsafeBytes { state.passedDown($0, isStored: true) }
+        large[300..<310].withUnsafeBytes { state.passedDown($0) }
+        let attach = state.attach(Self.open, outstandingBytes: 0, unreportedBytes: 0)
+        #expect(attach.partial == .init(packetIdentifier: 5, packetBytes: UInt32(large.count), passedBytes: 310))
+        // One that its router alone had can't be continued.
+        let other = self.state()
+        large[..<300].withUnsafeBytes { other.passedDown($0) }
+        #expect(!other.continuesPartial)
+        #expect(other.attach(Self.open, outstandingBytes: 0, unreportedBytes: 0).partial == nil)
     }
 
     /// As they would be sent again, DUP taken away.
@@ -183,16 +219,7 @@ import Testing
         // Of a large one the first part tells.
         let large = self.publish(.atMostOnce, 0, String(repeating: "z", count: 100_000), alias: 5).bytes(.v5_0)
         self.up(state, large, part: 65_536)
-        let open = SessionOpen(
-            connectStamp: 1,
-            listenerName: [],
-            peerAddress: [],
-            identity: nil,
-            userName: nil,
-            access: .allowEverything,
-            connect: []
-        )
-        let attach = state.attach(open, outstandingBytes: 1, unreportedBytes: 2)
+        let attach = state.attach(Self.open, outstandingBytes: 1, unreportedBytes: 2)
         #expect(
             attach.aliases == [
                 .init(alias: 3, topic: Array("other".utf8)), .init(alias: 4, topic: Array("t".utf8)),

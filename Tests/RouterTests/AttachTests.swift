@@ -134,6 +134,48 @@ import Testing
         #expect(device.takeAll() == [.pubrel(AcknowledgementPacket(packetIdentifier: identifier))])
     }
 
+    /// A client that has part of a large packet when the router is killed gets the rest from the next one, and what comes behind it.
+    @Test(arguments: [QoS.atLeastOnce, .exactlyOnce], [false, true])
+    func aLargePacketIsContinued(_ qos: QoS, _ lasts: Bool) throws {
+        let harness = RouterHarness(
+            store: try StoreFile(path: self.path, survivesPowerLoss: false),
+            packetPartBytes: 400
+        )
+        let publisher = harness.client("publisher", on: harness.addListener())
+        publisher.connect()
+        let device = harness.client("device", on: harness.addListener(sessionCredit: 1000))
+        device.returnsCredit = false
+        device.connect(clean: !lasts, expiry: lasts ? 3600 : nil)
+        device.subscribe("t", qos)
+        let large = String((0..<3000).map { Character(UnicodeScalar(UInt8(97 + $0 * 7 % 26))) })
+        for text in ["first", large, "last"] { publisher.publish("t", text, qos) }
+        #expect(self.texts(device) == ["first"])
+        let next = try harness.replaceRouter(self.path)
+        next.flush()
+        #expect(device.isOpen && self.texts(device) == [large, "last"])
+    }
+
+    /// What the listener says can't be right: the packet has another length than the message would have.
+    @Test(arguments: [-1, 1, 100_000]) func aPacketThatIsNotTheStoredOneIsNotContinued(_ difference: Int) throws {
+        let harness = RouterHarness(
+            store: try StoreFile(path: self.path, survivesPowerLoss: false),
+            packetPartBytes: 400
+        )
+        let publisher = harness.client("publisher", on: harness.addListener())
+        publisher.connect()
+        let device = harness.client("device", on: harness.addListener(sessionCredit: 1000))
+        device.returnsCredit = false
+        device.connect(clean: false, expiry: 3600)
+        device.subscribe("t", .atLeastOnce)
+        publisher.publish("t", String(repeating: "x", count: 3000), .atLeastOnce)
+        device.changesPartial = { partial in
+            if difference > 0 { partial.packetBytes += UInt32(difference) * 1000 } else { partial.passedBytes = 1 }
+        }
+        let next = try harness.replaceRouter(self.path)
+        next.flush()
+        #expect(!device.isOpen)
+    }
+
     @Test func aNewerConnectionKeepsItsSession() throws {
         var harness = try self.start()
         let former = harness.client("device")

@@ -29,6 +29,8 @@ final class FakeClient {
     /// Acknowledges as a client should.
     var acknowledges = true
     /// Returns credit for what comes.
+    /// Of a packet of which it has a part, its listener says something else.
+    var changesPartial: ((inout SessionAttach.Partial) -> Void)?
     var returnsCredit = true
     var heldCredit = 0
     /// Credit that the router returned for what this client published.
@@ -64,17 +66,23 @@ final class FakeClient {
         self.listener = listener
         guard let attach = self.attach, let open = self.open else { return }
         var frames = ByteBuffer()
-        attach.attach(open, outstandingBytes: self.heldCredit, unreportedBytes: 0)
-            .encode(into: &frames, handle: self.handle)
+        var told = attach.attach(open, outstandingBytes: self.heldCredit, unreportedBytes: 0)
+        if var partial = told.partial {
+            self.changesPartial?(&partial)
+            told.partial = partial
+        }
+        told.encode(into: &frames, handle: self.handle)
         _ = attach.writeUnanswered(into: &frames, handle: self.handle)
         harness.deliver(frames, from: listener)
     }
 
     // MARK: Receiving
 
+    var isInsidePacket: Bool { !self.partial.isEmpty }
+
     /// - Returns: session credit to give back.
-    func took(_ bytes: [UInt8], debits: Bool, continues: Bool) -> Int {
-        if self.partial.isEmpty { bytes.withUnsafeBytes { self.attach?.passedDown($0) } }
+    func took(_ bytes: [UInt8], debits: Bool, continues: Bool, isStored: Bool = false) -> Int {
+        bytes.withUnsafeBytes { self.attach?.passedDown($0, isStored: isStored) }
         self.partial += bytes
         if !continues { self.splitPackets() }
         guard debits else { return 0 }

@@ -64,6 +64,7 @@ final class RouterHarness {
     var now: Instant = 1_000 * Nanoseconds.perSecond
     private(set) var listeners: [FakeListener] = []
     private var stamp: UInt64 = 0
+    private let packetPartBytes: Int
     private var problems: [String] = []
 
     /// Where the core's changes go; nil: nowhere.
@@ -74,12 +75,18 @@ final class RouterHarness {
     var isDiskFull = false
     private var unstored: [(group: UInt64, records: [UInt8])] = []
 
-    init(store: StoreFile? = nil, now: Instant? = nil, _ configure: (inout Configuration) -> Void = { _ in }) {
+    init(
+        store: StoreFile? = nil,
+        now: Instant? = nil,
+        packetPartBytes: Int = Limits.packetPartBytes,
+        _ configure: (inout Configuration) -> Void = { _ in }
+    ) {
+        self.packetPartBytes = packetPartBytes
         var configuration = Configuration()
         // Nothing happens on its own unless a test asks for it.
         configuration.mqtt.sysIntervalNanoseconds = 0
         configure(&configuration)
-        self.core = RouterCore(configuration: configuration, seed: 42)
+        self.core = RouterCore(configuration: configuration, seed: 42, packetPartBytes: packetPartBytes)
         self.store = store
         if let now { self.now = now }
         guard let store else { return }
@@ -126,10 +133,18 @@ final class RouterHarness {
 
     /// kill -9 of the router alone, and a new start: the listeners live, with their connections.
     /// - Parameter attaches: false: the listeners are connected, and have said nothing.
-    func replaceRouter(_ path: String, after seconds: UInt64 = 0, attaches: Bool = true) throws -> RouterHarness {
+    func replaceRouter(
+        _ path: String,
+        after seconds: UInt64 = 0,
+        attaches: Bool = true
+    ) throws -> RouterHarness {
         self.store = nil
         let store = try StoreFile(path: path, survivesPowerLoss: false)
-        let harness = RouterHarness(store: store, now: self.now + seconds * Nanoseconds.perSecond)
+        let harness = RouterHarness(
+            store: store,
+            now: self.now + seconds * Nanoseconds.perSecond,
+            packetPartBytes: self.packetPartBytes
+        )
         harness.stamp = self.stamp
         for listener in self.listeners {
             let again = harness.addListener()
@@ -262,7 +277,8 @@ final class RouterHarness {
             if debits { listener.heldLinkCredit += frame.body.count }
             guard let client = listener.clients[frame.handle] else { return }
             let continues = frame.flags & FrameFlags.packetContinues != 0
-            let credit = client.took([UInt8](frame.body), debits: debits, continues: continues)
+            let isStored = frame.flags & FrameFlags.packetIsStored != 0
+            let credit = client.took([UInt8](frame.body), debits: debits, continues: continues, isStored: isStored)
             if credit > 0 { credits.append((frame.handle, UInt32(credit))) }
         case .sessionMulticast:
             listener.multicastFrames += 1
@@ -296,7 +312,9 @@ final class RouterHarness {
             _ = client.took([UInt8](accepted.connack), debits: false, continues: false)
         case .sessionRefused, .sessionClose:
             guard let end = SessionEnd.decode(frame.body), let client = listener.clients[frame.handle] else { return }
-            if end.packet.count > 0 { _ = client.took([UInt8](end.packet), debits: false, continues: false) }
+            if end.packet.count > 0, !client.isInsidePacket {
+                _ = client.took([UInt8](end.packet), debits: false, continues: false)
+            }
             client.closeReason = end.reason
             client.isOpen = false
             listener.give(back: frame.handle)

@@ -12,6 +12,8 @@ final class ClientConnection {
     private let descriptor: Int32
     private var input: [UInt8] = []
     private var isClosed = false
+    /// It has the beginning of a packet.
+    var isInsidePacket: Bool { !self.input.isEmpty }
 
     /// Nil: nobody listens.
     init?(_ listener: SimulatedProcess, path: String, version: ProtocolVersion) {

@@ -65,7 +65,9 @@ final class Simulation {
         simulated_track_writes(self.keepsDisk)
         self.redis = try SimulatedRedis(path: "\(directory)/redis.sock", clock: self.clock, seed: self.random.next())
         let clock = self.clock
-        self.router = SimulatedProcess(1, "router", configuration: configuration, clock: clock) { RouterService($0) }
+        self.router = SimulatedProcess(1, "router", configuration: configuration, clock: clock) {
+            RouterService($0, packetPartBytes: 400)
+        }
         self.listeners = (1...2).map { instance in
             var own = configuration
             own.listeners[0].addresses = [.loopback(port: UInt16(1882 + instance))]

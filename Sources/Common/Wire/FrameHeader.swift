@@ -31,4 +31,7 @@ package enum FrameFlags {
     package static let packetContinues: UInt8 = 0x01
     /// `sessionDeliver`: the body counts against the session's and the link's credit.
     package static let debitsCredit: UInt8 = 0x02
+    /// `sessionDeliver`, with `packetContinues`: the router's store has the packet under its identifier, so that another router can go on
+    /// with it (`SessionAttach.Partial`).
+    package static let packetIsStored: UInt8 = 0x04
 }

@@ -9,7 +9,7 @@ package struct LinkHello: Equatable, Sendable {
 
     /// Versions of the frames that this release speaks; the highest common one is used.
     package static let wireVersionMin: UInt8 = 2
-    package static let wireVersionMax: UInt8 = 2
+    package static let wireVersionMax: UInt8 = 3
     private static let magic: UInt32 = 0x4C54_524D  // "MRTL"
 
     package var role: Role

@@ -20,6 +20,23 @@ package struct SessionAttach: Equatable, Sendable {
         }
     }
 
+    /// A PUBLISH of which the client has the beginning.
+    package struct Partial: Equatable, Sendable {
+        package var packetIdentifier: UInt16
+        package var packetBytes: UInt32
+        /// Of them, those that were passed to the client.
+        package var passedBytes: UInt32
+
+        package init(packetIdentifier: UInt16, packetBytes: UInt32, passedBytes: UInt32) {
+            self.packetIdentifier = packetIdentifier
+            self.packetBytes = packetBytes
+            self.passedBytes = passedBytes
+        }
+    }
+
+    /// The first wire version with `partial`.
+    package static let partialVersion: UInt8 = 3
+
     /// From `SessionAccepted`.
     package var sessionNumber: UInt64
     package var clientIdentifier: [UInt8]
@@ -33,6 +50,8 @@ package struct SessionAttach: Equatable, Sendable {
     package var outbound: [Outbound]
     /// Topic aliases that the client has set (MQTT 5.0, section 3.3.2.3.4).
     package var aliases: [Alias]
+    /// From `partialVersion` on.
+    package var partial: Partial?
 
     package init(
         sessionNumber: UInt64,
@@ -41,8 +60,10 @@ package struct SessionAttach: Equatable, Sendable {
         outstandingBytes: UInt32 = 0,
         unreportedBytes: UInt32 = 0,
         outbound: [Outbound] = [],
-        aliases: [Alias] = []
+        aliases: [Alias] = [],
+        partial: Partial? = nil
     ) {
+        self.partial = partial
         self.sessionNumber = sessionNumber
         self.clientIdentifier = clientIdentifier
         self.open = open
@@ -68,6 +89,11 @@ package struct SessionAttach: Equatable, Sendable {
         for entry in self.aliases {
             buffer.writeLittleEndian(entry.alias)
             buffer.writeField(entry.topic)
+        }
+        if let partial = self.partial {
+            buffer.writeLittleEndian(partial.packetIdentifier)
+            buffer.writeLittleEndian(partial.packetBytes)
+            buffer.writeLittleEndian(partial.passedBytes)
         }
         buffer.endFrame(at: position)
     }
@@ -98,6 +124,12 @@ package struct SessionAttach: Equatable, Sendable {
             guard let alias = reader.readLittleEndian(UInt16.self), let topic = reader.readField() else { return nil }
             attach.aliases.append(Alias(alias: alias, topic: topic))
         }
-        return reader.isAtEnd ? attach : nil
+        if reader.isAtEnd { return attach }
+        guard let packetIdentifier = reader.readLittleEndian(UInt16.self), packetIdentifier != 0,
+            let packetBytes = reader.readLittleEndian(UInt32.self), let passed = reader.readLittleEndian(UInt32.self),
+            passed < packetBytes, reader.isAtEnd
+        else { return nil }
+        attach.partial = Partial(packetIdentifier: packetIdentifier, packetBytes: packetBytes, passedBytes: passed)
+        return attach
     }
 }

@@ -18,6 +18,8 @@ final class AttachState {
     private var aliases: [UInt16: [UInt8]] = [:]
     private var aliasBytes = 0
     private(set) var isBeyondLimits = false
+    /// Of a packet that comes in parts, the one that is under way.
+    private var partial: (packetIdentifier: UInt16, packetBytes: Int, passedBytes: Int)?
 
     init(sessionNumber: UInt64, clientIdentifier: [UInt8], version: ProtocolVersion, takesAliases: Bool) {
         self.sessionNumber = sessionNumber
@@ -102,16 +104,36 @@ final class AttachState {
 
     // MARK: Down
 
-    /// Whole packets go to the client.
-    func passedDown(_ bytes: UnsafeRawBufferPointer) {
-        var offset = 0
+    /// Packets go to the client; the last one may be the beginning of one, of which the rest comes next.
+    /// - Parameter isStored: another router can go on with that one.
+    func passedDown(_ bytes: UnsafeRawBufferPointer, isStored: Bool = false) {
+        var offset = self.continuedDown(bytes.count)
         while offset < bytes.count {
             let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
             guard case .header(let header) = FixedHeader.decode(rest, version: self.version) else { return }
             self.passedDown(rest, header)
+            if header.packetBytes > rest.count { self.beginPartial(rest, header, isStored: isStored) }
             offset += header.packetBytes
         }
     }
+
+    private func beginPartial(_ part: UnsafeRawBufferPointer, _ header: FixedHeader, isStored: Bool) {
+        let isKnown = isStored && header.type == .publish && header.flags & 0x06 != 0
+        let identifier = isKnown ? header.packetIdentifier(in: part) : nil
+        self.partial = (identifier ?? 0, header.packetBytes, part.count)
+    }
+
+    /// - Returns: how many of the bytes are of a packet whose beginning was passed on before.
+    private func continuedDown(_ count: Int) -> Int {
+        guard let partial = self.partial else { return 0 }
+        let part = min(count, partial.packetBytes - partial.passedBytes)
+        self.partial?.passedBytes += part
+        if partial.passedBytes + part == partial.packetBytes { self.partial = nil }
+        return part
+    }
+
+    /// A packet of which the client has a part can be continued by another router.
+    var continuesPartial: Bool { (self.partial?.packetIdentifier ?? 0) != 0 }
 
     /// - Parameter packet: all of it, or its first part.
     private func passedDown(_ packet: UnsafeRawBufferPointer, _ header: FixedHeader) {
@@ -147,7 +169,17 @@ final class AttachState {
             outstandingBytes: UInt32(clamping: outstandingBytes),
             unreportedBytes: UInt32(clamping: unreportedBytes),
             outbound: self.outbound.all,
-            aliases: self.aliases.sorted { $0.key < $1.key }.map { SessionAttach.Alias(alias: $0.key, topic: $0.value) }
+            aliases: self.aliases.sorted { $0.key < $1.key }.map {
+                SessionAttach.Alias(alias: $0.key, topic: $0.value)
+            },
+            partial: self.partial.flatMap { partial in
+                guard partial.packetIdentifier != 0 else { return nil }
+                return SessionAttach.Partial(
+                    packetIdentifier: partial.packetIdentifier,
+                    packetBytes: UInt32(clamping: partial.packetBytes),
+                    passedBytes: UInt32(clamping: partial.passedBytes)
+                )
+            }
         )
     }
 

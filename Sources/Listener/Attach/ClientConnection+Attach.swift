@@ -38,7 +38,9 @@ extension ClientConnection {
             _ = self.delivery.close()
             return
         }
-        guard !isFinal, let attach = self.uplink?.attach, !attach.isBeyondLimits, !self.isInsideDelivery else {
+        guard !isFinal, let attach = self.uplink?.attach, !attach.isBeyondLimits,
+            !self.isInsideDelivery || attach.continuesPartial
+        else {
             _ = self.delivery.close()
             // "Server unavailable" is no reason for a DISCONNECT (MQTT 5.0, section 3.14.2.1).
             return self.close(.connectionLost, code: .serverShuttingDown, "the router is gone")
@@ -101,7 +103,8 @@ extension ClientConnection {
     /// - Parameter credit: PUBLISH bytes that the router grants the session.
     func reattach(_ link: Link, credit: Int, linkCredit: inout Int) {
         guard self.phase == .open else { return }
-        guard let attach = self.sessionAttach() else { return self.routerLost(isFinal: true) }
+        let canContinue = !self.isInsideDelivery || (link.peer?.wireVersionMax ?? 0) >= SessionAttach.partialVersion
+        guard canContinue, let attach = self.sessionAttach() else { return self.routerLost(isFinal: true) }
         attach.encode(into: &link.output, handle: self.handle)
         self.uplink?.routerBack(
             credit: credit,
@@ -117,9 +120,10 @@ extension ClientConnection {
     /// What the next router has to be told about the end of this session; nil: nothing.
     /// - Parameter isParked: what is in `input` came while there was no router.
     func farewell(_ cause: SessionCloseCause, isParked: Bool) -> Farewell? {
-        guard self.phase == .open, let attach = self.sessionAttach(), let state = self.uplink?.attach else {
+        guard self.phase == .open, var attach = self.sessionAttach(), let state = self.uplink?.attach else {
             return nil
         }
+        attach.partial = nil
         func content(_ input: UnsafeRawBufferPointer?) -> Farewell.Content {
             var frames = ByteBuffer()
             attach.encode(into: &frames, handle: self.handle)

@@ -26,6 +26,11 @@ extension RouterCore {
             self.refuseAttach(frame.handle, .sessionTakenOver, Self.version(of: attach.open.connect), link)
             return nil
         }
+        let rest = self.rest(of: attach, session)
+        if case .unknown = rest {
+            self.refuseAttach(frame.handle, .serverShuttingDown, Self.version(of: attach.open.connect), link)
+            return nil
+        }
         self.counters.sessionsAttached += 1
         // Accepted while nothing could be stored: the store knows the connection before this one.
         let isUnknown = attach.open.connectStamp > session.connectStamp
@@ -35,10 +40,55 @@ extension RouterCore {
         link.credit -= Int(attach.outstandingBytes)
         self.restoreAliases(attach.aliases, session)
         self.recordSession(session)
+        if case .packet(let output) = rest { session.makePending().partialOutput = output }
         self.reconcile(attach.outbound, session)
         self.flushControl(session)
         if session.hasBacklog { self.markForPump(session) }
         return nil
+    }
+
+    /// The property, and what it adds to the lengths of properties and packet.
+    private static var aliasBytesMax: Int { 5 }
+
+    private enum Rest {
+        case nothing
+        case packet(Session.PartialOutput)
+        case unknown
+    }
+
+    /// The packet of which the client has the beginning.
+    ///
+    /// Its message and its identifier were stored before its first byte left, and its payload comes last, so that the rest is the same
+    /// whatever its head was.
+    private func rest(of attach: SessionAttach, _ session: Session) -> Rest {
+        guard let partial = attach.partial else { return .nothing }
+        let (packetBytes, passed) = (Int(partial.packetBytes), Int(partial.passedBytes))
+        guard let entry = session.inflight.entry(of: partial.packetIdentifier), entry.stage == .published,
+            let item = entry.item
+        else { return .unknown }
+        let stage: OutboundStage = item.qos == .exactlyOnce ? .exactlyOnce : .atLeastOnce
+        let reported = SessionAttach.Outbound(packetIdentifier: partial.packetIdentifier, stage: stage)
+        let message = item.message.view
+        let headBytes = packetBytes - message.payload.count
+        let further = item.furtherIdentifiers ?? []
+        let shape = item.shape(hasProperties: session.hasProperties)
+        let layout = PublishLayout(message, shape, furtherIdentifiers: further, now: self.now)
+        // It may have had an alias, instead of the topic or with it.
+        let headBytesMax = layout.packetBytes - message.payload.count + Self.aliasBytesMax
+        guard attach.outbound.contains(reported), headBytes > 0, headBytes <= min(passed, headBytesMax) else {
+            return .unknown
+        }
+        // Of the head nothing is sent any more, only its length counts.
+        let head = [UInt8](repeating: 0, count: headBytes)
+        return .packet(
+            Session.PartialOutput(
+                message: item.message,
+                head: head,
+                packetBytes: packetBytes,
+                sentBytes: passed,
+                isStored: true
+            )
+        )
     }
 
     private mutating func refuseAttach(

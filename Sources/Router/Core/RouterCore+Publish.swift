@@ -192,7 +192,7 @@ extension RouterCore {
     /// Sends packets that need no credit; behind a large packet that is on its way.
     mutating func sendControl(_ bytes: UnsafeRawBufferPointer, _ session: Session) {
         guard let link = session.link else { return }
-        if let pending = session.pending, pending.partialOutput != nil {
+        if let pending = session.pending, let partial = pending.partialOutput, partial.sentBytes > 0 {
             pending.partialOutput?.heldControl.append(contentsOf: bytes)
             if let held = pending.partialOutput?.heldControl.count, held > RouterLimits.heldControlBytesMax {
                 self.condemned.append((session.index, .quotaExceeded))

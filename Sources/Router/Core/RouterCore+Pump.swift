@@ -17,7 +17,7 @@ extension RouterCore {
             }
             if let pending = session.pending {
                 if pending.partialOutput != nil {
-                    self.sendPart(session, pending, link)
+                    guard self.sendPart(session, pending, link) else { return }
                     continue
                 }
                 if !pending.resend.isEmpty {
@@ -115,23 +115,50 @@ extension RouterCore {
             )
             count = headBytes
         }
-        session.makePending().partialOutput = Session.PartialOutput(
-            message: item.message,
-            head: head,
-            packetBytes: layout.packetBytes
-        )
+        var partial = Session.PartialOutput(message: item.message, head: head, packetBytes: layout.packetBytes)
+        if session.isStored, item.qos.isAcknowledged { self.recordPartial(&partial, item, identifier, session) }
+        session.makePending().partialOutput = partial
         self.counters.publishesSent += 1
         self.counters.publishBytesSent += UInt64(layout.packetBytes)
     }
 
     // MARK: Large packets
 
-    private mutating func sendPart(_ session: Session, _ pending: Session.Pending, _ link: RouterLink) {
-        guard let partial = pending.partialOutput else { return }
+    /// Has the store know the packet before it begins. Where the disk is full it begins all the same: then it is this router's alone.
+    private mutating func recordPartial(
+        _ partial: inout Session.PartialOutput,
+        _ item: QueuedMessage,
+        _ identifier: UInt16,
+        _ session: Session
+    ) {
+        guard item.qos == .atLeastOnce else {
+            // Its record was committed before.
+            partial.isStored = true
+            return
+        }
+        guard !self.changes.isInTrouble, session.inflight.entry(of: identifier)?.number ?? 0 != 0 else { return }
+        // With those before it, which would come after it otherwise: what has no identifier in the store is sent after what has one.
+        for other in session.inflight.identifiersInOrder() {
+            guard let entry = session.inflight.entry(of: other), entry.sequence >= session.unidentifiedSequence,
+                entry.number != 0, entry.stage == .published, entry.item?.qos == .atLeastOnce
+            else { continue }
+            self.recordInflight(other, session, isNew: false)
+        }
+        session.unidentifiedSequence = session.inflight.nextSequence
+        partial.group = self.changes.group
+        partial.isStored = true
+    }
+
+    /// - Returns: false when it cannot go on now.
+    private mutating func sendPart(_ session: Session, _ pending: Session.Pending, _ link: RouterLink) -> Bool {
+        guard let partial = pending.partialOutput else { return true }
+        if self.waitsForCommit(partial.group, session, pending, link) { return false }
         let count = min(self.partBytes, partial.packetBytes - partial.sentBytes)
         let end = partial.sentBytes + count
         let isLast = end == partial.packetBytes
-        let flags = FrameFlags.debitsCredit | (isLast ? 0 : FrameFlags.packetContinues)
+        var flags = FrameFlags.debitsCredit
+        if !isLast { flags |= FrameFlags.packetContinues }
+        if partial.isStored, partial.sentBytes == 0 { flags |= FrameFlags.packetIsStored }
         var writer = link.beginDeliver(handle: session.handle, flags: flags, bytes: count)
         let headEnd = partial.head.count
         if partial.sentBytes < headEnd {
@@ -146,13 +173,14 @@ extension RouterCore {
         link.credit -= count
         guard isLast else {
             pending.partialOutput?.sentBytes = end
-            return
+            return true
         }
         pending.partialOutput = nil
         session.dropPendingIfEmpty()
         partial.heldControl.withUnsafeBytes { held in
             if held.count > 0 { self.sendControl(held, session) }
         }
+        return true
     }
 
     /// Whether sending has to wait for a group; it goes on when that is committed.

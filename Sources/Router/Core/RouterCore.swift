@@ -16,7 +16,7 @@ package struct RouterCore: ~Copyable {
     let denyAction: Configuration.Authorization.DenyAction
     let policies: ListenerPolicies
     let partialInputBytesMax: Int
-    let partBytes = Limits.packetPartBytes
+    let partBytes: Int
     let publishCreditPerSession: Int
     let publishCreditPerLink: Int
     var random: IdentifierGenerator
@@ -70,12 +70,15 @@ package struct RouterCore: ~Copyable {
     /// The store's time less `now`: see `StoreClock`.
     package var storeOffset: UInt64 = 0
 
-    /// - Parameter seed: a random number: for hashing and assigned client identifiers.
-    package init(configuration: Configuration, seed: UInt64) {
+    /// - Parameters:
+    ///   - seed: a random number: for hashing and assigned client identifiers.
+    ///   - packetPartBytes: larger packets go to clients in parts of this size; tests make it small.
+    package init(configuration: Configuration, seed: UInt64, packetPartBytes: Int = Limits.packetPartBytes) {
         self.settings = configuration.mqtt
         self.denyAction = configuration.authorization.denyAction
         self.system = SystemTopics(intervalNanoseconds: configuration.mqtt.sysIntervalNanoseconds)
         self.policies = ListenerPolicies(configuration)
+        self.partBytes = packetPartBytes
         self.partialInputBytesMax = configuration.flowControl.partialPacketBytesMax
         self.publishCreditPerSession = configuration.flowControl.sessionCreditBytes
         self.publishCreditPerLink = configuration.flowControl.linkCreditBytes

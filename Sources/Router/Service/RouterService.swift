@@ -39,12 +39,17 @@ package final class RouterService: Role, LinkDelegate {
         case done
     }
 
-    package init(_ context: RoleContext) {
+    /// - Parameter packetPartBytes: as of `RouterCore`.
+    package init(_ context: RoleContext, packetPartBytes: Int = Limits.packetPartBytes) {
         self.context = context
         self.loop = context.loop
         self.logger = context.logger
         let configuration = context.configuration
-        self.core = RouterCore(configuration: configuration, seed: UInt64.random(in: 0...UInt64.max))
+        self.core = RouterCore(
+            configuration: configuration,
+            seed: UInt64.random(in: 0...UInt64.max),
+            packetPartBytes: packetPartBytes
+        )
         self.hello = LinkHello(
             role: .router,
             bootID: RoleProcess.makeBootID(),

@@ -47,6 +47,10 @@ final class Session {
         var head: [UInt8]
         var packetBytes: Int
         var sentBytes = 0
+        /// It may begin when this group is committed.
+        var group: UInt64 = 0
+        /// From then on the store has it with its packet identifier, and another router can go on with it.
+        var isStored = false
         /// Acknowledgements that wait behind it.
         var heldControl: [UInt8] = []
     }
@@ -103,6 +107,8 @@ final class Session {
     var touchedGroup: UInt64 = 0
     /// The group that must be committed before anything is sent again on this connection.
     var resendGroup: UInt64 = 0
+    /// QoS 1 messages in flight from this one on may be in the store without their packet identifiers.
+    var unidentifiedSequence: UInt64 = 0
     /// The turn in which it last got a QoS 1 message that is not stored, and the first of those whose turn its listener may not have.
     var unhandedTurn: UInt64 = 0
     var unhandedSequence: UInt64 = 0

@@ -204,6 +204,9 @@ final class RouterUplink: LinkDelegate {
             self.forgetFarewell(frame.handle)
         case .linkClosing:
             self.closing(link)
+        case .sessionUnstored:
+            guard let isUnstored = SessionUnstored.decode(frame.body) else { return self.countInvalid() }
+            self.service.connection(frame.handle)?.uplink?.attach?.isUnstored = isUnstored
         case .sessionResumed:
             guard let resumed = SessionResumed.decode(frame.body) else { return self.countInvalid() }
             self.resumed = (frame.handle, resumed)

@@ -176,6 +176,30 @@ import Testing
         #expect(!device.isOpen)
     }
 
+    /// The client was told that it is subscribed, and the next router did not know of it: nothing came any more, and nobody said so.
+    @Test(arguments: [false, true]) func aSubscriptionThatIsNotStoredEndsWithItsRouter(_ hasRoomAgain: Bool) throws {
+        let harness = try self.start()
+        let publisher = harness.client("publisher", on: harness.addListener())
+        publisher.connect(clean: false, expiry: 3600)
+        let device = harness.client("device")
+        device.connect(clean: true)
+        harness.isDiskFull = true
+        harness.core.storeIsInTrouble(true)
+        #expect(device.subscribe("t", .atLeastOnce) == 1)
+        #expect(device.isUnstored)
+        if hasRoomAgain {
+            harness.isDiskFull = false
+            harness.flush()
+            #expect(!device.isUnstored)
+        }
+        let next = try harness.replaceRouter(self.path)
+        next.flush()
+        #expect(device.isOpen == hasRoomAgain)
+        guard hasRoomAgain else { return }
+        publisher.publish("t", "x", .atLeastOnce)
+        #expect(self.texts(device) == ["x"])
+    }
+
     @Test func aNewerConnectionKeepsItsSession() throws {
         var harness = try self.start()
         let former = harness.client("device")

@@ -19,6 +19,11 @@ final class FakeClient {
     var keepAliveInForce: UInt16?
     /// What its listener remembers for the next router.
     private(set) var attach: AttachState?
+    /// As its listener knows it.
+    var isUnstored: Bool {
+        get { self.attach?.isUnstored ?? false }
+        set { self.attach?.isUnstored = newValue }
+    }
     private var open: SessionOpen?
     /// Of the session that is about to be accepted.
     var resumed: SessionResumed?
@@ -65,6 +70,11 @@ final class FakeClient {
         self.harness = harness
         self.listener = listener
         guard let attach = self.attach, let open = self.open else { return }
+        guard !attach.isUnstored else {
+            // Its listener has closed it.
+            self.isOpen = false
+            return
+        }
         var frames = ByteBuffer()
         var told = attach.attach(open, outstandingBytes: self.heldCredit, unreportedBytes: 0)
         if var partial = told.partial {

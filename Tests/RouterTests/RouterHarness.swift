@@ -298,6 +298,8 @@ final class RouterHarness {
                 let credit = listener.clients[handle]?.took(packet, debits: true, continues: false) ?? 0
                 if credit > 0 { credits.append((handle, UInt32(credit))) }
             }
+        case .sessionUnstored:
+            listener.clients[frame.handle]?.isUnstored = SessionUnstored.decode(frame.body) ?? false
         case .sessionResumed:
             guard let resumed = SessionResumed.decode(frame.body) else {
                 Issue.record("broken sessionResumed")

@@ -90,8 +90,6 @@ final class SimulatedClient {
     func routerDiedInDoubt() {
         guard self.isInDoubt else { return }
         self.mayHaveLostSession = true
-        // Or a subscription, which only those of lasting sessions wait for.
-        if !self.plan.lasts { self.receiver.orderedSince = [:] }
         if let will = self.will { self.ledger.wills[will]?.end = .unknown }
     }
 

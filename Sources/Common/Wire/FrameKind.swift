@@ -24,6 +24,7 @@ package enum FrameKind: UInt8, Sendable, CaseIterable {
     case sessionGone = 0x36
     case linkClosing = 0x37
     case sessionResumed = 0x38
+    case sessionUnstored = 0x39
 
     // Listener to auth worker.
     case authQuery = 0x50

@@ -38,7 +38,7 @@ extension ClientConnection {
             _ = self.delivery.close()
             return
         }
-        guard !isFinal, let attach = self.uplink?.attach, !attach.isBeyondLimits,
+        guard !isFinal, let attach = self.uplink?.attach, !attach.isBeyondLimits, !attach.isUnstored,
             !self.isInsideDelivery || attach.continuesPartial
         else {
             _ = self.delivery.close()

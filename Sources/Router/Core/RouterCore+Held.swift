@@ -90,6 +90,7 @@ extension RouterCore {
         self.changes.commit(upTo: group)
         self.releaseHeld()
         self.closeUnanswered()
+        self.tellStored()
     }
 
     /// What was written for a link up to the end of that turn is with the listener.
@@ -160,6 +161,24 @@ extension RouterCore {
         self.writeClose(session, .quotaExceeded)
         let grace = RouterLimits.restartGraceNanoseconds
         self.connectionEnded(session, publishesWill: true, willGraceNanoseconds: grace)
+    }
+
+    /// Its client is about to be told what the next router would not know. Its listener has to know that before the client.
+    mutating func noteUnstoredAnswer(_ session: Session) {
+        guard self.changes.records != self.recordsBefore, let link = session.link else { return }
+        if self.unstored.updateValue(self.changes.newestGroup, forKey: session.index) == nil {
+            SessionUnstored.encode(true, into: &link.output, handle: session.handle)
+        }
+    }
+
+    private mutating func tellStored() {
+        guard !self.unstored.isEmpty else { return }
+        for (index, group) in self.unstored.sorted(by: { $0.key < $1.key }) where group <= self.changes.committed {
+            self.unstored[index] = nil
+            guard let session = self.sessions[Int(index)], let link = session.link else { continue }
+            SessionUnstored.encode(false, into: &link.output, handle: session.handle)
+        }
+        self.settle()
     }
 
     /// Commits fail, or work again.

@@ -148,6 +148,7 @@ extension RouterCore {
 
     /// What is subscribed for a connection alone goes on while nothing can be stored.
     private mutating func flushAnswer(_ session: Session) {
+        if self.changes.isInTrouble, session.isStored, !session.isDurable { self.noteUnstoredAnswer(session) }
         self.flushControl(session, mayWait: session.isDurable || !self.changes.isInTrouble)
     }
 

@@ -63,6 +63,8 @@ package struct RouterCore: ~Copyable {
     var storesAllCopies = false
     /// Sessions that `isUnanswered`, and some that were.
     var unanswered: Set<UInt32> = []
+    /// Sessions whose clients were told something that is not stored, and the groups with it.
+    var unstored: [UInt32: UInt64] = [:]
     /// What has to be stored.
     var changes = ChangeLog()
     /// Of `changes`, when the frame that is being handled came.
@@ -142,7 +144,8 @@ package struct RouterCore: ~Copyable {
             return nil
         case nil: return nil
         case .linkHello, .sessionAccepted, .sessionRefused, .sessionDeliver, .sessionMulticast, .sessionClose,
-            .publishCredit, .sessionGone, .linkClosing, .sessionResumed, .authQuery, .authVerdict, .authChanged,
+            .publishCredit, .sessionGone, .linkClosing, .sessionResumed, .sessionUnstored, .authQuery, .authVerdict,
+            .authChanged,
             .authConsulted, .statusRequest, .statusReport, .controlCommand, .controlReply:
             return "frame of a kind that a listener does not send"
         }

@@ -25,6 +25,7 @@ import Testing
                 "sessionGone=36",
                 "sessionMulticast=33",
                 "sessionOpen=10", "sessionPackets=11", "sessionRefused=31", "sessionResumed=38", "sessionRules=13",
+                "sessionUnstored=39",
                 "statusReport=b0",
                 "statusRequest=90",
             ]
@@ -57,6 +58,10 @@ import Testing
         (
             "sessionResumed", "04000000380000000400000000000000" + "01000302",
             { SessionResumed(awaitingPubrel: [1, 0x0203]).encode(into: &$0, handle: 4) }
+        ),
+        (
+            "sessionUnstored", "01000000390000000400000000000000" + "01",
+            { SessionUnstored.encode(true, into: &$0, handle: 4) }
         ),
         (
             "authChanged", "11000000710000000000000000000000" + "0108070605040302011000000000000000",

@@ -124,6 +124,10 @@ final class PeerServer: LinkDelegate {
         }
     }
 
+    func tellUnstored(_ handle: UInt64, _ isUnstored: Bool) {
+        self.send { SessionUnstored.encode(isUnstored, into: &$0, handle: handle) }
+    }
+
     func multicast(_ packet: [UInt8], offset: UInt32, to entries: [(handle: UInt64, packetIdentifier: UInt16)]) {
         self.send { buffer in
             let position = buffer.beginFrame(.sessionMulticast)

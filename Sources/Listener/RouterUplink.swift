@@ -206,7 +206,7 @@ final class RouterUplink: LinkDelegate {
             self.closing(link)
         case .sessionUnstored:
             guard let isUnstored = SessionUnstored.decode(frame.body) else { return self.countInvalid() }
-            self.service.connection(frame.handle)?.uplink?.attach?.isUnstored = isUnstored
+            self.service.connection(frame.handle)?.uplink?.attach?.unstoredBy = isUnstored ? link.peer?.bootID : nil
         case .sessionResumed:
             guard let resumed = SessionResumed.decode(frame.body) else { return self.countInvalid() }
             self.resumed = (frame.handle, resumed)

@@ -21,8 +21,8 @@ final class FakeClient {
     private(set) var attach: AttachState?
     /// As its listener knows it.
     var isUnstored: Bool {
-        get { self.attach?.isUnstored ?? false }
-        set { self.attach?.isUnstored = newValue }
+        get { self.attach?.unstoredBy != nil }
+        set { self.attach?.unstoredBy = newValue ? [] : nil }
     }
     private var open: SessionOpen?
     /// Of the session that is about to be accepted.
@@ -70,7 +70,7 @@ final class FakeClient {
         self.harness = harness
         self.listener = listener
         guard let attach = self.attach, let open = self.open else { return }
-        guard !attach.isUnstored else {
+        guard !self.isUnstored else {
             // Its listener has closed it.
             self.isOpen = false
             return

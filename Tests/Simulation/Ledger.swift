@@ -16,6 +16,11 @@ final class Ledger {
         /// Counts what happened in the whole run.
         var sentAt: Int
         var outcome = Outcome.open
+        /// While a full disk had messages refused.
+        var isSentInDoubt = false
+        /// Its sender came back without an answer: it may have been refused, which nobody heard.
+        var isSentAgain = false
+        var mayHaveBeenRefused: Bool { self.outcome == .refused || (self.isSentInDoubt && self.isSentAgain) }
     }
 
     struct Will {
@@ -72,6 +77,10 @@ final class Ledger {
     func sends(_ message: Message, payload: String) {
         self.messages[payload] = message
         self.sent.append(payload)
+    }
+
+    func isSentAgain(_ payload: String) {
+        self.messages[payload]?.isSentAgain = true
     }
 
     func ended(_ payload: String, _ outcome: Message.Outcome) {
@@ -137,7 +146,7 @@ final class Ledger {
         for payload in receiver.order {
             guard let message = self.messages[payload] else { continue }
             // A message that was refused may be sent on when others are.
-            guard message.outcome != .refused else { continue }
+            guard !message.mayHaveBeenRefused else { continue }
             if message.number < last[message.topic] ?? 0 { self.fault("\(receiver.name) got \(payload) too late") }
             last[message.topic] = message.number
         }

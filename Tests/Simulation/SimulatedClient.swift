@@ -348,7 +348,8 @@ final class SimulatedClient {
                 topic: topic,
                 qos: qos,
                 number: number,
-                sentAt: self.ledger.tick()
+                sentAt: self.ledger.tick(),
+                isSentInDoubt: self.simulation.isDoubtful
             ),
             payload: payload
         )
@@ -390,6 +391,7 @@ final class SimulatedClient {
             } else {
                 var packet = message.packet
                 packet.dup = true
+                self.ledger.isSentAgain(Self.payload(packet))
                 connection.output += Packet.publish(packet).bytes(self.plan.version)
             }
         }

@@ -4,7 +4,7 @@
 ///  | 1: it would not, 0: it would again UInt8 |
 /// ```
 ///
-/// Older listeners skip it: their client of such a session is not told.
+/// A listener that finds another router closes such a session, so that its client knows. Older listeners skip the frame.
 package enum SessionUnstored {
     package static func encode(_ isUnstored: Bool, into buffer: inout ByteBuffer, handle: UInt64) {
         buffer.writeFrameHeader(.sessionUnstored, handle: handle, bodyBytes: 1)

@@ -18,8 +18,8 @@ final class AttachState {
     private var aliases: [UInt16: [UInt8]] = [:]
     private var aliasBytes = 0
     private(set) var isBeyondLimits = false
-    /// The next router would not know all that the client was told.
-    var isUnstored = false
+    /// The router, by its boot id, that alone knows all that the client was told; nil: each one does.
+    var unstoredBy: [UInt8]?
     /// Of a packet that comes in parts, the one that is under way.
     private var partial: (packetIdentifier: UInt16, packetBytes: Int, passedBytes: Int)?
 

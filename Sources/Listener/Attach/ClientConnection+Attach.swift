@@ -38,7 +38,7 @@ extension ClientConnection {
             _ = self.delivery.close()
             return
         }
-        guard !isFinal, let attach = self.uplink?.attach, !attach.isBeyondLimits, !attach.isUnstored,
+        guard !isFinal, let attach = self.uplink?.attach, !attach.isBeyondLimits,
             !self.isInsideDelivery || attach.continuesPartial
         else {
             _ = self.delivery.close()
@@ -104,7 +104,8 @@ extension ClientConnection {
     func reattach(_ link: Link, credit: Int, linkCredit: inout Int) {
         guard self.phase == .open else { return }
         let canContinue = !self.isInsideDelivery || (link.peer?.wireVersionMax ?? 0) >= SessionAttach.partialVersion
-        guard canContinue, let attach = self.sessionAttach() else { return self.routerLost(isFinal: true) }
+        let isKnown = self.uplink?.attach?.unstoredBy.map { $0 == link.peer?.bootID } ?? true
+        guard canContinue, isKnown, let attach = self.sessionAttach() else { return self.routerLost(isFinal: true) }
         attach.encode(into: &link.output, handle: self.handle)
         self.uplink?.routerBack(
             credit: credit,

@@ -43,6 +43,7 @@ extension RouterCore {
         if case .packet(let output) = rest { session.makePending().partialOutput = output }
         self.reconcile(attach.outbound, session)
         self.flushControl(session)
+        self.tellStored(session)
         if session.hasBacklog { self.markForPump(session) }
         return nil
     }

@@ -173,12 +173,19 @@ extension RouterCore {
 
     private mutating func tellStored() {
         guard !self.unstored.isEmpty else { return }
-        for (index, group) in self.unstored.sorted(by: { $0.key < $1.key }) where group <= self.changes.committed {
-            self.unstored[index] = nil
-            guard let session = self.sessions[Int(index)], let link = session.link else { continue }
-            SessionUnstored.encode(false, into: &link.output, handle: session.handle)
+        for index in self.unstored.keys.sorted() {
+            if let session = self.sessions[Int(index)] { self.tellStored(session) } else { self.unstored[index] = nil }
         }
         self.settle()
+    }
+
+    /// A session whose link is broken is told when it is attached again.
+    mutating func tellStored(_ session: Session) {
+        guard let link = session.link, let group = self.unstored[session.index], group <= self.changes.committed else {
+            return
+        }
+        self.unstored[session.index] = nil
+        SessionUnstored.encode(false, into: &link.output, handle: session.handle)
     }
 
     /// Commits fail, or work again.

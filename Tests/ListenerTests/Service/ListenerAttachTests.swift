@@ -59,8 +59,11 @@ import Testing
         #expect(!client.isEnded)
     }
 
-    @Test("A client that was told what is not stored loses its connection with the router; others do not")
-    func unstored() throws {
+    @Test(
+        "A client that was told what is not stored loses its connection when there is another router; others do not",
+        arguments: [false, true]
+    )
+    func unstored(_ isAnother: Bool) throws {
         let harness = try ServiceHarness()
         let (untold, first) = try harness.connected("untold", .v5_0, number: 1)
         let (stored, second) = try harness.connected("stored", .v5_0, number: 2)
@@ -71,13 +74,13 @@ import Testing
             harness.router.deliver(handle, [0xD0, 0x00])
             try harness.wait("what came with it") { client.packets(.v5_0)?.last == .pingresp }
         }
-        harness.router.close()
-        let disconnect = Packet.disconnect(DisconnectPacket(reasonCode: .serverShuttingDown))
-        try harness.wait("the end") { untold.packets(.v5_0)?.last == disconnect && untold.isEnded }
-        harness.router.forgetFrames()
-        try harness.router.open()
+        try self.loseRouter(harness)
+        if isAnother { try harness.router.openAsAnother() } else { try harness.router.open() }
         try harness.wait("the other one") { self.attached(harness).contains { $0.handle == second } }
         #expect(!stored.isEnded)
+        guard isAnother else { return #expect(self.attached(harness).contains { $0.handle == first }) }
+        let disconnect = Packet.disconnect(DisconnectPacket(reasonCode: .serverShuttingDown))
+        try harness.wait("the end") { untold.packets(.v5_0)?.last == disconnect && untold.isEnded }
     }
 
     @Test("A router that stops gets what was sent, then nothing; what it still sends arrives")

@@ -6,7 +6,7 @@ import TestSupport
 final class PeerServer: LinkDelegate {
     let path: String
     private let loop: EventLoop
-    private let hello: LinkHello
+    private var hello: LinkHello
     private var acceptor: LinkAcceptor?
     private var links: [Link] = []
     /// The newest link on which the listener has said hello.
@@ -42,6 +42,12 @@ final class PeerServer: LinkDelegate {
                 if let link { self.links.append(link) }
             }
         )
+    }
+
+    /// Another process in its place.
+    func openAsAnother() throws {
+        self.hello.bootID = RoleProcess.makeBootID()
+        try self.open()
     }
 
     /// As if the process were killed.

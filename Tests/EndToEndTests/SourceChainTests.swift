@@ -23,6 +23,28 @@ import Testing
         }
     }
 
+    /// Two databases of one Redis, and any good certificate.
+    /// - Parameter last: what follows about the last source, or about authentication.
+    private static func threeSources(_ last: String) throws -> TestBroker {
+        try TestBroker { text in
+            let url = text.split(separator: "redis: {url: \"")[1].split(separator: "\"")[0]
+            return text.replacing(
+                "  command: HMGET tls_domain:%C password\n  redis: {url: \"\(url)\"}\n",
+                with: """
+                      sources:
+                        - name: devices
+                          redis: {url: "\(url)"}
+                        - name: applications
+                          command: HMGET mqtt_user:%u password
+                          redis: {url: "\(url)?db=3"}
+                        - name: anybody
+                          source: certificate
+                    \(last)
+                    """
+            )
+        }
+    }
+
     private func connect(
         _ broker: TestBroker,
         _ loop: EventLoop,
@@ -39,24 +61,7 @@ import Testing
 
     @Test("the source that knows the client decides, and a wrong password is not tried elsewhere")
     func theSourceThatKnowsTheClientDecides() throws {
-        let broker = try TestBroker { text in
-            let url = text.split(separator: "redis: {url: \"")[1].split(separator: "\"")[0]
-            return text.replacing(
-                "  command: HMGET tls_domain:%C password\n  redis: {url: \"\(url)\"}\n",
-                with: """
-                      sources:
-                        - name: devices
-                          redis: {url: "\(url)"}
-                        - name: applications
-                          command: HMGET mqtt_user:%u password
-                          redis: {url: "\(url)?db=3"}
-                        - name: anybody
-                          source: certificate
-                          listeners: [applications]
-
-                    """
-            )
-        }
+        let broker = try Self.threeSources("      listeners: [applications]\n")
         let loop = try EventLoop()
         try broker.provision("chain-device", password: "one")
         _ = try broker.redisCommand("-n", "3", "HSET", "mqtt_user:fred", "password", "two")
@@ -105,24 +110,7 @@ import Testing
     /// Redis tells of rows that are new; a session that a later source has let in belongs to them from then on.
     @Test("a row that appears in an earlier source decides about the sessions that a later one let in")
     func aRowInAnEarlierSourceIsNoticed() throws {
-        let broker = try TestBroker { text in
-            let url = text.split(separator: "redis: {url: \"")[1].split(separator: "\"")[0]
-            return text.replacing(
-                "  command: HMGET tls_domain:%C password\n  redis: {url: \"\(url)\"}\n",
-                with: """
-                      password_changed: close
-                      sources:
-                        - name: devices
-                          redis: {url: "\(url)"}
-                        - name: applications
-                          command: HMGET mqtt_user:%u password
-                          redis: {url: "\(url)?db=3"}
-                        - name: anybody
-                          source: certificate
-
-                    """
-            )
-        }
+        let broker = try Self.threeSources("  password_changed: close\n")
         let loop = try EventLoop()
         _ = try broker.redisCommand("-n", "3", "HSET", "mqtt_user:fred", "password", "two")
         let (fred, code) = try self.connect(broker, loop, "chain-fred", user: "fred", password: "two")

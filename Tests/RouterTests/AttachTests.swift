@@ -134,9 +134,11 @@ import Testing
         #expect(device.takeAll() == [.pubrel(AcknowledgementPacket(packetIdentifier: identifier))])
     }
 
-    /// A client that has part of a large packet when the router is killed gets the rest from the next one, and what comes behind it.
-    @Test(arguments: [QoS.atLeastOnce, .exactlyOnce], [false, true])
-    func aLargePacketIsContinued(_ qos: QoS, _ lasts: Bool) throws {
+    /// Parts of 400 bytes, and a device that has room for 1,000 bytes of PUBLISH packets.
+    private func startWithSmallParts(
+        _ qos: QoS,
+        lasts: Bool
+    ) throws -> (harness: RouterHarness, publisher: FakeClient, device: FakeClient) {
         let harness = RouterHarness(
             store: try StoreFile(path: self.path, survivesPowerLoss: false),
             packetPartBytes: 400
@@ -147,6 +149,13 @@ import Testing
         device.returnsCredit = false
         device.connect(clean: !lasts, expiry: lasts ? 3600 : nil)
         device.subscribe("t", qos)
+        return (harness, publisher, device)
+    }
+
+    /// A client that has part of a large packet when the router is killed gets the rest from the next one, and what comes behind it.
+    @Test(arguments: [QoS.atLeastOnce, .exactlyOnce], [false, true])
+    func aLargePacketIsContinued(_ qos: QoS, _ lasts: Bool) throws {
+        let (harness, publisher, device) = try self.startWithSmallParts(qos, lasts: lasts)
         let large = String((0..<3000).map { Character(UnicodeScalar(UInt8(97 + $0 * 7 % 26))) })
         for text in ["first", large, "last"] { publisher.publish("t", text, qos) }
         #expect(self.texts(device) == ["first"])
@@ -155,21 +164,13 @@ import Testing
         #expect(device.isOpen && self.texts(device) == [large, "last"])
     }
 
-    /// What the listener says can't be right: the packet has another length than the message would have.
-    @Test(arguments: [-1, 1, 100_000]) func aPacketThatIsNotTheStoredOneIsNotContinued(_ difference: Int) throws {
-        let harness = RouterHarness(
-            store: try StoreFile(path: self.path, survivesPowerLoss: false),
-            packetPartBytes: 400
-        )
-        let publisher = harness.client("publisher", on: harness.addListener())
-        publisher.connect()
-        let device = harness.client("device", on: harness.addListener(sessionCredit: 1000))
-        device.returnsCredit = false
-        device.connect(clean: false, expiry: 3600)
-        device.subscribe("t", .atLeastOnce)
+    /// What the listener says can't be right: the packet is longer than the message would make it, or its head was not passed whole.
+    @Test(arguments: [1000, 100_000_000, nil] as [UInt32?])
+    func aPacketThatIsNotTheStoredOneIsNotContinued(_ furtherBytes: UInt32?) throws {
+        let (harness, publisher, device) = try self.startWithSmallParts(.atLeastOnce, lasts: true)
         publisher.publish("t", String(repeating: "x", count: 3000), .atLeastOnce)
         device.changesPartial = { partial in
-            if difference > 0 { partial.packetBytes += UInt32(difference) * 1000 } else { partial.passedBytes = 1 }
+            if let furtherBytes { partial.packetBytes += furtherBytes } else { partial.passedBytes = 1 }
         }
         let next = try harness.replaceRouter(self.path)
         next.flush()

@@ -305,10 +305,7 @@ package struct RedisClient: ~Copyable {
         }
         let isNews = self.reasonsTold.count < Self.reasonsToldMax && !self.reasonsTold.contains(failure)
         self.outage = failure
-        self.counters.failures += 1
-        self.state = .waiting(until: now &+ self.nextDelay())
-        self.output.clear()
-        self.actions.append(.close)
+        self.disconnect(until: now &+ self.nextDelay())
         if isNews {
             self.reasonsTold.append(failure)
             self.actions.append(.lost(failure))
@@ -316,11 +313,15 @@ package struct RedisClient: ~Copyable {
         self.abandonCommands(failure)
     }
 
-    private mutating func tryAgainAtOnce(_ failure: RedisFailure, now: Instant) {
+    private mutating func disconnect(until next: Instant) {
         self.counters.failures += 1
-        self.state = .waiting(until: now)
+        self.state = .waiting(until: next)
         self.output.clear()
         self.actions.append(.close)
+    }
+
+    private mutating func tryAgainAtOnce(_ failure: RedisFailure, now: Instant) {
+        self.disconnect(until: now)
         var waiting = FirstInFirstOut<Queued>()
         while let sent = self.inFlight.popFirst() {
             guard case .lookup(var command) = sent.purpose else { continue }

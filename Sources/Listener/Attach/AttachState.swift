@@ -20,8 +20,8 @@ final class AttachState {
     private(set) var isBeyondLimits = false
     /// The router, by its boot id, that alone knows all that the client was told; nil: each one does.
     var unstoredBy: [UInt8]?
-    /// Of a packet that comes in parts, the one that is under way.
-    private var partial: (packetIdentifier: UInt16, packetBytes: Int, passedBytes: Int)?
+    /// The packet that comes in parts and is under way; its identifier is 0 where another router could not go on with it.
+    private var partial: SessionAttach.Partial?
 
     init(sessionNumber: UInt64, clientIdentifier: [UInt8], version: ProtocolVersion, takesAliases: Bool) {
         self.sessionNumber = sessionNumber
@@ -122,16 +122,20 @@ final class AttachState {
     private func beginPartial(_ part: UnsafeRawBufferPointer, _ header: FixedHeader, isStored: Bool) {
         let isKnown = isStored && header.type == .publish && header.flags & 0x06 != 0
         let identifier = isKnown ? header.packetIdentifier(in: part) : nil
-        self.partial = (identifier ?? 0, header.packetBytes, part.count)
+        self.partial = SessionAttach.Partial(
+            packetIdentifier: identifier ?? 0,
+            packetBytes: UInt32(clamping: header.packetBytes),
+            passedBytes: UInt32(clamping: part.count)
+        )
     }
 
     /// - Returns: how many of the bytes are of a packet whose beginning was passed on before.
     private func continuedDown(_ count: Int) -> Int {
         guard let partial = self.partial else { return 0 }
-        let part = min(count, partial.packetBytes - partial.passedBytes)
+        let part = min(UInt32(clamping: count), partial.packetBytes - partial.passedBytes)
         self.partial?.passedBytes += part
         if partial.passedBytes + part == partial.packetBytes { self.partial = nil }
-        return part
+        return Int(part)
     }
 
     /// A packet of which the client has a part can be continued by another router.
@@ -174,14 +178,7 @@ final class AttachState {
             aliases: self.aliases.sorted { $0.key < $1.key }.map {
                 SessionAttach.Alias(alias: $0.key, topic: $0.value)
             },
-            partial: self.partial.flatMap { partial in
-                guard partial.packetIdentifier != 0 else { return nil }
-                return SessionAttach.Partial(
-                    packetIdentifier: partial.packetIdentifier,
-                    packetBytes: UInt32(clamping: partial.packetBytes),
-                    passedBytes: UInt32(clamping: partial.passedBytes)
-                )
-            }
+            partial: self.continuesPartial ? self.partial : nil
         )
     }
 

@@ -235,7 +235,12 @@ final class RouterHarness {
                 moved = true
                 self.take(output, for: listener)
             }
-            if self.core.waitsForHandOver { self.core.releaseHeld() }
+            if self.core.waitsForHandOver {
+                self.core.releaseHeld()
+                for listener in self.listeners where listener.isThere && self.core.hasOutput(listener.index) {
+                    moved = true
+                }
+            }
             if !moved { return }
         }
         Issue.record("the router never comes to rest")

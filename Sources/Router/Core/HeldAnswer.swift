@@ -19,6 +19,10 @@ struct HeldAnswer {
     /// what it has not handed over.
     var links: UInt64 = 0
     var turn: UInt64 = 0
+    /// These messages must have left the queues they wait in without being stored.
+    var awaited: [AwaitedMessage] = []
     var handle: UInt64
     var content: Content
+
+    var waitsForLinks: Bool { self.links != 0 || !self.awaited.isEmpty }
 }

@@ -174,6 +174,7 @@ extension RouterCore {
     package mutating func recordForRestart() {
         for session in self.sessions {
             guard let session, session.isStored else { continue }
+            self.storeQueue(session)
             for identifier in session.inflight.identifiersInOrder() {
                 guard let entry = session.inflight.entry(of: identifier), entry.number != 0,
                     entry.item?.qos == .atLeastOnce

@@ -256,7 +256,8 @@ extension RouterCore {
     // MARK: Waiting
 
     /// Puts a message into a session's queue, within the limits: which message goes when one must is configuration.
-    mutating func enqueue(_ item: QueuedMessage, _ session: Session) {
+    /// - Parameter hasPublisher: whose PUBACK can wait.
+    mutating func enqueue(_ item: QueuedMessage, _ session: Session, hasPublisher: Bool = true) {
         let limits = self.settings.session
         let bytes = item.message.countedBytes
         if self.queuedBytes + bytes > self.settings.maxQueuedBytesTotal {
@@ -277,6 +278,7 @@ extension RouterCore {
             self.queuedBytes -= oldest.message.countedBytes
             self.queuedMessages -= 1
             self.recordDone(oldest, session)
+            self.leftQueue(oldest, session)
             if !oldest.qos.isAcknowledged {
                 self.counters.droppedQoS0 += 1
             } else {
@@ -284,8 +286,16 @@ extension RouterCore {
             }
         }
         let hadBacklog = session.hasBacklog
-        if item.qos.isAcknowledged { self.recordUnhanded(session) }
-        session.queue.append(self.recorded(item, session))
+        if hasPublisher, self.mayWaitUnstored(item, session) {
+            session.queue.append(item)
+            self.awaitDelivery(session)
+        } else {
+            if item.qos.isAcknowledged {
+                self.storeQueue(session)
+                self.recordUnhanded(session)
+            }
+            session.queue.append(self.recorded(item, session))
+        }
         self.queuedBytes += bytes
         self.queuedMessages += 1
         // With a backlog, what it waits for sets it going.

@@ -12,13 +12,20 @@ extension RouterCore {
     }
 
     /// Has something leave once a group is committed. What is held leaves in order.
-    mutating func hold(_ content: HeldAnswer.Content, _ group: UInt64, _ session: Session, _ link: RouterLink) {
+    mutating func hold(
+        _ content: HeldAnswer.Content,
+        _ group: UInt64,
+        _ session: Session,
+        _ link: RouterLink,
+        _ awaited: [AwaitedMessage] = []
+    ) {
         session.heldCount += 1
         var answer = HeldAnswer(group: group, handle: session.handle, content: content)
         answer.links = self.handedLinks & ~link.bit
         // The one that is under way, and ends as that.
         answer.turn = self.turn + 1
-        if answer.links != 0 { self.waitsForHandOver = true }
+        answer.awaited = awaited
+        if answer.waitsForLinks { self.waitsForHandOver = true }
         link.held.append(answer)
     }
 
@@ -109,13 +116,14 @@ extension RouterCore {
             var kept: [HeldAnswer] = []
             // Answers to one client stay in order.
             var waiting: Set<UInt64> = []
-            for answer in held {
+            for var answer in held {
+                if !answer.awaited.isEmpty { self.lookAtAwaited(of: &answer, link) }
                 let goes = self.mayLeave(answer) && (waiting.isEmpty || !waiting.contains(answer.handle))
                 if goes {
                     self.release(answer, link)
                 } else {
+                    if answer.waitsForLinks { self.waitsForHandOver = true }
                     kept.append(answer)
-                    if answer.links != 0 { self.waitsForHandOver = true }
                     waiting.insert(answer.handle)
                 }
             }
@@ -127,6 +135,7 @@ extension RouterCore {
 
     private func mayLeave(_ answer: HeldAnswer) -> Bool {
         if case .accepted = answer.content, self.changes.isInTrouble { return true }
+        guard answer.awaited.isEmpty else { return false }
         guard answer.group <= self.changes.committed else { return false }
         guard answer.links != 0 else { return true }
         for link in self.links {

@@ -180,8 +180,10 @@ extension RouterCore {
             self.countSent(packets: 0, bytes: self.control.readableBytes)
             if let link = session.link,
                 session.heldCount > 0 || (mayWait && self.mustWaitForCommit(session)) || self.mustBeHandedOver(link)
+                    || !self.awaited.isEmpty
             {
-                self.hold(.packets(self.control.array), session.touchedGroup, session, link)
+                self.hold(.packets(self.control.array), session.touchedGroup, session, link, self.awaited)
+                self.awaited.removeAll(keepingCapacity: true)
             } else {
                 self.sendControl(self.control.readable, session)
             }

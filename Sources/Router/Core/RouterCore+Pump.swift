@@ -44,7 +44,13 @@ extension RouterCore {
             return true
         }
         if item.qos.isAcknowledged, !self.mayStart(session) { return false }
+        let records = self.changes.records
         guard self.start(item, session, link) else { return false }
+        if session.isStored, item.number == 0, item.qos == .atLeastOnce {
+            self.noteUnstored(session, link)
+            // A large packet is stored when it begins.
+            if self.changes.records != records { session.unstoredGroup = self.changes.group }
+        }
         self.removeFirstQueued(session)
         return true
     }
@@ -53,6 +59,7 @@ extension RouterCore {
         guard let item = session.queue.removeFirst() else { return }
         self.queuedBytes -= item.message.countedBytes
         self.queuedMessages -= 1
+        self.leftQueue(item, session)
     }
 
     /// Begins the delivery of a message that was not sent before; drops it when it is too large for the receiver.
@@ -265,7 +272,7 @@ extension RouterCore {
         case .message(let message):
             if self.isExpired(message) { return true }
             let item = self.retainedItem(message, pending.retainedCursors.first.options)
-            if !self.start(item, session, link) { self.enqueue(item, session) }
+            if !self.start(item, session, link) { self.enqueue(item, session, hasPublisher: false) }
         }
         return true
     }

@@ -55,6 +55,10 @@ package struct RouterCore: ~Copyable {
     var scratch = ByteBuffer()
     /// Links to which the frame that is being handled gave QoS 1 messages that are not stored.
     var handedLinks: UInt64 = 0
+    /// Messages of that frame that wait in queues and are not stored.
+    var awaited: [AwaitedMessage] = []
+    /// Sessions with such messages, the oldest look at them first: what is there still at the next one is stored.
+    var unstoredQueues: [(due: Instant, awaited: AwaitedMessage)] = []
     /// Some answer waits until messages are with other listeners (`handedOver`).
     package internal(set) var waitsForHandOver = false
     /// Turns ended.
@@ -115,6 +119,7 @@ package struct RouterCore: ~Copyable {
         self.now = now
         guard index < self.links.count, let link = self.links[index] else { return }
         let grace = self.changes.isOn ? RouterLimits.relinkGraceNanoseconds : 0
+        self.storeUnhanded(link)
         for slot in link.slots where slot.session != RouterLink.Slot.noSession {
             if let session = self.sessions[Int(slot.session)] {
                 self.connectionEnded(session, publishesWill: true, attachGraceNanoseconds: grace)
@@ -130,6 +135,7 @@ package struct RouterCore: ~Copyable {
         self.now = now
         self.recordsBefore = self.changes.records
         self.handedLinks = 0
+        self.awaited.removeAll(keepingCapacity: true)
         guard index < self.links.count, let link = self.links[index] else { return "frame on a link that is not up" }
         defer { self.settle() }
         switch frame.kind {
@@ -195,7 +201,7 @@ package struct RouterCore: ~Copyable {
     /// When `timePassed` has something to do next.
     package var nextDeadline: Instant? {
         var earliest = self.system.due
-        for deadline in [self.deadlines.earliest, self.retained.nextExpiry] {
+        for deadline in [self.deadlines.earliest, self.retained.nextExpiry, self.unstoredQueues.first?.due] {
             if let deadline { earliest = min(deadline, earliest ?? deadline) }
         }
         return earliest
@@ -212,6 +218,7 @@ package struct RouterCore: ~Copyable {
             self.recordNotRetained(message)
         }
         if let due = self.system.due, due <= now { self.publishSystemTopics() }
+        self.storeWhatWaitsLong()
         self.settle()
     }
 

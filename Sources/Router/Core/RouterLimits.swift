@@ -19,6 +19,14 @@ enum RouterLimits {
     /// Changes that wait for their commit before credit is returned no more, so that clients are not read any further.
     static let uncommittedBytesMax = 32 << 20
 
+    /// How long a QoS 1 message may wait for a session that ends with its connection, and its publisher for the PUBACK, before it is
+    /// stored; up to twice as long where the queue moves.
+    static let unstoredNanoseconds = 20 * Nanoseconds.perMillisecond
+
+    /// Bytes of messages of one session that wait so, and sessions of one frame.
+    static let unstoredBytesMax = 1 << 20
+    static let awaitedPerFrameMax = 8
+
     /// How long a listener whose link broke has to come back with its connections.
     static let relinkGraceNanoseconds = 2 * Nanoseconds.perSecond
 

@@ -112,6 +112,13 @@ final class Session {
     /// The turn in which it last got a QoS 1 message that is not stored, and the first of those whose turn its listener may not have.
     var unhandedTurn: UInt64 = 0
     var unhandedSequence: UInt64 = 0
+    /// Messages that ever waited in `queue` without being stored, and those of them that do so no more. Either all QoS 1 and 2
+    /// messages in the queue are stored, or none is.
+    var unstoredQueued: UInt64 = 0
+    var unstoredLeft: UInt64 = 0
+    /// The last group in which some of those were stored instead.
+    var unstoredGroup: UInt64 = 0
+    var isInUnstoredQueues = false
     /// Of its answers in the link's `held`.
     var heldCount = 0
     /// Its client, of MQTT 3, sent what could not be stored, and got no answer.
@@ -164,6 +171,8 @@ final class Session {
 
     /// Something waits, so that what comes next must wait behind it.
     @inline(__always) var hasBacklog: Bool { self.queue.count != 0 || self.pending != nil }
+
+    @inline(__always) var hasUnstoredQueued: Bool { self.unstoredLeft != self.unstoredQueued }
 
     /// `pending`, made if there is none.
     func makePending() -> Pending {

@@ -7,6 +7,8 @@ struct SessionQueue {
     private(set) var count = 0
     /// Of the messages in here, as `Message.countedBytes` has it.
     private(set) var bytes = 0
+    /// Messages in here that the store has.
+    private(set) var storedCount = 0
 
     var isEmpty: Bool { self.count == 0 }
 
@@ -17,6 +19,19 @@ struct SessionQueue {
         self.items[(self.head + self.count) & (self.items.count - 1)] = item
         self.count += 1
         self.bytes += item.message.countedBytes
+        if item.number != 0 { self.storedCount += 1 }
+    }
+
+    /// Puts others in the place of the messages, of the same length each.
+    mutating func replaceEach(_ body: (QueuedMessage) -> QueuedMessage) {
+        self.storedCount = 0
+        for position in 0..<self.count {
+            let place = (self.head + position) & (self.items.count - 1)
+            guard let item = self.items[place] else { continue }
+            let other = body(item)
+            if other.number != 0 { self.storedCount += 1 }
+            self.items[place] = other
+        }
     }
 
     @discardableResult
@@ -26,6 +41,7 @@ struct SessionQueue {
         self.head = (self.head + 1) & (self.items.count - 1)
         self.count -= 1
         self.bytes -= item.message.countedBytes
+        if item.number != 0 { self.storedCount -= 1 }
         if self.count == 0 { self.releaseMemory() }
         return item
     }

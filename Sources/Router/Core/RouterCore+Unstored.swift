@@ -1,0 +1,106 @@
+import Common
+
+// QoS 1 messages that wait for a session that ends with its connection, in its queue, and are not stored: most waits are for a few
+// milliseconds. Until they are on their way their publishers get no PUBACK, so that they have them should we be killed.
+extension RouterCore {
+    /// Whether a message may wait without being stored. Where some are stored already the client is slow, and its publishers
+    /// should not wait for it.
+    func mayWaitUnstored(_ item: QueuedMessage, _ session: Session) -> Bool {
+        guard session.isStored, !session.isDurable, session.isConnected, item.qos == .atLeastOnce, item.number == 0,
+            !self.storesAllCopies, !self.changes.isInTrouble
+        else { return false }
+        return session.queue.storedCount == 0 && session.queue.bytes < RouterLimits.unstoredBytesMax
+            && (self.awaited.count < RouterLimits.awaitedPerFrameMax
+                || self.awaited.contains { $0.session === session })
+    }
+
+    /// The publisher's answer waits for the message that was just put into the queue.
+    mutating func awaitDelivery(_ session: Session) {
+        session.unstoredQueued += 1
+        let awaited = AwaitedMessage(session: session, position: session.unstoredQueued)
+        if let known = self.awaited.firstIndex(where: { $0.session === session }) {
+            self.awaited[known] = awaited
+        } else {
+            self.awaited.append(awaited)
+        }
+        self.lookAgain(awaited)
+    }
+
+    /// A message is in the queue no more.
+    @inline(__always)
+    func leftQueue(_ item: QueuedMessage, _ session: Session) {
+        guard session.hasUnstoredQueued, item.qos.isAcknowledged else { return }
+        session.unstoredLeft += 1
+    }
+
+    /// Stores what waits in the queue and is not stored, and before it what its listener may not have.
+    mutating func storeQueue(_ session: Session) {
+        guard session.hasUnstoredQueued else { return }
+        self.recordUnhanded(session)
+        var queue = session.queue
+        session.queue = SessionQueue()
+        queue.replaceEach { self.recorded($0, session) }
+        session.queue = queue
+        session.unstoredGroup = self.changes.group
+        session.unstoredLeft = session.unstoredQueued
+    }
+
+    /// Stores what has waited too long.
+    mutating func storeWhatWaitsLong() {
+        let due = self.unstoredQueues.prefix { $0.due <= self.now }
+        guard !due.isEmpty else { return }
+        self.unstoredQueues.removeFirst(due.count)
+        for (_, awaited) in due {
+            let session = awaited.session
+            session.isInUnstoredQueues = false
+            if awaited.isWaiting { self.storeQueue(session) }
+            guard session.hasUnstoredQueued else { continue }
+            self.lookAgain(AwaitedMessage(session: session, position: session.unstoredQueued))
+        }
+    }
+
+    private mutating func lookAgain(_ awaited: AwaitedMessage) {
+        guard !awaited.session.isInUnstoredQueues else { return }
+        awaited.session.isInUnstoredQueues = true
+        self.unstoredQueues.append((self.now &+ RouterLimits.unstoredNanoseconds, awaited))
+    }
+
+    /// What a link that breaks has not taken is with nobody else once its publishers have their answers.
+    mutating func storeUnhanded(_ link: RouterLink) {
+        guard self.changes.isOn else { return }
+        let records = self.changes.records
+        for slot in link.slots where slot.session != RouterLink.Slot.noSession {
+            guard let session = self.sessions[Int(slot.session)] else { continue }
+            self.storeQueue(session)
+            self.recordUnhanded(session)
+        }
+        guard self.changes.records != records else { return }
+        for other in self.links {
+            guard let other else { continue }
+            for position in other.held.indices where other.held[position].links & link.bit != 0 {
+                other.held[position].group = self.changes.group
+            }
+        }
+    }
+
+    /// Drops what waits no more from what an answer waits for: from then on it waits for the hand-over, or the commit.
+    mutating func lookAtAwaited(of answer: inout HeldAnswer, _ link: RouterLink) {
+        var waiting: [AwaitedMessage] = []
+        for awaited in answer.awaited {
+            guard !awaited.isWaiting else {
+                waiting.append(awaited)
+                continue
+            }
+            let session = awaited.session
+            answer.group = max(answer.group, session.unstoredGroup)
+            if session.unhandedTurn == 0 {
+                // Stored after it had left the queue.
+                answer.group = max(answer.group, self.changes.newestGroup)
+            }
+            guard let receiver = session.link, receiver !== link else { continue }
+            answer.links |= receiver.bit
+            answer.turn = max(answer.turn, session.unhandedTurn)
+        }
+        answer.awaited = waiting
+    }
+}

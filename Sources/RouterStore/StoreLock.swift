@@ -12,12 +12,14 @@ package final class StoreLock {
 
     package init(storePath: String) throws(Failure) {
         let path = storePath + ".lock"
-        self.fileDescriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard self.fileDescriptor >= 0 else { throw .cannotOpen("\(path): \(String(cString: strerror(errno)))") }
-        guard flock(self.fileDescriptor, LOCK_EX | LOCK_NB) == 0 else {
-            close(self.fileDescriptor)
+        // Nothing is stored before the lock is held: `deinit` runs for an object whose initializer throws after that.
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw .cannotOpen("\(path): \(String(cString: strerror(errno)))") }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+            close(descriptor)
             throw .isTaken
         }
+        self.fileDescriptor = descriptor
     }
 
     deinit {

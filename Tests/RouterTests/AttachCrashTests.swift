@@ -155,11 +155,7 @@ import Testing
             case 0..<5: publishers.randomElement(using: &random)?.publish(.atLeastOnce, random.oneIn(2) ? "t" : "u")
             case 5..<9: publishers.randomElement(using: &random)?.publish(.exactlyOnce, random.oneIn(2) ? "t" : "u")
             case 9..<12:
-                // Refusals, and those that wait behind what is committed now, leave before anything is taken again. Where a
-                // listener does not take them and the router dies, their messages are sent again, and come after later ones.
-                if fillsDisk { harness.handOver(to: harness.listeners) }
                 harness.commit()
-                if fillsDisk { harness.handOver(to: harness.listeners) }
             case 12 where fillsDisk && random.oneIn(2): harness.isDiskFull.toggle()
             case 12..<14: harness.handOver(to: harness.listeners.filter { _ in Bool.random(using: &random) })
             case 14..<17: subscribers.randomElement(using: &random)?.takeAll(isSlow: Bool.random(using: &random))

@@ -296,6 +296,43 @@ import Testing
         #expect(self.texts(device) == ["x"])
     }
 
+    /// What its client sent on it was refused on the next one, where it sent it again.
+    @Test(arguments: [false, true])
+    func whatComesAgainFromAConnectionThatWasLeftIsForgotten(_ isKnownElsewhere: Bool) throws {
+        let harness = try self.start()
+        let (slow, other) = (harness.addListener(), harness.addListener())
+        let former = harness.client("device", on: slow)
+        former.connect(clean: false, expiry: 3600, stamp: 5)
+        slow.isThere = false
+        harness.isDiskFull = true
+        harness.client("filler", on: other).connect(clean: true)
+        former.publish("t", "1", .exactlyOnce)
+        let newer = harness.client("device", on: other)
+        newer.connect(clean: false, expiry: 3600, stamp: 6)
+        #expect(newer.publish("t", "1", .exactlyOnce) { $0.dup = true } == .quotaExceeded)
+
+        let next = try harness.replaceRouter(self.path, attaches: false)
+        next.core.startStamp = 8
+        next.listeners[0].takeOver(slow)
+        next.listeners[1].takeOver(other)
+        former.attach(to: next, next.listeners[0])
+        next.flush()
+        #expect(next.core.queuedBytesTotal > 0)
+        if isKnownElsewhere {
+            newer.attach(to: next, next.listeners[1])
+            next.flush()
+        } else {
+            // It left that one too, and its listener had not sent on the CONNECT of the third one.
+            let third = next.client("device", on: next.listeners[0])
+            third.connect(clean: false, expiry: 3600, stamp: 7)
+        }
+        #expect(next.core.queuedBytesTotal == 0)
+        guard isKnownElsewhere else { return }
+        newer.subscribe("t", .atLeastOnce)
+        #expect(newer.publish("t", "2", .exactlyOnce) == .success)
+        #expect(self.texts(newer) == ["2"])
+    }
+
     @Test func asTheFormerConnectionAfterANewerOneThatEndedItHasNothing() throws {
         let harness = try self.start()
         let former = harness.client("device")

@@ -406,6 +406,25 @@ import Testing
         #expect(client.closeReason == .protocolError)
     }
 
+    /// A client that has lost what it knew, or was told what did not reach the store.
+    @Test(arguments: [false, true]) func anIdentifierThatComesWithAnotherMessageStandsForThat(_ dup: Bool) {
+        let harness = RouterHarness()
+        let subscriber = harness.client("subscriber")
+        subscriber.connect()
+        subscriber.subscribe("#")
+        let client = harness.client("client")
+        client.connect()
+        var packet = PublishPacket(qos: .exactlyOnce, topic: [0x74], packetIdentifier: 5, payload: [1])
+        client.send(.publish(packet))
+        packet.payload = [2]
+        packet.dup = dup
+        client.send(.publish(packet))
+        client.send(.pubrel(AcknowledgementPacket(packetIdentifier: 5)))
+        #expect(client.takeAll().map(\.type) == [.pubrec, .pubrec, .pubcomp])
+        #expect(subscriber.takePublishes().map(\.payload) == [[2]])
+        #expect(harness.core.queuedBytesTotal == 0)
+    }
+
     @Test func heldMessagesAreBounded() {
         let harness = RouterHarness { $0.mqtt.session.maxQueuedBytes = 5_000 }
         for version in [ProtocolVersion.v5_0, .v3_1_1] {

@@ -119,6 +119,25 @@ import Testing
         withExtendedLifetime(first) {}
     }
 
+    /// It closed its descriptor twice, the second time perhaps somebody else's.
+    @Test func aLockThatIsTakenClosesNobodysDescriptor() async throws {
+        let first = try StoreLock(storePath: self.path)
+        let other = Task.detached {
+            var lost = 0
+            for _ in 0..<20_000 {
+                let descriptor = Glibc.open("/dev/null", O_RDONLY | O_CLOEXEC)
+                for _ in 0..<20 where fcntl(descriptor, F_GETFD) < 0 { lost += 1 }
+                close(descriptor)
+            }
+            return lost
+        }
+        for _ in 0..<20_000 {
+            #expect(throws: StoreLock.Failure.self) { try StoreLock(storePath: self.path) }
+        }
+        #expect(await other.value == 0)
+        withExtendedLifetime(first) {}
+    }
+
     @Test func aNewerSchemaIsRefusedWithTheReason() throws {
         _ = try self.open()
         let database = try Database(path: self.path, busyTimeoutMilliseconds: 1000)

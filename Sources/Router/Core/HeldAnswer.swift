@@ -21,6 +21,8 @@ struct HeldAnswer {
     var turn: UInt64 = 0
     /// These messages must have left the queues they wait in without being stored.
     var awaited: [AwaitedMessage] = []
+    /// A message is refused in it, for nothing could be stored.
+    var refuses = false
     var handle: UInt64
     var content: Content
 

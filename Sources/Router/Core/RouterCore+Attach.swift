@@ -19,7 +19,7 @@ extension RouterCore {
                 let grace = RouterLimits.relinkGraceNanoseconds
                 self.connectionEnded(session, publishesWill: true, attachGraceNanoseconds: grace)
             } else if Self.isNewer(attach.open.connectStamp, link, than: session) {
-                self.takeOver(session)
+                self.takeOver(session, by: attach.open.connectStamp)
             }
         }
         guard !session.isConnected, session.isStored, attach.open.connectStamp >= session.connectStamp else {

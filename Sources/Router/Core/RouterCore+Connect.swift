@@ -48,7 +48,7 @@ extension RouterCore {
             guard Self.isNewer(open.connectStamp, link, than: session) else {
                 return self.refuse(.serverBusy, handle, link, connect.version)
             }
-            self.takeOver(session)
+            self.takeOver(session, by: open.connectStamp)
             known = self.sessionsByClient[clientIdentifier].flatMap { self.sessions[Int($0)] }
         }
         // The very CONNECT that the router before this one took, and whose CONNACK it could not send.
@@ -135,8 +135,10 @@ extension RouterCore {
     }
 
     /// [MQTT-3.1.4-3]
-    mutating func takeOver(_ session: Session) {
+    /// - Parameter stamp: of the connection that takes it over.
+    mutating func takeOver(_ session: Session, by stamp: UInt64) {
         self.counters.sessionsTakenOver += 1
+        if stamp < self.startStamp { self.forgetReceivedOnThisConnection(session) }
         self.writeClose(session, .sessionTakenOver)
         self.connectionEnded(session, publishesWill: true)
     }

@@ -210,7 +210,12 @@ extension RouterCore {
         else { return }
         session.heldCount -= 1
         switch answer.content {
-        case .packets(let packets): packets.withUnsafeBytes { self.sendControl($0, session) }
+        case .packets(let packets):
+            if answer.refuses {
+                session.heldRefusals -= 1
+                session.refusalTurn = self.turn + 1
+            }
+            packets.withUnsafeBytes { self.sendControl($0, session) }
         case .publish(let identifier): self.releasePublish(identifier, session, link)
         case .pump:
             session.pending?.isPumpHeld = false

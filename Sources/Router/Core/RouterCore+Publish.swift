@@ -64,7 +64,7 @@ extension RouterCore {
         topic: UnsafeRawBufferPointer,
         _ session: Session
     ) {
-        if case .exactlyOnce = publish.qos, self.isKnown(publish, packet, session) { return }
+        if case .exactlyOnce = publish.qos, self.isKnown(publish, packet, topic: topic, session) { return }
         guard self.hasReceiveRoom(publish.qos, session) else { return self.close(session, .receiveMaximumExceeded) }
         var message = MessageView(
             topic: topic,
@@ -87,6 +87,14 @@ extension RouterCore {
         self.completePublish(publish, message, session)
     }
 
+    /// Whether a message of the session was refused, for nothing can be stored, and its listener may not know yet: if we were killed
+    /// now, it would be sent again, and come after this one.
+    private func isBehindRefusal(_ session: Session) -> Bool {
+        if session.heldRefusals > 0 || self.refusesInFrame { return true }
+        guard session.refusalTurn != 0, let link = session.link else { return false }
+        return link.handedTurn < session.refusalTurn
+    }
+
     private func hasReceiveRoom(_ qos: QoS, _ session: Session) -> Bool {
         guard qos.isAcknowledged, session.hasProperties else { return true }
         let underWay = session.received.count + session.unacknowledgedInFrame
@@ -98,11 +106,12 @@ extension RouterCore {
         var reason = self.refusal(of: message, session)
         guard session.isConnected else { return }
         if message.qos.isAcknowledged, reason == nil {
-            if !self.takesPromises {
+            if !self.takesPromises || self.isBehindRefusal(session) {
                 self.counters.publishesNotStored += 1
                 // Before 5.0 there is no refusal: without an acknowledgement the client keeps the message.
                 guard session.hasProperties else { return self.leaveUnanswered(session) }
                 reason = .quotaExceeded
+                self.refusesInFrame = true
             } else if session.isUnanswered {
                 // What it sent before comes first.
                 return self.closeUnanswered(session)
@@ -173,6 +182,7 @@ extension RouterCore {
     /// - Parameter mayWait: false where they should leave even though nothing can be stored.
     mutating func flushControl(_ session: Session, mayWait: Bool = true) {
         session.unacknowledgedInFrame = 0
+        defer { self.refusesInFrame = false }
         guard !self.control.isEmpty else { return }
         if self.changes.records != self.recordsBefore { session.touchedGroup = self.changes.group }
         if session.isConnected {
@@ -184,7 +194,12 @@ extension RouterCore {
             {
                 self.hold(.packets(self.control.array), session.touchedGroup, session, link, self.awaited)
                 self.awaited.removeAll(keepingCapacity: true)
+                if self.refusesInFrame {
+                    link.held[link.held.count - 1].refuses = true
+                    session.heldRefusals += 1
+                }
             } else {
+                if self.refusesInFrame { session.refusalTurn = self.turn + 1 }
                 self.sendControl(self.control.readable, session)
             }
         }

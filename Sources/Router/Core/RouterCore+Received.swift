@@ -4,14 +4,25 @@ import Common
 extension RouterCore {
     /// Answers a PUBLISH whose identifier is under way: it must not cause a second delivery [MQTT-4.3.3-10].
     /// - Returns: false when it is a new message.
-    mutating func isKnown(_ publish: PublishView, _ packet: UnsafeRawBufferPointer, _ session: Session) -> Bool {
+    mutating func isKnown(
+        _ publish: PublishView,
+        _ packet: UnsafeRawBufferPointer,
+        topic: UnsafeRawBufferPointer,
+        _ session: Session
+    ) -> Bool {
         let identifier = publish.packetIdentifier
         guard let position = session.received.firstIndex(where: { $0.packetIdentifier == identifier }) else {
             return false
         }
-        if !publish.dup, let message = session.received[position].message,
-            equalBytes(message.view.payload, UnsafeRawBufferPointer(rebasing: packet[publish.payload]))
+        if let message = session.received[position].message,
+            !equalBytes(message.view.payload, UnsafeRawBufferPointer(rebasing: packet[publish.payload]))
+                || !equalBytes(message.view.topic, topic)
         {
+            // The client knows nothing of the other message any more.
+            self.forget(session.received[position], session)
+            return false
+        }
+        if !publish.dup, session.received[position].message != nil {
             // Sent again without saying so [MQTT-3.3.1-1]: forgiven once, for a client that does so for ever is stuck.
             session.received[position].repetitions += 1
             guard session.received[position].repetitions < 2 else {
@@ -41,7 +52,13 @@ extension RouterCore {
         }
         if reason == nil {
             let message = Message.make(copying: view)
-            session.received.append(Session.ReceivedMessage(packetIdentifier: identifier, message: message))
+            session.received.append(
+                Session.ReceivedMessage(
+                    packetIdentifier: identifier,
+                    message: message,
+                    connectStamp: session.connectStamp
+                )
+            )
             self.recordReceived(identifier, message, session)
             session.receivedBytes += bytes
             self.queuedBytes += bytes
@@ -72,6 +89,12 @@ extension RouterCore {
         }
         self.publishStored(message.view, publisher: session.index)
         withExtendedLifetime(message) {}
+    }
+
+    /// Forgets what came on the connection that the session has, of which it turns out that its client had left it before we
+    /// started: its listener sent it again. The client did so too, on its next connection, and may have been refused there.
+    mutating func forgetReceivedOnThisConnection(_ session: Session) {
+        for held in session.received where held.connectStamp == session.connectStamp { self.forget(held, session) }
     }
 
     mutating func forget(_ held: Session.ReceivedMessage, _ session: Session) {

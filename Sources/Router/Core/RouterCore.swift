@@ -55,6 +55,8 @@ package struct RouterCore: ~Copyable {
     var scratch = ByteBuffer()
     /// Links to which the frame that is being handled gave QoS 1 messages that are not stored.
     var handedLinks: UInt64 = 0
+    /// A message of that frame was refused, for nothing can be stored.
+    var refusesInFrame = false
     /// Messages of that frame that wait in queues and are not stored.
     var awaited: [AwaitedMessage] = []
     /// Sessions with such messages, the oldest look at them first: what is there still at the next one is stored.
@@ -75,6 +77,8 @@ package struct RouterCore: ~Copyable {
     var recordsBefore: UInt64 = 0
     /// The store's time less `now`: see `StoreClock`.
     package var storeOffset: UInt64 = 0
+    /// When this router started, as connect stamps count.
+    package var startStamp: UInt64 = 0
 
     /// - Parameters:
     ///   - seed: a random number: for hashing and assigned client identifiers.

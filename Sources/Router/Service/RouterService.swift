@@ -151,6 +151,7 @@ package final class RouterService: Role, LinkDelegate {
         }
         let file = try StoreFile(path: path, survivesPowerLoss: configuration.durability == .disk)
         let began = Clock.monotonic()
+        self.core.startStamp = Clock.bootTime()
         let clock = StoreClock(path: configuration.routerStoreDirectory + "/clock")
         if let problem = clock.problem {
             self.logger.warning("sessions' times are the wall clock's", metadata: ["reason": "\(problem)"])

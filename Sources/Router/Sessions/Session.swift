@@ -28,6 +28,8 @@ final class Session {
         var packetIdentifier: UInt16
         /// Nil: a message that was not taken, of a client that cannot be told.
         var message: Message?
+        /// Of the connection it came on; 0: it was stored by a former router.
+        var connectStamp: UInt64 = 0
         /// How often it came again, and not as a repetition.
         var repetitions: UInt8 = 0
     }
@@ -121,6 +123,9 @@ final class Session {
     var isInUnstoredQueues = false
     /// Of its answers in the link's `held`.
     var heldCount = 0
+    /// Of those, the ones that refuse a message for nothing can be stored; and the turn in which the last such left.
+    var heldRefusals = 0
+    var refusalTurn: UInt64 = 0
     /// Its client, of MQTT 3, sent what could not be stored, and got no answer.
     var isUnanswered = false
 

@@ -1,72 +1,72 @@
 /// Bounds that are not configuration: each with its unit in the name and its reason beside it.
-package enum Limits {
+public enum Limits {
     /// The remaining length that four bytes can say (MQTT 5.0, section 2.1.4).
-    package static let packetBodyBytesMax = 268_435_455
+    public static let packetBodyBytesMax = 268_435_455
 
     /// Largest body of a frame. Packets travel in parts of at most `packetPartBytes`; a CONNECT and a multicast frame's list of
     /// sessions are the largest other bodies.
-    package static let frameBodyBytesMax = 4 << 20
+    public static let frameBodyBytesMax = 4 << 20
 
     /// Packets above this size travel in parts of this size, between which other sessions' frames go: 64 KiB take a listener
     /// well under a millisecond to encrypt.
-    package static let packetPartBytes = 64 << 10
+    public static let packetPartBytes = 64 << 10
 
     /// Largest CONNECT taken: will, user name and password of 64 KiB each fit, with room for properties. It comes from clients
     /// that nobody has authenticated, so it does not follow `mqtt.max_packet_size`.
-    package static let connectPacketBytesMax = 1 << 20
+    public static let connectPacketBytesMax = 1 << 20
 
     /// Sessions in one multicast frame; more are split over several, so that a frame stays below `frameBodyBytesMax`.
-    package static let multicastSessionsMax = 65_536
+    public static let multicastSessionsMax = 65_536
 
     /// Bytes waiting to be written on a link. Credit keeps it far below; a peer that lets it grow this far is not reading, and
     /// the link is closed.
-    package static let linkOutputBytesMax = 512 << 20
+    public static let linkOutputBytesMax = 512 << 20
 
     /// The same for frames that need no credit, on the way from the router to a listener.
-    package static let linkControlBytesMax = 64 << 20
+    public static let linkControlBytesMax = 64 << 20
 
     /// Bytes waiting for the router at which a listener stops reading clients until it has caught up. The socket's buffer keeps the
     /// router busy meanwhile; what waits here only makes everybody's packets late.
-    package static let linkOutputBytesHigh = 256 << 10
+    public static let linkOutputBytesHigh = 256 << 10
 
     /// Peers connected to a role's socket whose hello has not come; the oldest goes when there is one more.
-    package static let greetingLinksMax = 64
+    public static let greetingLinksMax = 64
 
     /// Links of a role: a host has a few listeners, and each has one.
-    package static let linksMax = 256
+    public static let linksMax = 256
 
     /// How long a peer may take for its hello.
-    package static let helloNanoseconds = 5 * Nanoseconds.perSecond
+    public static let helloNanoseconds = 5 * Nanoseconds.perSecond
 
     /// Connections that wait for their TLS handshake in a listener; further ones stay in the kernel's queue.
-    package static let waitingHandshakesMax = 4096
+    public static let waitingHandshakesMax = 4096
 
     /// Bytes of unfinished CONNECT packets that a listener keeps for all clients together: nobody has authenticated them. Beyond it
     /// those with more than `connectBytesFree` are refused.
-    package static let connectBytesInAllMax = 64 << 20
+    public static let connectBytesInAllMax = 64 << 20
 
     /// A CONNECT up to this size is never refused for the bytes that others have sent.
-    package static let connectBytesFree = 16 << 10
+    public static let connectBytesFree = 16 << 10
 
     /// Of packets that a client sent and that have no answer, kept for the next router; beyond it the client is not read.
-    package static let unansweredBytesMax = 1 << 20
-    package static let unansweredPacketsMax = 16_384
+    public static let unansweredBytesMax = 1 << 20
+    public static let unansweredPacketsMax = 16_384
 
     /// Of what a client sends while there is no router; beyond it the client is not read.
-    package static let parkedBytesMax = 64 << 10
+    public static let parkedBytesMax = 64 << 10
 
     /// Of sessions that ended, kept until the router has stored that; beyond it the router finds out by itself.
-    package static let farewellBytesMax = 64 << 20
+    public static let farewellBytesMax = 64 << 20
 
     /// Bytes read from one link or client before others get their turn.
-    package static let readBytesPerTurn = 1 << 20
+    public static let readBytesPerTurn = 1 << 20
 
     /// A certificate with more alternative names is cut off there: no device has that many.
-    package static let alternativeNamesMax = 64
+    public static let alternativeNamesMax = 64
 
     /// Rules of one client; more are cut off, which denies rather than allows.
-    package static let accessRulesMax = 4096
+    public static let accessRulesMax = 4096
 
     /// And their filters together, in bytes: a frame with them and a CONNECT packet stays below `frameBodyBytesMax`.
-    package static let accessRuleBytesMax = 1 << 20
+    public static let accessRuleBytesMax = 1 << 20
 }

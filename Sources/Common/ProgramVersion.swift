@@ -1,4 +1,4 @@
 /// The version of all programs of one build.
-package enum ProgramVersion {
-    package static let text: StaticString = "0.1.0"
+public enum ProgramVersion {
+    public static let text: StaticString = "0.1.0"
 }

@@ -1,9 +1,9 @@
 /// Splits a command the way redis-cli does: words at spaces, `"…"` with `\n \r \t \b \a \xHH \"`, `'…'` with `\'`.
-package enum CommandLineSplitter {
-    package struct Argument: Equatable, Sendable {
-        package var bytes: [UInt8]
+public enum CommandLineSplitter {
+    public struct Argument: Equatable, Sendable {
+        public var bytes: [UInt8]
         /// Where in the line each byte comes from, counted from 0.
-        package var positions: [Int]
+        public var positions: [Int]
     }
 
     private enum State: Equatable {
@@ -13,7 +13,7 @@ package enum CommandLineSplitter {
     }
 
     /// - Throws: `TemplateError` for a quote without an end, or one that something other than a space follows.
-    package static func split(_ line: [UInt8]) throws(TemplateError) -> [Argument] {
+    public static func split(_ line: [UInt8]) throws(TemplateError) -> [Argument] {
         var arguments: [Argument] = []
         var index = 0
         while true {

@@ -1,29 +1,29 @@
 /// What Redis is asked about one device: the row with its password, and, where configured, whether it is a superuser and what
 /// it may do. All travel in one pipeline.
-package struct CommandSet: Equatable, Sendable {
-    package struct Rendered: Equatable, Sendable {
-        package var key: LookupKey
+public struct CommandSet: Equatable, Sendable {
+    public struct Rendered: Equatable, Sendable {
+        public var key: LookupKey
         /// The arguments of each command, the row's first.
-        package var commands: [[[UInt8]]]
+        public var commands: [[[UInt8]]]
 
-        package init(key: LookupKey, commands: [[[UInt8]]]) {
+        public init(key: LookupKey, commands: [[[UInt8]]]) {
             self.key = key
             self.commands = commands
         }
     }
 
-    package let row: CommandTemplate
-    package let superuser: CommandTemplate?
-    package let access: CommandTemplate?
+    public let row: CommandTemplate
+    public let superuser: CommandTemplate?
+    public let access: CommandTemplate?
 
-    package init(row: CommandTemplate, superuser: CommandTemplate? = nil, access: CommandTemplate? = nil) {
+    public init(row: CommandTemplate, superuser: CommandTemplate? = nil, access: CommandTemplate? = nil) {
         self.row = row
         self.superuser = superuser
         self.access = access
     }
 
     /// - Throws: `ConfigurationMistake` with a sentence for whoever wrote the commands.
-    package init(
+    public init(
         command: String,
         superCommand: String? = nil,
         accessCommand: String? = nil,
@@ -42,20 +42,20 @@ package struct CommandSet: Equatable, Sendable {
         self.access = access
     }
 
-    package var all: [CommandTemplate] { [self.row] + [self.superuser, self.access].compactMap { $0 } }
+    public var all: [CommandTemplate] { [self.row] + [self.superuser, self.access].compactMap { $0 } }
 
-    package var placeholders: [Placeholder] { self.all.flatMap(\.placeholders) }
+    public var placeholders: [Placeholder] { self.all.flatMap(\.placeholders) }
 
     /// What the keys of all commands begin with.
-    package var keyPrefixes: [[UInt8]] { self.all.map(\.keyPrefix) }
+    public var keyPrefixes: [[UInt8]] { self.all.map(\.keyPrefix) }
 
     /// A row may be made from more keys than its own.
-    package var asksForFurtherKeys: Bool { self.superuser != nil || self.access != nil }
+    public var asksForFurtherKeys: Bool { self.superuser != nil || self.access != nil }
 
     /// No two look-ups have one Redis key.
-    package var hasOneKeyPerRedisKey: Bool { self.all.count == 1 && self.row.hasOneKeyPerRedisKey }
+    public var hasOneKeyPerRedisKey: Bool { self.all.count == 1 && self.row.hasOneKeyPerRedisKey }
 
-    package func render(_ client: ClientAttributes) throws(TemplateText.RenderFailure) -> Rendered {
+    public func render(_ client: ClientAttributes) throws(TemplateText.RenderFailure) -> Rendered {
         let row = try self.row.render(client)
         guard self.asksForFurtherKeys else { return Rendered(key: row.key, commands: [row.arguments]) }
         var commands = [row.arguments]

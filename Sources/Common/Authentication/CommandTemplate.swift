@@ -1,8 +1,8 @@
 /// The configured Redis command (`HMGET tls_domain:%C password`), taken apart once: split into arguments first and filled in
 /// afterwards, so that a value with a space stays one argument.
-package struct CommandTemplate: Equatable, Sendable {
+public struct CommandTemplate: Equatable, Sendable {
     /// What the answer is for.
-    package enum Purpose: Equatable, Sendable {
+    public enum Purpose: Equatable, Sendable {
         /// A password or its hash, and perhaps a salt.
         case credentials
         /// Whether there is a row; its password is not looked at.
@@ -22,7 +22,7 @@ package struct CommandTemplate: Equatable, Sendable {
     }
 
     /// What a value of the reply means.
-    package enum Field: Equatable, Sendable {
+    public enum Field: Equatable, Sendable {
         /// The stored hash, or the password itself.
         case secret
         /// The same, used when the field of meaning `secret` is absent: `password` beside `password_hash`.
@@ -32,17 +32,17 @@ package struct CommandTemplate: Equatable, Sendable {
         case ignored
     }
 
-    package struct Rendered: Equatable, Sendable {
-        package var key: LookupKey
+    public struct Rendered: Equatable, Sendable {
+        public var key: LookupKey
         /// All arguments with the command's name in front.
-        package var arguments: [[UInt8]]
+        public var arguments: [[UInt8]]
     }
 
     /// In capitals.
-    package let name: String
-    package let purpose: Purpose
+    public let name: String
+    public let purpose: Purpose
     /// One for each value of the reply, in its order; empty: the first value is the secret and the second the salt.
-    package let fields: [Field]
+    public let fields: [Field]
     /// The arguments after the name.
     private let arguments: [TemplateText]
     /// Where in them the key stands.
@@ -50,7 +50,7 @@ package struct CommandTemplate: Equatable, Sendable {
     private let restIsConstant: Bool
 
     /// - Throws: `ConfigurationMistake` with a sentence for whoever wrote the command.
-    package init(_ line: String, purpose: Purpose = .credentials) throws(ConfigurationMistake) {
+    public init(_ line: String, purpose: Purpose = .credentials) throws(ConfigurationMistake) {
         let arguments: [CommandLineSplitter.Argument]
         var texts: [TemplateText] = []
         func mistake(_ reason: String) -> ConfigurationMistake {
@@ -90,24 +90,24 @@ package struct CommandTemplate: Equatable, Sendable {
     }
 
     /// What the command asks the client for: all placeholders of its arguments.
-    package var placeholders: [Placeholder] { self.arguments.flatMap(\.placeholders) }
+    public var placeholders: [Placeholder] { self.arguments.flatMap(\.placeholders) }
 
     /// What all rendered keys begin with; empty when the key begins with a placeholder.
-    package var keyPrefix: [UInt8] { self.arguments[self.keyIndex].literalPrefix }
+    public var keyPrefix: [UInt8] { self.arguments[self.keyIndex].literalPrefix }
 
     /// Where the key stands in the rendered arguments, the command's name being 0.
-    package var keyPlace: Int { self.keyIndex + 1 }
+    public var keyPlace: Int { self.keyIndex + 1 }
 
     /// No two look-ups have one Redis key.
-    package var hasOneKeyPerRedisKey: Bool { self.restIsConstant }
+    public var hasOneKeyPerRedisKey: Bool { self.restIsConstant }
 
-    package var asksForSalt: Bool { self.fields.contains(.salt) }
+    public var asksForSalt: Bool { self.fields.contains(.salt) }
 
     /// Whether a salt comes is only known when the reply is here.
-    package var isPositional: Bool { self.fields.isEmpty }
+    public var isPositional: Bool { self.fields.isEmpty }
 
     /// The command for one client. Throws when the client lacks a value, or has one that may not go into a command.
-    package func render(_ client: ClientAttributes) throws(TemplateText.RenderFailure) -> Rendered {
+    public func render(_ client: ClientAttributes) throws(TemplateText.RenderFailure) -> Rendered {
         var rendered = [Array(self.name.utf8)]
         var variant: [UInt8] = []
         for (index, text) in self.arguments.enumerated() {

@@ -1,23 +1,23 @@
 /// Names one look-up: the Redis key, and whatever else of the command depends on the client.
-package struct LookupKey: Hashable, Sendable {
+public struct LookupKey: Hashable, Sendable {
     /// What Redis names when it announces a change.
-    package let redisKey: [UInt8]
+    public let redisKey: [UInt8]
     /// The rendered arguments after the key, each after its length; empty when they are the same for all clients.
-    package let variant: [UInt8]
+    public let variant: [UInt8]
     /// Other Redis keys that the answer is made from; they are in `variant` as well, so that equality need not look.
-    package let relatedKeys: [[UInt8]]
+    public let relatedKeys: [[UInt8]]
     /// Of this process alone: what is looked up in several tables for each CONNECT is hashed once.
     private let digest: Int
 
-    package static func == (left: LookupKey, right: LookupKey) -> Bool {
+    public static func == (left: LookupKey, right: LookupKey) -> Bool {
         left.digest == right.digest && left.redisKey == right.redisKey && left.variant == right.variant
     }
 
-    package func hash(into hasher: inout Hasher) {
+    public func hash(into hasher: inout Hasher) {
         hasher.combine(self.digest)
     }
 
-    package init(redisKey: [UInt8], variant: [UInt8] = [], relatedKeys: [[UInt8]] = []) {
+    public init(redisKey: [UInt8], variant: [UInt8] = [], relatedKeys: [[UInt8]] = []) {
         self.redisKey = redisKey
         self.variant = variant
         self.relatedKeys = relatedKeys
@@ -29,7 +29,7 @@ package struct LookupKey: Hashable, Sendable {
 
     /// The key's number on links, the same in every process (FNV-1a, 64 bits). Changes are announced under it; two keys with
     /// one number cost a needless look-up and nothing else. Never 0.
-    package var hash: UInt64 {
+    public var hash: UInt64 {
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
         for byte in self.redisKey {
             hash ^= UInt64(byte)
@@ -39,7 +39,7 @@ package struct LookupKey: Hashable, Sendable {
     }
 
     /// A field after its length, so that two fields cannot be cut in another place.
-    package static func append(_ field: [UInt8], to bytes: inout [UInt8]) {
+    public static func append(_ field: [UInt8], to bytes: inout [UInt8]) {
         withUnsafeBytes(of: UInt32(truncatingIfNeeded: field.count).littleEndian) { bytes += $0 }
         bytes += field
     }

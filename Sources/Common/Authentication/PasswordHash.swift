@@ -2,8 +2,8 @@
 ///
 /// The text form is EMQX 4's grammar (`salt,sha256`, `pbkdf2,sha256,1000,20`), where the order of the words is the order in
 /// which salt and password are hashed. The mapping form is EMQX 5's (`{name: sha256, salt_position: suffix}`).
-package struct PasswordHash: Equatable, Sendable, CustomStringConvertible {
-    package enum Digest: String, CaseIterable, Sendable {
+public struct PasswordHash: Equatable, Sendable, CustomStringConvertible {
+    public enum Digest: String, CaseIterable, Sendable {
         case md5
         case sha
         case sha256
@@ -11,7 +11,7 @@ package struct PasswordHash: Equatable, Sendable, CustomStringConvertible {
     }
 
     /// The pseudo-random function of PBKDF2.
-    package enum MAC: String, CaseIterable, Sendable {
+    public enum MAC: String, CaseIterable, Sendable {
         case md4
         case md5
         case ripemd160
@@ -22,7 +22,7 @@ package struct PasswordHash: Equatable, Sendable, CustomStringConvertible {
         case sha512
 
         /// Bytes of its digest: the length of the derived key where none is given.
-        package var byteCount: Int {
+        public var byteCount: Int {
             switch self {
             case .md4, .md5: 16
             case .ripemd160, .sha: 20
@@ -34,7 +34,7 @@ package struct PasswordHash: Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    package enum Algorithm: Equatable, Sendable {
+    public enum Algorithm: Equatable, Sendable {
         /// No password is looked at: that the row is there lets the device in.
         case none
         case plain
@@ -44,7 +44,7 @@ package struct PasswordHash: Equatable, Sendable, CustomStringConvertible {
         case pbkdf2(MAC, iterations: Int, keyBytes: Int)
     }
 
-    package enum Salt: Equatable, Sendable {
+    public enum Salt: Equatable, Sendable {
         case none
         /// One may be asked for, and is not used: EMQX 5's `salt_position: disable`, and its bcrypt.
         case ignored
@@ -52,25 +52,25 @@ package struct PasswordHash: Equatable, Sendable, CustomStringConvertible {
         case suffix
     }
 
-    package var algorithm: Algorithm
-    package var salt: Salt
+    public var algorithm: Algorithm
+    public var salt: Salt
 
-    package init(_ algorithm: Algorithm, salt: Salt = .none) {
+    public init(_ algorithm: Algorithm, salt: Salt = .none) {
         self.algorithm = algorithm
         self.salt = salt
     }
 
-    package static let none = PasswordHash(.none, salt: .ignored)
-    package static let plain = PasswordHash(.plain)
-    package static let sha256 = PasswordHash(.digest(.sha256))
-    package static let saltedSHA256 = PasswordHash(.digest(.sha256), salt: .prefix)
-    package static let sha256Salted = PasswordHash(.digest(.sha256), salt: .suffix)
+    public static let none = PasswordHash(.none, salt: .ignored)
+    public static let plain = PasswordHash(.plain)
+    public static let sha256 = PasswordHash(.digest(.sha256))
+    public static let saltedSHA256 = PasswordHash(.digest(.sha256), salt: .prefix)
+    public static let sha256Salted = PasswordHash(.digest(.sha256), salt: .suffix)
 
-    package static let iterationsMax = 10_000_000
-    package static let keyBytesMax = 1024
+    public static let iterationsMax = 10_000_000
+    public static let keyBytesMax = 1024
 
     /// Too slow for the thread that serves all connections.
-    package var isSlow: Bool {
+    public var isSlow: Bool {
         switch self.algorithm {
         case .bcrypt, .pbkdf2: true
         case .none, .plain, .digest: false
@@ -78,9 +78,9 @@ package struct PasswordHash: Equatable, Sendable, CustomStringConvertible {
     }
 
     /// A password is needed to come in.
-    package var needsPassword: Bool { self.algorithm != .none }
+    public var needsPassword: Bool { self.algorithm != .none }
 
-    package var needsSalt: Bool {
+    public var needsSalt: Bool {
         switch (self.algorithm, self.salt) {
         case (.pbkdf2, _), (.bcrypt(usesSaltField: true), _), (_, .prefix), (_, .suffix): true
         case (_, .none), (_, .ignored): false
@@ -88,7 +88,7 @@ package struct PasswordHash: Equatable, Sendable, CustomStringConvertible {
     }
 
     /// The text form, such as `salt,sha256`.
-    package var description: String {
+    public var description: String {
         let name: String =
             switch self.algorithm {
             case .none: "none"
@@ -107,13 +107,13 @@ package struct PasswordHash: Equatable, Sendable, CustomStringConvertible {
 
 extension PasswordHash {
     /// What the text form may be, for error messages.
-    package static let grammar =
+    public static let grammar =
         "none, plain, md5, sha, sha256, sha512, bcrypt, one of them with salt in front or behind (salt,sha256 or sha256,salt), "
         + "or pbkdf2,sha256,1000,32"
 
     /// Reads EMQX 4's form.
     /// - Throws: `ConfigurationMistake` for anything else; EMQX 4 takes what it does not understand as `plain`.
-    package init(text: String) throws(ConfigurationMistake) {
+    public init(text: String) throws(ConfigurationMistake) {
         let words = text.split(separator: ",", omittingEmptySubsequences: false).map { Self.trimmed($0) }
         if words.first == "pbkdf2" {
             self = try Self.pbkdf2(words, text)
@@ -152,7 +152,7 @@ extension PasswordHash {
         return PasswordHash(.pbkdf2(mac, iterations: Int(iterations), keyBytes: Int(keyBytes)), salt: .prefix)
     }
 
-    package static func algorithm(_ name: String) -> Algorithm? {
+    public static func algorithm(_ name: String) -> Algorithm? {
         switch name {
         case "none": Algorithm.none
         case "plain": .plain
@@ -177,7 +177,7 @@ extension PasswordHash {
     }
 
     /// Whether it fits the command: a salt that is asked for and not used, or the other way round, would let nobody in.
-    package func check(asksForSalt: Bool) throws(ConfigurationMistake) {
+    public func check(asksForSalt: Bool) throws(ConfigurationMistake) {
         if self.needsSalt, !asksForSalt {
             throw Self.mistake(
                 "is \"\(self)\", but authentication.command asks for no salt: "

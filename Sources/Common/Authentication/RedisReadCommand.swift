@@ -1,7 +1,7 @@
 /// The Redis commands that a template may use: those that Redis itself flags as read-only and whose answer can hold a row.
-package enum RedisReadCommand {
+public enum RedisReadCommand {
     /// Where the key stands among the arguments, the name being 0; nil: not to be used.
-    package static func keyIndex(_ name: String) -> Int? {
+    public static func keyIndex(_ name: String) -> Int? {
         if Self.firstArgumentIsKey.contains(name) { return 1 }
         // script, number of keys, key …
         if ["EVAL_RO", "EVALSHA_RO", "FCALL_RO"].contains(name) { return 3 }
@@ -20,7 +20,7 @@ package enum RedisReadCommand {
     ]
 
     /// Answers a number: good for "the row is there", never for a password.
-    package static let answeringNumbers: Set<String> = [
+    public static let answeringNumbers: Set<String> = [
         "BITCOUNT", "BITPOS", "EXISTS", "EXPIRETIME", "GETBIT", "HEXISTS", "HLEN", "HSTRLEN", "LLEN", "LPOS",
         "PEXPIRETIME",
         "PTTL", "SCARD", "SISMEMBER", "STRLEN", "TTL", "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZRANK", "ZREVRANK",

@@ -3,17 +3,17 @@
 /// Accesses, all in one row if need be: EMQX 4's bit mask (1 subscribe, 2 publish, 3 both); EMQX 5's words `subscribe`,
 /// `publish`, `all`; and its JSON, `{"action": "publish", "qos": [0, 1], "retain": false}`, which may say
 /// `"permission": "deny"` as well.
-package struct AccessRow: Equatable, Sendable {
-    package var filter: [UInt8]
-    package var access: [UInt8]
+public struct AccessRow: Equatable, Sendable {
+    public var filter: [UInt8]
+    public var access: [UInt8]
 
-    package init(filter: [UInt8], access: [UInt8]) {
+    public init(filter: [UInt8], access: [UInt8]) {
         self.filter = filter
         self.access = access
     }
 
     /// What an access says; the filter is the caller's.
-    package enum Meaning: Equatable, Sendable {
+    public enum Meaning: Equatable, Sendable {
         case rule(AccessRule)
         /// Not understood, and no rule that denies.
         case skipped
@@ -21,7 +21,7 @@ package struct AccessRow: Equatable, Sendable {
         case maybeDeny
     }
 
-    package static func meaning(of access: [UInt8]) -> Meaning {
+    public static func meaning(of access: [UInt8]) -> Meaning {
         if let actions = Self.actions(access) {
             return .rule(AccessRule(permission: .allow, actions: actions, filter: []))
         }
@@ -95,7 +95,7 @@ package struct AccessRow: Equatable, Sendable {
 }
 
 /// A device's access rows with their filters taken apart.
-package struct AccessRowRules: Equatable, Sendable {
+public struct AccessRowRules: Equatable, Sendable {
     private struct Line: Equatable, Sendable {
         var rule: AccessRule
         var topic: TemplateText
@@ -105,9 +105,9 @@ package struct AccessRowRules: Equatable, Sendable {
     /// Something in the rows was not understood and may have been meant to deny: nothing is allowed by them.
     private var isBroken = false
     /// Rows not understood.
-    package private(set) var skipped = 0
+    public private(set) var skipped = 0
 
-    package init(_ rows: [AccessRow]) {
+    public init(_ rows: [AccessRow]) {
         for row in rows.prefix(Limits.accessRulesMax) {
             switch AccessRow.meaning(of: row.access) {
             case .skipped: self.skipped += 1
@@ -135,7 +135,7 @@ package struct AccessRowRules: Equatable, Sendable {
     ///
     /// A filter that asks for a value the client lacks, or that holds wildcards, separators or control characters, does not
     /// match.
-    package func render(for client: ClientAttributes) -> (rules: [AccessRule], dropped: Int)? {
+    public func render(for client: ClientAttributes) -> (rules: [AccessRule], dropped: Int)? {
         if self.isBroken { return nil }
         var rules: [AccessRule] = []
         var dropped = self.skipped

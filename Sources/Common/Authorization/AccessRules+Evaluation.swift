@@ -2,7 +2,7 @@
 // Nothing here allocates: this runs for every PUBLISH.
 extension AccessRules {
     /// Whether a message may be published. `topic` is a valid topic name, an alias already resolved.
-    package func allowsPublish(topic: UnsafeRawBufferPointer, qos: QoS, retain: Bool) -> Bool {
+    public func allowsPublish(topic: UnsafeRawBufferPointer, qos: QoS, retain: Bool) -> Bool {
         if self.isSuperuser { return true }
         for rule in self.rules where rule.actions.contains(.publish) && rule.applies(to: qos) {
             guard rule.applies(toRetained: retain) else { continue }
@@ -17,7 +17,7 @@ extension AccessRules {
     /// allow rule never grants more than it says. A deny rule that only overlaps the request does not apply: after
     /// `deny a/secret`, `allow a/#`, a subscription to `a/#` is granted, and messages are not filtered on delivery. Whoever
     /// wants `a/secret` kept must not allow a filter that includes it.
-    package func allowsSubscribe(filter: UnsafeRawBufferPointer, qos: QoS) -> Bool {
+    public func allowsSubscribe(filter: UnsafeRawBufferPointer, qos: QoS) -> Bool {
         if self.isSuperuser { return true }
         let requested = TopicFilter.withoutShare(filter)
         for rule in self.rules where rule.actions.contains(.subscribe) && rule.applies(to: qos) {

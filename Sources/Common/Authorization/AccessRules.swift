@@ -1,16 +1,16 @@
 /// What a client may publish and subscribe to, as the authentication verdict gave it.
-package struct AccessRules: Equatable, Sendable {
+public struct AccessRules: Equatable, Sendable {
     /// Superusers may do everything; the rules are not looked at.
-    package var isSuperuser: Bool
-    package var rules: [AccessRule]
+    public var isSuperuser: Bool
+    public var rules: [AccessRule]
     /// What applies when no rule matches.
-    package var noMatch: AccessRule.Permission
+    public var noMatch: AccessRule.Permission
 
-    package init(isSuperuser: Bool = false, rules: [AccessRule] = [], noMatch: AccessRule.Permission) {
+    public init(isSuperuser: Bool = false, rules: [AccessRule] = [], noMatch: AccessRule.Permission) {
         self.isSuperuser = isSuperuser
         self.rules = rules
         self.noMatch = noMatch
     }
 
-    package static let allowEverything = AccessRules(isSuperuser: true, noMatch: .allow)
+    public static let allowEverything = AccessRules(isSuperuser: true, noMatch: .allow)
 }

@@ -1,12 +1,12 @@
 /// What is known about a client that asks to be let in: where the values of placeholders come from.
-package struct ClientAttributes: Equatable, Sendable {
-    package var clientIdentifier: [UInt8]
-    package var userName: [UInt8]?
+public struct ClientAttributes: Equatable, Sendable {
+    public var clientIdentifier: [UInt8]
+    public var userName: [UInt8]?
     /// Address, with or without a port: `192.0.2.1:40000`, `[2001:db8::1]:40000`, `2001:db8::1`.
-    package var peerAddress: [UInt8]
-    package var identity: CertificateIdentity?
+    public var peerAddress: [UInt8]
+    public var identity: CertificateIdentity?
 
-    package init(
+    public init(
         clientIdentifier: [UInt8],
         userName: [UInt8]? = nil,
         peerAddress: [UInt8] = [],
@@ -20,7 +20,7 @@ package struct ClientAttributes: Equatable, Sendable {
 
     /// Nil when the client has no such value. An empty value counts as none: `devices/%u/#` must not become `devices//#`, nor a
     /// look-up one of the key that all clients without the field would share.
-    package func value(of placeholder: Placeholder) -> [UInt8]? {
+    public func value(of placeholder: Placeholder) -> [UInt8]? {
         let value: [UInt8]? =
             switch placeholder {
             case .userName: self.userName

@@ -1,5 +1,5 @@
 /// A JSON value (RFC 8259), as far as access rows need it: numbers that are no whole ones are refused.
-package indirect enum JSONValue: Equatable, Sendable {
+public indirect enum JSONValue: Equatable, Sendable {
     case null
     case flag(Bool)
     case integer(Int)
@@ -8,20 +8,20 @@ package indirect enum JSONValue: Equatable, Sendable {
     /// In the order written.
     case object([Member])
 
-    package struct Member: Equatable, Sendable {
-        package var name: [UInt8]
-        package var value: JSONValue
+    public struct Member: Equatable, Sendable {
+        public var name: [UInt8]
+        public var value: JSONValue
     }
 
     /// Nil for anything but one whole value, and for one nested deeper than 8 levels.
-    package init?(_ bytes: [UInt8]) {
+    public init?(_ bytes: [UInt8]) {
         var parser = JSONParser(bytes: bytes)
         guard let value = parser.readValue(depth: 0), parser.isAtEnd() else { return nil }
         self = value
     }
 
     /// An object's member; the last one where a name stands twice.
-    package subscript(_ name: String) -> JSONValue? {
+    public subscript(_ name: String) -> JSONValue? {
         guard case .object(let members) = self else { return nil }
         return members.last { $0.name == Array(name.utf8) }?.value
     }

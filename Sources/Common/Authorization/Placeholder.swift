@@ -1,5 +1,5 @@
 /// What a template may ask about a client, in EMQX 4's spelling (`%u`) or EMQX 5's (`${username}`); both may stand in one text.
-package enum Placeholder: CaseIterable, Equatable, Sendable {
+public enum Placeholder: CaseIterable, Equatable, Sendable {
     case userName
     case clientIdentifier
     case commonName
@@ -16,7 +16,7 @@ package enum Placeholder: CaseIterable, Equatable, Sendable {
     /// The client's address without the port.
     case peerHost
 
-    package var name: String {
+    public var name: String {
         switch self {
         case .userName: "username"
         case .clientIdentifier: "clientid"
@@ -33,7 +33,7 @@ package enum Placeholder: CaseIterable, Equatable, Sendable {
     }
 
     /// The letter after the percent sign; nil for what EMQX 4 does not have.
-    package var letter: UInt8? {
+    public var letter: UInt8? {
         switch self {
         case .userName: UInt8(ascii: "u")
         case .clientIdentifier: UInt8(ascii: "c")
@@ -44,7 +44,7 @@ package enum Placeholder: CaseIterable, Equatable, Sendable {
     }
 
     /// For sentences about a client that lacks it.
-    package var title: String {
+    public var title: String {
         switch self {
         case .userName: "a user name"
         case .clientIdentifier: "a client id"
@@ -61,7 +61,7 @@ package enum Placeholder: CaseIterable, Equatable, Sendable {
     }
 
     /// The value is the broker's own reading of the certificate, not something that the client writes into CONNECT.
-    package var isFromCertificate: Bool {
+    public var isFromCertificate: Bool {
         switch self {
         case .commonName, .subject, .serialNumber, .fingerprint, .dnsName, .ipAddress, .email, .uri: true
         case .userName, .clientIdentifier, .peerHost: false
@@ -69,7 +69,7 @@ package enum Placeholder: CaseIterable, Equatable, Sendable {
     }
 
     /// `%u or ${username}, %c or ${clientid}, …`: for error messages.
-    package static let listing = Placeholder.allCases.map { placeholder in
+    public static let listing = Placeholder.allCases.map { placeholder in
         let short = placeholder.letter.map { "%\(Character(UnicodeScalar($0))) or " } ?? ""
         return "\(short)${\(placeholder.name)}"
     }.joined(separator: ", ")

@@ -1,21 +1,21 @@
 /// One set of `authorization.rules`, with its topic templates taken apart: what clients get their `AccessRules` from.
-package struct RuleTemplate: Equatable, Sendable {
+public struct RuleTemplate: Equatable, Sendable {
     private struct Line: Equatable, Sendable {
         var rule: AccessRule
         var topic: TemplateText
     }
 
-    package struct Rendered: Equatable, Sendable {
-        package var access: AccessRules
+    public struct Rendered: Equatable, Sendable {
+        public var access: AccessRules
         /// Rules left out because the client lacks a value they ask for, or has one that may not stand in a topic.
-        package var rulesDropped: Int
+        public var rulesDropped: Int
     }
 
     private let lines: [Line]
     private let noMatch: AccessRule.Permission
 
     /// - Throws: `TemplateError` naming the topic with the mistake.
-    package init(
+    public init(
         _ set: Configuration.Authorization.RuleSet,
         noMatch: AccessRule.Permission
     ) throws(TemplateError) {
@@ -52,7 +52,7 @@ package struct RuleTemplate: Equatable, Sendable {
     /// A rule that asks for a value the client lacks is left out: it speaks of topics that do not exist. One whose value holds
     /// `+`, `#`, `/` or a control character is left out if it allows; if it denies, leaving it out would allow what it was
     /// written against, so everything from there on is denied.
-    package func render(for client: ClientAttributes) -> Rendered {
+    public func render(for client: ClientAttributes) -> Rendered {
         var access = AccessRules(noMatch: self.noMatch)
         var dropped = 0
         for line in self.lines {

@@ -2,17 +2,17 @@
 ///
 /// `%%` stands for a percent sign and `${$}` for a dollar sign. What a placeholder is replaced by is never looked at again, so
 /// that a client id of `%C` stays three characters.
-package struct TemplateText: Equatable, Sendable {
-    package enum Segment: Equatable, Sendable {
+public struct TemplateText: Equatable, Sendable {
+    public enum Segment: Equatable, Sendable {
         case literal([UInt8])
         case placeholder(Placeholder)
     }
 
-    package let segments: [Segment]
+    public let segments: [Segment]
 
     /// - Parameter positions: where in the text that the reader of an error sees each byte comes from; nil: `text` is that text.
     /// - Throws: `TemplateError` for a placeholder that does not exist, or one without an end.
-    package init(_ text: [UInt8], positions: [Int]? = nil) throws(TemplateError) {
+    public init(_ text: [UInt8], positions: [Int]? = nil) throws(TemplateError) {
         var segments: [Segment] = []
         var literal: [UInt8] = []
         var index = 0
@@ -59,13 +59,13 @@ package struct TemplateText: Equatable, Sendable {
         self.segments = segments
     }
 
-    package init(_ text: String) throws(TemplateError) {
+    public init(_ text: String) throws(TemplateError) {
         try self.init(Array(text.utf8))
     }
 
     /// Text from a database rather than from the configuration: what is no placeholder stands for itself, as nobody could be
     /// told of a mistake.
-    package init(stored text: [UInt8]) {
+    public init(stored text: [UInt8]) {
         var segments: [Segment] = []
         var literal: [UInt8] = []
         var index = 0
@@ -97,18 +97,18 @@ package struct TemplateText: Equatable, Sendable {
         }
     }
 
-    package var placeholders: [Placeholder] {
+    public var placeholders: [Placeholder] {
         self.segments.compactMap { if case .placeholder(let placeholder) = $0 { placeholder } else { nil } }
     }
 
     /// What comes before the first placeholder.
-    package var literalPrefix: [UInt8] {
+    public var literalPrefix: [UInt8] {
         if case .literal(let bytes) = self.segments.first { return bytes }
         return []
     }
 
     /// The text itself when there is no placeholder in it.
-    package var constant: [UInt8]? {
+    public var constant: [UInt8]? {
         switch self.segments.count {
         case 0: return []
         case 1: if case .literal(let bytes) = self.segments[0] { return bytes } else { return nil }
@@ -117,7 +117,7 @@ package struct TemplateText: Equatable, Sendable {
     }
 
     /// Why a template cannot be filled in for a client.
-    package enum RenderFailure: Error, Equatable, Sendable {
+    public enum RenderFailure: Error, Equatable, Sendable {
         /// The client has no such value, or an empty one.
         case missing(Placeholder)
         /// The value holds bytes that may not go there.
@@ -126,12 +126,12 @@ package struct TemplateText: Equatable, Sendable {
 
     /// Fills in the client's values. Values with control characters are refused wherever they go: nothing good has them, and
     /// logs, keys and topics should not.
-    package func render(_ client: ClientAttributes) throws(RenderFailure) -> [UInt8] {
+    public func render(_ client: ClientAttributes) throws(RenderFailure) -> [UInt8] {
         try self.render(client) { value, _ in !Self.hasControlCharacters(value) }
     }
 
     /// The same for topic filters: wildcards and separators in a value would widen what the rule allows.
-    package func renderTopic(_ client: ClientAttributes) throws(RenderFailure) -> [UInt8] {
+    public func renderTopic(_ client: ClientAttributes) throws(RenderFailure) -> [UInt8] {
         try self.render(client) { value, atStart in
             if Self.hasControlCharacters(value) { return false }
             if atStart && value.first == UInt8(ascii: "$") { return false }
@@ -158,7 +158,7 @@ package struct TemplateText: Equatable, Sendable {
     }
 
     /// U+0000 to U+001F and U+007F to U+009F, the latter two bytes long in UTF-8.
-    package static func hasControlCharacters(_ bytes: [UInt8]) -> Bool {
+    public static func hasControlCharacters(_ bytes: [UInt8]) -> Bool {
         var previous: UInt8 = 0
         for byte in bytes {
             if byte < 0x20 || byte == 0x7F { return true }
@@ -174,12 +174,12 @@ package struct TemplateText: Equatable, Sendable {
 }
 
 /// A mistake in a template, for whoever wrote it.
-package struct TemplateError: Error, Equatable, CustomStringConvertible, Sendable {
-    package var reason: String
+public struct TemplateError: Error, Equatable, CustomStringConvertible, Sendable {
+    public var reason: String
     /// Bytes from the start of the text, counted from 1.
-    package var position: Int
+    public var position: Int
 
-    package init(reason: String, position: Int) {
+    public init(reason: String, position: Int) {
         self.reason = reason
         self.position = position
     }
@@ -192,5 +192,5 @@ package struct TemplateError: Error, Equatable, CustomStringConvertible, Sendabl
         )
     }
 
-    package var description: String { "\(self.reason) (at character \(self.position))" }
+    public var description: String { "\(self.reason) (at character \(self.position))" }
 }

@@ -6,9 +6,9 @@ import Glibc
 /// cn dev-17 until=2026-12-24T00:00:00Z reason="stolen in Kiel"
 /// address 192.0.2.0/24
 /// ```
-package struct Ban: Equatable, Sendable {
+public struct Ban: Equatable, Sendable {
     /// What a ban looks at.
-    package enum Kind: String, Sendable, CaseIterable {
+    public enum Kind: String, Sendable, CaseIterable {
         /// The certificate's common name, all of it.
         case commonName = "cn"
         /// The certificate's serial number, whoever issued it; hexadecimal digits.
@@ -22,7 +22,7 @@ package struct Ban: Equatable, Sendable {
     }
 
     /// What the kind is compared with.
-    package enum Subject: Hashable, Sendable {
+    public enum Subject: Hashable, Sendable {
         case commonName([UInt8])
         /// In the form of `CertificateIdentity.serialNumber`.
         case serialNumber([UInt8])
@@ -31,26 +31,26 @@ package struct Ban: Equatable, Sendable {
         case address(AddressRange)
     }
 
-    package var subject: Subject
+    public var subject: Subject
     /// Seconds since 1970 at which the ban ends; nil: never.
-    package var until: Int64?
+    public var until: Int64?
     /// For people.
-    package var reason: String
+    public var reason: String
 
-    package init(_ subject: Subject, until: Int64? = nil, reason: String = "") {
+    public init(_ subject: Subject, until: Int64? = nil, reason: String = "") {
         self.subject = subject
         self.until = until
         self.reason = reason
     }
 
-    package func isInForce(at seconds: Int64) -> Bool {
+    public func isInForce(at seconds: Int64) -> Bool {
         self.until.map { seconds < $0 } ?? true
     }
 
     /// What is compared, as a person writes it: `cn dev-17`.
-    package var title: String { "\(self.kind.rawValue) \(self.value)" }
+    public var title: String { "\(self.kind.rawValue) \(self.value)" }
 
-    package var kind: Kind {
+    public var kind: Kind {
         switch self.subject {
         case .commonName: .commonName
         case .serialNumber: .serialNumber
@@ -60,7 +60,7 @@ package struct Ban: Equatable, Sendable {
         }
     }
 
-    package var value: String {
+    public var value: String {
         switch self.subject {
         case .commonName(let bytes), .serialNumber(let bytes), .clientIdentifier(let bytes):
             String(decoding: bytes, as: UTF8.self)
@@ -74,7 +74,7 @@ package struct Ban: Equatable, Sendable {
     // MARK: Lines
 
     /// The line of the file that says this.
-    package var line: String {
+    public var line: String {
         var words = [self.kind.rawValue, Self.quoted(self.value)]
         if let until = self.until { words.append("until=\(Self.timestamp(until))") }
         if !self.reason.isEmpty { words.append("reason=\(Self.quoted(self.reason))") }
@@ -84,7 +84,7 @@ package struct Ban: Equatable, Sendable {
     /// - Parameter line: without its line end.
     /// - Returns: nil for lines without a ban: empty ones and comments.
     /// - Throws: what is wrong with it, as a sentence.
-    package static func parse(_ line: [UInt8]) throws(ValueError) -> Ban? {
+    public static func parse(_ line: [UInt8]) throws(ValueError) -> Ban? {
         let words: [[UInt8]]
         do throws(TemplateError) {
             let start = line.first { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") && $0 != UInt8(ascii: "\r") }
@@ -109,7 +109,7 @@ package struct Ban: Equatable, Sendable {
     }
 
     /// - Throws: what is wrong, as a sentence.
-    package static func subject(kind: String, value: [UInt8]) throws(ValueError) -> Subject {
+    public static func subject(kind: String, value: [UInt8]) throws(ValueError) -> Subject {
         guard let kind = Kind(rawValue: kind) else {
             let known = Kind.allCases.map(\.rawValue).joined(separator: ", ")
             throw ValueError("\"\(ConfigurationText.shown(kind))\" cannot be banned; there are: \(known)")
@@ -182,7 +182,7 @@ package struct Ban: Equatable, Sendable {
     }
 
     /// RFC 3339, in UTC.
-    package static func timestamp(_ seconds: Int64) -> String {
+    public static func timestamp(_ seconds: Int64) -> String {
         var time = time_t(seconds)
         var parts = tm()
         gmtime_r(&time, &parts)
@@ -192,7 +192,7 @@ package struct Ban: Equatable, Sendable {
     }
 
     /// The reverse; a date alone means its beginning.
-    package static func seconds(_ text: String) throws(ValueError) -> Int64 {
+    public static func seconds(_ text: String) throws(ValueError) -> Int64 {
         let shape = "0000-00-00T00:00:00Z".utf8
         let bytes = Array((text.utf8.count == 10 ? "\(text)T00:00:00Z" : text).utf8)
         let isShaped =

@@ -1,27 +1,27 @@
 import Glibc
 
 /// All bans, arranged so that looking one up costs the same whether there are ten or a million.
-package struct BanList: Sendable {
+public struct BanList: Sendable {
     /// One broken line of a file.
-    package struct Problem: Error, Equatable, CustomStringConvertible {
-        package var description: String
+    public struct Problem: Error, Equatable, CustomStringConvertible {
+        public var description: String
     }
 
     /// A file with more is refused: some 200 bytes of memory each.
-    package static let bansMax = 1_000_000
+    public static let bansMax = 1_000_000
 
-    package private(set) var bans: [Ban] = []
+    public private(set) var bans: [Ban] = []
     /// The place in `bans`; of several with one subject the one that lasts longest.
     private var places: [Ban.Subject: Int] = [:]
     /// Which lengths of prefixes occur among the addresses, IPv4's and IPv6's.
     private var prefixes: [(isVersion4: Bool, bits: Int)] = []
 
-    package init(_ bans: [Ban] = []) {
+    public init(_ bans: [Ban] = []) {
         for ban in bans { self.add(ban) }
     }
 
-    package var isEmpty: Bool { self.bans.isEmpty }
-    package var count: Int { self.bans.count }
+    public var isEmpty: Bool { self.bans.isEmpty }
+    public var count: Int { self.bans.count }
 
     private mutating func add(_ ban: Ban) {
         if let place = self.places[ban.subject] {
@@ -38,7 +38,7 @@ package struct BanList: Sendable {
 
     /// - Parameter file: its name, for problems.
     /// - Throws: the first broken line with its place.
-    package static func parse(_ text: [UInt8], file: String) throws(Problem) -> BanList {
+    public static func parse(_ text: [UInt8], file: String) throws(Problem) -> BanList {
         var list = BanList()
         for (index, line) in text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
             do throws(ValueError) {
@@ -56,7 +56,7 @@ package struct BanList: Sendable {
 
     /// Empty where the file is not there.
     /// - Throws: the file's first mistake with its line, or why it cannot be read.
-    package static func load(_ path: String) throws(Problem) -> BanList {
+    public static func load(_ path: String) throws(Problem) -> BanList {
         guard access(path, F_OK) == 0 || errno != ENOENT else { return BanList() }
         let text: [UInt8]
         do throws(ValueError) {
@@ -75,7 +75,7 @@ package struct BanList: Sendable {
     }
 
     /// - Parameter now: seconds since 1970.
-    package func ban(of address: ListenAddress, now: Int64) -> Ban? {
+    public func ban(of address: ListenAddress, now: Int64) -> Ban? {
         let unmapped = address.unmapped
         for prefix in self.prefixes {
             let bytes = prefix.isVersion4 ? unmapped.bytes : address.bytes
@@ -87,7 +87,7 @@ package struct BanList: Sendable {
     }
 
     /// The ban that a client falls under, as far as it is known.
-    package func ban(
+    public func ban(
         ofAddress address: ListenAddress?,
         identity: CertificateIdentity?,
         clientIdentifier: [UInt8],
@@ -97,13 +97,13 @@ package struct BanList: Sendable {
             ?? self.ban(ofClientIdentifier: clientIdentifier, now: now)
     }
 
-    package func ban(of identity: CertificateIdentity, now: Int64) -> Ban? {
+    public func ban(of identity: CertificateIdentity, now: Int64) -> Ban? {
         if let commonName = identity.commonName, let ban = self.inForce(.commonName(commonName), now) { return ban }
         return self.inForce(.serialNumber(identity.serialNumber), now)
             ?? self.inForce(.fingerprint(identity.fingerprint), now)
     }
 
-    package func ban(ofClientIdentifier identifier: [UInt8], now: Int64) -> Ban? {
+    public func ban(ofClientIdentifier identifier: [UInt8], now: Int64) -> Ban? {
         self.inForce(.clientIdentifier(identifier), now)
     }
 }

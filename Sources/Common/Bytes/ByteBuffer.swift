@@ -9,16 +9,16 @@ import Glibc
 ///
 /// It holds no memory while it is empty and was told to `releaseIfEmpty`, so that an idle connection costs nothing. It has no
 /// bound of its own: whoever appends checks `readableBytes` against a limit from `Limits`.
-package struct ByteBuffer: ~Copyable {
+public struct ByteBuffer: ~Copyable {
     @usableFromInline var base: UnsafeMutableRawPointer?
     @usableFromInline var head = 0
     @usableFromInline var tail = 0
     /// Bytes of memory held.
-    @usableFromInline package internal(set) var capacity = 0
+    public internal(set) var capacity = 0
 
-    package init() {}
+    public init() {}
 
-    package init(capacity: Int) {
+    public init(capacity: Int) {
         self.reserve(capacity)
     }
 
@@ -27,27 +27,27 @@ package struct ByteBuffer: ~Copyable {
     }
 
     /// Bytes that were written and not consumed yet.
-    @inlinable package var readableBytes: Int { self.tail - self.head }
+    @inlinable public var readableBytes: Int { self.tail - self.head }
 
-    @inlinable package var isEmpty: Bool { self.tail == self.head }
+    @inlinable public var isEmpty: Bool { self.tail == self.head }
 
     /// The bytes to read. Valid until the next mutation.
-    @inlinable package var readable: UnsafeRawBufferPointer {
+    @inlinable public var readable: UnsafeRawBufferPointer {
         guard let base = self.base else { return UnsafeRawBufferPointer(start: nil, count: 0) }
         return UnsafeRawBufferPointer(start: base + self.head, count: self.tail - self.head)
     }
 
     /// The bytes to read, open for patching. Valid until the next mutation.
-    @inlinable package var mutableReadable: UnsafeMutableRawBufferPointer {
+    @inlinable public var mutableReadable: UnsafeMutableRawBufferPointer {
         guard let base = self.base else { return UnsafeMutableRawBufferPointer(start: nil, count: 0) }
         return UnsafeMutableRawBufferPointer(start: base + self.head, count: self.tail - self.head)
     }
 
     /// A copy of the bytes to read.
-    package var array: [UInt8] { [UInt8](self.readable) }
+    public var array: [UInt8] { [UInt8](self.readable) }
 
     /// Drops `count` bytes from the front.
-    @inlinable package mutating func consume(_ count: Int) {
+    @inlinable public mutating func consume(_ count: Int) {
         precondition(count >= 0 && count <= self.readableBytes, "consumed more bytes than there are")
         self.head += count
         if self.head == self.tail {
@@ -56,13 +56,13 @@ package struct ByteBuffer: ~Copyable {
         }
     }
 
-    @inlinable package mutating func clear() {
+    @inlinable public mutating func clear() {
         self.head = 0
         self.tail = 0
     }
 
     /// Gives the memory back if nothing is in it.
-    package mutating func releaseIfEmpty() {
+    public mutating func releaseIfEmpty() {
         guard self.isEmpty, let base = self.base else { return }
         base.deallocate()
         self.base = nil
@@ -72,31 +72,31 @@ package struct ByteBuffer: ~Copyable {
     }
 
     /// Overwrites the readable bytes with zeros and drops them: for passwords.
-    package mutating func wipe() {
+    public mutating func wipe() {
         if let base = self.base { explicit_bzero(base, self.capacity) }
         self.clear()
     }
 
     /// Makes room for `count` more bytes and returns it; `commit` says how many were written.
-    @inlinable package mutating func writable(minimum count: Int) -> UnsafeMutableRawBufferPointer {
+    @inlinable public mutating func writable(minimum count: Int) -> UnsafeMutableRawBufferPointer {
         self.reserve(count)
         guard let base = self.base else { return UnsafeMutableRawBufferPointer(start: nil, count: 0) }
         return UnsafeMutableRawBufferPointer(start: base + self.tail, count: self.capacity - self.tail)
     }
 
-    @inlinable package mutating func commit(_ count: Int) {
+    @inlinable public mutating func commit(_ count: Int) {
         precondition(count >= 0 && self.tail + count <= self.capacity, "committed more bytes than were reserved")
         self.tail += count
     }
 
     /// Takes back the last `count` bytes written.
-    @inlinable package mutating func removeLast(_ count: Int) {
+    @inlinable public mutating func removeLast(_ count: Int) {
         precondition(count >= 0 && count <= self.readableBytes, "removed more bytes than there are")
         self.tail -= count
     }
 
     /// Drops bytes from the middle.
-    package mutating func remove(_ range: Range<Int>) {
+    public mutating func remove(_ range: Range<Int>) {
         precondition(
             range.lowerBound >= 0 && range.upperBound <= self.readableBytes,
             "removed bytes that are not there"
@@ -109,7 +109,7 @@ package struct ByteBuffer: ~Copyable {
     }
 
     /// Makes sure that `count` more bytes fit without a further allocation.
-    @inlinable package mutating func reserve(_ count: Int) {
+    @inlinable public mutating func reserve(_ count: Int) {
         if self.capacity - self.tail < count { self.makeRoom(count) }
     }
 

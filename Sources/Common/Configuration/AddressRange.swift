@@ -1,11 +1,11 @@
 /// A range of IP addresses: `10.0.0.0/8`, `2001:db8::/32`, or a single address.
-package struct AddressRange: Hashable, Sendable, CustomStringConvertible {
+public struct AddressRange: Hashable, Sendable, CustomStringConvertible {
     /// 4 or 16, in network order; those behind the prefix are 0.
-    package var bytes: [UInt8]
-    package var prefixBits: Int
+    public var bytes: [UInt8]
+    public var prefixBits: Int
 
     /// Nil: the text is no range. Bits behind the prefix must be 0: `10.1.2.3/8` may well be a mistake.
-    package init?(_ text: String) {
+    public init?(_ text: String) {
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         guard let host = parts.first, let bytes = ListenAddress.numeric(String(host)) else { return nil }
         self.bytes = bytes
@@ -18,13 +18,13 @@ package struct AddressRange: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// The range of this length that an address lies in.
-    package init(around bytes: [UInt8], prefixBits: Int) {
+    public init(around bytes: [UInt8], prefixBits: Int) {
         self.bytes = Self.masked(bytes, prefixBits)
         self.prefixBits = prefixBits
     }
 
     /// IPv4 addresses that came through an IPv6 socket count as IPv4.
-    package func contains(_ address: ListenAddress) -> Bool {
+    public func contains(_ address: ListenAddress) -> Bool {
         let bytes = self.bytes.count == 4 ? address.unmapped.bytes : address.bytes
         return bytes.count == self.bytes.count && Self.masked(bytes, self.prefixBits) == self.bytes
     }
@@ -36,7 +36,7 @@ package struct AddressRange: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    package var description: String {
+    public var description: String {
         "\(ListenAddress(bytes: self.bytes, port: 0).host)/\(self.prefixBits)"
     }
 }

@@ -4,7 +4,7 @@ extension Configuration.Listener.ClientIDPolicy {
     /// - Parameters:
     ///   - clientIdentifier: of the CONNECT packet; may be empty.
     ///   - commonName: of the verified certificate; nil without one.
-    package func clientIdentifier(_ clientIdentifier: [UInt8], commonName: [UInt8]?) -> [UInt8]? {
+    public func clientIdentifier(_ clientIdentifier: [UInt8], commonName: [UInt8]?) -> [UInt8]? {
         switch self {
         case .any:
             return clientIdentifier

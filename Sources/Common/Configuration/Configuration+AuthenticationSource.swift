@@ -1,5 +1,5 @@
 extension Configuration.Authentication {
-    package enum SourceKind: String, CaseIterable, Sendable {
+    public enum SourceKind: String, CaseIterable, Sendable {
         case redis
         /// A certificate that the listener trusts is enough; nothing is looked up.
         case certificate
@@ -10,7 +10,7 @@ extension Configuration.Authentication {
     }
 
     /// What becomes of a client when a source cannot say: its Redis is unreachable, and nothing usable is cached.
-    package enum OnFailure: String, CaseIterable, Sendable {
+    public enum OnFailure: String, CaseIterable, Sendable {
         /// "Server unavailable".
         case stop
         /// The sources after it are asked; when none of them lets the client in, "server unavailable".
@@ -18,32 +18,32 @@ extension Configuration.Authentication {
     }
 
     /// One place where clients are looked up.
-    package struct Source: Equatable, Sendable {
+    public struct Source: Equatable, Sendable {
         /// In logs, the status and the cache; empty for the only source of the short form.
-        package var name = ""
-        package var kind = SourceKind.redis
+        public var name = ""
+        public var kind = SourceKind.redis
         /// Names of the listeners whose clients it is asked about; empty: all.
-        package var listeners: [String] = []
-        package var onFailure = OnFailure.stop
+        public var listeners: [String] = []
+        public var onFailure = OnFailure.stop
         /// The Redis command, a template: `%u` user name, `%c` client id, `%C` common name, `%d` subject, or `${username}` and so on.
-        package var command = "HMGET tls_domain:%C password"
-        package var passwordHash = PasswordHash.plain
+        public var command = "HMGET tls_domain:%C password"
+        public var passwordHash = PasswordHash.plain
         /// EMQX 4's `super_cmd`, a template like `command`: a client whose reply is exactly `1` may do everything.
-        package var superCommand: String?
+        public var superCommand: String?
         /// EMQX's `acl_cmd`: answers pairs of a topic filter and an access.
-        package var accessCommand: String?
+        public var accessCommand: String?
         /// Of an embedded source: the file, absolute after parsing.
-        package var file = "/var/lib/martlet/devices.db"
+        public var file = "/var/lib/martlet/devices.db"
         /// Of an embedded source: what a device is called there, a template like `command`.
-        package var key = "%C"
-        package var redis = Redis()
-        package var cache = Cache()
+        public var key = "%C"
+        public var redis = Redis()
+        public var cache = Cache()
 
-        package init() {}
+        public init() {}
 
         /// The commands taken apart.
         /// - Throws: `ConfigurationMistake` with a sentence for whoever wrote them.
-        package func commands() throws(ConfigurationMistake) -> CommandSet {
+        public func commands() throws(ConfigurationMistake) -> CommandSet {
             try CommandSet(
                 command: self.command,
                 superCommand: self.superCommand,
@@ -53,7 +53,7 @@ extension Configuration.Authentication {
         }
 
         /// The key as a command that can be taken apart like others.
-        package var keyCommand: String {
+        public var keyCommand: String {
             let escaped = self.key.utf8.flatMap {
                 $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\\") ? [UInt8(ascii: "\\"), $0] : [$0]
             }
@@ -61,7 +61,7 @@ extension Configuration.Authentication {
         }
 
         /// What of a client certificate it cannot do without, as it is written; nil: clients without one may be known to it.
-        package var certificatePlaceholder: String? {
+        public var certificatePlaceholder: String? {
             switch self.kind {
             case .none: return nil
             case .certificate: return "the certificate"
@@ -76,7 +76,7 @@ extension Configuration.Authentication {
             }
         }
 
-        package func isAsked(about listener: String) -> Bool {
+        public func isAsked(about listener: String) -> Bool {
             self.listeners.isEmpty || self.listeners.contains(listener)
         }
     }

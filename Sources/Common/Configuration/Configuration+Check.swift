@@ -3,7 +3,7 @@ import Glibc
 extension Configuration {
     /// What is wrong with the files, folders and users that the configuration names, as this process sees them: one sentence
     /// each. Folders that are not there yet are made at start-up and no mistake.
-    package func check() -> [String] {
+    public func check() -> [String] {
         var problems: [String] = []
         for listener in self.listeners {
             guard let tls = listener.tls else { continue }

@@ -2,13 +2,13 @@ import Glibc
 
 extension Configuration {
     /// A configuration of 1,000 listeners has some 500 KiB.
-    package static let fileBytesMax = 4 * 1024 * 1024
+    public static let fileBytesMax = 4 * 1024 * 1024
 
     /// Reads a file, with environment variables (`MARTLET_LOG__LEVEL=debug`) and settings (`log.level=debug`, as given to
     /// `--set`) over it: settings win over variables, variables over the file.
     ///
     /// - Throws: all mistakes at once. Whether the files that it names are there is `check()`'s business.
-    package static func load(
+    public static func load(
         file: String,
         environment: [String: String] = ProcessEnvironment.current(),
         settings: [String] = []
@@ -34,7 +34,7 @@ extension Configuration {
     /// - Parameters:
     ///   - file: the name that messages begin with.
     ///   - baseDirectory: what relative paths count from.
-    package static func parse(
+    public static func parse(
         _ text: [UInt8],
         file: String,
         baseDirectory: String,
@@ -106,7 +106,7 @@ extension Configuration {
     /// All of a file.
     ///
     /// - Throws: why not, as the end of a sentence that begins with the file's name.
-    package static func readFile(_ path: String, bytesMax: Int) throws(ValueError) -> [UInt8] {
+    public static func readFile(_ path: String, bytesMax: Int) throws(ValueError) -> [UInt8] {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw ValueError("not readable: \(Self.describe(errno))") }
         defer { close(descriptor) }
@@ -128,7 +128,7 @@ extension Configuration {
     }
 
     /// The system's words for an error number.
-    package static func describe(_ errorNumber: Int32) -> String {
+    public static func describe(_ errorNumber: Int32) -> String {
         strerror(errorNumber).map { String(cString: $0) } ?? "error \(errorNumber)"
     }
 }

@@ -65,7 +65,7 @@ extension Configuration {
     }
 
     /// Of each role; instance numbers have three digits in socket paths.
-    package static let processesMax = 256
+    public static let processesMax = 256
     /// 1 TiB: more than a host has, far from overflow.
     static let bytesMax = 1 << 40
 

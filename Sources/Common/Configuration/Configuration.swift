@@ -6,65 +6,65 @@ import Logging
 /// initial values are the documented defaults, so tests build one without YAML: `var configuration = Configuration()`.
 /// Paths are absolute after parsing (relative ones count from the file's folder). Durations are nanoseconds of the
 /// monotonic clock unless the name says seconds.
-package struct Configuration: Equatable, Sendable {
+public struct Configuration: Equatable, Sendable {
     /// `runtime_directory`: where the Unix sockets between the roles are.
-    package var runtimeDirectory = "/run/martlet"
+    public var runtimeDirectory = "/run/martlet"
     /// `state_directory`: what must outlive a restart.
-    package var stateDirectory = "/var/lib/martlet"
+    public var stateDirectory = "/var/lib/martlet"
     /// `durability`: what of the router's state survives what.
-    package var durability = Durability.process
-    package var processes = Processes()
+    public var durability = Durability.process
+    public var processes = Processes()
     /// `bans_file`: who is not let in, see `Ban`. It need not be there.
-    package var bansFile = "/etc/martlet/bans"
+    public var bansFile = "/etc/martlet/bans"
     /// `link_users`: user names whose processes may connect to the roles' Unix sockets, besides the role's own and root.
-    package var linkUsers: [String] = []
-    package var log = Log()
-    package var listeners: [Listener] = []
-    package var authentication = Authentication()
-    package var authorization = Authorization()
-    package var mqtt = MQTT()
-    package var flowControl = FlowControl()
+    public var linkUsers: [String] = []
+    public var log = Log()
+    public var listeners: [Listener] = []
+    public var authentication = Authentication()
+    public var authorization = Authorization()
+    public var mqtt = MQTT()
+    public var flowControl = FlowControl()
 
-    package init() {}
+    public init() {}
 
-    package static let nanosecondsPerMillisecond: UInt64 = 1_000_000
-    package static let nanosecondsPerSecond: UInt64 = 1_000_000_000
+    public static let nanosecondsPerMillisecond: UInt64 = 1_000_000
+    public static let nanosecondsPerSecond: UInt64 = 1_000_000_000
 }
 
 extension Configuration {
-    package struct Processes: Equatable, Sendable {
+    public struct Processes: Equatable, Sendable {
         /// Listener processes.
-        package var listeners = 1
+        public var listeners = 1
         /// Auth worker processes.
-        package var authWorkers = 1
+        public var authWorkers = 1
         /// Connections that each listener process accepts per second, over all listeners; further ones wait. 0: no limit.
-        package var maxConnectionRate = 5000
+        public var maxConnectionRate = 5000
         /// `drain_rate`: clients that a listener that is told to stop lets go per second; 0: all at once.
-        package var drainRate = 200
+        public var drainRate = 200
         /// `max_handshakes`: TLS handshakes that each listener process works on at a time; 0: no limit.
-        package var maxHandshakes = 256
+        public var maxHandshakes = 256
         /// `router_absence_max`: how long listeners keep clients while there is no router; 0: not at all.
-        package var routerAbsenceMaxNanoseconds: UInt64 = 60 * Configuration.nanosecondsPerSecond
+        public var routerAbsenceMaxNanoseconds: UInt64 = 60 * Configuration.nanosecondsPerSecond
 
-        package init() {}
+        public init() {}
     }
 
-    package struct Log: Equatable, Sendable {
-        package var level = Logger.Level.info
+    public struct Log: Equatable, Sendable {
+        public var level = Logger.Level.info
         /// Refused connections logged per reason and second; the rest is counted.
-        package var refusedPerSecond = 5
+        public var refusedPerSecond = 5
 
-        package init() {}
+        public init() {}
     }
 
-    package struct FlowControl: Equatable, Sendable {
+    public struct FlowControl: Equatable, Sendable {
         /// PUBLISH bytes on their way to one client, or from it to the router.
-        package var sessionCreditBytes = 256 * 1024
+        public var sessionCreditBytes = 256 * 1024
         /// The same for all sessions of one listener process.
-        package var linkCreditBytes = 64 * 1024 * 1024
+        public var linkCreditBytes = 64 * 1024 * 1024
         /// Of packets over 64 KiB that have arrived in part at the router, from all sessions of one listener process.
-        package var partialPacketBytesMax = 256 * 1024 * 1024
+        public var partialPacketBytesMax = 256 * 1024 * 1024
 
-        package init() {}
+        public init() {}
     }
 }

@@ -1,21 +1,21 @@
 /// All that is wrong with a configuration, each with the place where it was written.
-package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
-    package struct Problem: Error, Equatable {
+public struct ConfigurationError: Error, Equatable, CustomStringConvertible {
+    public struct Problem: Error, Equatable {
         /// Nil: the file as a whole.
-        package var origin: ConfigurationOrigin?
+        public var origin: ConfigurationOrigin?
         /// `listeners.0.tls.key_file`; empty for the file as a whole.
-        package var key: String
+        public var key: String
         /// What is wrong and what would be right.
-        package var message: String
+        public var message: String
     }
 
     /// The file's name as it was given.
-    package var file: String
+    public var file: String
     /// In the order of the file, then of variables and flags. Never empty.
-    package var problems: [Problem]
+    public var problems: [Problem]
 
     /// One line a problem: `FILE:LINE:COLUMN: key.path: what is wrong`.
-    package var lines: [String] {
+    public var lines: [String] {
         self.problems.map { problem in
             let key = problem.key.isEmpty ? "" : "\(problem.key): "
             switch problem.origin {
@@ -27,7 +27,7 @@ package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
         }
     }
 
-    package var description: String {
+    public var description: String {
         self.lines.joined(separator: "\n")
     }
 
@@ -49,8 +49,8 @@ package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
 }
 
 /// Why a text is not a duration, size, address and so on: the end of a sentence that begins with the key.
-package struct ValueError: Error, Equatable {
-    package var message: String
+public struct ValueError: Error, Equatable {
+    public var message: String
 
     init(_ message: String) {
         self.message = message

@@ -1,13 +1,13 @@
 /// Durations as the configuration writes them: a whole number and `ms`, `s`, `min`, `h` or `d`.
-package enum DurationText {
+public enum DurationText {
     private static let units: [(name: String, nanoseconds: UInt64)] = [
         ("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("min", 60_000_000_000), ("s", 1_000_000_000),
         ("ms", 1_000_000),
     ]
     /// 100 years: keeps sums with any clock far from overflow.
-    package static let nanosecondsMax: UInt64 = 36_500 * 86_400_000_000_000
+    public static let nanosecondsMax: UInt64 = 36_500 * 86_400_000_000_000
 
-    package static func parse(_ text: String) throws(ValueError) -> UInt64 {
+    public static func parse(_ text: String) throws(ValueError) -> UInt64 {
         let (digits, unit) = NumberText.split(text)
         guard let number = NumberText.parse(digits) else {
             throw ValueError(
@@ -31,7 +31,7 @@ package enum DurationText {
     }
 
     /// In the largest unit that gives a whole number.
-    package static func describe(nanoseconds: UInt64) -> String {
+    public static func describe(nanoseconds: UInt64) -> String {
         if nanoseconds == 0 { return "0s" }
         for unit in Self.units where nanoseconds.isMultiple(of: unit.nanoseconds) {
             return "\(nanoseconds / unit.nanoseconds)\(unit.name)"

@@ -2,7 +2,7 @@ import Glibc
 
 extension ListenAddress {
     /// `127.0.0.1:1883`, `[::1]:1883`. Port 0 lets the kernel choose.
-    package static func parse(_ text: String) throws(ValueError) -> ListenAddress {
+    public static func parse(_ text: String) throws(ValueError) -> ListenAddress {
         let shown = "\"\(ConfigurationText.shown(text))\""
         let bytes = Array(text.utf8)
         guard let colon = bytes.lastIndex(of: UInt8(ascii: ":")), !bytes.contains(0) else {
@@ -39,19 +39,19 @@ extension ListenAddress {
     }
 
     /// The 4 or 16 bytes of a numeric address without brackets and port; nil for all else.
-    package static func numeric(_ text: String, isIPv6: Bool) -> [UInt8]? {
+    public static func numeric(_ text: String, isIPv6: Bool) -> [UInt8]? {
         guard !text.utf8.contains(0) else { return nil }
         var bytes = [UInt8](repeating: 0, count: isIPv6 ? 16 : 4)
         return inet_pton(isIPv6 ? AF_INET6 : AF_INET, text, &bytes) == 1 ? bytes : nil
     }
 
     /// The same, of either family.
-    package static func numeric(_ text: String) -> [UInt8]? {
+    public static func numeric(_ text: String) -> [UInt8]? {
         Self.numeric(text, isIPv6: false) ?? Self.numeric(text, isIPv6: true)
     }
 
     /// Both cannot be bound at once: the same, or one is all addresses of the host with the same port.
-    package func overlaps(_ other: ListenAddress) -> Bool {
+    public func overlaps(_ other: ListenAddress) -> Bool {
         guard self.port == other.port, self.port != 0 else { return false }
         if self.bytes == other.bytes { return true }
         let isAny = self.bytes.allSatisfy { $0 == 0 }

@@ -4,31 +4,31 @@ import Glibc
 /// A numeric address and port to listen on: `127.0.0.1:1883`, `[::1]:1883`, `[::]:8883`.
 ///
 /// Names are not looked up: a listener must come up while the resolver is away.
-package struct ListenAddress: Equatable, Hashable, Sendable {
+public struct ListenAddress: Equatable, Hashable, Sendable {
     /// 4 bytes for IPv4, 16 for IPv6, in network order.
-    package var bytes: [UInt8]
-    package var port: UInt16
+    public var bytes: [UInt8]
+    public var port: UInt16
 
     /// `::`, which takes IPv4 connections too.
-    package static func anyAddress(port: UInt16) -> ListenAddress {
+    public static func anyAddress(port: UInt16) -> ListenAddress {
         ListenAddress(bytes: [UInt8](repeating: 0, count: 16), port: port)
     }
 
     /// `127.0.0.1`.
-    package static func loopback(port: UInt16) -> ListenAddress {
+    public static func loopback(port: UInt16) -> ListenAddress {
         ListenAddress(bytes: [127, 0, 0, 1], port: port)
     }
 
-    package init(bytes: [UInt8], port: UInt16) {
+    public init(bytes: [UInt8], port: UInt16) {
         precondition(bytes.count == 4 || bytes.count == 16, "an IP address has 4 or 16 bytes")
         self.bytes = bytes
         self.port = port
     }
 
-    package var isIPv6: Bool { self.bytes.count == 16 }
+    public var isIPv6: Bool { self.bytes.count == 16 }
 
     /// In 127.0.0.0/8, `::1`, or the former mapped into IPv6.
-    package var isLoopback: Bool {
+    public var isLoopback: Bool {
         let bytes = self.unmapped.bytes
         if bytes.count == 4 { return bytes[0] == 127 }
         return bytes.dropLast().allSatisfy { $0 == 0 } && bytes[15] == 1
@@ -36,14 +36,14 @@ package struct ListenAddress: Equatable, Hashable, Sendable {
 
     /// An IPv4 address mapped into IPv6 (`::ffff:192.0.2.7`), as it comes through an IPv6 socket, as the IPv4 address; others as they
     /// are.
-    package var unmapped: ListenAddress {
+    public var unmapped: ListenAddress {
         let mappedPrefix: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]
         guard self.isIPv6, self.bytes.starts(with: mappedPrefix) else { return self }
         return ListenAddress(bytes: Array(self.bytes[12...]), port: self.port)
     }
 
     /// The numeric address without brackets.
-    package var host: String {
+    public var host: String {
         var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
         let family = self.isIPv6 ? AF_INET6 : AF_INET
         let written = self.bytes.withUnsafeBytes { bytes in
@@ -54,7 +54,7 @@ package struct ListenAddress: Equatable, Hashable, Sendable {
     }
 
     /// Calls `body` with the address in the kernel's form.
-    package func withSocketAddress<Result>(
+    public func withSocketAddress<Result>(
         _ body: (UnsafePointer<sockaddr>, socklen_t) throws -> Result
     ) rethrows -> Result {
         var storage = sockaddr_storage()
@@ -81,7 +81,7 @@ package struct ListenAddress: Equatable, Hashable, Sendable {
 }
 
 extension ListenAddress: CustomStringConvertible {
-    package var description: String {
+    public var description: String {
         self.isIPv6 ? "[\(self.host)]:\(self.port)" : "\(self.host):\(self.port)"
     }
 }

@@ -1,8 +1,8 @@
 extension RedisURL {
-    package static let defaultPort: UInt16 = 6379
+    public static let defaultPort: UInt16 = 6379
     private static let form = "redis://[user@]host:port[/database], rediss:// for TLS, or unix:///path[?db=n]"
 
-    package static func parse(_ text: String) throws(ValueError) -> RedisURL {
+    public static func parse(_ text: String) throws(ValueError) -> RedisURL {
         let shown = "\"\(ConfigurationText.shown(text))\""
         guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
             throw ValueError("\(shown) holds spaces or control characters; write \(Self.form)")
@@ -22,7 +22,7 @@ extension RedisURL {
     }
 
     /// `host` or `host:port`, as Sentinels and nodes of a cluster are written.
-    package static func parseServer(_ text: String, defaultPort: UInt16) throws(ValueError) -> Server {
+    public static func parseServer(_ text: String, defaultPort: UInt16) throws(ValueError) -> Server {
         let url: RedisURL
         do throws(ValueError) {
             guard !text.contains("/"), !text.contains("@") else { throw ValueError("") }

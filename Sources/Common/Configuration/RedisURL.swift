@@ -1,37 +1,37 @@
 /// Where a Redis server is: `redis://[user@]host:port[/database]`, the same with `rediss://` for TLS, or `unix:///path[?db=n]`.
 ///
 /// A password does not belong in it: it would show in `config check`, logs and process lists.
-package struct RedisURL: Equatable, Sendable {
-    package enum Server: Equatable, Sendable {
+public struct RedisURL: Equatable, Sendable {
+    public enum Server: Equatable, Sendable {
         /// A name or an address (an IPv6 address without brackets).
         case tcp(host: String, port: UInt16)
         case unixSocket(path: String)
     }
 
-    package var server: Server
+    public var server: Server
     /// For AUTH with two arguments; nil: the default user.
-    package var user: String?
-    package var database: Int
-    package var usesTLS: Bool
+    public var user: String?
+    public var database: Int
+    public var usesTLS: Bool
 
-    package init(server: Server, user: String? = nil, database: Int = 0, usesTLS: Bool = false) {
+    public init(server: Server, user: String? = nil, database: Int = 0, usesTLS: Bool = false) {
         self.server = server
         self.user = user
         self.database = database
         self.usesTLS = usesTLS
     }
 
-    package static func tcp(host: String, port: UInt16, database: Int = 0) -> RedisURL {
+    public static func tcp(host: String, port: UInt16, database: Int = 0) -> RedisURL {
         RedisURL(server: .tcp(host: host, port: port), database: database)
     }
 
-    package static func unixSocket(_ path: String, database: Int = 0) -> RedisURL {
+    public static func unixSocket(_ path: String, database: Int = 0) -> RedisURL {
         RedisURL(server: .unixSocket(path: path), database: database)
     }
 }
 
 extension RedisURL: CustomStringConvertible {
-    package var description: String {
+    public var description: String {
         let user = self.user.map { "\($0)@" } ?? ""
         switch self.server {
         case .tcp:
@@ -44,7 +44,7 @@ extension RedisURL: CustomStringConvertible {
 
 extension RedisURL.Server: Hashable, CustomStringConvertible {
     /// `host:port`, or the path.
-    package var description: String {
+    public var description: String {
         switch self {
         case .tcp(let host, let port):
             let shown = host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host

@@ -1,12 +1,12 @@
 /// Sizes as the configuration writes them: a whole number and `B`, `KiB`, `MiB` or `GiB`.
-package enum SizeText {
+public enum SizeText {
     private static let units: [(name: String, bytes: UInt64)] = [
         ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1),
     ]
     /// 1 EiB: keeps sums far from overflow.
-    package static let bytesMax: UInt64 = 1 << 60
+    public static let bytesMax: UInt64 = 1 << 60
 
-    package static func parse(_ text: String) throws(ValueError) -> Int {
+    public static func parse(_ text: String) throws(ValueError) -> Int {
         let (digits, unit) = NumberText.split(text)
         guard let number = NumberText.parse(digits) else {
             throw ValueError(
@@ -39,7 +39,7 @@ package enum SizeText {
     }
 
     /// In the largest unit that gives a whole number.
-    package static func describe(bytes: Int) -> String {
+    public static func describe(bytes: Int) -> String {
         guard bytes > 0 else { return "\(bytes)B" }
         for unit in Self.units where UInt64(bytes).isMultiple(of: unit.bytes) {
             return "\(UInt64(bytes) / unit.bytes)\(unit.name)"

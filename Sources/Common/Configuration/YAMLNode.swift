@@ -1,5 +1,5 @@
 /// Where a value of the configuration was written, for error messages.
-package enum ConfigurationOrigin: Equatable, Sendable {
+public enum ConfigurationOrigin: Equatable, Sendable {
     /// Counted from 1; columns in characters.
     case file(line: Int, column: Int)
     /// The variable's name.

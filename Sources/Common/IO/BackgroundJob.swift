@@ -1,8 +1,8 @@
 /// Work that would stop the loop (large files to be read and taken apart), done on a thread of its own; the result comes back on the
 /// loop's thread.
-package enum BackgroundJob {
+public enum BackgroundJob {
     /// - Parameter done: called once, on the loop's thread, in a later turn.
-    package static func run<Value: Sendable>(
+    public static func run<Value: Sendable>(
         on loop: EventLoop,
         _ work: @escaping @Sendable () -> Value,
         then done: @escaping (Value) -> Void

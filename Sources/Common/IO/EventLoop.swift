@@ -2,19 +2,19 @@ import CLinux
 import Glibc
 
 /// What epoll reports for a descriptor.
-package struct IOEvents: OptionSet, Sendable {
-    package let rawValue: UInt32
-    package init(rawValue: UInt32) { self.rawValue = rawValue }
+public struct IOEvents: OptionSet, Sendable {
+    public let rawValue: UInt32
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    package static let readable = IOEvents(rawValue: UInt32(EPOLLIN.rawValue))
-    package static let writable = IOEvents(rawValue: UInt32(EPOLLOUT.rawValue))
-    package static let error = IOEvents(rawValue: UInt32(EPOLLERR.rawValue))
-    package static let hangUp = IOEvents(rawValue: UInt32(EPOLLHUP.rawValue))
+    public static let readable = IOEvents(rawValue: UInt32(EPOLLIN.rawValue))
+    public static let writable = IOEvents(rawValue: UInt32(EPOLLOUT.rawValue))
+    public static let error = IOEvents(rawValue: UInt32(EPOLLERR.rawValue))
+    public static let hangUp = IOEvents(rawValue: UInt32(EPOLLHUP.rawValue))
     /// Of several processes that wait on one listening socket, wake one (epoll_ctl(2)).
-    package static let exclusive = IOEvents(rawValue: UInt32(EPOLLEXCLUSIVE.rawValue))
+    public static let exclusive = IOEvents(rawValue: UInt32(EPOLLEXCLUSIVE.rawValue))
 }
 
-package protocol EventHandler: AnyObject {
+public protocol EventHandler: AnyObject {
     func handle(_ events: IOEvents)
 }
 
@@ -22,14 +22,14 @@ package protocol EventHandler: AnyObject {
 ///
 /// A turn is: wait, hand every ready descriptor to its handler, run the timers that are due, then the end-of-turn work, in
 /// which each role flushes what it collected: one write per peer and turn.
-package final class EventLoop {
+public final class EventLoop {
     /// Names a registration; stale ones are recognised.
-    package struct Registration: Equatable, Sendable {
+    public struct Registration: Equatable, Sendable {
         fileprivate var slot: UInt32
         fileprivate var generation: UInt32
     }
 
-    package struct Timer: Equatable, Sendable {
+    public struct Timer: Equatable, Sendable {
         fileprivate var sequence: UInt64
     }
 
@@ -40,7 +40,7 @@ package final class EventLoop {
     }
 
     /// Read once per turn, after the wait.
-    package private(set) var now: Instant
+    public private(set) var now: Instant
     /// Runs at the end of every turn, in the order in which it was added.
     private var endOfTurn: [() -> Void] = []
     private let epoll: Int32
@@ -51,10 +51,10 @@ package final class EventLoop {
     private var nextTimer: UInt64 = 0
     private var dueTimers: [UInt64] = []
     /// `stop` was called since `run` began.
-    package private(set) var isStopped = false
+    public private(set) var isStopped = false
     private let ready: UnsafeMutableBufferPointer<epoll_event>
 
-    package init() throws(SystemError) {
+    public init() throws(SystemError) {
         self.epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard self.epoll >= 0 else { throw SystemError("epoll_create1") }
         self.now = Clock.monotonic()
@@ -70,7 +70,7 @@ package final class EventLoop {
     // MARK: Descriptors
 
     /// Level-triggered. The handler is kept until `deregister`; the descriptor stays the caller's.
-    package func register(
+    public func register(
         _ fileDescriptor: Int32,
         for events: IOEvents,
         handler: any EventHandler
@@ -93,7 +93,7 @@ package final class EventLoop {
         return registration
     }
 
-    package func modify(_ registration: Registration, for events: IOEvents) {
+    public func modify(_ registration: Registration, for events: IOEvents) {
         guard self.isCurrent(registration) else { return }
         var event = martlet_epoll_event(events.rawValue, Self.pack(registration))
         let result = epoll_ctl(self.epoll, EPOLL_CTL_MOD, self.slots[Int(registration.slot)].fileDescriptor, &event)
@@ -101,7 +101,7 @@ package final class EventLoop {
     }
 
     /// To be called before the descriptor is closed.
-    package func deregister(_ registration: Registration) {
+    public func deregister(_ registration: Registration) {
         guard self.isCurrent(registration) else { return }
         let index = Int(registration.slot)
         var event = epoll_event()
@@ -125,7 +125,7 @@ package final class EventLoop {
     // MARK: Timers
 
     @discardableResult
-    package func schedule(at deadline: Instant, _ action: @escaping () -> Void) -> Timer {
+    public func schedule(at deadline: Instant, _ action: @escaping () -> Void) -> Timer {
         self.nextTimer += 1
         self.timers.insert(deadline: deadline, sequence: self.nextTimer)
         self.timerActions[self.nextTimer] = action
@@ -133,29 +133,29 @@ package final class EventLoop {
     }
 
     @discardableResult
-    package func schedule(afterNanoseconds delay: UInt64, _ action: @escaping () -> Void) -> Timer {
+    public func schedule(afterNanoseconds delay: UInt64, _ action: @escaping () -> Void) -> Timer {
         self.schedule(at: Clock.monotonic() &+ delay, action)
     }
 
-    package func cancel(_ timer: Timer) {
+    public func cancel(_ timer: Timer) {
         guard self.timerActions.removeValue(forKey: timer.sequence) != nil else { return }
         self.timers.remove(sequence: timer.sequence)
     }
 
     // MARK: Running
 
-    package func atEndOfTurn(_ work: @escaping () -> Void) {
+    public func atEndOfTurn(_ work: @escaping () -> Void) {
         self.endOfTurn.append(work)
     }
 
     /// Ends `run` after the current turn.
-    package func stop() {
+    public func stop() {
         self.isStopped = true
     }
 
     /// Lets go of everything that was given to it: handlers and actions refer to what refers to the loop. For those whose process
     /// lives on.
-    package func tearDown() {
+    public func tearDown() {
         // What ends with them may call the loop.
         let ending = (self.slots, self.timerActions, self.endOfTurn)
         self.slots = []
@@ -166,7 +166,7 @@ package final class EventLoop {
         withExtendedLifetime(ending) {}
     }
 
-    package func run() throws(SystemError) {
+    public func run() throws(SystemError) {
         self.isStopped = false
         while !self.isStopped {
             try self.turn(maximumWaitNanoseconds: nil)
@@ -174,7 +174,7 @@ package final class EventLoop {
     }
 
     /// One turn; waits for at most `maximumWaitNanoseconds` (nil: until something happens).
-    package func turn(maximumWaitNanoseconds: UInt64?) throws(SystemError) {
+    public func turn(maximumWaitNanoseconds: UInt64?) throws(SystemError) {
         var wait: UInt64? = maximumWaitNanoseconds
         if let deadline = self.timers.earliest {
             let now = Clock.monotonic()

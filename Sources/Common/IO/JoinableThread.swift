@@ -1,11 +1,11 @@
 import Glibc
 
 /// A thread for work that blocks, beside the loop's own.
-package struct JoinableThread: Sendable {
+public struct JoinableThread: Sendable {
     private let thread: pthread_t
 
     /// - Throws: there is no thread to be had; `body` is not called then.
-    package init(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
+    public init(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
         var thread = pthread_t()
         let context = Unmanaged.passRetained(Work(body: body)).toOpaque()
         let code = pthread_create(
@@ -26,12 +26,12 @@ package struct JoinableThread: Sendable {
     }
 
     /// Waits for its end. Called once, and not after `detach`.
-    package func join() {
+    public func join() {
         pthread_join(self.thread, nil)
     }
 
     /// Nobody waits for its end.
-    package func detach() {
+    public func detach() {
         pthread_detach(self.thread)
     }
 

@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-package protocol LinkDelegate: AnyObject {
+public protocol LinkDelegate: AnyObject {
     /// The peer's hello came, the link is in use from here on.
     func linkUp(_ link: Link, peer: LinkHello)
     /// The body is valid until the call returns.
@@ -16,17 +16,17 @@ package protocol LinkDelegate: AnyObject {
 ///
 /// Frames to send are written into `output`, and leave with `flush`, once per turn. Nobody ever stops reading a link: two peers
 /// that both stop would wait for each other for ever. What bounds the bytes under way is credit, which the roles keep.
-package final class Link: EventHandler {
-    package let peerDescription: String
+public final class Link: EventHandler {
+    public let peerDescription: String
     /// Frames that wait for `flush`.
-    package var output = ByteBuffer()
+    public var output = ByteBuffer()
     /// The peer's hello; nil until it came.
-    package private(set) var peer: LinkHello?
-    package private(set) var isOpen = true
+    public private(set) var peer: LinkHello?
+    public private(set) var isOpen = true
     /// For the owner: which of its links this is.
-    package var index = 0
+    public var index = 0
     /// Bytes waiting in `output` at which the peer counts as one that does not read, and the link is closed.
-    package var outputBytesMax = Limits.linkOutputBytesMax
+    public var outputBytesMax = Limits.linkOutputBytesMax
 
     private let loop: EventLoop
     private let fileDescriptor: Int32
@@ -39,7 +39,7 @@ package final class Link: EventHandler {
     private var helloTimer: EventLoop.Timer?
 
     /// Takes the descriptor over, and sends `hello`.
-    package init(
+    public init(
         loop: EventLoop,
         fileDescriptor: Int32,
         peerDescription: String,
@@ -68,7 +68,7 @@ package final class Link: EventHandler {
     }
 
     /// Ends the link without telling the delegate.
-    package func close() {
+    public func close() {
         guard self.isOpen else { return }
         self.isOpen = false
         self.stopHelloTimer()
@@ -93,7 +93,7 @@ package final class Link: EventHandler {
     // MARK: Writing
 
     /// Sends what `output` holds; what the socket does not take goes when it is writable again.
-    package func flush() {
+    public func flush() {
         while self.isOpen, !self.output.isEmpty {
             let bytes = self.output.readable
             let sent = send(self.fileDescriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
@@ -121,7 +121,7 @@ package final class Link: EventHandler {
 
     // MARK: Reading
 
-    package func handle(_ events: IOEvents) {
+    public func handle(_ events: IOEvents) {
         if events.contains(.writable) { self.flush() }
         guard self.isOpen, !events.isDisjoint(with: [.readable, .error, .hangUp]) else { return }
         var budget = Limits.readBytesPerTurn

@@ -2,8 +2,8 @@ import CLinux
 import Glibc
 
 /// Listens on a Unix socket and makes a link of each connection from an allowed user.
-package final class LinkAcceptor: EventHandler {
-    package let path: String
+public final class LinkAcceptor: EventHandler {
+    public let path: String
     private let loop: EventLoop
     private let fileDescriptor: Int32
     private let allowedUsers: Set<uid_t>
@@ -18,7 +18,7 @@ package final class LinkAcceptor: EventHandler {
     ///   - allowedUsers: besides root and the process's own user; others are refused (SO_PEERCRED).
     ///   - refused: gets a sentence for the log.
     ///   - makeLink: takes the connected descriptor over; the text describes the peer.
-    package init(
+    public init(
         loop: EventLoop,
         path: String,
         allowedUsers: Set<uid_t>,
@@ -35,7 +35,7 @@ package final class LinkAcceptor: EventHandler {
     }
 
     /// Stops listening and removes the socket file. Links that were made stay.
-    package func close() {
+    public func close() {
         guard self.registration != nil || self.rest != nil else { return }
         if let rest = self.rest { self.loop.cancel(rest) }
         self.rest = nil
@@ -45,7 +45,7 @@ package final class LinkAcceptor: EventHandler {
         unlink(self.path)
     }
 
-    package func handle(_ events: IOEvents) {
+    public func handle(_ events: IOEvents) {
         var address = sockaddr_storage()
         while true {
             var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
@@ -90,7 +90,7 @@ package final class LinkAcceptor: EventHandler {
     }
 
     /// Why a process of that user may not connect; nil if it may.
-    package func refusal(user: uid_t, process: pid_t) -> String? {
+    public func refusal(user: uid_t, process: pid_t) -> String? {
         if self.allowedUsers.contains(user) { return nil }
         return "\(self.path): process \(process) of user \(user) is not allowed to connect"
     }

@@ -1,8 +1,8 @@
 /// Keeps one link to a peer up: connects, and connects again with back-off and jitter when it is lost.
-package final class LinkConnector: LinkDelegate {
-    package let path: String
+public final class LinkConnector: LinkDelegate {
+    public let path: String
     /// The link in use; nil while there is none, or before the peer's hello.
-    package private(set) var link: Link?
+    public private(set) var link: Link?
 
     private let loop: EventLoop
     private let hello: LinkHello
@@ -15,10 +15,10 @@ package final class LinkConnector: LinkDelegate {
     private var retry: EventLoop.Timer?
     private var isStopped = false
     /// Why the last attempt failed, for status and logs.
-    package private(set) var lastFailure: String?
+    public private(set) var lastFailure: String?
 
     /// - Parameter retryNanosecondsMax: between two attempts to connect.
-    package init(
+    public init(
         loop: EventLoop,
         path: String,
         hello: LinkHello,
@@ -37,7 +37,7 @@ package final class LinkConnector: LinkDelegate {
         self.delegate = delegate
     }
 
-    package func start() {
+    public func start() {
         do throws(SystemError) {
             let fileDescriptor = try UnixSocket.connect(path: self.path)
             self.pending = try Link(
@@ -54,7 +54,7 @@ package final class LinkConnector: LinkDelegate {
         }
     }
 
-    package func stop() {
+    public func stop() {
         self.isStopped = true
         if let retry = self.retry { self.loop.cancel(retry) }
         self.pending?.close()
@@ -69,7 +69,7 @@ package final class LinkConnector: LinkDelegate {
         self.retry = self.loop.schedule(afterNanoseconds: delay) { [weak self] in self?.start() }
     }
 
-    package func linkUp(_ link: Link, peer: LinkHello) {
+    public func linkUp(_ link: Link, peer: LinkHello) {
         self.pending = nil
         self.link = link
         self.lastFailure = nil
@@ -77,15 +77,15 @@ package final class LinkConnector: LinkDelegate {
         self.delegate.linkUp(link, peer: peer)
     }
 
-    package func link(_ link: Link, received frame: Frame) {
+    public func link(_ link: Link, received frame: Frame) {
         self.delegate.link(link, received: frame)
     }
 
-    package func linkFinishedReading(_ link: Link) {
+    public func linkFinishedReading(_ link: Link) {
         if self.link === link { self.delegate.linkFinishedReading(link) }
     }
 
-    package func linkDown(_ link: Link, reason: String) {
+    public func linkDown(_ link: Link, reason: String) {
         self.lastFailure = reason
         let wasUp = self.link === link
         self.link = nil

@@ -1,11 +1,11 @@
 import Glibc
 
 /// A lock, and a condition that is waited for under it (pthread mutex and condition variable).
-package final class Monitor: @unchecked Sendable {
+public final class Monitor: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-    package init() {
+    public init() {
         pthread_mutex_init(self.mutex, nil)
         // The monotonic clock: waits must not change with the wall clock.
         var attributes = pthread_condattr_t()
@@ -22,14 +22,14 @@ package final class Monitor: @unchecked Sendable {
         self.mutex.deallocate()
     }
 
-    package func locked<Result>(_ body: () -> Result) -> Result {
+    public func locked<Result>(_ body: () -> Result) -> Result {
         pthread_mutex_lock(self.mutex)
         defer { pthread_mutex_unlock(self.mutex) }
         return body()
     }
 
     /// To be called under the lock, which is released while it waits: until `isTrue`, or the time is over.
-    package func wait(nanoseconds: UInt64, until isTrue: () -> Bool) {
+    public func wait(nanoseconds: UInt64, until isTrue: () -> Bool) {
         let deadline = Clock.monotonic() &+ nanoseconds
         var time = timespec()
         time.tv_sec = Int(clamping: deadline / Nanoseconds.perSecond)
@@ -39,7 +39,7 @@ package final class Monitor: @unchecked Sendable {
         }
     }
 
-    package func signal() {
+    public func signal() {
         pthread_cond_broadcast(self.condition)
     }
 }

@@ -2,14 +2,14 @@ import CLinux
 import Glibc
 
 /// Delivers signals as events of the loop (signalfd(2)): SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD. SIGPIPE is ignored.
-package final class SignalSource: EventHandler {
+public final class SignalSource: EventHandler {
     private let loop: EventLoop
     private let fileDescriptor: Int32
     private let action: (Int32) -> Void
     private var registration: EventLoop.Registration?
 
     /// To be called before any thread is started, since threads inherit the blocked signals.
-    package init(loop: EventLoop, _ action: @escaping (Int32) -> Void) throws(SystemError) {
+    public init(loop: EventLoop, _ action: @escaping (Int32) -> Void) throws(SystemError) {
         self.fileDescriptor = martlet_signal_fd()
         guard self.fileDescriptor >= 0 else { throw SystemError("signalfd") }
         self.loop = loop
@@ -17,7 +17,7 @@ package final class SignalSource: EventHandler {
         self.registration = try loop.register(self.fileDescriptor, for: .readable, handler: self)
     }
 
-    package func handle(_ events: IOEvents) {
+    public func handle(_ events: IOEvents) {
         var information = signalfd_siginfo()
         while read(self.fileDescriptor, &information, MemoryLayout<signalfd_siginfo>.size)
             == MemoryLayout<signalfd_siginfo>.size

@@ -2,14 +2,14 @@ import CLinux
 import Glibc
 
 /// An IPv4 or IPv6 address and port as the kernel has it.
-package struct SocketAddress: CustomStringConvertible {
+public struct SocketAddress: CustomStringConvertible {
     private var storage: sockaddr_storage
 
-    package init(_ storage: sockaddr_storage) {
+    public init(_ storage: sockaddr_storage) {
         self.storage = storage
     }
 
-    package init(_ address: ListenAddress) {
+    public init(_ address: ListenAddress) {
         var storage = sockaddr_storage()
         address.withSocketAddress { source, length in
             withUnsafeMutableBytes(of: &storage) {
@@ -20,7 +20,7 @@ package struct SocketAddress: CustomStringConvertible {
     }
 
     /// The address that a socket is bound to.
-    package static func local(of fileDescriptor: Int32) -> SocketAddress? {
+    public static func local(of fileDescriptor: Int32) -> SocketAddress? {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         let result = withUnsafeMutablePointer(to: &storage) {
@@ -30,7 +30,7 @@ package struct SocketAddress: CustomStringConvertible {
     }
 
     /// Nil for other families.
-    package var listenAddress: ListenAddress? {
+    public var listenAddress: ListenAddress? {
         withUnsafePointer(to: self.storage) { pointer -> ListenAddress? in
             switch Int32(pointer.pointee.ss_family) {
             case AF_INET:
@@ -50,7 +50,7 @@ package struct SocketAddress: CustomStringConvertible {
     }
 
     /// `192.0.2.7:40112`, `[2001:db8::1]:40112`. IPv4 addresses that came through an IPv6 socket are written as IPv4.
-    package var description: String {
+    public var description: String {
         self.listenAddress?.unmapped.description ?? "unknown"
     }
 }

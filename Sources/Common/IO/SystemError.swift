@@ -1,16 +1,16 @@
 import Glibc
 
 /// A failed system call, in words.
-package struct SystemError: Error, CustomStringConvertible, Sendable {
-    package var code: Int32
+public struct SystemError: Error, CustomStringConvertible, Sendable {
+    public var code: Int32
     /// What was attempted, with the object: `bind [::]:8883`.
-    package var action: String
+    public var action: String
 
-    package init(_ action: String, code: Int32 = errno) {
+    public init(_ action: String, code: Int32 = errno) {
         self.action = action
         self.code = code
     }
 
-    package var reason: String { String(cString: strerror(self.code)) }
-    package var description: String { "\(self.action): \(self.reason)" }
+    public var reason: String { String(cString: strerror(self.code)) }
+    public var description: String { "\(self.action): \(self.reason)" }
 }

@@ -1,5 +1,5 @@
 /// A binary heap of deadlines, earliest first; those of the same instant in the order of their sequence numbers.
-package struct TimerHeap {
+public struct TimerHeap {
     private struct Entry {
         var deadline: Instant
         var sequence: UInt64
@@ -8,27 +8,27 @@ package struct TimerHeap {
     private var entries: [Entry] = []
     private var positions: [UInt64: Int] = [:]
 
-    package init() {}
+    public init() {}
 
-    package var count: Int { self.entries.count }
-    package var earliest: Instant? { self.entries.first?.deadline }
+    public var count: Int { self.entries.count }
+    public var earliest: Instant? { self.entries.first?.deadline }
 
     /// Sequence numbers are the caller's and must be unique.
-    package mutating func insert(deadline: Instant, sequence: UInt64) {
+    public mutating func insert(deadline: Instant, sequence: UInt64) {
         self.entries.append(Entry(deadline: deadline, sequence: sequence))
         self.positions[sequence] = self.entries.count - 1
         self.siftUp(self.entries.count - 1)
     }
 
     /// The sequence number of the earliest entry, which is taken out.
-    package mutating func removeEarliest() -> UInt64 {
+    public mutating func removeEarliest() -> UInt64 {
         precondition(!self.entries.isEmpty, "no timer to remove")
         let sequence = self.entries[0].sequence
         self.remove(at: 0)
         return sequence
     }
 
-    package mutating func remove(sequence: UInt64) {
+    public mutating func remove(sequence: UInt64) {
         guard let position = self.positions[sequence] else { return }
         self.remove(at: position)
     }

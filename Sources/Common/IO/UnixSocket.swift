@@ -2,13 +2,13 @@ import CLinux
 import Glibc
 
 /// Unix stream sockets: non-blocking, close-on-exec.
-package enum UnixSocket {
+public enum UnixSocket {
     /// A path's bytes that fit into `sockaddr_un`, with the terminating zero.
-    package static let pathBytesMax = 107
+    public static let pathBytesMax = 107
 
     /// Listens at `path`. A socket file that nobody answers at is replaced; one that somebody answers at, and a
     /// file of another kind, is an error.
-    package static func listen(path: String, mode: mode_t = 0o660) throws(SystemError) -> Int32 {
+    public static func listen(path: String, mode: mode_t = 0o660) throws(SystemError) -> Int32 {
         var address = try Self.address(path)
         let fileDescriptor = try Self.make()
         let probe = try Self.make()
@@ -35,7 +35,7 @@ package enum UnixSocket {
     }
 
     /// A connected socket. Connecting to a Unix socket never waits: EAGAIN means that the backlog is full.
-    package static func connect(path: String) throws(SystemError) -> Int32 {
+    public static func connect(path: String) throws(SystemError) -> Int32 {
         var address = try Self.address(path)
         let fileDescriptor = try Self.make()
         guard Self.withAddress(&address, { Glibc.connect(fileDescriptor, $0, $1) }) == 0 else {
@@ -47,7 +47,7 @@ package enum UnixSocket {
     }
 
     /// Sets send and receive buffers: the default holds 27 kB of small writes.
-    package static func setBufferBytes(_ fileDescriptor: Int32, _ bytes: Int32) {
+    public static func setBufferBytes(_ fileDescriptor: Int32, _ bytes: Int32) {
         var value = bytes
         setsockopt(fileDescriptor, SOL_SOCKET, SO_SNDBUF, &value, socklen_t(MemoryLayout<Int32>.size))
         setsockopt(fileDescriptor, SOL_SOCKET, SO_RCVBUF, &value, socklen_t(MemoryLayout<Int32>.size))

@@ -2,25 +2,25 @@ import CLinux
 import Glibc
 
 /// Wakes an event loop from another thread (eventfd(2)): helper threads put their result into a queue, then call `wake`.
-package final class Waker: EventHandler {
+public final class Waker: EventHandler {
     /// The half that other threads hold.
-    package struct Handle: Sendable {
+    public struct Handle: Sendable {
         fileprivate let fileDescriptor: Int32
 
         /// Any number of calls before the loop's next turn wake it once.
-        package func wake() {
+        public func wake() {
             var one: UInt64 = 1
             _ = write(self.fileDescriptor, &one, MemoryLayout<UInt64>.size)
         }
     }
 
-    package let handle: Handle
+    public let handle: Handle
     private let loop: EventLoop
     private let action: () -> Void
     private var registration: EventLoop.Registration?
 
     /// `action` runs on the loop's thread.
-    package init(loop: EventLoop, _ action: @escaping () -> Void) throws(SystemError) {
+    public init(loop: EventLoop, _ action: @escaping () -> Void) throws(SystemError) {
         let fileDescriptor = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
         guard fileDescriptor >= 0 else { throw SystemError("eventfd") }
         self.handle = Handle(fileDescriptor: fileDescriptor)
@@ -34,14 +34,14 @@ package final class Waker: EventHandler {
     }
 
     /// To be called when no other thread uses the handle any more.
-    package func invalidate() {
+    public func invalidate() {
         guard let registration = self.registration else { return }
         self.registration = nil
         self.loop.deregister(registration)
         close(self.handle.fileDescriptor)
     }
 
-    package func handle(_ events: IOEvents) {
+    public func handle(_ events: IOEvents) {
         var count: UInt64 = 0
         _ = read(self.handle.fileDescriptor, &count, MemoryLayout<UInt64>.size)
         self.action()

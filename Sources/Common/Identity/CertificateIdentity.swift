@@ -1,38 +1,38 @@
 /// What a verified client certificate says about its holder. All text is bytes in UTF-8; none holds control characters
 /// (certificates with such fields are refused by the listener).
-package struct CertificateIdentity: Equatable, Sendable {
-    package enum AlternativeNameKind: UInt8, Sendable, CaseIterable {
+public struct CertificateIdentity: Equatable, Sendable {
+    public enum AlternativeNameKind: UInt8, Sendable, CaseIterable {
         case dns = 1
         case ipAddress = 2
         case email = 3
         case uri = 4
     }
 
-    package struct AlternativeName: Equatable, Sendable {
-        package var kind: AlternativeNameKind
-        package var value: [UInt8]
+    public struct AlternativeName: Equatable, Sendable {
+        public var kind: AlternativeNameKind
+        public var value: [UInt8]
 
-        package init(kind: AlternativeNameKind, value: [UInt8]) {
+        public init(kind: AlternativeNameKind, value: [UInt8]) {
             self.kind = kind
             self.value = value
         }
     }
 
     /// `%C`: all common names of the subject, joined with commas; nil when there is none.
-    package var commonName: [UInt8]?
+    public var commonName: [UInt8]?
     /// `%d`: the subject as RFC 4514 writes it, most specific name first: `CN=346a004d,O=Fleet\, Ltd,C=DE`. Empty for an empty subject.
-    package var subject: [UInt8]
+    public var subject: [UInt8]
     /// The issuer in the same form.
-    package var issuer: [UInt8]
+    public var issuer: [UInt8]
     /// Upper-case hexadecimal digits, two per byte.
-    package var serialNumber: [UInt8]
+    public var serialNumber: [UInt8]
     /// SHA-256 of the DER encoding: 32 bytes.
-    package var fingerprint: [UInt8]
-    package var alternativeNames: [AlternativeName]
+    public var fingerprint: [UInt8]
+    public var alternativeNames: [AlternativeName]
     /// Seconds since 1970.
-    package var notAfter: Int64
+    public var notAfter: Int64
 
-    package init(
+    public init(
         commonName: [UInt8]?,
         subject: [UInt8],
         issuer: [UInt8],

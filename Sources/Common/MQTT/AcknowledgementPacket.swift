@@ -1,10 +1,10 @@
 /// PUBACK, PUBREC, PUBREL, PUBCOMP: sections 3.4 to 3.7.
-package struct AcknowledgementPacket: Equatable, Sendable {
-    package var packetIdentifier: UInt16
-    package var reasonCode: ReasonCode
-    package var properties: Properties
+public struct AcknowledgementPacket: Equatable, Sendable {
+    public var packetIdentifier: UInt16
+    public var reasonCode: ReasonCode
+    public var properties: Properties
 
-    package init(packetIdentifier: UInt16, reasonCode: ReasonCode = .success, properties: Properties = Properties()) {
+    public init(packetIdentifier: UInt16, reasonCode: ReasonCode = .success, properties: Properties = Properties()) {
         self.packetIdentifier = packetIdentifier
         self.reasonCode = reasonCode
         self.properties = properties
@@ -12,8 +12,16 @@ package struct AcknowledgementPacket: Equatable, Sendable {
 }
 
 extension AcknowledgementPacket {
+    /// The packet identifier of an acknowledgement in which there is nothing else, as in nearly all of them: it means success.
+    /// Nil for any other packet, also for a broken one: `decode` says what it is.
+    @inlinable public static func bareIdentifier(_ packet: UnsafeRawBufferPointer, header: FixedHeader) -> UInt16? {
+        guard header.bodyBytes == 2, packet.count == header.headerBytes + 2 else { return nil }
+        let identifier = UInt16(packet[header.headerBytes]) << 8 | UInt16(packet[header.headerBytes + 1])
+        return identifier == 0 ? nil : identifier
+    }
+
     /// Reads a PUBACK, PUBREC, PUBREL or PUBCOMP.
-    package static func decode(
+    public static func decode(
         _ packet: UnsafeRawBufferPointer,
         header: FixedHeader,
         version: ProtocolVersion
@@ -37,7 +45,7 @@ extension AcknowledgementPacket {
         return result
     }
 
-    package func encode(into buffer: inout ByteBuffer, type: PacketType, version: ProtocolVersion) {
+    public func encode(into buffer: inout ByteBuffer, type: PacketType, version: ProtocolVersion) {
         if !version.hasProperties || self.properties == Properties() {
             buffer.writeAcknowledgement(
                 type: type,

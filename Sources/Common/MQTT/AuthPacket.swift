@@ -1,16 +1,16 @@
 /// Section 3.15; MQTT 5.0 only.
-package struct AuthPacket: Equatable, Sendable {
-    package var reasonCode: ReasonCode
-    package var properties: Properties
+public struct AuthPacket: Equatable, Sendable {
+    public var reasonCode: ReasonCode
+    public var properties: Properties
 
-    package init(reasonCode: ReasonCode = .success, properties: Properties = Properties()) {
+    public init(reasonCode: ReasonCode = .success, properties: Properties = Properties()) {
         self.reasonCode = reasonCode
         self.properties = properties
     }
 }
 
 extension AuthPacket {
-    package static func decode(
+    public static func decode(
         _ packet: UnsafeRawBufferPointer,
         header: FixedHeader,
         version: ProtocolVersion
@@ -28,7 +28,7 @@ extension AuthPacket {
         return result
     }
 
-    package func encode(into buffer: inout ByteBuffer) {
+    public func encode(into buffer: inout ByteBuffer) {
         buffer.write(PacketType.auth.rawValue << 4)
         let start = buffer.beginLength()
         if self != AuthPacket() {

@@ -4,12 +4,12 @@ import Glibc
 // came from a peer was bounded when it was decoded.
 extension ByteBuffer {
     /// Bytes that `writeVariableByteInteger` will write, 1 to 4.
-    @inlinable package static func variableByteIntegerLength(_ value: Int) -> Int {
+    @inlinable public static func variableByteIntegerLength(_ value: Int) -> Int {
         VariableByteInteger.length(value)
     }
 
     /// Section 1.5.5, in the fewest bytes possible ([MQTT-1.5.5-1]). `value` must be at most 268,435,455.
-    @inlinable package mutating func writeVariableByteInteger(_ value: Int) {
+    @inlinable public mutating func writeVariableByteInteger(_ value: Int) {
         precondition(value >= 0 && value <= VariableByteInteger.maximum, "does not fit a variable byte integer")
         self.reserve(4)
         var rest = value
@@ -21,12 +21,12 @@ extension ByteBuffer {
     }
 
     /// A two-byte length and the bytes: an UTF-8 string (section 1.5.4) or binary data (section 1.5.6), at most 65,535 bytes.
-    @inlinable package mutating func writeMQTTString(_ bytes: [UInt8]) {
+    @inlinable public mutating func writeMQTTString(_ bytes: [UInt8]) {
         bytes.withUnsafeBytes { self.writeMQTTString($0) }
     }
 
     /// A two-byte length and the bytes: an UTF-8 string (section 1.5.4) or binary data (section 1.5.6), at most 65,535 bytes.
-    @inlinable package mutating func writeMQTTString(_ bytes: UnsafeRawBufferPointer) {
+    @inlinable public mutating func writeMQTTString(_ bytes: UnsafeRawBufferPointer) {
         precondition(bytes.count <= Int(UInt16.max), "longer than an MQTT string can be")
         self.reserve(2 + bytes.count)
         self.writeBigEndian(UInt16(truncatingIfNeeded: bytes.count))
@@ -36,7 +36,7 @@ extension ByteBuffer {
     /// A whole PUBACK, PUBREC, PUBREL or PUBCOMP without properties (MQTT 5.0, sections 3.4 to 3.7).
     ///
     /// The reason code is left out when it is success, and in 3.1 and 3.1.1, which have none.
-    @inlinable package mutating func writeAcknowledgement(
+    @inlinable public mutating func writeAcknowledgement(
         type: PacketType,
         packetIdentifier: UInt16,
         reasonCode: ReasonCode,
@@ -51,14 +51,14 @@ extension ByteBuffer {
     }
 
     /// Makes place for a variable byte integer that counts what is written next; `endLength` fills it in.
-    @inlinable package mutating func beginLength() -> Int {
+    @inlinable public mutating func beginLength() -> Int {
         self.write(0 as UInt8)
         return self.readableBytes
     }
 
     /// Writes the number of bytes written since `beginLength` into the place made there. Those bytes move by up to three
     /// places if the length needs more than one byte: cheaper than counting every packet before writing it.
-    @inlinable package mutating func endLength(_ start: Int) {
+    @inlinable public mutating func endLength(_ start: Int) {
         let count = self.readableBytes - start
         precondition(count >= 0 && count <= VariableByteInteger.maximum, "packet longer than MQTT allows")
         let lengthBytes = VariableByteInteger.length(count)

@@ -1,10 +1,10 @@
 /// Section 3.2. `returnCode` is the byte on the wire: a reason code in 5.0, a return code of table 3.1 in 3.1 and 3.1.1.
-package struct ConnackPacket: Equatable, Sendable {
-    package var sessionPresent: Bool
-    package var returnCode: UInt8
-    package var properties: Properties
+public struct ConnackPacket: Equatable, Sendable {
+    public var sessionPresent: Bool
+    public var returnCode: UInt8
+    public var properties: Properties
 
-    package init(sessionPresent: Bool, returnCode: UInt8, properties: Properties = Properties()) {
+    public init(sessionPresent: Bool, returnCode: UInt8, properties: Properties = Properties()) {
         self.sessionPresent = sessionPresent
         self.returnCode = returnCode
         self.properties = properties
@@ -12,7 +12,7 @@ package struct ConnackPacket: Equatable, Sendable {
 }
 
 extension ConnackPacket {
-    package static func decode(
+    public static func decode(
         _ packet: UnsafeRawBufferPointer,
         header: FixedHeader,
         version: ProtocolVersion
@@ -32,7 +32,7 @@ extension ConnackPacket {
         return result
     }
 
-    package func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
+    public func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
         buffer.write(PacketType.connack.rawValue << 4)
         let start = buffer.beginLength()
         buffer.write(self.sessionPresent && version != .v3_1 ? 1 as UInt8 : 0)

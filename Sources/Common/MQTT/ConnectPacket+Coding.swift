@@ -14,7 +14,7 @@ extension ConnectPacket {
     ///
     /// - Throws: `protocolError` for another protocol's name, `unsupportedProtocolVersion` for a level that is none of
     ///   3 (`MQIsdp`), 4 and 5 (`MQTT`), `clientIdentifierNotValid` where the version wants an identifier and there is none.
-    package static func decode(
+    public static func decode(
         _ packet: UnsafeRawBufferPointer,
         header: FixedHeader
     ) throws(DecodeError) -> ConnectPacket {
@@ -156,7 +156,7 @@ extension ConnectPacket {
     }
 
     /// Appends the packet in its own version.
-    package func encode(into buffer: inout ByteBuffer) {
+    public func encode(into buffer: inout ByteBuffer) {
         buffer.write(PacketType.connect.rawValue << 4)
         let start = buffer.beginLength()
         buffer.writeMQTTString(self.version == .v3_1 ? Array("MQIsdp".utf8) : Array("MQTT".utf8))

@@ -1,13 +1,13 @@
 /// Section 3.1.
-package struct ConnectPacket: Equatable, Sendable {
-    package struct Will: Equatable, Sendable {
-        package var qos: QoS
-        package var retain: Bool
-        package var topic: [UInt8]
-        package var payload: [UInt8]
-        package var properties: Properties
+public struct ConnectPacket: Equatable, Sendable {
+    public struct Will: Equatable, Sendable {
+        public var qos: QoS
+        public var retain: Bool
+        public var topic: [UInt8]
+        public var payload: [UInt8]
+        public var properties: Properties
 
-        package init(qos: QoS, retain: Bool, topic: [UInt8], payload: [UInt8], properties: Properties = Properties()) {
+        public init(qos: QoS, retain: Bool, topic: [UInt8], payload: [UInt8], properties: Properties = Properties()) {
             self.qos = qos
             self.retain = retain
             self.topic = topic
@@ -16,19 +16,19 @@ package struct ConnectPacket: Equatable, Sendable {
         }
     }
 
-    package var version: ProtocolVersion
+    public var version: ProtocolVersion
     /// "Clean session" in 3.1 and 3.1.1.
-    package var cleanStart: Bool
-    package var keepAliveSeconds: UInt16
-    package var clientIdentifier: [UInt8]
-    package var will: Will?
-    package var userName: [UInt8]?
-    package var password: [UInt8]?
-    package var properties: Properties
+    public var cleanStart: Bool
+    public var keepAliveSeconds: UInt16
+    public var clientIdentifier: [UInt8]
+    public var will: Will?
+    public var userName: [UInt8]?
+    public var password: [UInt8]?
+    public var properties: Properties
     /// Protocol level with 0x80 set: bridges of mosquitto and others say so that they are one, and want retain flags kept.
-    package var isBridge: Bool
+    public var isBridge: Bool
 
-    package init(
+    public init(
         version: ProtocolVersion,
         cleanStart: Bool = true,
         keepAliveSeconds: UInt16 = 0,

@@ -1,16 +1,16 @@
 /// Section 3.14.
-package struct DisconnectPacket: Equatable, Sendable {
-    package var reasonCode: ReasonCode
-    package var properties: Properties
+public struct DisconnectPacket: Equatable, Sendable {
+    public var reasonCode: ReasonCode
+    public var properties: Properties
 
-    package init(reasonCode: ReasonCode = .success, properties: Properties = Properties()) {
+    public init(reasonCode: ReasonCode = .success, properties: Properties = Properties()) {
         self.reasonCode = reasonCode
         self.properties = properties
     }
 }
 
 extension DisconnectPacket {
-    package static func decode(
+    public static func decode(
         _ packet: UnsafeRawBufferPointer,
         header: FixedHeader,
         version: ProtocolVersion
@@ -35,7 +35,7 @@ extension DisconnectPacket {
         }
     }
 
-    package func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
+    public func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
         buffer.write(PacketType.disconnect.rawValue << 4)
         let start = buffer.beginLength()
         let hasProperties = self.properties != Properties()

@@ -4,7 +4,7 @@ extension FixedHeader {
     /// Refused: type 0, flags other than table 2-2 says ([MQTT-2.1.3-1]), a PUBLISH of QoS 3 ([MQTT-3.3.1-4]), and a length of
     /// more than four bytes or of more bytes than needed ([MQTT-1.5.5-1]). `version` matters for one thing: in 3.1 PUBREL,
     /// SUBSCRIBE and UNSUBSCRIBE may be sent again with the DUP flag set.
-    @inlinable package static func decode(
+    @inlinable public static func decode(
         _ bytes: UnsafeRawBufferPointer,
         version: ProtocolVersion = .v5_0
     ) -> Result {
@@ -29,7 +29,7 @@ extension FixedHeader {
     }
 
     /// As `decode`, without looking at the flags: a CONNECT's are not reserved in 3.1, and what it is shows only later.
-    package static func decodeConnect(_ bytes: UnsafeRawBufferPointer) -> Result {
+    public static func decodeConnect(_ bytes: UnsafeRawBufferPointer) -> Result {
         guard bytes.count >= 1 else { return .needMore }
         return Self.decodeLength(bytes, .connect, flags: bytes[0] & 0x0F)
     }

@@ -1,34 +1,34 @@
 /// The first two to five bytes of a packet (MQTT 5.0, section 2.1): type, flags, remaining length.
-package struct FixedHeader: Equatable, Sendable {
-    package enum Result: Equatable, Sendable {
+public struct FixedHeader: Equatable, Sendable {
+    public enum Result: Equatable, Sendable {
         /// More bytes are needed before the header is whole.
         case needMore
         case header(FixedHeader)
         case malformed(DecodeError)
     }
 
-    package var type: PacketType
+    public var type: PacketType
     /// The lower four bits of the first byte.
-    package var flags: UInt8
+    public var flags: UInt8
     /// Bytes of the fixed header itself.
-    package var headerBytes: Int
+    public var headerBytes: Int
     /// The "remaining length": bytes that follow the fixed header, at most 268,435,455.
-    package var bodyBytes: Int
+    public var bodyBytes: Int
 
-    @inlinable package init(type: PacketType, flags: UInt8, headerBytes: Int, bodyBytes: Int) {
+    @inlinable public init(type: PacketType, flags: UInt8, headerBytes: Int, bodyBytes: Int) {
         self.type = type
         self.flags = flags
         self.headerBytes = headerBytes
         self.bodyBytes = bodyBytes
     }
 
-    @inlinable package var packetBytes: Int { self.headerBytes + self.bodyBytes }
+    @inlinable public var packetBytes: Int { self.headerBytes + self.bodyBytes }
 
     /// The packet identifier (MQTT 5.0, section 2.2.1) of a packet with this header; nil when it has none, or it is not among
     /// the bytes.
     ///
     /// - Parameter packet: from its first byte on; it may end early.
-    @inlinable package func packetIdentifier(in packet: UnsafeRawBufferPointer) -> UInt16? {
+    @inlinable public func packetIdentifier(in packet: UnsafeRawBufferPointer) -> UInt16? {
         var offset = self.headerBytes
         if self.type == .publish {
             guard offset + 2 <= packet.count else { return nil }

@@ -1,16 +1,16 @@
 /// What MQTT takes for an UTF-8 string (MQTT 5.0, section 1.5.4).
-package enum MQTTText {
+public enum MQTTText {
     /// Well-formed UTF-8 without surrogates and overlong forms ([MQTT-1.5.4-1]) and without U+0000 ([MQTT-1.5.4-2]).
     ///
     /// Other control characters (U+0001 to U+001F, U+007F to U+009F) and non-characters (U+FDD0 to U+FDEF, U+FFFE, U+FFFF and
     /// their like in the other planes) are refused too: the standard says that they should not be sent and may be taken for a
     /// malformed packet, and so nothing that ends up in logs, terminals and other clients' screens can be forged with them.
-    package static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    public static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
         Self.isWellFormed(bytes, allowsControl: false)
     }
 
     /// Well-formed UTF-8, whatever its characters: what a payload with payload format indicator 1 holds (section 3.3.2.3.2).
-    package static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    public static func isUTF8(_ bytes: UnsafeRawBufferPointer) -> Bool {
         Self.isWellFormed(bytes, allowsControl: true)
     }
 

@@ -2,7 +2,7 @@
 ///
 /// This is the comfortable form, one value per packet with everything copied out. The path of a PUBLISH through the broker
 /// uses `PublishView` instead, which refers to the received bytes.
-package enum Packet: Equatable, Sendable {
+public enum Packet: Equatable, Sendable {
     case connect(ConnectPacket)
     case connack(ConnackPacket)
     case publish(PublishPacket)
@@ -21,7 +21,7 @@ package enum Packet: Equatable, Sendable {
 }
 
 extension Packet {
-    package var type: PacketType {
+    public var type: PacketType {
         switch self {
         case .connect: .connect
         case .connack: .connack
@@ -47,7 +47,7 @@ extension Packet {
     ///   - packet: the whole packet, fixed header included, and nothing more.
     ///   - header: what `FixedHeader.decode` read from it.
     ///   - version: of the connection; a CONNECT says its own.
-    package static func decode(
+    public static func decode(
         _ packet: UnsafeRawBufferPointer,
         header: FixedHeader,
         version: ProtocolVersion
@@ -76,7 +76,7 @@ extension Packet {
     }
 
     /// Appends the packet. It must be one that `decode` would accept; a CONNECT is written in its own version.
-    package func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
+    public func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
         switch self {
         case .connect(let packet): packet.encode(into: &buffer)
         case .connack(let packet): packet.encode(into: &buffer, version: version)

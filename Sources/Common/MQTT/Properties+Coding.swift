@@ -45,7 +45,7 @@ extension Properties {
     }
 
     /// Appends the length and the properties, in the order of their identifiers.
-    package func encode(into buffer: inout ByteBuffer) {
+    public func encode(into buffer: inout ByteBuffer) {
         let start = buffer.beginLength()
         self.encodeMessageProperties(into: &buffer)
         self.encodeConnectionProperties(into: &buffer)

@@ -1,5 +1,5 @@
 /// The first byte of a property (MQTT 5.0, table 2-4). On the wire it is a variable byte integer; all that exist take one byte.
-package enum PropertyIdentifier: UInt8, Sendable, CaseIterable {
+public enum PropertyIdentifier: UInt8, Sendable, CaseIterable {
     case payloadFormatIndicator = 0x01
     case messageExpiryInterval = 0x02
     case contentType = 0x03

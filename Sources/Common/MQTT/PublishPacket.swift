@@ -1,15 +1,15 @@
 /// Section 3.3.
-package struct PublishPacket: Equatable, Sendable {
-    package var dup: Bool
-    package var qos: QoS
-    package var retain: Bool
-    package var topic: [UInt8]
+public struct PublishPacket: Equatable, Sendable {
+    public var dup: Bool
+    public var qos: QoS
+    public var retain: Bool
+    public var topic: [UInt8]
     /// 0 for QoS 0, where the wire has none.
-    package var packetIdentifier: UInt16
-    package var properties: Properties
-    package var payload: [UInt8]
+    public var packetIdentifier: UInt16
+    public var properties: Properties
+    public var payload: [UInt8]
 
-    package init(
+    public init(
         dup: Bool = false,
         qos: QoS = .atMostOnce,
         retain: Bool = false,
@@ -30,7 +30,7 @@ package struct PublishPacket: Equatable, Sendable {
 
 extension PublishPacket {
     /// Reads a PUBLISH of either direction: subscription identifiers are accepted. `PublishView` is the faster form.
-    package static func decode(
+    public static func decode(
         _ packet: UnsafeRawBufferPointer,
         header: FixedHeader,
         version: ProtocolVersion
@@ -52,7 +52,7 @@ extension PublishPacket {
         return result
     }
 
-    package func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
+    public func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
         let flags = (self.dup ? 0b1000 : 0) | self.qos.rawValue << 1 | (self.retain ? 1 : 0)
         buffer.write(PacketType.publish.rawValue << 4 | flags)
         let start = buffer.beginLength()

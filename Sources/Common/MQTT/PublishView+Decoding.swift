@@ -4,11 +4,13 @@ extension PublishView {
     /// - Parameters:
     ///   - packet: the whole packet, fixed header included.
     ///   - header: what `FixedHeader.decode` read from it.
+    ///   - checksTopic: false: the caller does (`checkTopic`), because it may know the topic.
     /// - Throws: what MQTT 5.0 wants to be told; an alias beyond the maximum is for the caller to find.
-    package static func decode(
+    public static func decode(
         _ packet: UnsafeRawBufferPointer,
         header: FixedHeader,
-        version: ProtocolVersion
+        version: ProtocolVersion,
+        checksTopic: Bool = true
     ) throws(DecodeError) -> PublishView {
         var reader = try ByteReader(packet, after: header, of: .publish)
         var view = try Self.decodeFlags(header)
@@ -23,7 +25,7 @@ extension PublishView {
             if !view.properties.isEmpty { try view.readProperties(of: packet) }
         }
         view.payload = reader.offset..<packet.count
-        try Self.checkTopic(topic, hasAlias: view.topicAlias != 0)
+        if checksTopic { try Self.checkTopic(topic, hasAlias: view.topicAlias != 0) }
         return view
     }
 
@@ -48,7 +50,8 @@ extension PublishView {
         )
     }
 
-    static func checkTopic(_ topic: UnsafeRawBufferPointer, hasAlias: Bool) throws(DecodeError) {
+    /// Whether a client may publish to what it says; an empty name stands for the topic that its alias had before.
+    public static func checkTopic(_ topic: UnsafeRawBufferPointer, hasAlias: Bool) throws(DecodeError) {
         guard topic.count > 0 else {
             // Section 3.3.2.1 and [MQTT-4.7.3-1].
             guard hasAlias else { throw .malformed("PUBLISH without topic and topic alias") }
@@ -87,7 +90,7 @@ extension PublishView {
     /// all but topic alias, message expiry interval and subscription identifiers. Without their length.
     ///
     /// `packet` is the one this view was decoded from.
-    package func forwardedProperties(of packet: UnsafeRawBufferPointer) -> [UInt8] {
+    public func forwardedProperties(of packet: UnsafeRawBufferPointer) -> [UInt8] {
         var result: [UInt8] = []
         if self.properties.isEmpty { return result }
         result.reserveCapacity(self.properties.count)
@@ -101,7 +104,7 @@ extension PublishView {
 
     /// Whether the payload is what a payload format indicator of 1 promises; if not, the receiver may answer 0x99
     /// (section 3.3.2.3.2). `decode` does not look: a broker need not, and payloads are long.
-    package static func payloadIsText(_ payload: UnsafeRawBufferPointer) -> Bool {
+    public static func payloadIsText(_ payload: UnsafeRawBufferPointer) -> Bool {
         MQTTText.isUTF8(payload)
     }
 }

@@ -7,7 +7,7 @@ extension PublishView {
     ///   - header: of the whole packet.
     ///   - topic: what the alias stands for.
     /// - Returns: as many bytes of the payload as there were.
-    package func naming(
+    public func naming(
         _ topic: [UInt8],
         in packet: UnsafeRawBufferPointer,
         _ header: FixedHeader

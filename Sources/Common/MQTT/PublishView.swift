@@ -1,21 +1,21 @@
 /// A PUBLISH as it lies in a receive buffer (MQTT 5.0, section 3.3): ranges count from the packet's first byte.
-package struct PublishView: Equatable, Sendable {
-    package var dup: Bool
-    package var qos: QoS
-    package var retain: Bool
+public struct PublishView: Equatable, Sendable {
+    public var dup: Bool
+    public var qos: QoS
+    public var retain: Bool
     /// Empty only with a topic alias (5.0).
-    package var topic: Range<Int>
+    public var topic: Range<Int>
     /// 0 for QoS 0.
-    package var packetIdentifier: UInt16
+    public var packetIdentifier: UInt16
     /// The encoded properties without their length; empty before 5.0.
-    package var properties: Range<Int>
-    package var payload: Range<Int>
+    public var properties: Range<Int>
+    public var payload: Range<Int>
     /// 0: none.
-    package var topicAlias: UInt16
+    public var topicAlias: UInt16
     /// Seconds.
-    package var messageExpiryInterval: UInt32?
+    public var messageExpiryInterval: UInt32?
 
-    @inlinable package init(
+    @inlinable public init(
         dup: Bool,
         qos: QoS,
         retain: Bool,

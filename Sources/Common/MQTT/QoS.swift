@@ -1,8 +1,8 @@
 /// Quality of service (MQTT 5.0, section 4.3).
-package enum QoS: UInt8, Sendable, CaseIterable, Comparable {
+public enum QoS: UInt8, Sendable, CaseIterable, Comparable {
     case atMostOnce = 0
     case atLeastOnce = 1
     case exactlyOnce = 2
 
-    @inlinable package static func < (left: QoS, right: QoS) -> Bool { left.rawValue < right.rawValue }
+    @inlinable public static func < (left: QoS, right: QoS) -> Bool { left.rawValue < right.rawValue }
 }

@@ -1,6 +1,6 @@
 extension ReasonCode: CustomStringConvertible {
     /// The name in MQTT 5.0, table 2-6, for logs.
-    package var description: String {
+    public var description: String {
         switch self {
         case .success: "success"
         case .grantedQoS1: "granted QoS 1"

@@ -1,6 +1,6 @@
 extension ReasonCode {
     /// Whether packets of this type may carry the code (MQTT 5.0, table 2-6).
-    package func isAllowed(in type: PacketType) -> Bool {
+    public func isAllowed(in type: PacketType) -> Bool {
         switch type {
         case .connack: self.isAllowedInConnack
         // [MQTT-3.4.2-1], [MQTT-3.5.2-1]

@@ -1,5 +1,5 @@
 /// Reason codes of MQTT 5.0 (section 2.4). What 3.1 and 3.1.1 say instead is in `ReasonCode+Version3`.
-package enum ReasonCode: UInt8, Sendable, CaseIterable {
+public enum ReasonCode: UInt8, Sendable, CaseIterable {
     /// Also "normal disconnection" and "granted QoS 0".
     case success = 0x00
     case grantedQoS1 = 0x01
@@ -46,5 +46,5 @@ package enum ReasonCode: UInt8, Sendable, CaseIterable {
     case wildcardSubscriptionsNotSupported = 0xA2
 
     /// Codes from 0x80 on tell of a failure (MQTT 5.0, section 2.4).
-    @inlinable package var isFailure: Bool { self.rawValue >= 0x80 }
+    @inlinable public var isFailure: Bool { self.rawValue >= 0x80 }
 }

@@ -1,10 +1,10 @@
 /// Section 3.9. `returnCodes` are bytes on the wire: in 3.1.1 the granted QoS or 0x80.
-package struct SubackPacket: Equatable, Sendable {
-    package var packetIdentifier: UInt16
-    package var properties: Properties
-    package var returnCodes: [UInt8]
+public struct SubackPacket: Equatable, Sendable {
+    public var packetIdentifier: UInt16
+    public var properties: Properties
+    public var returnCodes: [UInt8]
 
-    package init(packetIdentifier: UInt16, properties: Properties = Properties(), returnCodes: [UInt8]) {
+    public init(packetIdentifier: UInt16, properties: Properties = Properties(), returnCodes: [UInt8]) {
         self.packetIdentifier = packetIdentifier
         self.properties = properties
         self.returnCodes = returnCodes
@@ -12,7 +12,7 @@ package struct SubackPacket: Equatable, Sendable {
 }
 
 extension SubackPacket {
-    package static func decode(
+    public static func decode(
         _ packet: UnsafeRawBufferPointer,
         header: FixedHeader,
         version: ProtocolVersion
@@ -36,7 +36,7 @@ extension SubackPacket {
         return result
     }
 
-    package func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
+    public func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
         buffer.write(PacketType.suback.rawValue << 4)
         let start = buffer.beginLength()
         buffer.writeBigEndian(self.packetIdentifier)

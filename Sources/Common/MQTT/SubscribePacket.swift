@@ -1,19 +1,19 @@
 /// Section 3.8.
-package struct SubscribePacket: Equatable, Sendable {
-    package enum RetainHandling: UInt8, Sendable {
+public struct SubscribePacket: Equatable, Sendable {
+    public enum RetainHandling: UInt8, Sendable {
         case send = 0
         case sendIfNew = 1
         case doNotSend = 2
     }
 
-    package struct Subscription: Equatable, Sendable {
-        package var filter: [UInt8]
-        package var qos: QoS
-        package var noLocal: Bool
-        package var retainAsPublished: Bool
-        package var retainHandling: RetainHandling
+    public struct Subscription: Equatable, Sendable {
+        public var filter: [UInt8]
+        public var qos: QoS
+        public var noLocal: Bool
+        public var retainAsPublished: Bool
+        public var retainHandling: RetainHandling
 
-        package init(
+        public init(
             filter: [UInt8],
             qos: QoS,
             noLocal: Bool = false,
@@ -28,11 +28,11 @@ package struct SubscribePacket: Equatable, Sendable {
         }
     }
 
-    package var packetIdentifier: UInt16
-    package var properties: Properties
-    package var subscriptions: [Subscription]
+    public var packetIdentifier: UInt16
+    public var properties: Properties
+    public var subscriptions: [Subscription]
 
-    package init(packetIdentifier: UInt16, properties: Properties = Properties(), subscriptions: [Subscription]) {
+    public init(packetIdentifier: UInt16, properties: Properties = Properties(), subscriptions: [Subscription]) {
         self.packetIdentifier = packetIdentifier
         self.properties = properties
         self.subscriptions = subscriptions
@@ -40,7 +40,7 @@ package struct SubscribePacket: Equatable, Sendable {
 }
 
 extension SubscribePacket {
-    package static func decode(
+    public static func decode(
         _ packet: UnsafeRawBufferPointer,
         header: FixedHeader,
         version: ProtocolVersion
@@ -98,7 +98,7 @@ extension SubscribePacket {
         return subscription
     }
 
-    package func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
+    public func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
         buffer.write(PacketType.subscribe.rawValue << 4 | PacketType.subscribe.requiredFlags)
         let start = buffer.beginLength()
         buffer.writeBigEndian(self.packetIdentifier)

@@ -3,7 +3,7 @@ extension TopicFilter {
     ///
     /// `sport/#` also matches `sport` (section 4.7.1.2), and a filter that begins with a wildcard matches no topic that begins
     /// with `$` ([MQTT-4.7.2-1]). Both must be valid; `filter` without its `$share/group/`.
-    package static func matches(filter: UnsafeRawBufferPointer, topic: UnsafeRawBufferPointer) -> Bool {
+    public static func matches(filter: UnsafeRawBufferPointer, topic: UnsafeRawBufferPointer) -> Bool {
         guard filter.count > 0, topic.count > 0 else { return false }
         if topic[0] == UInt8(ascii: "$"), Self.isWildcardLevel(filter, at: 0) { return false }
         var filterIndex = 0
@@ -32,7 +32,7 @@ extension TopicFilter {
     }
 
     /// Whether every topic that `specific` matches is matched by `general` too. Both without `$share/group/`.
-    package static func covers(_ general: UnsafeRawBufferPointer, _ specific: UnsafeRawBufferPointer) -> Bool {
+    public static func covers(_ general: UnsafeRawBufferPointer, _ specific: UnsafeRawBufferPointer) -> Bool {
         guard general.count > 0, specific.count > 0 else { return false }
         if specific[0] == UInt8(ascii: "$"), Self.isWildcardLevel(general, at: 0) { return false }
         var generalIndex = 0

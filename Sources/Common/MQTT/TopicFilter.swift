@@ -2,9 +2,9 @@
 ///
 /// All functions work on the encoded bytes and allocate nothing. A wildcard counts as one only where the standard allows it;
 /// in a filter that breaks the rules it stands for itself, and so matches no topic.
-package enum TopicFilter {
+public enum TopicFilter {
     /// What a filter of SUBSCRIBE or UNSUBSCRIBE turned out to be. Ranges count from its first byte.
-    package enum Parsed: Equatable, Sendable {
+    public enum Parsed: Equatable, Sendable {
         case invalid
         case plain
         /// `$share/group/filter` (section 4.8.2).
@@ -16,7 +16,7 @@ package enum TopicFilter {
     @usableFromInline static var multiLevel: UInt8 { UInt8(ascii: "#") }
 
     /// Whether the filter may be subscribed to, as a shared subscription or a plain one.
-    package static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    public static func isValid(_ bytes: UnsafeRawBufferPointer) -> Bool {
         Self.parse(bytes) != .invalid
     }
 
@@ -25,7 +25,7 @@ package enum TopicFilter {
     /// At least one character ([MQTT-4.7.3-1]), UTF-8 without U+0000 ([MQTT-4.7.3-2]), at most 65,535 bytes ([MQTT-4.7.3-3]),
     /// `#` alone in the last level ([MQTT-4.7.1-1]), `+` alone in its level ([MQTT-4.7.1-2]). After `$share/` a group name of
     /// at least one character without wildcards, a separator, and a filter ([MQTT-4.8.2-1], [MQTT-4.8.2-2]).
-    package static func parse(_ bytes: UnsafeRawBufferPointer) -> Parsed {
+    public static func parse(_ bytes: UnsafeRawBufferPointer) -> Parsed {
         guard bytes.count >= 1, bytes.count <= Int(UInt16.max), MQTTText.isValid(bytes) else { return .invalid }
         guard Self.hasSharePrefix(bytes) else { return Self.hasProperWildcards(bytes, from: 0) ? .plain : .invalid }
         let groupStart = 7
@@ -54,7 +54,7 @@ package enum TopicFilter {
     }
 
     /// Whether the filter begins with `$share/`.
-    package static func hasSharePrefix(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    public static func hasSharePrefix(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard bytes.count >= 7, bytes[0] == UInt8(ascii: "$") else { return false }
         let prefix: StaticString = "$share/"
         for index in 0..<7 where bytes[index] != prefix.utf8Start[index] { return false }
@@ -62,7 +62,7 @@ package enum TopicFilter {
     }
 
     /// The filter that messages are compared with: without `$share/group/`, if the filter is a well-formed shared one.
-    package static func withoutShare(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+    public static func withoutShare(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
         guard Self.hasSharePrefix(bytes) else { return bytes }
         var index = 7
         while index < bytes.count, bytes[index] != Self.separator { index += 1 }
@@ -71,7 +71,7 @@ package enum TopicFilter {
     }
 
     /// Levels between the separators: `a/+/#` has three.
-    package static func levelCount(_ bytes: UnsafeRawBufferPointer) -> Int {
+    public static func levelCount(_ bytes: UnsafeRawBufferPointer) -> Int {
         TopicName.levelCount(bytes)
     }
 

@@ -1,10 +1,10 @@
 /// Section 3.11. `reasonCodes` is empty in 3.1 and 3.1.1.
-package struct UnsubackPacket: Equatable, Sendable {
-    package var packetIdentifier: UInt16
-    package var properties: Properties
-    package var reasonCodes: [ReasonCode]
+public struct UnsubackPacket: Equatable, Sendable {
+    public var packetIdentifier: UInt16
+    public var properties: Properties
+    public var reasonCodes: [ReasonCode]
 
-    package init(packetIdentifier: UInt16, properties: Properties = Properties(), reasonCodes: [ReasonCode] = []) {
+    public init(packetIdentifier: UInt16, properties: Properties = Properties(), reasonCodes: [ReasonCode] = []) {
         self.packetIdentifier = packetIdentifier
         self.properties = properties
         self.reasonCodes = reasonCodes
@@ -12,7 +12,7 @@ package struct UnsubackPacket: Equatable, Sendable {
 }
 
 extension UnsubackPacket {
-    package static func decode(
+    public static func decode(
         _ packet: UnsafeRawBufferPointer,
         header: FixedHeader,
         version: ProtocolVersion
@@ -30,7 +30,7 @@ extension UnsubackPacket {
         return result
     }
 
-    package func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
+    public func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
         buffer.write(PacketType.unsuback.rawValue << 4)
         let start = buffer.beginLength()
         buffer.writeBigEndian(self.packetIdentifier)

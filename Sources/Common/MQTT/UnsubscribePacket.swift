@@ -1,10 +1,10 @@
 /// Section 3.10.
-package struct UnsubscribePacket: Equatable, Sendable {
-    package var packetIdentifier: UInt16
-    package var properties: Properties
-    package var filters: [[UInt8]]
+public struct UnsubscribePacket: Equatable, Sendable {
+    public var packetIdentifier: UInt16
+    public var properties: Properties
+    public var filters: [[UInt8]]
 
-    package init(packetIdentifier: UInt16, properties: Properties = Properties(), filters: [[UInt8]]) {
+    public init(packetIdentifier: UInt16, properties: Properties = Properties(), filters: [[UInt8]]) {
         self.packetIdentifier = packetIdentifier
         self.properties = properties
         self.filters = filters
@@ -12,7 +12,7 @@ package struct UnsubscribePacket: Equatable, Sendable {
 }
 
 extension UnsubscribePacket {
-    package static func decode(
+    public static func decode(
         _ packet: UnsafeRawBufferPointer,
         header: FixedHeader,
         version: ProtocolVersion
@@ -37,7 +37,7 @@ extension UnsubscribePacket {
         return result
     }
 
-    package func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
+    public func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {
         buffer.write(PacketType.unsubscribe.rawValue << 4 | PacketType.unsubscribe.requiredFlags)
         let start = buffer.beginLength()
         buffer.writeBigEndian(self.packetIdentifier)

@@ -1,5 +1,5 @@
 /// A role's control socket: answers the tool's `statusRequest`.
-package final class ControlServer: LinkDelegate {
+public final class ControlServer: LinkDelegate {
     /// Each costs a descriptor; the tool needs one.
     private static let linksMax = 16
 
@@ -10,7 +10,7 @@ package final class ControlServer: LinkDelegate {
     private var acceptor: LinkAcceptor?
     private var links: [ObjectIdentifier: Link] = [:]
 
-    package init(
+    public init(
         loop: EventLoop,
         path: String,
         hello: LinkHello,
@@ -28,7 +28,7 @@ package final class ControlServer: LinkDelegate {
         }
     }
 
-    package func close() {
+    public func close() {
         self.acceptor?.close()
         self.acceptor = nil
         for link in self.links.values { link.close() }
@@ -49,9 +49,9 @@ package final class ControlServer: LinkDelegate {
         self.links[ObjectIdentifier(link)] = link
     }
 
-    package func linkUp(_ link: Link, peer: LinkHello) {}
+    public func linkUp(_ link: Link, peer: LinkHello) {}
 
-    package func link(_ link: Link, received frame: Frame) {
+    public func link(_ link: Link, received frame: Frame) {
         switch frame.kind {
         case .statusRequest:
             self.report().encode(into: &link.output)
@@ -64,11 +64,11 @@ package final class ControlServer: LinkDelegate {
         }
     }
 
-    package func linkFinishedReading(_ link: Link) {
+    public func linkFinishedReading(_ link: Link) {
         link.flush()
     }
 
-    package func linkDown(_ link: Link, reason: String) {
+    public func linkDown(_ link: Link, reason: String) {
         self.links[ObjectIdentifier(link)] = nil
     }
 }

@@ -1,14 +1,14 @@
 /// What an operator calls a device: its common name, client id, user name, the beginning of its certificate's fingerprint, or its
 /// address.
-package struct DeviceSearch {
+public struct DeviceSearch {
     private let text: [UInt8]
     private static let fingerprintDigitsMin = 8
 
-    package init(_ text: String) {
+    public init(_ text: String) {
         self.text = Array(text.utf8)
     }
 
-    package func finds(
+    public func finds(
         identity: CertificateIdentity?,
         clientIdentifier: [UInt8],
         userName: [UInt8]?,
@@ -27,7 +27,7 @@ package struct DeviceSearch {
         return address.count == self.text.count || address[self.text.count] == UInt8(ascii: ":")
     }
 
-    package static func hexadecimal(_ bytes: [UInt8]) -> [UInt8] {
+    public static func hexadecimal(_ bytes: [UInt8]) -> [UInt8] {
         let digits = Array("0123456789abcdef".utf8)
         return bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
     }

@@ -5,7 +5,7 @@ import Logging
 ///
 /// What connects and says nothing useful costs a bounded number of descriptors, a bounded time, and a line of log every ten
 /// seconds.
-package final class LinkServer: LinkDelegate {
+public final class LinkServer: LinkDelegate {
     private let loop: EventLoop
     private let hello: LinkHello
     private let expectedRoles: [LinkHello.Role]
@@ -21,7 +21,7 @@ package final class LinkServer: LinkDelegate {
     /// - Parameters:
     ///   - allowedUsers: names of users besides root and the process's own; unknown ones are logged.
     ///   - delegate: gets the links whose hello has come, from `linkUp` on.
-    package init(
+    public init(
         loop: EventLoop,
         path: String,
         allowedUsers: [String],
@@ -45,7 +45,7 @@ package final class LinkServer: LinkDelegate {
     }
 
     /// Stops listening, and closes the links that have not said hello. The others stay.
-    package func close() {
+    public func close() {
         self.acceptor?.close()
         self.acceptor = nil
         for link in self.greeting { link.close() }
@@ -53,7 +53,7 @@ package final class LinkServer: LinkDelegate {
     }
 
     /// To be called when the role has closed a link itself.
-    package func forget(_ link: Link) {
+    public func forget(_ link: Link) {
         self.established.remove(ObjectIdentifier(link))
     }
 
@@ -99,7 +99,7 @@ package final class LinkServer: LinkDelegate {
 
     // MARK: Links
 
-    package func linkUp(_ link: Link, peer: LinkHello) {
+    public func linkUp(_ link: Link, peer: LinkHello) {
         self.greeting.removeAll { $0 === link }
         guard self.established.count < Limits.linksMax else {
             self.warn("link closed: there are \(Limits.linksMax) already")
@@ -109,15 +109,15 @@ package final class LinkServer: LinkDelegate {
         self.delegate?.linkUp(link, peer: peer)
     }
 
-    package func link(_ link: Link, received frame: Frame) {
+    public func link(_ link: Link, received frame: Frame) {
         self.delegate?.link(link, received: frame)
     }
 
-    package func linkFinishedReading(_ link: Link) {
+    public func linkFinishedReading(_ link: Link) {
         if self.established.contains(ObjectIdentifier(link)) { self.delegate?.linkFinishedReading(link) }
     }
 
-    package func linkDown(_ link: Link, reason: String) {
+    public func linkDown(_ link: Link, reason: String) {
         guard self.established.remove(ObjectIdentifier(link)) != nil else {
             self.greeting.removeAll { $0 === link }
             return self.warn("link without hello ended: \(reason), \(link.peerDescription)")

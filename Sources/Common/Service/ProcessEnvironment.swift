@@ -1,8 +1,8 @@
 import Glibc
 
-package enum ProcessEnvironment {
+public enum ProcessEnvironment {
     /// The environment as a dictionary; of a name that is there twice the last one counts.
-    package static func current() -> [String: String] {
+    public static func current() -> [String: String] {
         var variables: [String: String] = [:]
         var entry: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?> = environ
         while let pointer = entry.pointee {

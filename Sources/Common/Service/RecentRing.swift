@@ -1,15 +1,15 @@
 /// The last so many of something.
-package struct RecentRing<Element> {
+public struct RecentRing<Element> {
     private var elements: [Element] = []
     private var next = 0
     private let capacity: Int
 
-    package init(capacity: Int) {
+    public init(capacity: Int) {
         precondition(capacity > 0, "a ring holds something")
         self.capacity = capacity
     }
 
-    package mutating func append(_ element: Element) {
+    public mutating func append(_ element: Element) {
         if self.elements.count < self.capacity {
             self.elements.append(element)
         } else {
@@ -18,7 +18,7 @@ package struct RecentRing<Element> {
         }
     }
 
-    package var newestFirst: [Element] {
+    public var newestFirst: [Element] {
         (Array(self.elements[self.next...]) + Array(self.elements[..<self.next])).reversed()
     }
 }

@@ -1,24 +1,24 @@
 /// What a role answers to a question with several results: blocks of lines `name: value`, blocks apart by an empty line.
-package struct Report: Equatable, Sendable {
-    package struct Line: Equatable, Sendable {
-        package var name: String
-        package var value: String
+public struct Report: Equatable, Sendable {
+    public struct Line: Equatable, Sendable {
+        public var name: String
+        public var value: String
 
-        package init(name: String, value: String) {
+        public init(name: String, value: String) {
             self.name = name
             self.value = value
         }
     }
 
-    package typealias Block = [Line]
+    public typealias Block = [Line]
 
-    package var blocks: [Block] = []
+    public var blocks: [Block] = []
 
-    package init(_ blocks: [Block] = []) {
+    public init(_ blocks: [Block] = []) {
         self.blocks = blocks
     }
 
-    package var text: String {
+    public var text: String {
         self.blocks.map { block in
             block.map { line in
                 // A line is a line, whatever a client's name holds.
@@ -31,7 +31,7 @@ package struct Report: Equatable, Sendable {
         }.joined(separator: "\n")
     }
 
-    package init(text: String) {
+    public init(text: String) {
         for part in text.split(separator: "\n", omittingEmptySubsequences: false) {
             if part.isEmpty {
                 if self.blocks.last?.isEmpty == false { self.blocks.append([]) }
@@ -47,15 +47,15 @@ package struct Report: Equatable, Sendable {
 }
 
 extension [Report.Line] {
-    package mutating func add(_ name: String, _ value: some CustomStringConvertible) {
+    public mutating func add(_ name: String, _ value: some CustomStringConvertible) {
         self.append(Report.Line(name: name, value: value.description))
     }
 
     /// Leaves out what is empty.
-    package mutating func add(_ name: String, bytes: [UInt8]?) {
+    public mutating func add(_ name: String, bytes: [UInt8]?) {
         guard let bytes, !bytes.isEmpty else { return }
         self.add(name, String(decoding: bytes, as: UTF8.self))
     }
 
-    package func value(_ name: String) -> String? { self.first { $0.name == name }?.value }
+    public func value(_ name: String) -> String? { self.first { $0.name == name }?.value }
 }

@@ -1,17 +1,17 @@
 import Logging
 
 /// What a role's process has from its start.
-package struct RoleContext {
-    package let loop: EventLoop
-    package let logger: Logger
-    package let configuration: Configuration
+public struct RoleContext {
+    public let loop: EventLoop
+    public let logger: Logger
+    public let configuration: Configuration
     /// `router`, `listener-2`: in logs and hellos.
-    package let name: String
+    public let name: String
     /// Counts from 1.
-    package let instance: Int
-    package let environment: [String: String]
+    public let instance: Int
+    public let environment: [String: String]
 
-    package init(
+    public init(
         loop: EventLoop,
         logger: Logger,
         configuration: Configuration,
@@ -29,7 +29,7 @@ package struct RoleContext {
 }
 
 /// A role as `RoleProcess` runs it.
-package protocol Role: AnyObject {
+public protocol Role: AnyObject {
     /// Opens sockets and files; the description of what it throws is what the operator reads.
     func start() throws
     /// Ends in an orderly way, then stops the loop. Called once.
@@ -44,7 +44,7 @@ package protocol Role: AnyObject {
 }
 
 extension Role {
-    package func stopAtOnce() {}
-    package func reload(_ configuration: Configuration) {}
-    package func perform(_ command: ControlCommand) -> ControlReply? { nil }
+    public func stopAtOnce() {}
+    public func reload(_ configuration: Configuration) {}
+    public func perform(_ command: ControlCommand) -> ControlReply? { nil }
 }

@@ -2,14 +2,14 @@ import Glibc
 import Logging
 
 /// The skeleton of each role's process: log, signals, control socket, readiness, loop.
-package enum RoleProcess {
+public enum RoleProcess {
     /// Runs until SIGTERM or SIGINT; returns the exit code. Trouble at start-up is one line on stderr, and 1.
     ///
     /// - Parameters:
     ///   - reload: reads the configuration again, for SIGHUP.
     ///   - isNumbered: the role may have several processes, so that its name carries the instance.
     ///   - makeRole: nothing is opened yet when it is called.
-    package static func run(
+    public static func run(
         role linkRole: LinkHello.Role,
         instance: Int = 1,
         isNumbered: Bool,
@@ -80,13 +80,13 @@ package enum RoleProcess {
     }
 
     /// 16 random bytes, new with every start.
-    package static func makeBootID() -> [UInt8] {
+    public static func makeBootID() -> [UInt8] {
         var random = SystemRandomNumberGenerator()
         return (0..<16).map { _ in UInt8.random(in: UInt8.min...UInt8.max, using: &random) }
     }
 
     /// The role's name in socket paths and logs.
-    package static func label(of role: LinkHello.Role) -> String {
+    public static func label(of role: LinkHello.Role) -> String {
         switch role {
         case .listener: "listener"
         case .router: "router"

@@ -3,22 +3,22 @@ import Glibc
 
 /// Tells the service manager how the process is doing: the sd_notify(3) protocol, a datagram to `$NOTIFY_SOCKET`.
 /// Without that variable nothing is sent.
-package struct ServiceNotifier: Sendable {
+public struct ServiceNotifier: Sendable {
     private let path: String?
 
-    package init(environment: [String: String]) {
+    public init(environment: [String: String]) {
         self.path = environment["NOTIFY_SOCKET"].flatMap { $0.isEmpty ? nil : $0 }
     }
 
-    package func ready(status: String) { self.send("READY=1\nSTATUS=\(status)") }
+    public func ready(status: String) { self.send("READY=1\nSTATUS=\(status)") }
     /// SIGHUP came; `ready` follows.
-    package func reloading() {
+    public func reloading() {
         self.send("RELOADING=1\nMONOTONIC_USEC=\(Clock.monotonic() / 1000)")
     }
-    package func status(_ text: String) { self.send("STATUS=\(text)") }
+    public func status(_ text: String) { self.send("STATUS=\(text)") }
     /// The loop still turns.
-    package func alive() { self.send("WATCHDOG=1") }
-    package func stopping() { self.send("STOPPING=1") }
+    public func alive() { self.send("WATCHDOG=1") }
+    public func stopping() { self.send("STOPPING=1") }
 
     private func send(_ message: String) {
         guard let path = self.path else { return }

@@ -8,18 +8,18 @@ import Logging
 /// ```
 ///
 /// Values with spaces, quotes or control characters are quoted and escaped: a line is a line whatever a client sends.
-package struct StandardErrorLogHandler: LogHandler {
-    package var logLevel: Logger.Level {
+public struct StandardErrorLogHandler: LogHandler {
+    public var logLevel: Logger.Level {
         get { self.ownLevel ?? Self.level.value }
         set { self.ownLevel = newValue }
     }
     /// Of this logger alone.
     private var ownLevel: Logger.Level?
     private static let level = SharedLogLevel()
-    package var metadata: Logger.Metadata = [:]
+    public var metadata: Logger.Metadata = [:]
     private let process: String
 
-    package init(process: String, level: Logger.Level) {
+    public init(process: String, level: Logger.Level) {
         self.process = process
         self.ownLevel = level
     }
@@ -29,22 +29,22 @@ package struct StandardErrorLogHandler: LogHandler {
     }
 
     /// From now on, for all loggers of the process.
-    package static func setLevel(_ level: Logger.Level) {
+    public static func setLevel(_ level: Logger.Level) {
         Self.level.value = level
     }
 
     /// To be called once, before the first logger is made.
-    package static func bootstrap(process: String, level: Logger.Level) {
+    public static func bootstrap(process: String, level: Logger.Level) {
         Self.setLevel(level)
         LoggingSystem.bootstrap { _ in StandardErrorLogHandler(process: process) }
     }
 
-    package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    public subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { self.metadata[key] }
         set { self.metadata[key] = newValue }
     }
 
-    package func log(event: LogEvent) {
+    public func log(event: LogEvent) {
         // One write per line: lines of several processes on one stderr do not mix.
         let bytes = Array(self.line(for: event, wallNanoseconds: Clock.wall()).utf8)
         _ = bytes.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
@@ -65,7 +65,7 @@ package struct StandardErrorLogHandler: LogHandler {
     }
 
     /// RFC 3339, in UTC, to the millisecond.
-    package static func timestamp(nanoseconds: UInt64) -> String {
+    public static func timestamp(nanoseconds: UInt64) -> String {
         var seconds = time_t(nanoseconds / Nanoseconds.perSecond)
         var fields = tm()
         gmtime_r(&seconds, &fields)

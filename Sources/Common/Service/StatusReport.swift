@@ -1,19 +1,19 @@
 /// What a role says of itself when the tool asks: lines of `name value`, in the order in which people want to read them.
-package struct StatusReport: Sendable {
-    package struct Line: Equatable, Sendable {
-        package var name: String
-        package var value: String
+public struct StatusReport: Sendable {
+    public struct Line: Equatable, Sendable {
+        public var name: String
+        public var value: String
     }
 
-    package var lines: [Line] = []
+    public var lines: [Line] = []
 
-    package init() {}
+    public init() {}
 
-    package mutating func add(_ name: String, _ value: some CustomStringConvertible) {
+    public mutating func add(_ name: String, _ value: some CustomStringConvertible) {
         self.lines.append(Line(name: name, value: value.description))
     }
 
-    package func encode(into buffer: inout ByteBuffer) {
+    public func encode(into buffer: inout ByteBuffer) {
         let position = buffer.beginFrame(.statusReport)
         for line in self.lines {
             // A line is a line, whatever an error text in it says.
@@ -23,7 +23,7 @@ package struct StatusReport: Sendable {
         buffer.endFrame(at: position)
     }
 
-    package static func decode(_ body: UnsafeRawBufferPointer) -> StatusReport {
+    public static func decode(_ body: UnsafeRawBufferPointer) -> StatusReport {
         var report = StatusReport()
         for line in String(decoding: body, as: UTF8.self).split(separator: "\n") {
             let parts = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: false)

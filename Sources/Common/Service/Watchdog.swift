@@ -2,8 +2,8 @@ import Glibc
 
 /// Tells the service manager that the loop turns, at half the interval that `WatchdogSec=` sets (sd_watchdog_enabled(3)): a
 /// loop that hangs is noticed, which a thread of its own would hide.
-package enum Watchdog {
-    package static func start(on loop: EventLoop, environment: [String: String]) {
+public enum Watchdog {
+    public static func start(on loop: EventLoop, environment: [String: String]) {
         guard let interval = Self.interval(environment, pid: getpid()) else { return }
         Self.feed(loop, ServiceNotifier(environment: environment), interval / 2)
     }

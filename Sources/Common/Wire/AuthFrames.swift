@@ -1,19 +1,19 @@
 /// Listener to auth worker: may this client in? The frame's handle numbers the request.
-package struct AuthQuery: Equatable, Sendable {
-    package var listenerName: [UInt8]
+public struct AuthQuery: Equatable, Sendable {
+    public var listenerName: [UInt8]
     /// Which of `authorization.rules` applies to clients of that listener.
-    package var rulesName: [UInt8]
-    package var peerAddress: [UInt8]
-    package var version: ProtocolVersion
-    package var identity: CertificateIdentity?
-    package var clientIdentifier: [UInt8]
-    package var userName: [UInt8]?
-    package var password: [UInt8]?
+    public var rulesName: [UInt8]
+    public var peerAddress: [UInt8]
+    public var version: ProtocolVersion
+    public var identity: CertificateIdentity?
+    public var clientIdentifier: [UInt8]
+    public var userName: [UInt8]?
+    public var password: [UInt8]?
     /// Set for a live session whose right to be there is looked at again: the tag that its verdict carried. There is no password
     /// then, the listener keeps none; the worker answers for the row as it is now, with its tag.
-    package var revalidatedTag: [UInt8]?
+    public var revalidatedTag: [UInt8]?
 
-    package init(
+    public init(
         listenerName: [UInt8],
         rulesName: [UInt8],
         peerAddress: [UInt8],
@@ -35,14 +35,14 @@ package struct AuthQuery: Equatable, Sendable {
         self.revalidatedTag = revalidatedTag
     }
 
-    package func encode(into buffer: inout ByteBuffer, request: UInt64) {
+    public func encode(into buffer: inout ByteBuffer, request: UInt64) {
         let position = buffer.beginFrame(.authQuery, handle: request)
         self.encodeBody(into: &buffer, password: self.password)
         buffer.endFrame(at: position)
     }
 
     /// What `decode` takes, with another password or none.
-    package func encodeBody(into buffer: inout ByteBuffer, password: [UInt8]?) {
+    public func encodeBody(into buffer: inout ByteBuffer, password: [UInt8]?) {
         buffer.writeField(self.listenerName)
         buffer.writeField(self.rulesName)
         buffer.writeField(self.peerAddress)
@@ -55,7 +55,7 @@ package struct AuthQuery: Equatable, Sendable {
     }
 
     /// Nil when the body is broken.
-    package static func decode(_ body: UnsafeRawBufferPointer) -> AuthQuery? {
+    public static func decode(_ body: UnsafeRawBufferPointer) -> AuthQuery? {
         var reader = ByteReader(body)
         guard let listenerName = reader.readField(),
             let rulesName = reader.readField(),
@@ -83,8 +83,8 @@ package struct AuthQuery: Equatable, Sendable {
 }
 
 /// Auth worker to listener: the answer to the query with the same handle.
-package struct AuthVerdict: Equatable, Sendable {
-    package enum Outcome: UInt8, Sendable {
+public struct AuthVerdict: Equatable, Sendable {
+    public enum Outcome: UInt8, Sendable {
         case deny = 0
         case allow = 1
         /// Nobody can say: Redis is unreachable or answers errors, and nothing usable is cached. Never a deny, never an allow.
@@ -92,7 +92,7 @@ package struct AuthVerdict: Equatable, Sendable {
     }
 
     /// Why not, as the log of the listener says it.
-    package enum Reason: UInt8, Sendable, CaseIterable {
+    public enum Reason: UInt8, Sendable, CaseIterable {
         case none = 0
         case noSuchDevice = 1
         case wrongPassword = 2
@@ -108,7 +108,7 @@ package struct AuthVerdict: Equatable, Sendable {
         case deviceDisabled = 9
     }
 
-    package enum Source: UInt8, Sendable, CaseIterable {
+    public enum Source: UInt8, Sendable, CaseIterable {
         case none = 0
         case redis = 1
         case memoryCache = 2
@@ -121,18 +121,18 @@ package struct AuthVerdict: Equatable, Sendable {
         case embedded = 6
     }
 
-    package var outcome: Outcome
-    package var reason: Reason
-    package var source: Source
+    public var outcome: Outcome
+    public var reason: Reason
+    public var source: Source
     /// For the log: which field is missing, what Redis said. Never a secret.
-    package var detail: [UInt8]
-    package var access: AccessRules
+    public var detail: [UInt8]
+    public var access: AccessRules
     /// HMAC over the stored hash and salt: names the credentials that were checked without telling them. Empty unless allowed.
-    package var credentialTag: [UInt8]
+    public var credentialTag: [UInt8]
     /// Of the rendered look-up key; changes are announced under it. 0 without a look-up.
-    package var keyHash: UInt64
+    public var keyHash: UInt64
 
-    package init(
+    public init(
         outcome: Outcome,
         reason: Reason = .none,
         source: Source = .none,
@@ -150,7 +150,7 @@ package struct AuthVerdict: Equatable, Sendable {
         self.keyHash = keyHash
     }
 
-    package func encode(into buffer: inout ByteBuffer, request: UInt64) {
+    public func encode(into buffer: inout ByteBuffer, request: UInt64) {
         let position = buffer.beginFrame(.authVerdict, handle: request)
         buffer.write(self.outcome.rawValue)
         buffer.write(self.reason.rawValue)
@@ -163,7 +163,7 @@ package struct AuthVerdict: Equatable, Sendable {
     }
 
     /// Nil when the body is broken.
-    package static func decode(_ body: UnsafeRawBufferPointer) -> AuthVerdict? {
+    public static func decode(_ body: UnsafeRawBufferPointer) -> AuthVerdict? {
         var reader = ByteReader(body)
         guard let outcome = reader.readUInt8().flatMap(Outcome.init(rawValue:)),
             let reason = reader.readUInt8().flatMap(Reason.init(rawValue:)),
@@ -192,25 +192,25 @@ package struct AuthVerdict: Equatable, Sendable {
 /// ```
 ///  | count × key hash UInt64 |
 /// ```
-package struct AuthConsulted: Equatable, Sendable {
+public struct AuthConsulted: Equatable, Sendable {
     /// Of a chain of more sources that have a row for everybody, the first ones.
-    package static let keysMax = 64
+    public static let keysMax = 64
 
     /// As `AuthVerdict.keyHash`.
-    package var keyHashes: [UInt64]
+    public var keyHashes: [UInt64]
 
-    package init(keyHashes: [UInt64]) {
+    public init(keyHashes: [UInt64]) {
         self.keyHashes = keyHashes
     }
 
-    package func encode(into buffer: inout ByteBuffer, request: UInt64) {
+    public func encode(into buffer: inout ByteBuffer, request: UInt64) {
         let hashes = self.keyHashes.prefix(Self.keysMax)
         buffer.writeFrameHeader(.authConsulted, handle: request, bodyBytes: hashes.count * 8)
         for hash in hashes { buffer.writeLittleEndian(hash) }
     }
 
     /// Nil when the body is broken.
-    package static func decode(_ body: UnsafeRawBufferPointer) -> AuthConsulted? {
+    public static func decode(_ body: UnsafeRawBufferPointer) -> AuthConsulted? {
         guard body.count % 8 == 0, body.count <= Self.keysMax * 8 else { return nil }
         var reader = ByteReader(body)
         var consulted = AuthConsulted(keyHashes: [])
@@ -224,21 +224,21 @@ package struct AuthConsulted: Equatable, Sendable {
 /// ```
 ///  | all UInt8 | count × key hash UInt64 |
 /// ```
-package struct AuthChanged: Equatable, Sendable {
+public struct AuthChanged: Equatable, Sendable {
     /// More go into another frame.
-    package static let keysMax = 65_536
+    public static let keysMax = 65_536
 
     /// Nobody knows which: all live sessions, at a rate that Redis can stand.
-    package var all: Bool
+    public var all: Bool
     /// As `AuthVerdict.keyHash`.
-    package var keyHashes: [UInt64]
+    public var keyHashes: [UInt64]
 
-    package init(all: Bool, keyHashes: [UInt64] = []) {
+    public init(all: Bool, keyHashes: [UInt64] = []) {
         self.all = all
         self.keyHashes = keyHashes
     }
 
-    package func encode(into buffer: inout ByteBuffer) {
+    public func encode(into buffer: inout ByteBuffer) {
         precondition(self.keyHashes.count <= Self.keysMax, "too many keys for one frame")
         buffer.writeFrameHeader(.authChanged, handle: 0, bodyBytes: 1 + self.keyHashes.count * 8)
         buffer.write(UInt8(self.all ? 1 : 0))
@@ -246,7 +246,7 @@ package struct AuthChanged: Equatable, Sendable {
     }
 
     /// Nil when the body is broken.
-    package static func decode(_ body: UnsafeRawBufferPointer) -> AuthChanged? {
+    public static func decode(_ body: UnsafeRawBufferPointer) -> AuthChanged? {
         var reader = ByteReader(body)
         guard let all = reader.readUInt8(), all <= 1, reader.remaining % 8 == 0 else { return nil }
         var changed = AuthChanged(all: all == 1)

@@ -2,20 +2,20 @@ extension ByteBuffer {
     /// Writes a header whose length `endFrame` fills in; returns the frame's position for it.
     ///
     /// The position counts from the first readable byte: nothing may be consumed in between.
-    @inlinable package mutating func beginFrame(_ kind: FrameKind, flags: UInt8 = 0, handle: UInt64 = 0) -> Int {
+    @inlinable public mutating func beginFrame(_ kind: FrameKind, flags: UInt8 = 0, handle: UInt64 = 0) -> Int {
         let position = self.readableBytes
         self.writeFrameHeader(kind, flags: flags, handle: handle, bodyBytes: 0)
         return position
     }
 
-    @inlinable package mutating func endFrame(at position: Int) {
+    @inlinable public mutating func endFrame(at position: Int) {
         let bodyBytes = self.readableBytes - position - FrameHeader.byteCount
         precondition(bodyBytes >= 0 && bodyBytes <= Limits.frameBodyBytesMax, "frame body above the limit")
         self.setLittleEndian(UInt32(truncatingIfNeeded: bodyBytes), at: position)
     }
 
     /// A header for a body whose length is known.
-    @inlinable package mutating func writeFrameHeader(
+    @inlinable public mutating func writeFrameHeader(
         _ kind: FrameKind,
         flags: UInt8 = 0,
         handle: UInt64,
@@ -30,34 +30,34 @@ extension ByteBuffer {
 
     // Fields of frame bodies. Byte strings carry their length in 32 bits; optional ones 0xFFFFFFFF for nil.
 
-    package mutating func writeField(_ bytes: [UInt8]) {
+    public mutating func writeField(_ bytes: [UInt8]) {
         self.writeLittleEndian(UInt32(truncatingIfNeeded: bytes.count))
         self.write(bytes)
     }
 
-    package mutating func writeField(_ bytes: UnsafeRawBufferPointer) {
+    public mutating func writeField(_ bytes: UnsafeRawBufferPointer) {
         self.writeLittleEndian(UInt32(truncatingIfNeeded: bytes.count))
         self.write(bytes)
     }
 
-    package mutating func writeOptionalField(_ bytes: [UInt8]?) {
+    public mutating func writeOptionalField(_ bytes: [UInt8]?) {
         guard let bytes else { return self.writeLittleEndian(UInt32.max) }
         self.writeField(bytes)
     }
 }
 
 extension ByteReader {
-    package mutating func readFieldView() -> UnsafeRawBufferPointer? {
+    public mutating func readFieldView() -> UnsafeRawBufferPointer? {
         guard let count = self.readLittleEndian(UInt32.self) else { return nil }
         return self.readBytes(Int(count))
     }
 
-    package mutating func readField() -> [UInt8]? {
+    public mutating func readField() -> [UInt8]? {
         self.readFieldView().map { [UInt8]($0) }
     }
 
     /// The outer nil says that the frame is broken, the inner one that the field is absent.
-    package mutating func readOptionalField() -> [UInt8]?? {
+    public mutating func readOptionalField() -> [UInt8]?? {
         guard let count = self.readLittleEndian(UInt32.self) else { return nil }
         if count == UInt32.max { return .some(nil) }
         guard let bytes = self.readBytes(Int(count)) else { return nil }

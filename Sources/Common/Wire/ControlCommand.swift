@@ -1,21 +1,21 @@
 /// The tool to a role: do something. Words, as on a command line.
-package struct ControlCommand: Equatable, Sendable {
-    package static let bytesMax = 4096
+public struct ControlCommand: Equatable, Sendable {
+    public static let bytesMax = 4096
 
-    package var words: [String]
+    public var words: [String]
 
-    package init(_ words: [String]) {
+    public init(_ words: [String]) {
         self.words = words
     }
 
-    package func encode(into buffer: inout ByteBuffer) {
+    public func encode(into buffer: inout ByteBuffer) {
         let position = buffer.beginFrame(.controlCommand)
         for word in self.words { buffer.writeField(Array(word.utf8)) }
         buffer.endFrame(at: position)
     }
 
     /// Nil when the body is broken.
-    package static func decode(_ body: UnsafeRawBufferPointer) -> ControlCommand? {
+    public static func decode(_ body: UnsafeRawBufferPointer) -> ControlCommand? {
         guard body.count <= Self.bytesMax else { return nil }
         var reader = ByteReader(body)
         var words: [String] = []
@@ -28,16 +28,16 @@ package struct ControlCommand: Equatable, Sendable {
 }
 
 /// A role to the tool: what came of it, in a sentence.
-package struct ControlReply: Equatable, Sendable {
-    package var isDone: Bool
-    package var text: String
+public struct ControlReply: Equatable, Sendable {
+    public var isDone: Bool
+    public var text: String
 
-    package init(isDone: Bool, text: String) {
+    public init(isDone: Bool, text: String) {
         self.isDone = isDone
         self.text = text
     }
 
-    package func encode(into buffer: inout ByteBuffer) {
+    public func encode(into buffer: inout ByteBuffer) {
         let position = buffer.beginFrame(.controlReply)
         buffer.write(UInt8(self.isDone ? 1 : 0))
         buffer.writeField(Array(self.text.utf8))
@@ -45,7 +45,7 @@ package struct ControlReply: Equatable, Sendable {
     }
 
     /// Nil when the body is broken.
-    package static func decode(_ body: UnsafeRawBufferPointer) -> ControlReply? {
+    public static func decode(_ body: UnsafeRawBufferPointer) -> ControlReply? {
         var reader = ByteReader(body)
         guard let isDone = reader.readUInt8(), isDone <= 1, let text = reader.readField(), reader.isAtEnd else {
             return nil

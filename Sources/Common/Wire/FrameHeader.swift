@@ -7,17 +7,17 @@
 /// ```
 ///
 /// The handle names the session (or, on an auth link, the request) within the link: the listener chooses it.
-package struct FrameHeader: Equatable, Sendable {
-    package static let byteCount = 16
+public struct FrameHeader: Equatable, Sendable {
+    public static let byteCount = 16
 
     /// Bytes that follow the header; at most `Limits.frameBodyBytesMax`.
-    package var bodyBytes: Int
+    public var bodyBytes: Int
     /// Raw, because unknown kinds are skipped.
-    package var kind: UInt8
-    package var flags: UInt8
-    package var handle: UInt64
+    public var kind: UInt8
+    public var flags: UInt8
+    public var handle: UInt64
 
-    @inlinable package init(bodyBytes: Int, kind: UInt8, flags: UInt8, handle: UInt64) {
+    @inlinable public init(bodyBytes: Int, kind: UInt8, flags: UInt8, handle: UInt64) {
         self.bodyBytes = bodyBytes
         self.kind = kind
         self.flags = flags
@@ -26,12 +26,12 @@ package struct FrameHeader: Equatable, Sendable {
 }
 
 /// Flags of `sessionPackets` and `sessionDeliver`.
-package enum FrameFlags {
+public enum FrameFlags {
     /// The body ends inside a packet: it goes on in the next frame of the same kind and handle.
-    package static let packetContinues: UInt8 = 0x01
+    public static let packetContinues: UInt8 = 0x01
     /// `sessionDeliver`: the body counts against the session's and the link's credit.
-    package static let debitsCredit: UInt8 = 0x02
+    public static let debitsCredit: UInt8 = 0x02
     /// `sessionDeliver`, with `packetContinues`: the router's store has the packet under its identifier, so that another router can go on
     /// with it (`SessionAttach.Partial`).
-    package static let packetIsStored: UInt8 = 0x04
+    public static let packetIsStored: UInt8 = 0x04
 }

@@ -1,7 +1,7 @@
 /// What a frame is. Numbers are never reused, and disjoint over the directions, so that a misrouted frame is noticed.
 ///
 /// Unknown kinds are skipped by their length: a release may send a newer one to an older one.
-package enum FrameKind: UInt8, Sendable, CaseIterable {
+public enum FrameKind: UInt8, Sendable, CaseIterable {
     // Either way, first frame.
     case linkHello = 0x01
 

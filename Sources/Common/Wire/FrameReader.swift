@@ -1,22 +1,22 @@
 /// One frame as it lies in a receive buffer; valid while the buffer is.
-package struct Frame {
-    package var header: FrameHeader
-    package var body: UnsafeRawBufferPointer
+public struct Frame {
+    public var header: FrameHeader
+    public var body: UnsafeRawBufferPointer
 
-    @inlinable package init(header: FrameHeader, body: UnsafeRawBufferPointer) {
+    @inlinable public init(header: FrameHeader, body: UnsafeRawBufferPointer) {
         self.header = header
         self.body = body
     }
 
     /// Nil for a kind that this version does not know.
-    @inlinable package var kind: FrameKind? { FrameKind(rawValue: self.header.kind) }
-    @inlinable package var handle: UInt64 { self.header.handle }
-    @inlinable package var flags: UInt8 { self.header.flags }
+    @inlinable public var kind: FrameKind? { FrameKind(rawValue: self.header.kind) }
+    @inlinable public var handle: UInt64 { self.header.handle }
+    @inlinable public var flags: UInt8 { self.header.flags }
 }
 
 /// Splits a byte stream into frames.
-package enum FrameReader {
-    package enum Result {
+public enum FrameReader {
+    public enum Result {
         case needMore
         case frame(Frame)
         /// The peer does not speak this protocol; the link is closed.
@@ -24,7 +24,7 @@ package enum FrameReader {
     }
 
     /// The frame that starts at `offset`.
-    @inlinable package static func frame(in bytes: UnsafeRawBufferPointer, at offset: Int) -> Result {
+    @inlinable public static func frame(in bytes: UnsafeRawBufferPointer, at offset: Int) -> Result {
         guard bytes.count - offset >= FrameHeader.byteCount else { return .needMore }
         let bodyBytes = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self)))
         guard bodyBytes <= Limits.frameBodyBytesMax else { return .invalid("frame body above the limit") }

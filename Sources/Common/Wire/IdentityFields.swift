@@ -1,5 +1,5 @@
 extension ByteBuffer {
-    package mutating func writeField(_ identity: CertificateIdentity?) {
+    public mutating func writeField(_ identity: CertificateIdentity?) {
         guard let identity else { return self.write(UInt8(0)) }
         self.write(UInt8(1))
         self.writeOptionalField(identity.commonName)
@@ -17,7 +17,7 @@ extension ByteBuffer {
         self.writeLittleEndian(identity.notAfter)
     }
 
-    package mutating func writeField(_ rules: AccessRules) {
+    public mutating func writeField(_ rules: AccessRules) {
         self.write(UInt8(rules.isSuperuser ? 1 : 0))
         let count = Self.rulesThatFit(rules.rules)
         // What is cut off must not become allowed.
@@ -49,7 +49,7 @@ extension ByteBuffer {
 
 extension ByteReader {
     /// The outer nil says that the frame is broken, the inner one that there was no certificate.
-    package mutating func readIdentity() -> CertificateIdentity?? {
+    public mutating func readIdentity() -> CertificateIdentity?? {
         guard let present = self.readUInt8(), present <= 1 else { return nil }
         if present == 0 { return .some(nil) }
         guard let commonName = self.readOptionalField(),
@@ -81,7 +81,7 @@ extension ByteReader {
         )
     }
 
-    package mutating func readAccessRules() -> AccessRules? {
+    public mutating func readAccessRules() -> AccessRules? {
         guard let superuser = self.readUInt8(), superuser <= 1,
             let noMatch = self.readUInt8().flatMap(AccessRule.Permission.init(rawValue:)),
             let count = self.readLittleEndian(UInt16.self),

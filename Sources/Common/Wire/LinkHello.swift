@@ -1,6 +1,6 @@
 /// The first frame each way on a link: who speaks, which wire versions, and how much credit it grants.
-package struct LinkHello: Equatable, Sendable {
-    package enum Role: UInt8, Sendable {
+public struct LinkHello: Equatable, Sendable {
+    public enum Role: UInt8, Sendable {
         case listener = 1
         case router = 2
         case authWorker = 3
@@ -8,23 +8,23 @@ package struct LinkHello: Equatable, Sendable {
     }
 
     /// Versions of the frames that this release speaks; the highest common one is used.
-    package static let wireVersionMin: UInt8 = 2
-    package static let wireVersionMax: UInt8 = 3
+    public static let wireVersionMin: UInt8 = 2
+    public static let wireVersionMax: UInt8 = 3
     private static let magic: UInt32 = 0x4C54_524D  // "MRTL"
 
-    package var role: Role
-    package var wireVersionMin: UInt8
-    package var wireVersionMax: UInt8
+    public var role: Role
+    public var wireVersionMin: UInt8
+    public var wireVersionMax: UInt8
     /// 16 random bytes, new with every start of the process.
-    package var bootID: [UInt8]
+    public var bootID: [UInt8]
     /// The listener's name in logs, such as `listener-1`.
-    package var name: [UInt8]
+    public var name: [UInt8]
     /// PUBLISH bytes that the receiver of this hello may have under way per session before credit returns.
-    package var sessionCreditBytes: UInt32
+    public var sessionCreditBytes: UInt32
     /// The same for all sessions of the link together.
-    package var linkCreditBytes: UInt32
+    public var linkCreditBytes: UInt32
 
-    package init(
+    public init(
         role: Role,
         bootID: [UInt8],
         name: [UInt8],
@@ -43,7 +43,7 @@ package struct LinkHello: Equatable, Sendable {
         self.linkCreditBytes = linkCreditBytes
     }
 
-    package func encode(into buffer: inout ByteBuffer) {
+    public func encode(into buffer: inout ByteBuffer) {
         let position = buffer.beginFrame(.linkHello)
         buffer.writeLittleEndian(Self.magic)
         buffer.write(self.role.rawValue)
@@ -58,7 +58,7 @@ package struct LinkHello: Equatable, Sendable {
     }
 
     /// Nil when it is no hello. Bytes after the known fields are left to later versions.
-    package static func decode(_ frame: Frame) -> LinkHello? {
+    public static func decode(_ frame: Frame) -> LinkHello? {
         var reader = ByteReader(frame.body)
         guard frame.kind == .linkHello,
             reader.readLittleEndian(UInt32.self) == Self.magic,
@@ -83,7 +83,7 @@ package struct LinkHello: Equatable, Sendable {
     }
 
     /// The wire version to speak with `peer`; nil when there is none in common.
-    package func commonVersion(with peer: LinkHello) -> UInt8? {
+    public func commonVersion(with peer: LinkHello) -> UInt8? {
         let highest = min(self.wireVersionMax, peer.wireVersionMax)
         let lowest = max(self.wireVersionMin, peer.wireVersionMin)
         return highest >= lowest ? highest : nil

@@ -5,18 +5,18 @@
 /// ```
 ///  | packetIdentifierOffset UInt32 (0: QoS 0) | count UInt32 | count × (handle UInt64, packet id UInt16) | PUBLISH |
 /// ```
-package struct MulticastFrame {
-    package static let entryBytes = 10
+public struct MulticastFrame {
+    public static let entryBytes = 10
     /// Bytes before the entries.
-    package static let prefixBytes = 8
+    public static let prefixBytes = 8
 
-    package let packetIdentifierOffset: Int
-    package let count: Int
-    package let packet: UnsafeRawBufferPointer
+    public let packetIdentifierOffset: Int
+    public let count: Int
+    public let packet: UnsafeRawBufferPointer
     @usableFromInline let entries: UnsafeRawBufferPointer
 
     /// Nil when the body is broken.
-    @inlinable package init?(_ body: UnsafeRawBufferPointer) {
+    @inlinable public init?(_ body: UnsafeRawBufferPointer) {
         var reader = ByteReader(body)
         guard let offset = reader.readLittleEndian(UInt32.self),
             let count = reader.readLittleEndian(UInt32.self),
@@ -29,11 +29,11 @@ package struct MulticastFrame {
         guard offset == 0 || Int(offset) + 2 <= self.packet.count else { return nil }
     }
 
-    @inlinable package func handle(at index: Int) -> UInt64 {
+    @inlinable public func handle(at index: Int) -> UInt64 {
         UInt64(littleEndian: self.entries.loadUnaligned(fromByteOffset: index * Self.entryBytes, as: UInt64.self))
     }
 
-    @inlinable package func packetIdentifier(at index: Int) -> UInt16 {
+    @inlinable public func packetIdentifier(at index: Int) -> UInt16 {
         UInt16(littleEndian: self.entries.loadUnaligned(fromByteOffset: index * Self.entryBytes + 8, as: UInt16.self))
     }
 }
@@ -44,17 +44,17 @@ package struct MulticastFrame {
 /// ```
 ///  | link UInt32 | count × (handle UInt64, bytes UInt32) |
 /// ```
-package struct CreditFrame {
-    package static let entryBytes = 12
+public struct CreditFrame {
+    public static let entryBytes = 12
     /// More entries than this go into another frame.
-    package static let entriesMax = 4096
+    public static let entriesMax = 4096
 
-    package let linkBytes: UInt32
-    package let count: Int
+    public let linkBytes: UInt32
+    public let count: Int
     @usableFromInline let entries: UnsafeRawBufferPointer
 
     /// Nil when the body is broken.
-    @inlinable package init?(_ body: UnsafeRawBufferPointer) {
+    @inlinable public init?(_ body: UnsafeRawBufferPointer) {
         var reader = ByteReader(body)
         guard let linkBytes = reader.readLittleEndian(UInt32.self), reader.remaining % Self.entryBytes == 0 else {
             return nil
@@ -64,16 +64,16 @@ package struct CreditFrame {
         self.count = self.entries.count / Self.entryBytes
     }
 
-    @inlinable package func handle(at index: Int) -> UInt64 {
+    @inlinable public func handle(at index: Int) -> UInt64 {
         UInt64(littleEndian: self.entries.loadUnaligned(fromByteOffset: index * Self.entryBytes, as: UInt64.self))
     }
 
-    @inlinable package func bytes(at index: Int) -> UInt32 {
+    @inlinable public func bytes(at index: Int) -> UInt32 {
         UInt32(littleEndian: self.entries.loadUnaligned(fromByteOffset: index * Self.entryBytes + 8, as: UInt32.self))
     }
 
     /// - Parameter kind: `deliveryCredit` or `publishCredit`.
-    package static func encode(
+    public static func encode(
         _ kind: FrameKind,
         into buffer: inout ByteBuffer,
         linkBytes: UInt32,

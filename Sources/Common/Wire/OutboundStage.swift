@@ -1,5 +1,5 @@
 /// How far a QoS 1 or 2 message has come on its way to a client, as its listener saw it pass.
-package enum OutboundStage: UInt8, Sendable {
+public enum OutboundStage: UInt8, Sendable {
     /// No message has the packet identifier.
     case free = 0
     /// PUBLISH was passed to the client, at QoS 1.

@@ -1,33 +1,33 @@
 /// Listener to a router that was started while the session was open: its connection lives, and this is how far it is.
-package struct SessionAttach: Equatable, Sendable {
-    package struct Outbound: Equatable, Sendable {
-        package var packetIdentifier: UInt16
-        package var stage: OutboundStage
+public struct SessionAttach: Equatable, Sendable {
+    public struct Outbound: Equatable, Sendable {
+        public var packetIdentifier: UInt16
+        public var stage: OutboundStage
 
-        package init(packetIdentifier: UInt16, stage: OutboundStage) {
+        public init(packetIdentifier: UInt16, stage: OutboundStage) {
             self.packetIdentifier = packetIdentifier
             self.stage = stage
         }
     }
 
-    package struct Alias: Equatable, Sendable {
-        package var alias: UInt16
-        package var topic: [UInt8]
+    public struct Alias: Equatable, Sendable {
+        public var alias: UInt16
+        public var topic: [UInt8]
 
-        package init(alias: UInt16, topic: [UInt8]) {
+        public init(alias: UInt16, topic: [UInt8]) {
             self.alias = alias
             self.topic = topic
         }
     }
 
     /// A PUBLISH of which the client has the beginning.
-    package struct Partial: Equatable, Sendable {
-        package var packetIdentifier: UInt16
-        package var packetBytes: UInt32
+    public struct Partial: Equatable, Sendable {
+        public var packetIdentifier: UInt16
+        public var packetBytes: UInt32
         /// Of them, those that were passed to the client.
-        package var passedBytes: UInt32
+        public var passedBytes: UInt32
 
-        package init(packetIdentifier: UInt16, packetBytes: UInt32, passedBytes: UInt32) {
+        public init(packetIdentifier: UInt16, packetBytes: UInt32, passedBytes: UInt32) {
             self.packetIdentifier = packetIdentifier
             self.packetBytes = packetBytes
             self.passedBytes = passedBytes
@@ -35,25 +35,25 @@ package struct SessionAttach: Equatable, Sendable {
     }
 
     /// The first wire version with `partial`.
-    package static let partialVersion: UInt8 = 3
+    public static let partialVersion: UInt8 = 3
 
     /// From `SessionAccepted`.
-    package var sessionNumber: UInt64
-    package var clientIdentifier: [UInt8]
+    public var sessionNumber: UInt64
+    public var clientIdentifier: [UInt8]
     /// With the rules that apply now.
-    package var open: SessionOpen
+    public var open: SessionOpen
     /// PUBLISH bytes that came down and are not written to the client.
-    package var outstandingBytes: UInt32
+    public var outstandingBytes: UInt32
     /// Of those that were written, the ones for which the session's credit was not returned.
-    package var unreportedBytes: UInt32
+    public var unreportedBytes: UInt32
     /// Messages that were passed to the client and are not done with.
-    package var outbound: [Outbound]
+    public var outbound: [Outbound]
     /// Topic aliases that the client has set (MQTT 5.0, section 3.3.2.3.4).
-    package var aliases: [Alias]
+    public var aliases: [Alias]
     /// From `partialVersion` on.
-    package var partial: Partial?
+    public var partial: Partial?
 
-    package init(
+    public init(
         sessionNumber: UInt64,
         clientIdentifier: [UInt8],
         open: SessionOpen,
@@ -73,7 +73,7 @@ package struct SessionAttach: Equatable, Sendable {
         self.aliases = aliases
     }
 
-    package func encode(into buffer: inout ByteBuffer, handle: UInt64) {
+    public func encode(into buffer: inout ByteBuffer, handle: UInt64) {
         let position = buffer.beginFrame(.sessionAttach, handle: handle)
         buffer.writeLittleEndian(self.sessionNumber)
         buffer.writeField(self.clientIdentifier)
@@ -99,7 +99,7 @@ package struct SessionAttach: Equatable, Sendable {
     }
 
     /// Nil when the body is broken.
-    package static func decode(_ body: UnsafeRawBufferPointer) -> SessionAttach? {
+    public static func decode(_ body: UnsafeRawBufferPointer) -> SessionAttach? {
         var reader = ByteReader(body)
         guard let number = reader.readLittleEndian(UInt64.self), let identifier = reader.readField(),
             let open = SessionOpen(&reader), let outstanding = reader.readLittleEndian(UInt32.self),

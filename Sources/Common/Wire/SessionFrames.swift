@@ -1,19 +1,19 @@
 /// Listener to router: a client was authenticated and wants its session. Answered by `sessionAccepted` or `sessionRefused`.
-package struct SessionOpen: Equatable, Sendable {
+public struct SessionOpen: Equatable, Sendable {
     /// Nanoseconds of CLOCK_BOOTTIME when the CONNECT was complete: among two connections of one client id the newer wins.
-    package var connectStamp: UInt64
+    public var connectStamp: UInt64
     /// The configured listener's name: the router applies its policy.
-    package var listenerName: [UInt8]
+    public var listenerName: [UInt8]
     /// As in logs: `192.0.2.7:40112`, `[2001:db8::1]:40112`.
-    package var peerAddress: [UInt8]
-    package var identity: CertificateIdentity?
+    public var peerAddress: [UInt8]
+    public var identity: CertificateIdentity?
     /// The name in force: from CONNECT, or from the certificate where the listener says so.
-    package var userName: [UInt8]?
-    package var access: AccessRules
+    public var userName: [UInt8]?
+    public var access: AccessRules
     /// The CONNECT packet without its password: the router has no use for it.
-    package var connect: [UInt8]
+    public var connect: [UInt8]
 
-    package init(
+    public init(
         connectStamp: UInt64,
         listenerName: [UInt8],
         peerAddress: [UInt8],
@@ -31,7 +31,7 @@ package struct SessionOpen: Equatable, Sendable {
         self.connect = connect
     }
 
-    package func encode(into buffer: inout ByteBuffer, handle: UInt64) {
+    public func encode(into buffer: inout ByteBuffer, handle: UInt64) {
         let position = buffer.beginFrame(.sessionOpen, handle: handle)
         self.encodeBody(into: &buffer)
         buffer.endFrame(at: position)
@@ -48,7 +48,7 @@ package struct SessionOpen: Equatable, Sendable {
     }
 
     /// Nil when the body is broken.
-    package static func decode(_ body: UnsafeRawBufferPointer) -> SessionOpen? {
+    public static func decode(_ body: UnsafeRawBufferPointer) -> SessionOpen? {
         var reader = ByteReader(body)
         guard let open = SessionOpen(&reader), reader.isAtEnd else { return nil }
         return open
@@ -77,7 +77,7 @@ package struct SessionOpen: Equatable, Sendable {
 }
 
 /// Listener to router: the connection is gone. The cause decides about the will. Body: the cause's byte.
-package enum SessionCloseCause: UInt8, Sendable, CaseIterable {
+public enum SessionCloseCause: UInt8, Sendable, CaseIterable {
     /// TCP or TLS ended without DISCONNECT, which publishes the will ([MQTT-3.1.2-8]).
     case connectionLost = 1
     case keepAliveTimeout = 2
@@ -90,22 +90,22 @@ package enum SessionCloseCause: UInt8, Sendable, CaseIterable {
     /// The same, and the will must not be published.
     case revoked = 6
 
-    package func encode(into buffer: inout ByteBuffer, handle: UInt64) {
+    public func encode(into buffer: inout ByteBuffer, handle: UInt64) {
         buffer.writeFrameHeader(.sessionClosed, handle: handle, bodyBytes: 1)
         buffer.write(self.rawValue)
     }
 }
 
 /// Listener to router: other rules apply to the session from here on; subscriptions that they do not allow end.
-package enum SessionRules {
-    package static func encode(_ access: AccessRules, into buffer: inout ByteBuffer, handle: UInt64) {
+public enum SessionRules {
+    public static func encode(_ access: AccessRules, into buffer: inout ByteBuffer, handle: UInt64) {
         let position = buffer.beginFrame(.sessionRules, handle: handle)
         buffer.writeField(access)
         buffer.endFrame(at: position)
     }
 
     /// Nil when the body is broken.
-    package static func decode(_ body: UnsafeRawBufferPointer) -> AccessRules? {
+    public static func decode(_ body: UnsafeRawBufferPointer) -> AccessRules? {
         var reader = ByteReader(body)
         guard let access = reader.readAccessRules(), reader.isAtEnd else { return nil }
         return access
@@ -113,17 +113,17 @@ package enum SessionRules {
 }
 
 /// Router to listener: the session is open.
-package struct SessionAccepted {
+public struct SessionAccepted {
     /// The session's number in the router's store, by which the next router knows it (`SessionAttach`); 0: it is not stored, and
     /// ends with the router.
-    package var sessionNumber: UInt64
+    public var sessionNumber: UInt64
     /// What the listener enforces 1.5 times of; 0: nothing.
-    package var keepAliveSeconds: UInt16
+    public var keepAliveSeconds: UInt16
     /// The client identifier in force.
-    package var clientIdentifier: UnsafeRawBufferPointer
-    package var connack: UnsafeRawBufferPointer
+    public var clientIdentifier: UnsafeRawBufferPointer
+    public var connack: UnsafeRawBufferPointer
 
-    package init(
+    public init(
         sessionNumber: UInt64,
         keepAliveSeconds: UInt16,
         clientIdentifier: UnsafeRawBufferPointer,
@@ -135,7 +135,7 @@ package struct SessionAccepted {
         self.connack = connack
     }
 
-    package func encode(into buffer: inout ByteBuffer, handle: UInt64) {
+    public func encode(into buffer: inout ByteBuffer, handle: UInt64) {
         let position = buffer.beginFrame(.sessionAccepted, handle: handle)
         buffer.writeLittleEndian(self.sessionNumber)
         buffer.writeLittleEndian(self.keepAliveSeconds)
@@ -145,7 +145,7 @@ package struct SessionAccepted {
     }
 
     /// Nil when the body is broken. The parts are where they lie in it.
-    package static func decode(_ body: UnsafeRawBufferPointer) -> SessionAccepted? {
+    public static func decode(_ body: UnsafeRawBufferPointer) -> SessionAccepted? {
         var reader = ByteReader(body)
         guard let number = reader.readLittleEndian(UInt64.self),
             let keepAlive = reader.readLittleEndian(UInt16.self), let identifier = reader.readFieldView()
@@ -162,8 +162,8 @@ package struct SessionAccepted {
 /// Router to listener: `sessionRefused` (body: the reason code, then CONNACK) and `sessionClose` (body: the reason code, then
 /// DISCONNECT, or nothing where the version has none). The listener sends the packet, then closes the connection; frames of
 /// that handle that are still on their way up are discarded by the router.
-package enum SessionEnd {
-    package static func encode(
+public enum SessionEnd {
+    public static func encode(
         _ kind: FrameKind,
         into buffer: inout ByteBuffer,
         handle: UInt64,
@@ -176,7 +176,7 @@ package enum SessionEnd {
         buffer.write(packet)
     }
 
-    package static func decode(
+    public static func decode(
         _ body: UnsafeRawBufferPointer
     ) -> (reason: ReasonCode, packet: UnsafeRawBufferPointer)? {
         var reader = ByteReader(body)

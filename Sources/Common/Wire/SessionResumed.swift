@@ -6,21 +6,21 @@
 /// ```
 /// packet identifiers UInt16, …
 /// ```
-package struct SessionResumed: Equatable, Sendable {
+public struct SessionResumed: Equatable, Sendable {
     /// Of QoS 2 messages that the client has, and of which it is still to get PUBREL.
-    package var awaitingPubrel: [UInt16]
+    public var awaitingPubrel: [UInt16]
 
-    package init(awaitingPubrel: [UInt16]) {
+    public init(awaitingPubrel: [UInt16]) {
         self.awaitingPubrel = awaitingPubrel
     }
 
-    package func encode(into buffer: inout ByteBuffer, handle: UInt64) {
+    public func encode(into buffer: inout ByteBuffer, handle: UInt64) {
         buffer.writeFrameHeader(.sessionResumed, handle: handle, bodyBytes: self.awaitingPubrel.count * 2)
         for identifier in self.awaitingPubrel { buffer.writeLittleEndian(identifier) }
     }
 
     /// Nil when the body is broken.
-    package static func decode(_ body: UnsafeRawBufferPointer) -> SessionResumed? {
+    public static func decode(_ body: UnsafeRawBufferPointer) -> SessionResumed? {
         guard body.count % 2 == 0 else { return nil }
         var reader = ByteReader(body)
         var resumed = SessionResumed(awaitingPubrel: [])

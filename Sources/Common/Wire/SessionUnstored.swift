@@ -5,14 +5,14 @@
 /// ```
 ///
 /// A listener that finds another router closes such a session, so that its client knows. Older listeners skip the frame.
-package enum SessionUnstored {
-    package static func encode(_ isUnstored: Bool, into buffer: inout ByteBuffer, handle: UInt64) {
+public enum SessionUnstored {
+    public static func encode(_ isUnstored: Bool, into buffer: inout ByteBuffer, handle: UInt64) {
         buffer.writeFrameHeader(.sessionUnstored, handle: handle, bodyBytes: 1)
         buffer.write(UInt8(isUnstored ? 1 : 0))
     }
 
     /// Nil when the body is broken.
-    package static func decode(_ body: UnsafeRawBufferPointer) -> Bool? {
+    public static func decode(_ body: UnsafeRawBufferPointer) -> Bool? {
         var reader = ByteReader(body)
         guard let value = reader.readUInt8(), value <= 1, reader.isAtEnd else { return nil }
         return value == 1

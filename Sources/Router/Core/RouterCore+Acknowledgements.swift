@@ -6,6 +6,9 @@ extension RouterCore {
         do {
             switch header.type {
             case .puback, .pubrec, .pubrel, .pubcomp:
+                if let identifier = AcknowledgementPacket.bareIdentifier(packet, header: header) {
+                    return self.receivedAcknowledgement(header.type, identifier, .success, session)
+                }
                 let version = session.version
                 let ack = try AcknowledgementPacket.decode(packet, header: header, version: version)
                 self.receivedAcknowledgement(header.type, ack.packetIdentifier, ack.reasonCode, session)
@@ -56,7 +59,7 @@ extension RouterCore {
         case .free:
             // One that we wait for no more may be late; nobody is harmed.
             return
-        case .published where session.inflight.item(of: identifier)?.qos != .exactlyOnce:
+        case .published where session.inflight.qos(of: identifier) != .exactlyOnce:
             self.finishDelivery(identifier, session)
         case .published, .released:
             self.close(session, .protocolError, "PUBACK for a QoS 2 message")
@@ -72,7 +75,7 @@ extension RouterCore {
         case .released:
             return self.acknowledge(.pubrel, identifier, .success, session)
         case .published:
-            guard session.inflight.item(of: identifier)?.qos != .atLeastOnce else {
+            guard session.inflight.qos(of: identifier) != .atLeastOnce else {
                 return self.close(session, .protocolError, "PUBREC for a QoS 1 message")
             }
             // [MQTT-4.4.0-2], section 4.3.3: a failure ends the exchange.

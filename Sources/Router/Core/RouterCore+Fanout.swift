@@ -20,6 +20,26 @@ extension RouterCore {
         return self.route(message, kept: kept, publisher: publisher)
     }
 
+    /// Publishes a message to the session's `recentTopic`.
+    @inline(__always)
+    mutating func publishRecent(_ message: MessageView, _ session: Session) -> Bool {
+        guard !message.retain else { return self.publish(message, publisher: session.index) }
+        guard session.recentTopic.isMatched(at: self.trie.revision) else { return self.matchRecent(message, session) }
+        guard let subscriber = session.recentTopic.subscriber else { return false }
+        var kept: Message?
+        self.deliver(message, &kept, to: subscriber, gathers: false)
+        return true
+    }
+
+    @inline(never)
+    private mutating func matchRecent(_ message: MessageView, _ session: Session) -> Bool {
+        self.trie.match(topic: message.topic, publisher: session.index, into: &self.matches)
+        if self.matches.subscribers.count <= 1, self.matches.furtherIdentifiers.isEmpty, self.matches.groups.isEmpty {
+            session.recentTopic.match(self.matches.subscribers.first, at: self.trie.revision)
+        }
+        return self.deliverToMatches(message, kept: nil)
+    }
+
     /// Publishes a message that nobody would send again if we lost it: its publisher has been told that it is here.
     mutating func publishStored(_ message: MessageView, publisher: UInt32) {
         self.storesAllCopies = self.changes.isOn
@@ -30,6 +50,10 @@ extension RouterCore {
     /// - Parameter kept: the message in memory of its own, if somebody made that already.
     mutating func route(_ message: MessageView, kept: Message?, publisher: UInt32) -> Bool {
         self.trie.match(topic: message.topic, publisher: publisher, into: &self.matches)
+        return self.deliverToMatches(message, kept: kept)
+    }
+
+    private mutating func deliverToMatches(_ message: MessageView, kept: Message?) -> Bool {
         let count = self.matches.subscribers.count
         if count == 0, self.matches.groups.isEmpty { return false }
         var kept = kept

@@ -5,15 +5,19 @@ extension RouterCore {
     mutating func receivedPublish(_ packet: UnsafeRawBufferPointer, _ header: FixedHeader, _ session: Session) {
         self.counters.publishesReceived += 1
         let publish: PublishView
+        let isRecent: Bool
         do {
-            publish = try PublishView.decode(packet, header: header, version: session.version)
+            publish = try PublishView.decode(packet, header: header, version: session.version, checksTopic: false)
+            let topic = UnsafeRawBufferPointer(rebasing: packet[publish.topic])
+            isRecent = session.recentTopic.matches(topic)
+            if !isRecent { try PublishView.checkTopic(topic, hasAlias: publish.topicAlias != 0) }
         } catch {
             return self.close(session, error)
         }
         guard self.checkCapabilities(publish, session) else { return }
         if publish.topicAlias == 0 {
             let topic = UnsafeRawBufferPointer(rebasing: packet[publish.topic])
-            self.acceptPublish(publish, packet, topic: topic, session)
+            self.acceptPublish(publish, packet, topic: topic, isRecent: isRecent, session)
         } else {
             self.resolveAlias(publish, packet, session)
         }
@@ -35,12 +39,15 @@ extension RouterCore {
                 return self.close(session, .protocolError, "topic alias that was not set on this connection")
             }
             let topic = session.topicAliases[alias - 1]
-            topic.withUnsafeBytes { self.acceptPublish(publish, packet, topic: $0, session) }
+            topic.withUnsafeBytes {
+                let isRecent = session.recentTopic.matches($0)
+                self.acceptPublish(publish, packet, topic: $0, isRecent: isRecent, session)
+            }
             return
         }
         session.setTopicAlias(alias, [UInt8](packet[publish.topic]))
         let topic = UnsafeRawBufferPointer(rebasing: packet[publish.topic])
-        self.acceptPublish(publish, packet, topic: topic, session)
+        self.acceptPublish(publish, packet, topic: topic, isRecent: false, session)
     }
 
     private mutating func checkCapabilities(_ publish: PublishView, _ session: Session) -> Bool {
@@ -58,10 +65,12 @@ extension RouterCore {
         return true
     }
 
+    /// - Parameter isRecent: whether the topic is `recentTopic`.
     private mutating func acceptPublish(
         _ publish: PublishView,
         _ packet: UnsafeRawBufferPointer,
         topic: UnsafeRawBufferPointer,
+        isRecent: Bool,
         _ session: Session
     ) {
         if case .exactlyOnce = publish.qos, self.isKnown(publish, packet, topic: topic, session) { return }
@@ -81,10 +90,10 @@ extension RouterCore {
             let properties = publish.forwardedProperties(of: packet)
             return properties.withUnsafeBytes {
                 message.properties = $0
-                self.completePublish(publish, message, session)
+                self.completePublish(publish, message, isRecent: isRecent, session)
             }
         }
-        self.completePublish(publish, message, session)
+        self.completePublish(publish, message, isRecent: isRecent, session)
     }
 
     /// Whether a message of the session was refused, for nothing can be stored, and its listener may not know yet: if we were killed
@@ -102,8 +111,13 @@ extension RouterCore {
     }
 
     /// Routes the message, or keeps it until its PUBREL, and acknowledges it, in this order.
-    private mutating func completePublish(_ publish: PublishView, _ message: MessageView, _ session: Session) {
-        var reason = self.refusal(of: message, session)
+    private mutating func completePublish(
+        _ publish: PublishView,
+        _ message: MessageView,
+        isRecent: Bool,
+        _ session: Session
+    ) {
+        var reason = self.refusal(of: message, isRecent: isRecent, session)
         guard session.isConnected else { return }
         if message.qos.isAcknowledged, reason == nil {
             if !self.takesPromises || self.isBehindRefusal(session) {
@@ -119,9 +133,9 @@ extension RouterCore {
         }
         switch publish.qos {
         case .atMostOnce:
-            if reason == nil { _ = self.publish(message, publisher: session.index) }
+            if reason == nil { _ = self.publishRecent(message, session) }
         case .atLeastOnce:
-            if reason == nil, !self.publish(message, publisher: session.index) { reason = .noMatchingSubscribers }
+            if reason == nil, !self.publishRecent(message, session) { reason = .noMatchingSubscribers }
             session.unacknowledgedInFrame += 1
             self.acknowledge(.puback, publish.packetIdentifier, reason ?? .success, session)
         case .exactlyOnce:
@@ -129,8 +143,17 @@ extension RouterCore {
         }
     }
 
-    /// Why a message is not taken; nil: it is. May close the session.
-    private mutating func refusal(of message: MessageView, _ session: Session) -> ReasonCode? {
+    /// Why a message is not taken; nil: it is, and its topic is `recentTopic`. May close the session.
+    @inline(__always)
+    private mutating func refusal(of message: MessageView, isRecent: Bool, _ session: Session) -> ReasonCode? {
+        if !isRecent || !session.recentTopic.isAllowed(message.qos, retain: message.retain) {
+            if let reason = self.refusalOfTopic(of: message, session) { return reason }
+            session.recentTopic.allow(message.topic, message.qos, retain: message.retain)
+        }
+        return message.retain ? self.refusalToRetain(message, session) : nil
+    }
+
+    private mutating func refusalOfTopic(of message: MessageView, _ session: Session) -> ReasonCode? {
         if !session.mayPublish(topic: message.topic, qos: message.qos, retain: message.retain)
             || Self.isReserved(message.topic)
         {
@@ -138,9 +161,12 @@ extension RouterCore {
             if self.denyAction == .disconnect { self.close(session, .notAuthorized) }
             return .notAuthorized
         }
-        if TopicName.levelCount(message.topic) > self.settings.maxTopicLevels { return .topicNameInvalid }
+        return TopicName.levelCount(message.topic) > self.settings.maxTopicLevels ? .topicNameInvalid : nil
+    }
+
+    private mutating func refusalToRetain(_ message: MessageView, _ session: Session) -> ReasonCode? {
         // A publisher that can be told is told; for others the message is delivered, and only not kept.
-        if message.retain, message.payload.count > 0, message.qos.isAcknowledged, session.hasProperties,
+        if message.payload.count > 0, message.qos.isAcknowledged, session.hasProperties,
             !self.retained.hasRoom(topic: message.topic, bytes: Message.countedBytes(of: message))
         {
             self.counters.retainedRefused += 1

@@ -105,9 +105,10 @@ extension RouterCore {
 
     /// A message under way is done with.
     mutating func recordDone(_ identifier: UInt16, _ session: Session) {
-        guard session.isStored, let entry = session.inflight.entry(of: identifier), entry.number != 0 else { return }
-        self.deleteItem(entry.number, session)
-        if let message = entry.item?.message { self.letGo(message) }
+        let number = session.inflight.number(of: identifier)
+        guard session.isStored, number != 0 else { return }
+        self.deleteItem(number, session)
+        if let message = session.inflight.item(of: identifier)?.message { self.letGo(message) }
     }
 
     /// A message that waited goes for good.

@@ -66,6 +66,18 @@ struct Inflight {
         return self.entries[Int(identifier) - 1].item
     }
 
+    /// Of its message, if that is known.
+    func qos(of identifier: UInt16) -> QoS? {
+        guard identifier > 0, Int(identifier) <= self.entries.count else { return nil }
+        return self.entries[Int(identifier) - 1].item?.qos
+    }
+
+    /// Of its entry in the store; 0: it has none.
+    func number(of identifier: UInt16) -> UInt64 {
+        guard identifier > 0, Int(identifier) <= self.entries.count else { return 0 }
+        return self.entries[Int(identifier) - 1].number
+    }
+
     /// Whether its exchange is one of QoS 2, as far as that is known: after PUBREC there is no message any more.
     func isExactlyOnce(_ identifier: UInt16) -> Bool {
         self.stage(of: identifier) == .released || self.item(of: identifier)?.qos == .exactlyOnce

@@ -163,9 +163,8 @@ final class Session {
     var isWaitingForLink = false
     var isMarkedForPump = false
 
-    // The last topic that the access rules allowed it to publish to.
-    private var allowedTopic: [UInt8] = []
-    private var allowedShape: UInt8 = 0xFF
+    /// What it last published to: devices repeat themselves.
+    var recentTopic = RecentTopic()
 
     init(index: UInt32, clientIdentifier: [UInt8]) {
         self.index = index
@@ -196,21 +195,9 @@ final class Session {
         if let pending = self.pending, pending.isEmpty { self.pending = nil }
     }
 
-    /// Whether the access rules allow a PUBLISH; the last allowed one is remembered, because devices repeat themselves.
+    /// Whether the access rules allow a PUBLISH.
     func mayPublish(topic: UnsafeRawBufferPointer, qos: QoS, retain: Bool) -> Bool {
-        if self.access.isSuperuser { return true }
-        let shape = qos.level | (retain ? 4 : 0)
-        if shape == self.allowedShape, self.allowedTopic.count == topic.count {
-            let isSame = self.allowedTopic.withUnsafeBytes { known in
-                equalBytes(known, topic)
-            }
-            if isSame { return true }
-        }
-        guard self.access.allowsPublish(topic: topic, qos: qos, retain: retain) else { return false }
-        self.allowedTopic.removeAll(keepingCapacity: true)
-        self.allowedTopic.append(contentsOf: topic)
-        self.allowedShape = shape
-        return true
+        self.access.isSuperuser || self.access.allowsPublish(topic: topic, qos: qos, retain: retain)
     }
 
     /// - Parameter alias: from 1 on; the caller keeps it within what the client was offered.
@@ -221,8 +208,7 @@ final class Session {
 
     func setAccess(_ access: AccessRules) {
         self.access = access
-        self.allowedTopic = []
-        self.allowedShape = 0xFF
+        self.recentTopic.forget()
     }
 
     /// Has packets sent again that were under way [MQTT-4.4.0-1]: first the PUBRELs, which need no quota, and whose answers give some.

@@ -70,6 +70,8 @@ struct SubscriptionTrie: ~Copyable {
 
     /// Subscriptions in here, members of shared groups included.
     private(set) var count = 0
+    /// Another one after each change.
+    private(set) var revision: UInt64 = 1
 
     // Scratch space of `match`, kept to allocate nothing.
     var topicLevels: [UInt32] = []
@@ -98,6 +100,7 @@ struct SubscriptionTrie: ~Copyable {
     /// Adds or replaces a session's subscription to a filter. The filter is valid and no `$share` one.
     /// - Returns: the node of the filter, which names the subscription from now on, and whether it was there before.
     mutating func add(filter: UnsafeRawBufferPointer, _ subscriber: Subscriber) -> (node: UInt32, result: AddResult) {
+        self.revision += 1
         let index = self.findOrCreate(filter)
         let node = self.nodes[index]
         if node.subscriberCount == 0 {
@@ -153,6 +156,7 @@ struct SubscriptionTrie: ~Copyable {
     /// Takes a session's subscription back. Nodes nobody needs any more are freed.
     /// - Returns: whether there was one.
     mutating func remove(node index: UInt32, session: UInt32) -> Bool {
+        self.revision += 1
         let node = self.nodes[index]
         if node.subscriberCount == 0 { return false }
         if node.subscriberCount == 1 {
@@ -177,6 +181,7 @@ struct SubscriptionTrie: ~Copyable {
         name: UnsafeRawBufferPointer,
         _ subscriber: Subscriber
     ) -> (group: UInt32, result: AddResult) {
+        self.revision += 1
         let node = self.findOrCreate(filter)
         var group = self.findGroup(node: node, name: name)
         if group == nil {
@@ -209,6 +214,7 @@ struct SubscriptionTrie: ~Copyable {
 
     /// - Returns: whether the session was a member.
     mutating func removeShared(group: UInt32, session: UInt32) -> Bool {
+        self.revision += 1
         let index = Int(group)
         guard let position = self.groups[index].members.firstIndex(where: { $0.session == session }) else {
             return false

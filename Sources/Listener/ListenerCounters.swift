@@ -7,6 +7,8 @@ struct ListenerCounters {
     /// Connections that had to wait for their handshake, and those of them that showed a ticket.
     var handshakesWaited: UInt64 = 0
     var handshakesWaitedWithTicket: UInt64 = 0
+    var handshakesWaitedFromKnown: UInt64 = 0
+    var handshakesWaitedFromRefused: UInt64 = 0
     var sessionsOpened: UInt64 = 0
     /// Open sessions that a router was told of that was started after them.
     var sessionsAttached: UInt64 = 0
@@ -40,6 +42,8 @@ struct ListenerCounters {
         report.add("handshakes_total", self.handshakes)
         report.add("handshakes_waited_total", self.handshakesWaited)
         report.add("handshakes_waited_with_ticket_total", self.handshakesWaitedWithTicket)
+        report.add("handshakes_waited_from_known_addresses_total", self.handshakesWaitedFromKnown)
+        report.add("handshakes_waited_from_refused_addresses_total", self.handshakesWaitedFromRefused)
         report.add("sessions_opened_total", self.sessionsOpened)
         report.add("sessions_attached_total", self.sessionsAttached)
         report.add("farewells_dropped_total", self.farewellsDropped)

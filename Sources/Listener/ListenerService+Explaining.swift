@@ -6,6 +6,7 @@ extension ListenerService {
 
     func record(_ connection: ClientConnection, _ refusal: RefusalReason?, detail: String) {
         self.attempts.append(connection.attemptRecord(refusal, detail: detail))
+        self.admission.ended(at: connection.address, refusal)
     }
 
     package func perform(_ command: ControlCommand) -> ControlReply? {

@@ -212,7 +212,7 @@ package final class ListenerService: Role {
     /// Nil: another connection may be accepted now. Otherwise when it may.
     private func acceptingBlockedUntil(_ policy: ListenerPolicy) -> Instant? {
         let now = self.loop.now
-        if self.admission.isFull {
+        if self.admission.isFull() {
             self.counters.acceptPauses += 1
             return now &+ Self.fullNanoseconds
         }

@@ -5,6 +5,7 @@ import TLS
 enum RefusalReason: Hashable, CustomStringConvertible {
     case tls(TLSFailure.Kind)
     case tooManyConnections
+    case noPlace
     case proxyHeader
     case banned
     case handshakeTimeout
@@ -27,6 +28,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         switch self {
         case .tls(let kind): "tls-" + String(kind.rawValue.map { $0 == "_" ? "-" : $0 })
         case .tooManyConnections: "too-many-connections"
+        case .noPlace: "no-place-to-wait"
         case .proxyHeader: "proxy-header"
         case .banned: "banned"
         case .handshakeTimeout: "handshake-timeout"
@@ -44,6 +46,22 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         case .authWorkerUnavailable: "auth-worker-unavailable"
         case .routerUnavailable: "router-unavailable"
         case .router(let code): "router-0x\(String(code.rawValue, radix: 16))"
+        }
+    }
+
+    /// Whether the next one from the same address is likely to be refused too: it was for what the client is or does, not for our load,
+    /// our configuration or a network that broke.
+    var speaksAgainstSource: Bool {
+        switch self {
+        case .tls(let kind): kind != .connectionReset && kind != .revocationUnknown && kind != .other
+        case .banned, .handshakeTimeout, .connectTimeout, .certificateField, .notMQTT, .malformedConnect,
+            .connectTooLarge,
+            .protocolVersion, .enhancedAuthentication, .clientIdentifierPolicy:
+            true
+        case .auth(let reason): reason != .redisUnavailable && reason != .redisError && reason != .overloaded
+        case .tooManyConnections, .noPlace, .proxyHeader, .tooManyConnectBytes, .noAuthenticationConfigured,
+            .authWorkerUnavailable, .routerUnavailable, .router:
+            false
         }
     }
 

@@ -77,6 +77,67 @@ import Testing
         #expect(!silent.hasEnded)
     }
 
+    @Test func `devices from addresses that are known for good ones wait the least`() throws {
+        let broker = try Self.broker(1)
+        let loop = try EventLoop()
+        try broker.provision("known", password: "secret")
+        let contexts = (
+            good: try broker.tlsContext(try broker.pki.device("known")),
+            stranger: try broker.tlsContext(try broker.pki.device("stranger"))
+        )
+        func connect(_ number: Int, from source: UInt8, isStranger: Bool) throws -> TestClient {
+            let tls = isStranger ? contexts.stranger : contexts.good
+            let client = try TestClient(
+                loop: loop,
+                port: broker.tlsPort,
+                version: .v5_0,
+                tls: tls,
+                source: source
+            )
+            let name = isStranger ? "stranger" : "known"
+            client.send(
+                .connect(
+                    ConnectPacket(
+                        version: .v5_0,
+                        clientIdentifier: Array("\(name)-\(source)-\(number)".utf8),
+                        userName: Array(name.utf8),
+                        password: Array("secret".utf8)
+                    )
+                )
+            )
+            return client
+        }
+        let (knownSource, newSource, refusedSource) = (2, 4, 3) as (UInt8, UInt8, UInt8)
+        let first = try connect(0, from: knownSource, isStranger: false)
+        let refused = try connect(0, from: refusedSource, isStranger: true)
+        try loop.wait("their answers") { !first.received.isEmpty && !refused.received.isEmpty }
+        let silent = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0)
+        try loop.wait("it holds the place") { (try? Self.number("handshakes_under_way", broker)) == 1 }
+        var waiting: [(source: UInt8, client: TestClient)] = []
+        for source in [refusedSource, newSource, knownSource] {
+            for number in 1...30 {
+                waiting.append((source, try connect(number, from: source, isStranger: source == refusedSource)))
+            }
+        }
+        var positions: [UInt8: [Int]] = [:]
+        var count = 0
+        try loop.wait("all to have an answer", seconds: 120) {
+            waiting.removeAll { source, client in
+                guard !client.received.isEmpty || client.hasEnded else { return false }
+                positions[source, default: []].append(count)
+                count += 1
+                return true
+            }
+            return waiting.isEmpty
+        }
+        func mean(_ source: UInt8) -> Int { (positions[source] ?? []).reduce(0, +) / 30 }
+        #expect(mean(knownSource) + 10 < mean(newSource), "\(positions)")
+        #expect(mean(newSource) + 10 < mean(refusedSource), "\(positions)")
+        #expect(try Self.number("handshakes_waited_from_known_addresses_total", broker) >= 25)
+        #expect(try Self.number("handshakes_waited_from_refused_addresses_total", broker) >= 25)
+        withExtendedLifetime(silent) {}
+    }
+
     @Test func `one whose turn does not come in time is told so at once, and logged`() throws {
         let broker = try TestBroker(connectTimeout: "1s") {
             $0.replacing("auth_workers: 1}", with: "auth_workers: 1, max_handshakes: 1}")

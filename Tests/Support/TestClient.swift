@@ -32,13 +32,25 @@ package final class TestClient: EventHandler {
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
 
     /// Connects to a port of 127.0.0.1.
-    package init(loop: EventLoop, port: UInt16, version: ProtocolVersion, tls: TLSClientContext? = nil) throws {
+    /// - Parameter source: the last byte of the loopback address that it comes from.
+    package init(
+        loop: EventLoop,
+        port: UInt16,
+        version: ProtocolVersion,
+        tls: TLSClientContext? = nil,
+        source: UInt8 = 1
+    ) throws {
         self.loop = loop
         self.version = version
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         self.fileDescriptor = socket(AF_INET, type, 0)
         guard self.fileDescriptor >= 0 else { throw SystemError("socket") }
         self.tls = tls?.makeConnection(fileDescriptor: self.fileDescriptor)
+        if source != 1 {
+            let own = ListenAddress(bytes: [127, 0, 0, source], port: 0)
+            let bound = own.withSocketAddress { Glibc.bind(self.fileDescriptor, $0, $1) }
+            guard bound == 0 else { throw SystemError("bind to \(own)") }
+        }
         let address = ListenAddress.loopback(port: port)
         let result = address.withSocketAddress { Glibc.connect(self.fileDescriptor, $0, $1) }
         guard result == 0 || errno == EINPROGRESS else { throw SystemError("connect to \(address)") }

@@ -14,6 +14,7 @@ final class HandshakeAdmission {
     /// By descriptor.
     private var waiting: [Int32: WaitingConnection] = [:]
     private var queue = HandshakeQueue()
+    private var history = SourceHistory()
     /// Handshakes under way by their start; some have ended.
     private var started: [(handle: UInt64, since: Instant)] = []
     private var sweep: EventLoop.Timer?
@@ -25,8 +26,23 @@ final class HandshakeAdmission {
     }
 
     var waitingCount: Int { self.waiting.count }
-    /// No more should be accepted.
-    var isFull: Bool { self.waiting.count >= Limits.waitingHandshakesMax }
+    /// No more should be accepted. Before that those have to go whose turn would come last, and who would most likely be refused.
+    func isFull() -> Bool {
+        while self.waiting.count >= Limits.waitingHandshakesMax {
+            guard let descriptor = self.queue.removeRefused() else { return true }
+            guard let connection = self.waiting[descriptor], connection.hasSpoken else { continue }
+            self.waiting[descriptor] = nil
+            self.service.logRefusal(
+                .noPlace,
+                address: connection.address.description,
+                device: "-",
+                listener: connection.policy,
+                detail: "\(Limits.waitingHandshakesMax) connections wait, and others from its address were refused"
+            )
+            Self.reset(descriptor)
+        }
+        return false
+    }
 
     /// - Returns: false when the connection may begin its handshake at once; true: it waits, and begins when it is its turn.
     func mustWait(_ fileDescriptor: Int32, _ address: SocketAddress, _ policy: ListenerPolicy) -> Bool {
@@ -52,8 +68,35 @@ final class HandshakeAdmission {
             Glibc.close(connection.fileDescriptor)
             return
         }
-        if hasTicket { self.service.counters.handshakesWaitedWithTicket += 1 }
-        self.queue.append(connection.fileDescriptor, hasTicket: hasTicket)
+        let rank = hasTicket ? .ticket : self.rank(of: connection.address)
+        switch rank {
+        case .ticket: self.service.counters.handshakesWaitedWithTicket += 1
+        case .known: self.service.counters.handshakesWaitedFromKnown += 1
+        case .refused: self.service.counters.handshakesWaitedFromRefused += 1
+        case .new: break
+        }
+        self.queue.append(connection.fileDescriptor, rank)
+    }
+
+    private func rank(of address: SocketAddress) -> HandshakeQueue.Rank {
+        switch self.history.standing(of: address) {
+        case .known: .known
+        case .new: .new
+        case .refused: .refused
+        }
+    }
+
+    // MARK: What became of them
+
+    /// A client was let in, or refused.
+    /// - Parameter reason: nil: it was let in.
+    func ended(at address: SocketAddress, _ reason: RefusalReason?) {
+        guard self.maximum < Int.max else { return }
+        if let reason {
+            if reason.speaksAgainstSource { self.history.refused(address) }
+        } else {
+            self.history.letIn(address)
+        }
     }
 
     // MARK: Handshakes

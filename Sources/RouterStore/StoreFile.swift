@@ -14,8 +14,10 @@ package final class StoreFile {
     private let editor: StoreEditor
     /// What it holds, apart from the log.
     package let rows: StoreRows
-    /// The net effect of the rows in `log`.
+    /// The net effect of the rows in `log`, but for those of `unnoted`.
     private var changes = NetChanges()
+    /// Groups of the last commit.
+    private var unnoted: [[UInt8]] = []
     private var nextLogNumber: Int64 = 1
     /// Of the rows in `log`.
     package var logBytes: Int { self.changes.bytes }
@@ -35,6 +37,9 @@ package final class StoreFile {
         let version: Int
         do throws(SQLiteError) {
             self.database = try Database(path: path, access: .create, busyTimeoutMilliseconds: 5_000)
+            // Of a new file. Groups take many pages: larger ones make fewer writes, and the log is copied half as often, during which
+            // commits wait.
+            try self.database.execute("PRAGMA page_size = 8192")
             try self.database.useWriteAheadLog(synchronous: survivesPowerLoss ? .full : .normal)
             // Pages of the log are used again by its next groups: a checkpoint that comes seldom copies each of them once, not each
             // time; nobody needs zeros where a group was; and freeing a group reads its pages, which therefore stay in memory.
@@ -76,24 +81,31 @@ package final class StoreFile {
 
     // MARK: Writing
 
-    /// Commits groups, in one transaction.
+    /// Commits groups, in one transaction. What nobody has to wait for is left to `noteCommitted`.
     package func append(_ groups: [[UInt8]]) throws(SQLiteError) {
+        self.noteCommitted()
         try self.database.transaction { () throws(SQLiteError) in
             var number = self.nextLogNumber
             for records in groups {
                 try self.insertLog.bind(number, at: 1)
-                try self.insertLog.bind(records, at: 2)
-                try self.insertLog.run()
+                try self.insertLog.run(with: records, at: 2)
                 number += 1
             }
-            self.insertLog.clearBindings()
         }
         self.nextLogNumber += Int64(groups.count)
+        self.unnoted = groups
+    }
+
+    /// Works out what the last commit changed. A thread that has told of the commit calls this; otherwise the next call does it.
+    package func noteCommitted() {
+        let groups = self.unnoted
+        self.unnoted = []
         for records in groups { _ = self.changes.note(records) }
     }
 
     /// Moves the net effect of the log to its rows.
     package func fold() throws(SQLiteError) {
+        self.noteCommitted()
         guard self.logBytes > 0 else { return }
         try self.database.transaction { () throws(SQLiteError) in
             try self.changes.forEach { key, value throws(SQLiteError) in try self.editor.set(key, value) }

@@ -77,6 +77,20 @@ package final class Statement {
         while try self.step() {}
     }
 
+    /// The same, with a blob that is not copied first.
+    package func run(with blob: [UInt8], at index: Int32) throws(SQLiteError) {
+        let result = blob.withUnsafeBytes { bytes -> Result<Void, SQLiteError> in
+            defer { sqlite3_bind_null(self.handle, index) }
+            do throws(SQLiteError) {
+                try self.check(self.bindBlob(bytes, at: index, martlet_sqlite_static()))
+                return .success(try self.run())
+            } catch {
+                return .failure(error)
+            }
+        }
+        try result.get()
+    }
+
     /// Ends reading rows and lets go of their locks; bound values stay.
     package func reset() {
         sqlite3_reset(self.handle)
@@ -119,11 +133,15 @@ package final class Statement {
         sqlite3_column_text(self.handle, column).map { String(cString: $0) }
     }
 
-    private func bindBlob(_ value: UnsafeRawBufferPointer, at index: Int32) -> Int32 {
+    private func bindBlob(
+        _ value: UnsafeRawBufferPointer,
+        at index: Int32,
+        _ lifetime: sqlite3_destructor_type? = martlet_sqlite_transient()
+    ) -> Int32 {
         guard let start = value.baseAddress, value.count > 0 else {
             return sqlite3_bind_zeroblob(self.handle, index, 0)
         }
-        return sqlite3_bind_blob64(self.handle, index, start, UInt64(value.count), martlet_sqlite_transient())
+        return sqlite3_bind_blob64(self.handle, index, start, UInt64(value.count), lifetime)
     }
 
     private func check(_ code: Int32) throws(SQLiteError) {

@@ -122,6 +122,7 @@ final class StoreWriter: @unchecked Sendable {
             self.shared.progress.trouble = nil
         }
         self.waker.wake()
+        self.file?.noteCommitted()
         return true
     }
 

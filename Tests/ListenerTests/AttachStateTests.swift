@@ -277,6 +277,28 @@ import Testing
         #expect(self.unanswered(state) == [named("first", .atLeastOnce, 5, payload)])
     }
 
+    /// Records that did not fit what was in them made it read beyond its memory.
+    @Test func aPartThatIsNotEndedIsForgottenAndNothingBeyondItIsTaken() {
+        let state = self.state()
+        func publish(_ identifier: UInt16, _ count: Int) -> [UInt8] {
+            let payload = [UInt8](repeating: 1, count: count)
+            return Packet.publish(
+                PublishPacket(qos: .atLeastOnce, topic: [0x74], packetIdentifier: identifier, payload: payload)
+            ).bytes(.v5_0)
+        }
+        let (first, second, third) = (publish(1, 300), publish(2, 10), publish(3, 300))
+        self.up(state, first, part: 100)
+        self.up(state, second)
+        #expect(self.unanswered(state) == [second])
+        self.up(state, third, part: 100)
+        (Array(third[100...]) + second).withUnsafeBytes { state.continuedUp($0) }
+        #expect(self.unanswered(state) == [second, third])
+        for identifier in [2, 3] as [UInt16] { self.down(state, .puback(self.ack(identifier))) }
+        #expect(self.unanswered(state) == [])
+        let count = state.unanswered.count
+        #expect(count == 0)
+    }
+
     @Test func brokenBytesAreNotRemembered() {
         let seed = testSeed()
         var random = SeededRandom(seed: seed)

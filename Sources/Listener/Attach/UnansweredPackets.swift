@@ -20,6 +20,8 @@ struct UnansweredPackets: ~Copyable {
     private(set) var count = 0
     /// Of the last packet, which is under way in parts.
     private var missingBytes = 0
+    /// Of its record, as far as it is there.
+    private var partBytes = 0
 
     var isEmpty: Bool { self.count == 0 }
     /// So much is under way that the client is not read any further.
@@ -51,6 +53,7 @@ struct UnansweredPackets: ~Copyable {
             guard let found = header.packetIdentifier(in: bytes) else { return }
             identifier = found
         }
+        self.dropPart()
         self.buffer.reserve(Self.headerBytes + bytes.count)
         self.buffer.writeLittleEndian(
             UInt64(UInt32(truncatingIfNeeded: header.packetBytes)) | UInt64(answer) << 32 | UInt64(identifier) << 48
@@ -58,13 +61,26 @@ struct UnansweredPackets: ~Copyable {
         self.buffer.write(bytes)
         self.count += 1
         self.missingBytes = header.packetBytes - bytes.count
+        self.partBytes = Self.headerBytes + bytes.count
     }
 
-    /// More of the packet that travels in parts.
+    /// Another packet comes instead of the rest of the one under way, which is none any more.
+    private mutating func dropPart() {
+        guard self.keepsPart else { return }
+        let start = self.buffer.readableBytes - self.partBytes
+        let header = self.buffer.readable.loadUnaligned(fromByteOffset: start, as: UInt64.self)
+        if header & 0xFF_0000_0000 != 0 { self.count -= 1 }
+        self.buffer.removeLast(self.partBytes)
+        self.missingBytes = 0
+    }
+
+    /// More of the packet that travels in parts. What is more than that is not of it.
     mutating func continued(_ bytes: UnsafeRawBufferPointer) {
         guard self.keepsPart else { return }
-        self.buffer.write(bytes)
-        self.missingBytes -= bytes.count
+        let rest = UnsafeRawBufferPointer(rebasing: bytes.prefix(self.missingBytes))
+        self.buffer.write(rest)
+        self.missingBytes -= rest.count
+        self.partBytes += rest.count
     }
 
     /// An answer goes down to the client.

@@ -37,13 +37,104 @@ static inline int martlet_ec_methods(ENGINE *engine, EVP_PKEY_METHOD **method, c
     *method = type == EVP_PKEY_EC ? (EVP_PKEY_METHOD *)EVP_PKEY_meth_find(type) : NULL;
     return *method != NULL;
 }
+// OpenSSL's own method makes the curve anew for each key that it reads, which costs more than all else of it. P-256, which
+// nearly all devices have, is made once. There is no way to replace one function of a method alone, so its neighbours are here too.
+static inline const EC_GROUP *martlet_p256(void) {
+    static EC_GROUP *_Atomic made;
+    EC_GROUP *group = made;
+    if (group != NULL) return group;
+    group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+    EC_GROUP *other = NULL;
+    if (group == NULL || __c11_atomic_compare_exchange_strong(&made, &other, group, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        return group;
+    EC_GROUP_free(group);
+    return other;
+}
+static inline EC_KEY *martlet_ec_key_of(int parameter_type, const void *parameter) {
+    if (parameter_type == V_ASN1_OBJECT) {
+        int curve = OBJ_obj2nid((const ASN1_OBJECT *)parameter);
+        if (curve != NID_X9_62_prime256v1) return EC_KEY_new_by_curve_name(curve);
+        const EC_GROUP *group = martlet_p256();
+        EC_KEY *key = group == NULL ? NULL : EC_KEY_new();
+        if (key == NULL || EC_KEY_set_group(key, group) == 1) return key;
+        EC_KEY_free(key);
+        return NULL;
+    }
+    if (parameter_type != V_ASN1_SEQUENCE) return NULL;
+    // A curve that the certificate brings itself: OpenSSL remembers that, and refuses the certificate for it.
+    const unsigned char *bytes = ASN1_STRING_get0_data((const ASN1_STRING *)parameter);
+    return d2i_ECParameters(NULL, &bytes, ASN1_STRING_length((const ASN1_STRING *)parameter));
+}
+static inline int martlet_ec_public_decode(EVP_PKEY *key, const X509_PUBKEY *encoded) {
+    const unsigned char *bytes = NULL;
+    int count = 0, parameter_type = 0;
+    X509_ALGOR *algorithm = NULL;
+    const void *parameter = NULL;
+    if (X509_PUBKEY_get0_param(NULL, &bytes, &count, &algorithm, encoded) != 1) return 0;
+    X509_ALGOR_get0(NULL, &parameter_type, &parameter, algorithm);
+    EC_KEY *inner = martlet_ec_key_of(parameter_type, parameter);
+    // Checks that the point is on the curve.
+    if (inner != NULL && o2i_ECPublicKey(&inner, &bytes, count) != NULL && EVP_PKEY_assign_EC_KEY(key, inner) == 1) return 1;
+    EC_KEY_free(inner);
+    return 0;
+}
+static inline int martlet_ec_public_encode(X509_PUBKEY *target, const EVP_PKEY *key) {
+    const EC_KEY *inner = EVP_PKEY_get0_EC_KEY(key);
+    const EC_GROUP *group = inner == NULL ? NULL : EC_KEY_get0_group(inner);
+    int curve = group == NULL ? 0 : EC_GROUP_get_curve_name(group);
+    unsigned char *bytes = NULL;
+    // Keys of ours, which are all on named curves.
+    int count = curve == 0 ? 0 : i2o_ECPublicKey(inner, &bytes);
+    if (count <= 0) return 0;
+    if (X509_PUBKEY_set0_param(target, OBJ_nid2obj(EVP_PKEY_EC), V_ASN1_OBJECT, OBJ_nid2obj(curve), bytes, count) == 1)
+        return 1;
+    OPENSSL_free(bytes);
+    return 0;
+}
+static inline int martlet_ec_public_compare(const EVP_PKEY *left, const EVP_PKEY *right) {
+    const EC_KEY *a = EVP_PKEY_get0_EC_KEY(left), *b = EVP_PKEY_get0_EC_KEY(right);
+    if (a == NULL || b == NULL) return -2;
+    const EC_GROUP *group = EC_KEY_get0_group(b);
+    const EC_POINT *point = EC_KEY_get0_public_key(a), *other = EC_KEY_get0_public_key(b);
+    if (group == NULL || point == NULL || other == NULL) return -2;
+    int result = EC_POINT_cmp(group, point, other, NULL);
+    return result == 0 ? 1 : result == 1 ? 0 : -2;
+}
+static inline int martlet_ec_size(const EVP_PKEY *key) { return ECDSA_size(EVP_PKEY_get0_EC_KEY(key)); }
+static inline int martlet_ec_bits(const EVP_PKEY *key) {
+    return EC_GROUP_order_bits(EC_KEY_get0_group(EVP_PKEY_get0_EC_KEY(key)));
+}
+static inline EVP_PKEY_ASN1_METHOD *martlet_new_ec_asn1_method(void) {
+    const EVP_PKEY_ASN1_METHOD *own = EVP_PKEY_asn1_find(NULL, EVP_PKEY_EC);
+    EVP_PKEY_ASN1_METHOD *method = own == NULL ? NULL : EVP_PKEY_asn1_new(EVP_PKEY_EC, 0, "EC", "elliptic curves");
+    if (method == NULL) return NULL;
+    EVP_PKEY_asn1_copy(method, own);
+    EVP_PKEY_asn1_set_public(method, martlet_ec_public_decode, martlet_ec_public_encode, martlet_ec_public_compare, NULL,
+                             martlet_ec_size, martlet_ec_bits);
+    return method;
+}
+static inline int martlet_ec_asn1_methods(ENGINE *engine, EVP_PKEY_ASN1_METHOD **method, const int **types, int type) {
+    static const int offered[] = {EVP_PKEY_EC};
+    // Made when the engine is registered, before there is another thread.
+    static EVP_PKEY_ASN1_METHOD *made;
+    (void)engine;
+    if (made == NULL) made = martlet_new_ec_asn1_method();
+    if (method == NULL) {
+        *types = offered;
+        return made == NULL ? 0 : 1;
+    }
+    *method = type == EVP_PKEY_EC ? made : NULL;
+    return *method != NULL;
+}
 /// 1: keys on elliptic curves are read directly from now on, in the whole process.
 static inline int martlet_read_ec_keys_directly(void) {
     ENGINE *engine = ENGINE_new();
     if (engine == NULL) return 0;
     // Registering takes no reference: the engine lives as long as the process.
     if (ENGINE_set_id(engine, "martlet-ec") && ENGINE_set_name(engine, "OpenSSL's own elliptic curves") &&
-        ENGINE_set_pkey_meths(engine, martlet_ec_methods) && ENGINE_register_pkey_meths(engine))
+        ENGINE_set_pkey_meths(engine, martlet_ec_methods) &&
+        ENGINE_set_pkey_asn1_meths(engine, martlet_ec_asn1_methods) && ENGINE_register_pkey_meths(engine) &&
+        ENGINE_register_pkey_asn1_meths(engine))
         return 1;
     ENGINE_free(engine);
     return 0;

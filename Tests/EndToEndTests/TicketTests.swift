@@ -36,6 +36,28 @@ import Testing
         }
     }
 
+    /// Clients that use a ticket once, as RFC 8446 (section C.4) has it, came back with every second connection only.
+    @Test func `each resumed session comes with a ticket for the next one`() throws {
+        let broker = try TestBroker(listeners: 2)
+        let device = try broker.pki.device("ticket-holder")
+        var session = broker.directory.file("session-0")
+        _ = try Self.connect(broker, port: broker.tlsPort, device, version: "-tls1_3", saveTo: session)
+        for number in 1...4 {
+            let next = broker.directory.file("session-\(number)")
+            let again = try Self.connect(
+                broker,
+                port: broker.tlsPort,
+                device,
+                version: "-tls1_3",
+                saveTo: next,
+                resume: session
+            )
+            #expect(again.contains("Reused, TLS"), "\(again)")
+            try #require(access(next, F_OK) == 0, "connection \(number) brought no ticket")
+            session = next
+        }
+    }
+
     @Test func `a ticket from a listener where the certificate is optional does not open the one that requires it`()
         throws
     {

@@ -112,7 +112,10 @@ final class TicketIssuer {
             guard let issuer = TicketIssuer.issuer(of: connection), let session, issuer.stillHolds(session) else {
                 return Int32(SSL_TICKET_RETURN_IGNORE_RENEW)
             }
-            return Int32(status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW)
+            // In TLS 1.3 clients should use a ticket once (RFC 8446, section C.4), and many do: without a new one every second of
+            // their handshakes would be a full one.
+            let renews = status == SSL_TICKET_SUCCESS_RENEW || SSL_version(connection) >= TLS1_3_VERSION
+            return Int32(renews ? SSL_TICKET_RETURN_USE_RENEW : SSL_TICKET_RETURN_USE)
         }
 
     private func stillHolds(_ session: OpaquePointer) -> Bool {

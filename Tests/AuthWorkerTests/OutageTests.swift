@@ -155,8 +155,14 @@ import Testing
         for index in 0..<100 { try server.cli(["HSET", "tls_domain:d-\(index)", "password", "p-\(index)"]) }
         let seed = testSeed()
         var random = SeededRandom(seed: seed)
-        var allowed = 0
-        for _ in 0..<60 {
+        for round in 0..<60 {
+            if round % 10 == 0 {
+                // On a slow machine nobody would ever be let in otherwise, and nothing could be mixed up.
+                proxy.fault = .none
+                try waitUntil("Redis is there again") {
+                    try harness.ask("d-0", password: "p-0").outcome == .allow
+                }
+            }
             proxy.fault = Bool.random(using: &random) ? .resetAfter(Int.random(in: 1...3000, using: &random)) : .none
             let pairs = (0..<40).map { _ in
                 (Int.random(in: 0..<100, using: &random), Int.random(in: 0..<100, using: &random))
@@ -165,13 +171,10 @@ import Testing
             for (pair, verdict) in zip(pairs, verdicts) {
                 let isRight = verdict.outcome == .unknown || (verdict.outcome == .allow) == (pair.0 == pair.1)
                 #expect(isRight, "seed \(seed): d-\(pair.0) with p-\(pair.1) is \(verdict.outcome), \(verdict.reason)")
-                allowed += verdict.outcome == .allow ? 1 : 0
             }
             let own = try harness.ask((0..<20).map { AuthQuery.device("d-\($0)", password: "p-\($0)") })
             #expect(own.allSatisfy { $0.outcome != .deny }, "seed \(seed)")
-            allowed += own.count { $0.outcome == .allow }
         }
-        #expect(allowed > 20, "seed \(seed): Redis was hardly ever there")
     }
 
     /// Distinct keys, and the same again while "no such device" is still believed.

@@ -56,6 +56,14 @@ import Testing
             }
         }
 
+        /// For the report of a test that fails.
+        var state: String {
+            let identifiers = self.underWay.map { "\($0.identifier)\($0.isReleased ? "r" : "")" }.joined(separator: " ")
+            return
+                "\(self.name) \(self.isReady ? "ready" : "not ready"), \(self.sent.count) sent, \(self.acknowledged.count) "
+                + "acknowledged, under way: \(identifiers)"
+        }
+
         var isIdle: Bool { self.isReady && self.underWay.isEmpty }
 
         private func open() throws {
@@ -180,7 +188,11 @@ import Testing
         let subscribers = try (1...3).map { try Device(broker, loop, "s\($0)", subscribes: true) }
         let devices = subscribers + publishers
         func turn(_ what: String, publishes: Bool = true, until condition: () -> Bool) throws {
-            try loop.wait(what, seconds: 120) {
+            func details() -> String {
+                let logs = broker.processes.map { $0.log.split(separator: "\n").suffix(5).joined(separator: "\n") }
+                return (devices.map(\.state) + logs).joined(separator: "\n")
+            }
+            try loop.wait("\(what)\n\(details())", seconds: 120) {
                 do {
                     for device in devices { try device.work(publishes: publishes) }
                 } catch {

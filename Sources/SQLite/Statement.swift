@@ -96,10 +96,6 @@ package final class Statement {
         sqlite3_reset(self.handle)
     }
 
-    package func clearBindings() {
-        sqlite3_clear_bindings(self.handle)
-    }
-
     package func isNull(_ column: Int32) -> Bool {
         sqlite3_column_type(self.handle, column) == SQLITE_NULL
     }

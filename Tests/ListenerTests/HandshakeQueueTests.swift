@@ -89,32 +89,32 @@ import Testing
     @Test func anAddressIsKnownByWhatCameFromIt() throws {
         var history = SourceHistory()
         let (device, stranger) = (try self.address("192.0.2.1"), try self.address("192.0.2.2"))
-        #expect(history.standing(of: device) == .new)
+        #expect(history.rank(of: device) == .new)
         history.letIn(device)
-        #expect(try history.standing(of: self.address("192.0.2.1", port: 9)) == .known)
-        #expect(try history.standing(of: self.address("::ffff:192.0.2.1")) == .known, "the same through an IPv6 socket")
+        #expect(try history.rank(of: self.address("192.0.2.1", port: 9)) == .known)
+        #expect(try history.rank(of: self.address("::ffff:192.0.2.1")) == .known, "the same through an IPv6 socket")
         history.refused(stranger)
-        #expect(history.standing(of: stranger) == .refused)
+        #expect(history.rank(of: stranger) == .refused)
         // One of several behind one address does not cost the others their place.
         for _ in 0..<4 {
             history.letIn(device)
             for _ in 0..<7 { history.refused(device) }
         }
-        #expect(history.standing(of: device) == .known)
+        #expect(history.rank(of: device) == .known)
         // Nor is it known for ever for what it once was.
         for _ in 0..<100 { history.letIn(device) }
         for _ in 0..<65 { history.refused(device) }
-        #expect(history.standing(of: device) == .refused)
+        #expect(history.rank(of: device) == .refused)
         for _ in 0..<1000 { history.refused(stranger) }
         for _ in 0..<9 { history.letIn(stranger) }
-        #expect(history.standing(of: stranger) == .known)
+        #expect(history.rank(of: stranger) == .known)
     }
 
     @Test func devicesOfOneIPv6NetworkAreOne() throws {
         var history = SourceHistory()
         history.letIn(try self.address("2001:db8:1:2::1"))
-        #expect(try history.standing(of: self.address("2001:db8:1:2:aaaa::7")) == .known)
-        #expect(try history.standing(of: self.address("2001:db8:1:3::1")) == .new)
+        #expect(try history.rank(of: self.address("2001:db8:1:2:aaaa::7")) == .known)
+        #expect(try history.rank(of: self.address("2001:db8:1:3::1")) == .new)
     }
 
     @Test func whatIsRememberedIsBounded() throws {
@@ -125,9 +125,9 @@ import Testing
             if number % 20 == 0 { history.letIn(kept) }
             #expect(history.count <= 100)
         }
-        #expect(history.standing(of: kept) == .known, "of it something is heard again and again")
-        #expect(try history.standing(of: self.address("10.0.0.1")) == .new)
-        #expect(try history.standing(of: self.address("10.0.3.249")) == .refused)
+        #expect(history.rank(of: kept) == .known, "of it something is heard again and again")
+        #expect(try history.rank(of: self.address("10.0.0.1")) == .new)
+        #expect(try history.rank(of: self.address("10.0.3.249")) == .refused)
     }
 
     @Test func onlyWhatAClientIsSpeaksAgainstItsAddress() {

@@ -3,8 +3,9 @@
 /// It borrows the memory: use it only while the buffer it was made from is valid.
 public struct ByteReader {
     @usableFromInline let bytes: UnsafeRawBufferPointer
+    @usableFromInline var position = 0
     /// Bytes read so far.
-    public var offset = 0
+    @inlinable public var offset: Int { self.position }
 
     @inlinable public init(_ bytes: UnsafeRawBufferPointer) {
         self.bytes = bytes
@@ -45,6 +46,6 @@ public struct ByteReader {
     }
 
     @inlinable mutating func advance(_ count: Int) {
-        self.offset += count
+        self.position += count
     }
 }

@@ -7,7 +7,7 @@ extension ByteReader {
             throw .malformed("packet is not as long as its header says")
         }
         self.init(packet)
-        self.offset = header.headerBytes
+        self.position = header.headerBytes
     }
 
     mutating func requireUInt8() throws(DecodeError) -> UInt8 {

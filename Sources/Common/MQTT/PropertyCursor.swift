@@ -33,7 +33,7 @@ struct PropertyCursor {
     ) {
         self.strayCode = strayCode
         self.reader = ByteReader(UnsafeRawBufferPointer(rebasing: packet[..<range.upperBound]))
-        self.reader.offset = range.lowerBound
+        self.reader.position = range.lowerBound
         self.allowed = allowed
         self.repeatable = repeatable
     }

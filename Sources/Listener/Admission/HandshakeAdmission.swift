@@ -68,7 +68,7 @@ final class HandshakeAdmission {
             Glibc.close(connection.fileDescriptor)
             return
         }
-        let rank = hasTicket ? .ticket : self.rank(of: connection.address)
+        let rank = hasTicket ? .ticket : self.history.rank(of: connection.address)
         switch rank {
         case .ticket: self.service.counters.handshakesWaitedWithTicket += 1
         case .known: self.service.counters.handshakesWaitedFromKnown += 1
@@ -76,14 +76,6 @@ final class HandshakeAdmission {
         case .new: break
         }
         self.queue.append(connection.fileDescriptor, rank)
-    }
-
-    private func rank(of address: SocketAddress) -> HandshakeQueue.Rank {
-        switch self.history.standing(of: address) {
-        case .known: .known
-        case .new: .new
-        case .refused: .refused
-        }
     }
 
     // MARK: What became of them

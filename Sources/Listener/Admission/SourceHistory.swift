@@ -5,13 +5,6 @@ import Common
 ///
 /// Bounded: addresses of which nothing was heard for long are forgotten when there are many others.
 struct SourceHistory {
-    enum Standing: Equatable {
-        case known
-        /// Nothing is known of it.
-        case new
-        case refused
-    }
-
     /// An IPv4 address, or the /64 of an IPv6 one: of the rest devices choose another from time to time.
     private struct Source: Hashable {
         var bits: UInt64
@@ -38,7 +31,8 @@ struct SourceHistory {
 
     var count: Int { self.recent.count + self.former.count }
 
-    func standing(of address: SocketAddress) -> Standing {
+    /// Of a connection from there whose client has shown no ticket.
+    func rank(of address: SocketAddress) -> HandshakeQueue.Rank {
         guard let source = Source(address), let score = self.recent[source] ?? self.former[source], score != 0 else {
             return .new
         }

@@ -2,7 +2,7 @@
 struct AwaitedMessage {
     let session: Session
     /// As `Session.unstoredQueued` counts.
-    var position: UInt64
+    let position: UInt64
 
     var isWaiting: Bool { self.session.unstoredLeft < self.position }
 }

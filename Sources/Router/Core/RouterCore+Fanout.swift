@@ -290,7 +290,7 @@ extension RouterCore {
         }
         while session.queue.count >= limits.maxQueuedMessages || session.queue.bytes + bytes > limits.maxQueuedBytes {
             // QoS 0 never pushes anything out.
-            guard item.qos.isAcknowledged, limits.queueFull == .dropOldest, let oldest = session.queue.removeFirst()
+            guard item.qos.isAcknowledged, limits.queueFull == .dropOldest, let oldest = self.removeFirstQueued(session)
             else {
                 if !item.qos.isAcknowledged {
                     self.counters.droppedQoS0 += 1
@@ -299,10 +299,7 @@ extension RouterCore {
                 }
                 return
             }
-            self.queuedBytes -= oldest.message.countedBytes
-            self.queuedMessages -= 1
             self.recordDone(oldest, session)
-            self.leftQueue(oldest, session)
             if !oldest.qos.isAcknowledged {
                 self.counters.droppedQoS0 += 1
             } else {

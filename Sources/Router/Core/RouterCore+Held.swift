@@ -12,19 +12,17 @@ extension RouterCore {
     }
 
     /// Has something leave once a group is committed. What is held leaves in order.
-    mutating func hold(
-        _ content: HeldAnswer.Content,
-        _ group: UInt64,
-        _ session: Session,
-        _ link: RouterLink,
-        _ awaited: [AwaitedMessage] = []
-    ) {
+    mutating func hold(_ content: HeldAnswer.Content, _ group: UInt64, _ session: Session, _ link: RouterLink) {
         session.heldCount += 1
         var answer = HeldAnswer(group: group, handle: session.handle, content: content)
         answer.links = self.handedLinks & ~link.bit
         // The one that is under way, and ends as that.
         answer.turn = self.turn + 1
-        answer.awaited = awaited
+        if case .packets = content {
+            answer.awaited = self.awaited
+            answer.refuses = self.refusesInFrame
+            if answer.refuses { session.heldRefusals += 1 }
+        }
         if answer.waitsForLinks { self.waitsForHandOver = true }
         link.held.append(answer)
     }

@@ -218,12 +218,8 @@ extension RouterCore {
                 session.heldCount > 0 || (mayWait && self.mustWaitForCommit(session)) || self.mustBeHandedOver(link)
                     || !self.awaited.isEmpty
             {
-                self.hold(.packets(self.control.array), session.touchedGroup, session, link, self.awaited)
+                self.hold(.packets(self.control.array), session.touchedGroup, session, link)
                 self.awaited.removeAll(keepingCapacity: true)
-                if self.refusesInFrame {
-                    link.held[link.held.count - 1].refuses = true
-                    session.heldRefusals += 1
-                }
             } else {
                 if self.refusesInFrame { session.refusalTurn = self.turn + 1 }
                 self.sendControl(self.control.readable, session)

@@ -55,11 +55,13 @@ extension RouterCore {
         return true
     }
 
-    private mutating func removeFirstQueued(_ session: Session) {
-        guard let item = session.queue.removeFirst() else { return }
+    @discardableResult
+    mutating func removeFirstQueued(_ session: Session) -> QueuedMessage? {
+        guard let item = session.queue.removeFirst() else { return nil }
         self.queuedBytes -= item.message.countedBytes
         self.queuedMessages -= 1
         self.leftQueue(item, session)
+        return item
     }
 
     /// Begins the delivery of a message that was not sent before; drops it when it is too large for the receiver.

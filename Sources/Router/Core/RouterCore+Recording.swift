@@ -72,15 +72,14 @@ extension RouterCore {
 
     private mutating func recordItem(_ item: StoredItem, _ session: Session, isNew: Bool) {
         let store = session.storeNumber
-        let key = { (buffer: inout ByteBuffer) in
-            Self.key(StoreKey.item, store, into: &buffer)
-            buffer.writeBigEndian(item.number)
-        }
-        if isNew {
-            self.changes.insert(key) { item.encode(into: &$0) }
-        } else {
-            self.changes.put(key) { item.encode(into: &$0) }
-        }
+        self.changes.set(
+            isNew: isNew,
+            {
+                Self.key(StoreKey.item, store, into: &$0)
+                $0.writeBigEndian(item.number)
+            },
+            { item.encode(into: &$0) }
+        )
     }
 
     /// PUBREC came: of the message only its identifier is needed.
@@ -209,12 +208,11 @@ extension RouterCore {
         if isNew { session.storeNumber = self.changes.takeNumber() }
         let number = session.storeNumber
         let stored = StoredSession(session, storeOffset: self.storeOffset)
-        let key = { (buffer: inout ByteBuffer) in Self.key(StoreKey.session, number, into: &buffer) }
-        if isNew {
-            self.changes.insert(key) { stored.encode(into: &$0) }
-        } else {
-            self.changes.put(key) { stored.encode(into: &$0) }
-        }
+        self.changes.set(
+            isNew: isNew,
+            { Self.key(StoreKey.session, number, into: &$0) },
+            { stored.encode(into: &$0) }
+        )
     }
 
     /// The session ends, and everything of it. What it holds is still there.

@@ -237,12 +237,9 @@ extension RouterCore {
             self.redistribute(item)
         }
         session.inflight = Inflight()
-        while let item = session.queue.removeFirst() {
-            self.queuedBytes -= item.message.countedBytes
-            self.queuedMessages -= 1
+        while let item = self.removeFirstQueued(session) {
             if item.group != QueuedMessage.noGroup { self.redistribute(item) }
         }
         session.unstoredGroup = self.changes.newestGroup
-        session.unstoredLeft = session.unstoredQueued
     }
 }

@@ -43,6 +43,11 @@ struct ChangeLog: ~Copyable {
         self.append(.insert, key, value)
     }
 
+    /// One or the other.
+    mutating func set(isNew: Bool, _ key: (inout ByteBuffer) -> Void, _ value: (inout ByteBuffer) -> Void) {
+        self.append(isNew ? .insert : .put, key, value)
+    }
+
     mutating func delete(_ key: (inout ByteBuffer) -> Void) {
         self.append(.delete, key) { _ in }
     }

@@ -23,6 +23,8 @@ final class RouterUplink: LinkDelegate {
     /// Of sessions that ended, what the next router has to be told, until this one has stored it.
     private var farewells: [UInt64: Farewell] = [:]
     private var farewellBytes = 0
+    /// How often routers have said that QoS 2 messages are settled: `DeliveredExchanges`.
+    private(set) var settledMarks: UInt64 = 0
     /// Of the session whose `sessionAccepted` comes next.
     private var resumed: (handle: UInt64, session: SessionResumed)?
     private var absenceTimer: EventLoop.Timer?
@@ -179,7 +181,10 @@ final class RouterUplink: LinkDelegate {
         self.absenceTimer = nil
         // Before the sessions that are open: a client whose session ended may be back.
         for handle in self.farewells.keys.sorted() {
-            guard let content = self.farewells[handle]?.tell() else { continue }
+            let takesExchanges = peer.wireVersionMax >= SessionAttach.exchangesVersion
+            guard let content = self.farewells[handle]?.tell(peer.bootID, takesExchanges: takesExchanges) else {
+                continue
+            }
             link.output.write(content.frames)
             self.linkCredit -= content.creditBytes
         }
@@ -202,6 +207,8 @@ final class RouterUplink: LinkDelegate {
             self.credit(frame)
         case .sessionGone:
             self.forgetFarewell(frame.handle)
+        case .exchangesSettled:
+            self.settledMarks += 1
         case .linkClosing:
             self.closing(link)
         case .sessionUnstored:
@@ -215,7 +222,7 @@ final class RouterUplink: LinkDelegate {
                 self.service.counters.framesWithoutConnection += 1
                 // Bytes for a connection that is gone are as good as sent.
                 let debits = frame.kind == .sessionDeliver && frame.flags & FrameFlags.debitsCredit != 0
-                if debits { self.linkCreditToReturn += frame.body.count }
+                if debits { self.linkCreditToReturn += Self.packetBytes(frame) }
                 return
             }
             self.deliver(frame, to: connection)
@@ -224,8 +231,17 @@ final class RouterUplink: LinkDelegate {
         }
     }
 
+    private static func packetBytes(_ frame: Frame) -> Int {
+        guard frame.flags & FrameFlags.hasExchanges != 0 else { return frame.body.count }
+        var bytes = 0
+        _ = ExchangeFrame.forEach(frame.body) { bytes += $1.count }
+        return bytes
+    }
+
     private func deliver(_ frame: Frame, to connection: ClientConnection) {
         switch frame.kind {
+        case .sessionDeliver where frame.flags & FrameFlags.hasExchanges != 0:
+            connection.deliver(exchanges: frame.body)
         case .sessionDeliver:
             connection.deliver(
                 frame.body,
@@ -234,7 +250,9 @@ final class RouterUplink: LinkDelegate {
                 isStored: frame.flags & FrameFlags.packetIsStored != 0
             )
         case .sessionAccepted:
-            guard let accepted = SessionAccepted.decode(frame.body) else { return self.countInvalid() }
+            guard let accepted = SessionAccepted.decode(frame.body, flags: frame.flags) else {
+                return self.countInvalid()
+            }
             connection.sessionAccepted(accepted, credit: self.sessionCredit, resumed: self.takeResumed(frame.handle))
         default:
             guard let end = SessionEnd.decode(frame.body) else { return self.countInvalid() }

@@ -82,8 +82,19 @@ struct SessionUplink {
     }
 
     /// There is a new router: it has the session, and gets what has no answer.
-    mutating func routerBack(credit: Int, handle: UInt64, linkCredit: inout Int, link: inout ByteBuffer) {
-        let used = self.attach?.writeUnanswered(into: &link, handle: handle) ?? 0
+    /// - Parameter bootID: the router's.
+    mutating func routerBack(
+        credit: Int,
+        handle: UInt64,
+        bootID: [UInt8],
+        linkCredit: inout Int,
+        link: inout ByteBuffer
+    ) {
+        var used = 0
+        if let attach = self.attach {
+            used = attach.writeCompleting(into: &link, handle: handle, bootID: bootID)
+            used += attach.writeUnanswered(into: &link, handle: handle)
+        }
         self.credit = credit - used
         linkCredit -= used
     }

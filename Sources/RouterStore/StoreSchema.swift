@@ -6,7 +6,9 @@ package enum StoreSchema {
         CREATE TABLE log (number INTEGER PRIMARY KEY, records BLOB NOT NULL);
         CREATE TABLE entry (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
         CREATE TABLE message (number INTEGER PRIMARY KEY, value BLOB NOT NULL);
-        """
+        """,
+        // Messages with an exchange, and entries of kind 'c', which earlier releases do not know.
+        "DELETE FROM entry WHERE key = x'63'",
     ]
 
     /// What this release writes.

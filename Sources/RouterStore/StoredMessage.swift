@@ -3,8 +3,9 @@ import Common
 /// A message as a value of the store. Its parts are where they lie: valid as long as that memory is.
 ///
 /// ```
-///  | QoS | 1: retain | expiry (8) | topic bytes (4) | properties bytes (4) | topic | properties | payload |
+///  | QoS | flags | expiry (8) | topic bytes (4) | properties bytes (4) | topic | properties | exchange (8) | payload |
 /// ```
+/// The flags are 1: retain; 2: there is an exchange.
 /// Numbers are little-endian.
 package struct StoredMessage {
     package var topic: UnsafeRawBufferPointer
@@ -15,6 +16,8 @@ package struct StoredMessage {
     package var expiry: UInt64
     package var qos: QoS
     package var retain: Bool
+    /// `ExchangeIdentity`; 0: none.
+    package var exchange: UInt64
 
     package init(
         topic: UnsafeRawBufferPointer,
@@ -22,7 +25,8 @@ package struct StoredMessage {
         payload: UnsafeRawBufferPointer,
         expiry: UInt64,
         qos: QoS,
-        retain: Bool
+        retain: Bool,
+        exchange: UInt64 = 0
     ) {
         self.topic = topic
         self.properties = properties
@@ -30,16 +34,18 @@ package struct StoredMessage {
         self.expiry = expiry
         self.qos = qos
         self.retain = retain
+        self.exchange = exchange
     }
 
     package func encode(into buffer: inout ByteBuffer) {
         buffer.write(self.qos.rawValue)
-        buffer.write(self.retain ? 1 : 0)
+        buffer.write((self.retain ? 1 : 0) | (self.exchange != 0 ? 2 : 0))
         buffer.writeLittleEndian(self.expiry)
         buffer.writeLittleEndian(UInt32(truncatingIfNeeded: self.topic.count))
         buffer.writeLittleEndian(UInt32(truncatingIfNeeded: self.properties.count))
         buffer.write(self.topic)
         buffer.write(self.properties)
+        if self.exchange != 0 { buffer.writeLittleEndian(self.exchange) }
         buffer.write(self.payload)
     }
 
@@ -52,13 +58,19 @@ package struct StoredMessage {
             let topic = reader.readBytes(Int(topicBytes)), TopicName.isValid(topic),
             let properties = reader.readBytes(Int(propertiesBytes))
         else { return nil }
+        var exchange: UInt64 = 0
+        if flags & 2 != 0 {
+            guard let identity = reader.readLittleEndian(UInt64.self) else { return nil }
+            exchange = identity
+        }
         self.init(
             topic: topic,
             properties: properties,
             payload: reader.readRest(),
             expiry: expiry,
             qos: qos,
-            retain: flags & 1 != 0
+            retain: flags & 1 != 0,
+            exchange: exchange
         )
     }
 }

@@ -62,13 +62,13 @@ import Testing
         let large = self.publish(.atLeastOnce, 5, String(repeating: "x", count: 1000)).bytes(.v5_0)
         large[..<300].withUnsafeBytes { state.passedDown($0, isStored: true) }
         large[300..<310].withUnsafeBytes { state.passedDown($0) }
-        let attach = state.attach(Self.open, outstandingBytes: 0, unreportedBytes: 0)
+        let attach = state.attach(Self.open, outstandingBytes: 0, unreportedBytes: 0, marks: 0)
         #expect(attach.partial == .init(packetIdentifier: 5, packetBytes: UInt32(large.count), passedBytes: 310))
         // One that its router alone had can't be continued.
         let other = self.state()
         large[..<300].withUnsafeBytes { other.passedDown($0) }
         #expect(!other.continuesPartial)
-        #expect(other.attach(Self.open, outstandingBytes: 0, unreportedBytes: 0).partial == nil)
+        #expect(other.attach(Self.open, outstandingBytes: 0, unreportedBytes: 0, marks: 0).partial == nil)
     }
 
     /// As they would be sent again, DUP taken away.
@@ -219,7 +219,7 @@ import Testing
         // Of a large one the first part tells.
         let large = self.publish(.atMostOnce, 0, String(repeating: "z", count: 100_000), alias: 5).bytes(.v5_0)
         self.up(state, large, part: 65_536)
-        let attach = state.attach(Self.open, outstandingBytes: 1, unreportedBytes: 2)
+        let attach = state.attach(Self.open, outstandingBytes: 1, unreportedBytes: 2, marks: 0)
         #expect(
             attach.aliases == [
                 .init(alias: 3, topic: Array("other".utf8)), .init(alias: 4, topic: Array("t".utf8)),
@@ -314,5 +314,132 @@ import Testing
         }
         _ = self.unanswered(state).count
         #expect(state.outbound.all.allSatisfy { $0.packetIdentifier != 0 }, "seed \(seed)")
+    }
+
+    // MARK: QoS 2 messages that routers have in memory only
+
+    private func keepingState() -> AttachState {
+        AttachState(
+            sessionNumber: 7,
+            clientIdentifier: [1],
+            version: .v5_0,
+            takesAliases: true,
+            connectStamp: 5,
+            keepsExchanges: true,
+            routerBootID: [1]
+        )
+    }
+
+    private struct Again: Equatable {
+        var exchange: UInt64
+        var packet: [UInt8]
+        var hasPubrec: Bool
+    }
+
+    private func again(_ frames: borrowing ByteBuffer) -> [Again] {
+        var packets: [Again] = []
+        var offset = 0
+        while case .frame(let frame) = FrameReader.frame(in: frames.readable, at: offset) {
+            offset += FrameHeader.byteCount + frame.header.bodyBytes
+            guard frame.flags & FrameFlags.hasExchanges != 0 else { continue }
+            packets.append(
+                Again(
+                    exchange: frame.body.loadUnaligned(as: UInt64.self).littleEndian,
+                    packet: [UInt8](frame.body[8...]),
+                    hasPubrec: frame.flags & FrameFlags.hasPubrec != 0
+                )
+            )
+        }
+        return packets
+    }
+
+    private func completing(_ state: AttachState, router: UInt8) -> [Again] {
+        var frames = ByteBuffer()
+        _ = state.writeCompleting(into: &frames, handle: 3, bootID: [router])
+        return self.again(frames)
+    }
+
+    @Test func aQoS2MessageIsKeptUntilItsPubcomp() {
+        let state = self.keepingState()
+        var identity = ExchangeIdentity(clientIdentifier: [1], sessionNumber: 7, connectStamp: 5)
+        let packets = (1...3).map { self.publish(.exactlyOnce, UInt16($0), "\($0)").bytes(.v5_0) }
+        for packet in packets { self.up(state, packet) }
+        self.down(state, .pubrec(self.ack(1)), .pubrec(self.ack(2, .quotaExceeded)), .pubrec(self.ack(3)))
+        #expect(self.unanswered(state) == [])
+        #expect(self.completing(state, router: 1) == [], "this router has them")
+        let first = identity.next()
+        _ = identity.next()
+        let third = identity.next()
+        func again(_ exchange: UInt64, _ packet: [UInt8]) -> Again {
+            Again(exchange: exchange, packet: [packet[0] | 0x08] + packet.dropFirst(), hasPubrec: true)
+        }
+        #expect(self.completing(state, router: 2) == [again(first, packets[0]), again(third, packets[2])])
+        // The second router's link broke: it may not have got them, and knows those that it did get.
+        #expect(self.completing(state, router: 2) == [again(first, packets[0]), again(third, packets[2])])
+        self.down(state, .pubcomp(self.ack(1)))
+        self.up(state, self.publish(.exactlyOnce, 4, "4").bytes(.v5_0))
+        self.down(state, .pubrec(self.ack(4)))
+        #expect(self.completing(state, router: 2) == [again(third, packets[2])])
+        self.down(state, .pubcomp(self.ack(3)), .pubcomp(self.ack(4)))
+        #expect(self.completing(state, router: 3) == [])
+        let attach = state.attach(Self.open, outstandingBytes: 0, unreportedBytes: 0, marks: 0)
+        #expect(attach.exchanges == .init(publishCount: 4, keeps: true))
+    }
+
+    @Test func onlyAStateWithNothingKeptGoesToARouterOfTheReleaseBefore() {
+        let state = self.keepingState()
+        self.up(state, self.publish(.exactlyOnce, 1).bytes(.v5_0))
+        self.down(state, .pubrec(self.ack(1)))
+        #expect(!state.giveUpExchanges())
+        self.down(state, .pubcomp(self.ack(1)))
+        #expect(state.giveUpExchanges() && !state.keepsExchanges)
+    }
+
+    @Test func deliveredMessagesAreForgottenAtTheSecondMark() {
+        var delivered = DeliveredExchanges()
+        delivered.add(1, marks: 0)
+        delivered.add(2, marks: 1)
+        #expect(delivered.all(marks: 1) == [1, 2])
+        delivered.add(3, marks: 2)
+        #expect(delivered.all(marks: 2) == [2, 3])
+        #expect(delivered.all(marks: 3) == [3])
+        #expect(delivered.all(marks: 4) == [])
+        delivered.add(4, marks: 4)
+        #expect(delivered.all(marks: 6) == [])
+    }
+
+    /// Against a list, with a message at the front that is never completed: what is answered behind it does not pile up.
+    @Test func oneThatIsNeverCompletedKeepsNothingElse() {
+        let seed = testSeed()
+        var random = SeededRandom(seed: seed)
+        var packets = UnansweredPackets()
+        var expected: [UInt16] = []
+        var identifier: UInt16 = 0
+        for round in 0..<5000 {
+            if random.oneIn(2) || expected.count < 2 {
+                identifier = identifier % 2000 + 1
+                guard !expected.contains(identifier) else { continue }
+                let size = Int.random(in: 2...200, using: &random)
+                [UInt8](repeating: 0x34, count: size).withUnsafeBytes {
+                    packets.keep(
+                        .init(bytes: $0, isWhole: true, isMarked: false, exchange: UInt64(identifier)),
+                        until: .pubcomp,
+                        identifier
+                    )
+                }
+                expected.append(identifier)
+            } else {
+                let place = Int.random(in: 1..<min(expected.count, 8), using: &random)
+                packets.answered(.pubcomp, expected.remove(at: place))
+            }
+            if round == 2500 { packets.markAll() }
+            let count = packets.count
+            #expect(count == expected.count, "seed \(seed)")
+        }
+        var found: [UInt16] = []
+        packets.forEach { found.append(UInt16($0.exchange)) }
+        #expect(found == expected, "seed \(seed)")
+        let bytes = packets.memoryBytes
+        #expect(bytes < 64 << 10 + expected.count * 250, "seed \(seed): \(bytes)")
     }
 }

@@ -50,6 +50,12 @@ final class FakeClient {
         self.version = version
     }
 
+    /// Off: what the router writes for its listener is not taken.
+    var listenerIsThere: Bool {
+        get { self.listener.isThere }
+        set { self.listener.isThere = newValue }
+    }
+
     // MARK: Another router
 
     func accepted(_ accepted: SessionAccepted) {
@@ -59,7 +65,10 @@ final class FakeClient {
             sessionNumber: accepted.sessionNumber,
             clientIdentifier: [UInt8](accepted.clientIdentifier),
             version: self.version,
-            takesAliases: true
+            takesAliases: true,
+            connectStamp: self.open?.connectStamp ?? 0,
+            keepsExchanges: accepted.keepsExchanges,
+            routerBootID: self.harness.bootID
         )
         if let resumed = self.resumed { self.attach?.resumed(resumed) }
         self.resumed = nil
@@ -76,12 +85,13 @@ final class FakeClient {
             return
         }
         var frames = ByteBuffer()
-        var told = attach.attach(open, outstandingBytes: self.heldCredit, unreportedBytes: 0)
+        var told = attach.attach(open, outstandingBytes: self.heldCredit, unreportedBytes: 0, marks: listener.marks)
         if var partial = told.partial {
             self.changesPartial?(&partial)
             told.partial = partial
         }
         told.encode(into: &frames, handle: self.handle)
+        _ = attach.writeCompleting(into: &frames, handle: self.handle, bootID: harness.bootID)
         _ = attach.writeUnanswered(into: &frames, handle: self.handle)
         harness.deliver(frames, from: listener)
     }
@@ -99,6 +109,12 @@ final class FakeClient {
         if self.returnsCredit { return bytes.count }
         self.heldCredit += bytes.count
         return 0
+    }
+
+    /// A QoS 2 message that is not stored.
+    func took(_ packet: [UInt8], exchange: UInt64) -> Int {
+        self.attach?.passedDown(exchange: exchange, marks: self.listener.marks)
+        return self.took(packet, debits: true, continues: false)
     }
 
     private func splitPackets() {

@@ -28,6 +28,10 @@ final class RouterHarness {
         /// On: the router is killed when it has written `sessionAccepted`; what comes behind it, and everything else, is lost.
         var isLostAfterAccepted = false
         var deliverFrames = 0
+        /// QoS 2 messages that came with what they are called.
+        var unstoredExchanges = 0
+        /// As of `DeliveredExchanges`.
+        var marks: UInt64 = 0
 
         init(index: Int) {
             self.index = index
@@ -39,6 +43,7 @@ final class RouterHarness {
             self.freeSlots = former.freeSlots
             self.generations = former.generations
             self.clients = former.clients
+            self.marks = former.marks
         }
 
         func takeHandle() -> UInt64 {
@@ -65,6 +70,8 @@ final class RouterHarness {
     private(set) var listeners: [FakeListener] = []
     private var stamp: UInt64 = 0
     private let packetPartBytes: Int
+    /// Of the router.
+    let bootID = (0..<16).map { _ in UInt8.random(in: 0...255) }
     private var problems: [String] = []
 
     /// Where the core's changes go; nil: nowhere.
@@ -168,13 +175,18 @@ final class RouterHarness {
     }
 
     @discardableResult
-    func addListener(sessionCredit: Int = 256 << 10, linkCredit: Int = 64 << 20) -> FakeListener {
+    func addListener(
+        sessionCredit: Int = 256 << 10,
+        linkCredit: Int = 64 << 20,
+        wireVersion: UInt8 = LinkHello.wireVersionMax
+    ) -> FakeListener {
         let hello = LinkHello(
             role: .listener,
             bootID: [UInt8](repeating: UInt8(self.listeners.count), count: 16),
             name: Array("listener-\(self.listeners.count + 1)".utf8),
             sessionCreditBytes: UInt32(sessionCredit),
-            linkCreditBytes: UInt32(linkCredit)
+            linkCreditBytes: UInt32(linkCredit),
+            wireVersionMax: wireVersion
         )
         let listener = FakeListener(index: self.core.linkUp(peer: hello, now: self.now))
         self.listeners.append(listener)
@@ -194,6 +206,17 @@ final class RouterHarness {
         for client in listener.clients.values { client.isOpen = false }
         listener.clients = [:]
         self.flush()
+    }
+
+    /// The link breaks, and the listener comes back to the same router with its connections. What was on the way down is lost.
+    func breakLink(_ listener: FakeListener) -> FakeListener {
+        self.core.linkDown(listener.index, now: self.now)
+        self.listeners.removeAll { $0 === listener }
+        let again = self.addListener()
+        again.takeOver(listener)
+        for (_, client) in again.clients.sorted(by: { $0.key < $1.key }) { client.attach(to: self, again) }
+        self.flush()
+        return again
     }
 
     func nextStamp() -> UInt64 {
@@ -274,10 +297,53 @@ final class RouterHarness {
         self.deliver(buffer, from: listener)
     }
 
+    private func takeMulticast(
+        _ frame: Frame,
+        _ listener: FakeListener,
+        _ credits: inout [(handle: UInt64, bytes: UInt32)]
+    ) {
+        listener.multicastFrames += 1
+        guard let multicast = MulticastFrame(frame.body) else {
+            Issue.record("broken multicast")
+            return
+        }
+        for index in 0..<multicast.count {
+            var packet = [UInt8](multicast.packet)
+            let identifier = multicast.packetIdentifier(at: index)
+            if multicast.packetIdentifierOffset > 0 {
+                packet[multicast.packetIdentifierOffset] = UInt8(identifier >> 8)
+                packet[multicast.packetIdentifierOffset + 1] = UInt8(identifier & 0xFF)
+            }
+            listener.heldLinkCredit += packet.count
+            let handle = multicast.handle(at: index)
+            let credit = listener.clients[handle]?.took(packet, debits: true, continues: false) ?? 0
+            if credit > 0 { credits.append((handle, UInt32(credit))) }
+        }
+    }
+
+    private func takeExchanges(
+        _ frame: Frame,
+        _ listener: FakeListener,
+        _ credits: inout [(handle: UInt64, bytes: UInt32)]
+    ) {
+        var returned = 0
+        let isWhole = ExchangeFrame.forEach(frame.body) { exchange, packet in
+            listener.heldLinkCredit += packet.count
+            listener.unstoredExchanges += 1
+            guard let client = listener.clients[frame.handle] else { return }
+            returned += client.took([UInt8](packet), exchange: exchange)
+        }
+        #expect(isWhole, "a broken frame with exchanges")
+        if returned > 0 { credits.append((frame.handle, UInt32(returned))) }
+    }
+
     private func take(_ frame: Frame, _ listener: FakeListener, _ credits: inout [(handle: UInt64, bytes: UInt32)]) {
         switch frame.kind {
         case .sessionDeliver:
             listener.deliverFrames += 1
+            guard frame.flags & FrameFlags.hasExchanges == 0 else {
+                return self.takeExchanges(frame, listener, &credits)
+            }
             let debits = frame.flags & FrameFlags.debitsCredit != 0
             if debits { listener.heldLinkCredit += frame.body.count }
             guard let client = listener.clients[frame.handle] else { return }
@@ -286,23 +352,7 @@ final class RouterHarness {
             let credit = client.took([UInt8](frame.body), debits: debits, continues: continues, isStored: isStored)
             if credit > 0 { credits.append((frame.handle, UInt32(credit))) }
         case .sessionMulticast:
-            listener.multicastFrames += 1
-            guard let multicast = MulticastFrame(frame.body) else {
-                Issue.record("broken multicast")
-                return
-            }
-            for index in 0..<multicast.count {
-                var packet = [UInt8](multicast.packet)
-                let identifier = multicast.packetIdentifier(at: index)
-                if multicast.packetIdentifierOffset > 0 {
-                    packet[multicast.packetIdentifierOffset] = UInt8(identifier >> 8)
-                    packet[multicast.packetIdentifierOffset + 1] = UInt8(identifier & 0xFF)
-                }
-                listener.heldLinkCredit += packet.count
-                let handle = multicast.handle(at: index)
-                let credit = listener.clients[handle]?.took(packet, debits: true, continues: false) ?? 0
-                if credit > 0 { credits.append((handle, UInt32(credit))) }
-            }
+            self.takeMulticast(frame, listener, &credits)
         case .sessionUnstored:
             listener.clients[frame.handle]?.isUnstored = SessionUnstored.decode(frame.body) ?? false
         case .sessionResumed:
@@ -312,9 +362,9 @@ final class RouterHarness {
             }
             listener.clients[frame.handle]?.resumed = resumed
         case .sessionAccepted:
-            guard let accepted = SessionAccepted.decode(frame.body), let client = listener.clients[frame.handle] else {
-                return
-            }
+            guard let accepted = SessionAccepted.decode(frame.body, flags: frame.flags),
+                let client = listener.clients[frame.handle]
+            else { return }
             client.accepted(accepted)
             _ = client.took([UInt8](accepted.connack), debits: false, continues: false)
         case .sessionRefused, .sessionClose:
@@ -325,6 +375,8 @@ final class RouterHarness {
             client.closeReason = end.reason
             client.isOpen = false
             listener.give(back: frame.handle)
+        case .exchangesSettled:
+            listener.marks += 1
         case .sessionGone:
             listener.goneSessions.append(frame.handle)
         case .linkClosing:

@@ -103,7 +103,7 @@ import Testing
         for text in ["1", "2"] { setup.publisher.publish("t", text, .atLeastOnce) }
         #expect(setup.takePubacks() == [])
         let other = setup.harness.client("other", on: setup.harness.listeners[1])
-        other.connect(clean: true)
+        other.connect(clean: true, expiry: 3600)
         #expect(other.publish("t", "3", .exactlyOnce) == .success)
         #expect(setup.takePubacks() == [2], "it was stored with the one behind it")
         setup.harness = try setup.harness.replaceRouter(self.path)

@@ -25,7 +25,7 @@ public struct FrameHeader: Equatable, Sendable {
     }
 }
 
-/// Flags of `sessionPackets` and `sessionDeliver`.
+/// Flags of `sessionPackets`, `sessionDeliver` and `sessionAccepted`.
 public enum FrameFlags {
     /// The body ends inside a packet: it goes on in the next frame of the same kind and handle.
     public static let packetContinues: UInt8 = 0x01
@@ -34,4 +34,11 @@ public enum FrameFlags {
     /// `sessionDeliver`, with `packetContinues`: the router's store has the packet under its identifier, so that another router can go on
     /// with it (`SessionAttach.Partial`).
     public static let packetIsStored: UInt8 = 0x04
+    /// Each packet is a QoS 2 PUBLISH, whole in `sessionDeliver`, and comes after the 8 bytes of its `ExchangeIdentity`. In
+    /// `sessionPackets` it is one that is sent again, to the next router.
+    public static let hasExchanges: UInt8 = 0x08
+    /// `sessionPackets`, with `hasExchanges`: the client has the PUBREC, from an earlier router.
+    public static let hasPubrec: UInt8 = 0x10
+    /// `sessionAccepted`: the router has the session's QoS 2 messages in memory only: its listener keeps them until PUBCOMP.
+    public static let keepsExchanges: UInt8 = 0x20
 }

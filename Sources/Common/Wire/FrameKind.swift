@@ -25,6 +25,7 @@ public enum FrameKind: UInt8, Sendable, CaseIterable {
     case linkClosing = 0x37
     case sessionResumed = 0x38
     case sessionUnstored = 0x39
+    case exchangesSettled = 0x3A
 
     // Listener to auth worker.
     case authQuery = 0x50

@@ -8,8 +8,8 @@ public struct LinkHello: Equatable, Sendable {
     }
 
     /// Versions of the frames that this release speaks; the highest common one is used.
-    public static let wireVersionMin: UInt8 = 2
-    public static let wireVersionMax: UInt8 = 3
+    public static let wireVersionMin: UInt8 = 3
+    public static let wireVersionMax: UInt8 = 4
     private static let magic: UInt32 = 0x4C54_524D  // "MRTL"
 
     public var role: Role

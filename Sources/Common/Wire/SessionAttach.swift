@@ -34,8 +34,24 @@ public struct SessionAttach: Equatable, Sendable {
         }
     }
 
-    /// The first wire version with `partial`.
-    public static let partialVersion: UInt8 = 3
+    /// QoS 2 messages that routers have in memory only: see docs/adr/0014.
+    public struct Exchanges: Equatable, Sendable {
+        /// QoS 2 PUBLISH packets that came on this connection.
+        public var publishCount: UInt64
+        /// Those from the client are kept until their PUBCOMP, and sent again.
+        public var keeps: Bool
+        /// Messages that were passed to the client, as far as their publishers may not have heard that they were.
+        public var delivered: [UInt64]
+
+        public init(publishCount: UInt64 = 0, keeps: Bool = false, delivered: [UInt64] = []) {
+            self.publishCount = publishCount
+            self.keeps = keeps
+            self.delivered = delivered
+        }
+    }
+
+    /// The first wire version with `exchanges`.
+    public static let exchangesVersion: UInt8 = 4
 
     /// From `SessionAccepted`.
     public var sessionNumber: UInt64
@@ -50,8 +66,10 @@ public struct SessionAttach: Equatable, Sendable {
     public var outbound: [Outbound]
     /// Topic aliases that the client has set (MQTT 5.0, section 3.3.2.3.4).
     public var aliases: [Alias]
-    /// From `partialVersion` on.
+    /// Nil: it has none.
     public var partial: Partial?
+    /// From `exchangesVersion` on.
+    public var exchanges: Exchanges?
 
     public init(
         sessionNumber: UInt64,
@@ -61,9 +79,11 @@ public struct SessionAttach: Equatable, Sendable {
         unreportedBytes: UInt32 = 0,
         outbound: [Outbound] = [],
         aliases: [Alias] = [],
-        partial: Partial? = nil
+        partial: Partial? = nil,
+        exchanges: Exchanges? = nil
     ) {
         self.partial = partial
+        self.exchanges = exchanges
         self.sessionNumber = sessionNumber
         self.clientIdentifier = clientIdentifier
         self.open = open
@@ -74,7 +94,8 @@ public struct SessionAttach: Equatable, Sendable {
     }
 
     public func encode(into buffer: inout ByteBuffer, handle: UInt64) {
-        let position = buffer.beginFrame(.sessionAttach, handle: handle)
+        let flags = self.exchanges == nil ? 0 : FrameFlags.hasExchanges
+        let position = buffer.beginFrame(.sessionAttach, flags: flags, handle: handle)
         buffer.writeLittleEndian(self.sessionNumber)
         buffer.writeField(self.clientIdentifier)
         self.open.encodeBody(into: &buffer)
@@ -90,6 +111,12 @@ public struct SessionAttach: Equatable, Sendable {
             buffer.writeLittleEndian(entry.alias)
             buffer.writeField(entry.topic)
         }
+        if let exchanges = self.exchanges {
+            buffer.writeLittleEndian(exchanges.publishCount)
+            buffer.write(UInt8(exchanges.keeps ? 1 : 0))
+            buffer.writeLittleEndian(UInt32(truncatingIfNeeded: exchanges.delivered.count))
+            for identity in exchanges.delivered { buffer.writeLittleEndian(identity) }
+        }
         if let partial = self.partial {
             buffer.writeLittleEndian(partial.packetIdentifier)
             buffer.writeLittleEndian(partial.packetBytes)
@@ -99,7 +126,7 @@ public struct SessionAttach: Equatable, Sendable {
     }
 
     /// Nil when the body is broken.
-    public static func decode(_ body: UnsafeRawBufferPointer) -> SessionAttach? {
+    public static func decode(_ body: UnsafeRawBufferPointer, flags: UInt8 = 0) -> SessionAttach? {
         var reader = ByteReader(body)
         guard let number = reader.readLittleEndian(UInt64.self), let identifier = reader.readField(),
             let open = SessionOpen(&reader), let outstanding = reader.readLittleEndian(UInt32.self),
@@ -124,6 +151,10 @@ public struct SessionAttach: Equatable, Sendable {
             guard let alias = reader.readLittleEndian(UInt16.self), let topic = reader.readField() else { return nil }
             attach.aliases.append(Alias(alias: alias, topic: topic))
         }
+        if flags & FrameFlags.hasExchanges != 0 {
+            guard let exchanges = Exchanges(&reader) else { return nil }
+            attach.exchanges = exchanges
+        }
         if reader.isAtEnd { return attach }
         guard let packetIdentifier = reader.readLittleEndian(UInt16.self), packetIdentifier != 0,
             let packetBytes = reader.readLittleEndian(UInt32.self), let passed = reader.readLittleEndian(UInt32.self),
@@ -131,5 +162,20 @@ public struct SessionAttach: Equatable, Sendable {
         else { return nil }
         attach.partial = Partial(packetIdentifier: packetIdentifier, packetBytes: packetBytes, passedBytes: passed)
         return attach
+    }
+}
+
+extension SessionAttach.Exchanges {
+    /// Nil when it is broken.
+    fileprivate init?(_ reader: inout ByteReader) {
+        guard let publishCount = reader.readLittleEndian(UInt64.self), let keeps = reader.readUInt8(), keeps <= 1,
+            let count = reader.readLittleEndian(UInt32.self), Int(count) <= reader.remaining / 8
+        else { return nil }
+        self.init(publishCount: publishCount, keeps: keeps == 1)
+        self.delivered.reserveCapacity(Int(count))
+        for _ in 0..<count {
+            guard let identity = reader.readLittleEndian(UInt64.self) else { return nil }
+            self.delivered.append(identity)
+        }
     }
 }

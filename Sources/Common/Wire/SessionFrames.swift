@@ -122,13 +122,17 @@ public struct SessionAccepted {
     /// The client identifier in force.
     public var clientIdentifier: UnsafeRawBufferPointer
     public var connack: UnsafeRawBufferPointer
+    /// As `FrameFlags.keepsExchanges`.
+    public var keepsExchanges: Bool
 
     public init(
         sessionNumber: UInt64,
         keepAliveSeconds: UInt16,
         clientIdentifier: UnsafeRawBufferPointer,
-        connack: UnsafeRawBufferPointer
+        connack: UnsafeRawBufferPointer,
+        keepsExchanges: Bool = false
     ) {
+        self.keepsExchanges = keepsExchanges
         self.sessionNumber = sessionNumber
         self.keepAliveSeconds = keepAliveSeconds
         self.clientIdentifier = clientIdentifier
@@ -136,7 +140,8 @@ public struct SessionAccepted {
     }
 
     public func encode(into buffer: inout ByteBuffer, handle: UInt64) {
-        let position = buffer.beginFrame(.sessionAccepted, handle: handle)
+        let flags = self.keepsExchanges ? FrameFlags.keepsExchanges : 0
+        let position = buffer.beginFrame(.sessionAccepted, flags: flags, handle: handle)
         buffer.writeLittleEndian(self.sessionNumber)
         buffer.writeLittleEndian(self.keepAliveSeconds)
         buffer.writeField(self.clientIdentifier)
@@ -145,7 +150,7 @@ public struct SessionAccepted {
     }
 
     /// Nil when the body is broken. The parts are where they lie in it.
-    public static func decode(_ body: UnsafeRawBufferPointer) -> SessionAccepted? {
+    public static func decode(_ body: UnsafeRawBufferPointer, flags: UInt8 = 0) -> SessionAccepted? {
         var reader = ByteReader(body)
         guard let number = reader.readLittleEndian(UInt64.self),
             let keepAlive = reader.readLittleEndian(UInt16.self), let identifier = reader.readFieldView()
@@ -154,7 +159,8 @@ public struct SessionAccepted {
             sessionNumber: number,
             keepAliveSeconds: keepAlive,
             clientIdentifier: identifier,
-            connack: reader.readRest()
+            connack: reader.readRest(),
+            keepsExchanges: flags & FrameFlags.keepsExchanges != 0
         )
     }
 }

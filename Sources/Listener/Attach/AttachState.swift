@@ -14,6 +14,15 @@ final class AttachState {
     /// The client may set topic aliases.
     private let takesAliases: Bool
     private(set) var unanswered = UnansweredPackets()
+    /// The router has the client's QoS 2 messages in memory only.
+    private(set) var keepsExchanges: Bool
+    /// QoS 2 PUBLISH packets of which the client has the PUBREC and no PUBCOMP. The router that gave the PUBREC is another one for those
+    /// that are marked.
+    private var completing = UnansweredPackets()
+    private var exchange: ExchangeIdentity
+    private var delivered = DeliveredExchanges()
+    /// Of the router that the session is with, or was last.
+    private(set) var routerBootID: [UInt8]
     private(set) var outbound = OutboundIdentifiers()
     private var aliases: [UInt16: [UInt8]] = [:]
     private var aliasBytes = 0
@@ -23,9 +32,24 @@ final class AttachState {
     /// The packet that comes in parts and is under way; its identifier is 0 where another router could not go on with it.
     private var partial: SessionAttach.Partial?
 
-    init(sessionNumber: UInt64, clientIdentifier: [UInt8], version: ProtocolVersion, takesAliases: Bool) {
+    init(
+        sessionNumber: UInt64,
+        clientIdentifier: [UInt8],
+        version: ProtocolVersion,
+        takesAliases: Bool,
+        connectStamp: UInt64 = 0,
+        keepsExchanges: Bool = false,
+        routerBootID: [UInt8] = []
+    ) {
         self.sessionNumber = sessionNumber
         self.clientIdentifier = clientIdentifier
+        self.keepsExchanges = keepsExchanges
+        self.routerBootID = routerBootID
+        self.exchange = ExchangeIdentity(
+            clientIdentifier: clientIdentifier,
+            sessionNumber: sessionNumber,
+            connectStamp: connectStamp
+        )
         self.version = version
         self.takesAliases = takesAliases && version.hasProperties
     }
@@ -44,7 +68,7 @@ final class AttachState {
         switch header.type {
         case .publish:
             if self.takesAliases, self.passedAliased(bytes, header) { return }
-            if header.flags & 0x06 != 0 { self.unanswered.passed(bytes, header) }
+            if header.flags & 0x06 != 0 { self.unanswered.passed(bytes, header, exchange: self.nextExchange(header)) }
         case .puback, .pubcomp:
             if self.outbound.count > 0, let identifier = header.packetIdentifier(in: bytes) {
                 self.outbound[identifier] = .free
@@ -60,17 +84,25 @@ final class AttachState {
         }
     }
 
+    /// Of a PUBLISH; 0: the router stores it.
+    @inline(__always)
+    private func nextExchange(_ header: FixedHeader) -> UInt64 {
+        self.keepsExchanges && header.flags & 0x04 != 0 ? self.exchange.next() : 0
+    }
+
     func continuedUp(_ bytes: UnsafeRawBufferPointer) {
         self.unanswered.continued(bytes)
     }
 
     private func notePubrec(_ bytes: UnsafeRawBufferPointer, _ header: FixedHeader, _ identifier: UInt16) {
         guard self.outbound[identifier] == .exactlyOnce else { return }
+        self.outbound[identifier] = self.isFailure(bytes, header) ? .free : .received
+    }
+
+    /// Whether a PUBREC tells of a failure, which ends the exchange [MQTT-4.3.3-9].
+    private func isFailure(_ pubrec: UnsafeRawBufferPointer, _ header: FixedHeader) -> Bool {
         let reason = header.headerBytes + 2
-        // [MQTT-4.3.3-9]: a failure ends the exchange.
-        let isFailure =
-            self.version.hasProperties && header.bodyBytes > 2 && reason < bytes.count && bytes[reason] >= 0x80
-        self.outbound[identifier] = isFailure ? .free : .received
+        return self.version.hasProperties && header.bodyBytes > 2 && reason < pubrec.count && pubrec[reason] >= 0x80
     }
 
     /// A PUBLISH with an alias is kept with its topic: the alias may stand for another one when it is sent again.
@@ -87,7 +119,8 @@ final class AttachState {
         // One that was never set is the router's to complain about.
         guard let topic = self.aliases[publish.topicAlias] else { return false }
         let named = publish.naming(topic, in: bytes, header)
-        named.bytes.withUnsafeBytes { self.unanswered.passed($0, named.header) }
+        let exchange = self.nextExchange(named.header)
+        named.bytes.withUnsafeBytes { self.unanswered.passed($0, named.header, exchange: exchange) }
         return true
     }
 
@@ -150,9 +183,33 @@ final class AttachState {
         switch header.type {
         case .publish: self.outbound[identifier] = header.flags & 0x04 != 0 ? .exactlyOnce : .atLeastOnce
         case .pubrel: if self.outbound[identifier] != .free { self.outbound[identifier] = .released }
-        case .puback, .pubrec, .pubcomp, .suback, .unsuback: self.unanswered.answered(header.type, identifier)
+        case .pubrec:
+            if self.keepsExchanges { self.keepUntilCompleted(packet, header, identifier) }
+            self.unanswered.answered(.pubrec, identifier)
+        case .pubcomp:
+            if self.keepsExchanges { self.completing.answered(.pubcomp, identifier) }
+            self.unanswered.answered(.pubcomp, identifier)
+        case .puback, .suback, .unsuback: self.unanswered.answered(header.type, identifier)
         case .connect, .connack, .subscribe, .unsubscribe, .pingreq, .pingresp, .disconnect, .auth: break
         }
+    }
+
+    private func keepUntilCompleted(
+        _ pubrec: UnsafeRawBufferPointer,
+        _ header: FixedHeader,
+        _ identifier: UInt16
+    ) {
+        guard !self.isFailure(pubrec, header), let packet = self.unanswered.packet(awaiting: .pubrec, identifier),
+            packet.isWhole, packet.exchange != 0
+        else { return }
+        // The last one under an identifier is the one that counts.
+        self.completing.answered(.pubcomp, identifier)
+        self.completing.keep(packet, until: .pubcomp, identifier)
+    }
+
+    /// A message goes to the client.
+    func passedDown(exchange: UInt64, marks: UInt64) {
+        self.delivered.add(exchange, marks: marks)
     }
 
     /// A PUBLISH whose identifier was not written into it yet.
@@ -167,7 +224,8 @@ final class AttachState {
 
     // MARK: The next router
 
-    func attach(_ open: SessionOpen, outstandingBytes: Int, unreportedBytes: Int) -> SessionAttach {
+    /// - Parameter marks: how often the router has said that messages are settled.
+    func attach(_ open: SessionOpen, outstandingBytes: Int, unreportedBytes: Int, marks: UInt64) -> SessionAttach {
         SessionAttach(
             sessionNumber: self.sessionNumber,
             clientIdentifier: self.clientIdentifier,
@@ -178,25 +236,74 @@ final class AttachState {
             aliases: self.aliases.sorted { $0.key < $1.key }.map {
                 SessionAttach.Alias(alias: $0.key, topic: $0.value)
             },
-            partial: self.continuesPartial ? self.partial : nil
+            partial: self.continuesPartial ? self.partial : nil,
+            exchanges: SessionAttach.Exchanges(
+                publishCount: self.exchange.publishCount,
+                keeps: self.keepsExchanges,
+                delivered: self.delivered.all(marks: marks)
+            )
         )
+    }
+
+    /// The session goes on with a router that knows of no exchanges.
+    /// - Returns: false when it cannot.
+    func giveUpExchanges() -> Bool {
+        guard self.completing.isEmpty else { return false }
+        self.keepsExchanges = false
+        return true
+    }
+
+    /// Writes the QoS 2 messages that only the router before this one had, as frames for this one.
+    /// - Returns: bytes of packets, which use credit.
+    func writeCompleting(into link: inout ByteBuffer, handle: UInt64, bootID: [UInt8]) -> Int {
+        if bootID != self.routerBootID {
+            self.completing.markAll()
+            self.routerBootID = bootID
+        }
+        return self.writeCompleting(into: &link, handle: handle, onlyMarked: true)
+    }
+
+    /// - Parameter onlyMarked: those that the router did not answer itself.
+    func writeCompleting(into link: inout ByteBuffer, handle: UInt64, onlyMarked: Bool) -> Int {
+        var credit = 0
+        self.completing.forEach { packet in
+            guard packet.isMarked || !onlyMarked else { return }
+            credit += packet.bytes.count
+            Self.write(packet, hasPubrec: true, into: &link, handle: handle)
+        }
+        return credit
     }
 
     /// Writes the packets that have no answer as frames for the router.
     /// - Returns: bytes of those that use credit.
     func writeUnanswered(into link: inout ByteBuffer, handle: UInt64) -> Int {
         var credit = 0
-        self.unanswered.forEach { packet, isWhole in
-            if PacketType(rawValue: packet[0] >> 4)?.usesCredit ?? false { credit += packet.count }
-            var start = 0
-            while start < packet.count {
-                let end = min(packet.count, start + Limits.packetPartBytes)
-                let flags = end < packet.count || !isWhole ? FrameFlags.packetContinues : 0
-                link.writeFrameHeader(.sessionPackets, flags: flags, handle: handle, bodyBytes: end - start)
-                link.write(UnsafeRawBufferPointer(rebasing: packet[start..<end]))
-                start = end
-            }
+        self.unanswered.forEach { packet in
+            if PacketType(rawValue: packet.bytes[0] >> 4)?.usesCredit ?? false { credit += packet.bytes.count }
+            Self.write(packet, hasPubrec: false, into: &link, handle: handle)
         }
         return credit
+    }
+
+    private static func write(
+        _ packet: UnansweredPackets.Packet,
+        hasPubrec: Bool,
+        into link: inout ByteBuffer,
+        handle: UInt64
+    ) {
+        let bytes = packet.bytes
+        var start = 0
+        while start < bytes.count {
+            let end = min(bytes.count, start + Limits.packetPartBytes)
+            var flags = end < bytes.count || !packet.isWhole ? FrameFlags.packetContinues : 0
+            let hasExchange = packet.exchange != 0 && start == 0
+            if hasExchange { flags |= FrameFlags.hasExchanges }
+            if hasPubrec { flags |= FrameFlags.hasPubrec }
+            let prefix = hasExchange ? MemoryLayout<UInt64>.size : 0
+            link.writeFrameHeader(.sessionPackets, flags: flags, handle: handle, bodyBytes: prefix + end - start)
+            if hasExchange { link.writeLittleEndian(packet.exchange) }
+            link.write(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
+            start = end
+        }
     }
 }

@@ -16,7 +16,10 @@ extension ClientConnection {
             sessionNumber: accepted.sessionNumber,
             clientIdentifier: [UInt8](accepted.clientIdentifier),
             version: self.version,
-            takesAliases: self.policy.configuration.offer.topicAliasMaximum > 0
+            takesAliases: self.policy.configuration.offer.topicAliasMaximum > 0,
+            connectStamp: self.connectStamp,
+            keepsExchanges: accepted.keepsExchanges,
+            routerBootID: self.service.router.link?.peer?.bootID ?? []
         )
         if let resumed { state.resumed(resumed) }
         return state
@@ -95,21 +98,35 @@ extension ClientConnection {
         return attach.attach(
             self.sessionOpen(connect, access),
             outstandingBytes: self.delivery.outstanding,
-            unreportedBytes: self.delivery.unreported
+            unreportedBytes: self.delivery.unreported,
+            marks: self.service.router.settledMarks
         )
+    }
+
+    /// QoS 2 messages, each after what it is called.
+    func deliver(exchanges body: UnsafeRawBufferPointer) {
+        let isWhole = ExchangeFrame.forEach(body) { exchange, packet in
+            self.uplink?.attach?.passedDown(exchange: exchange, marks: self.service.router.settledMarks)
+            self.deliver(packet, debitsCredit: true, continues: false, isStored: false)
+        }
+        if !isWhole { self.service.counters.invalidFrames += 1 }
     }
 
     /// Tells a new router of the session, and sends again what has no answer. What has come meanwhile still waits.
     /// - Parameter credit: PUBLISH bytes that the router grants the session.
     func reattach(_ link: Link, credit: Int, linkCredit: inout Int) {
         guard self.phase == .open else { return }
-        let canContinue = !self.isInsideDelivery || (link.peer?.wireVersionMax ?? 0) >= SessionAttach.partialVersion
         let isKnown = self.uplink?.attach?.unstoredBy.map { $0 == link.peer?.bootID } ?? true
-        guard canContinue, isKnown, let attach = self.sessionAttach() else { return self.routerLost(isFinal: true) }
+        let takesExchanges = (link.peer?.wireVersionMax ?? 0) >= SessionAttach.exchangesVersion
+        guard isKnown, takesExchanges || self.uplink?.attach?.giveUpExchanges() != false,
+            var attach = self.sessionAttach()
+        else { return self.routerLost(isFinal: true) }
+        if !takesExchanges { attach.exchanges = nil }
         attach.encode(into: &link.output, handle: self.handle)
         self.uplink?.routerBack(
             credit: credit,
             handle: self.handle,
+            bootID: link.peer?.bootID ?? [],
             linkCredit: &linkCredit,
             link: &link.output
         )
@@ -127,19 +144,31 @@ extension ClientConnection {
         attach.partial = nil
         func content(_ input: UnsafeRawBufferPointer?) -> Farewell.Content {
             var frames = ByteBuffer()
-            attach.encode(into: &frames, handle: self.handle)
             var creditBytes = state.writeUnanswered(into: &frames, handle: self.handle)
             if let input { creditBytes += self.forward(input, state, into: &frames) }
             cause.encode(into: &frames, handle: self.handle)
             return Farewell.Content(frames: frames.array, creditBytes: creditBytes)
         }
-        let hasInput = isParked && !self.inputEnded && self.uplink?.bytesInsidePacket == 0 && !self.input.isEmpty
-        guard hasInput else {
-            let all = content(nil)
-            return Farewell(first: all, further: all)
+        func completing(onlyMarked: Bool) -> Farewell.Content {
+            var frames = ByteBuffer()
+            let bytes = state.writeCompleting(into: &frames, handle: self.handle, onlyMarked: onlyMarked)
+            return Farewell.Content(frames: frames.array, creditBytes: bytes)
         }
+        var head = ByteBuffer()
+        if !state.keepsExchanges, attach.exchanges?.delivered.isEmpty ?? true { attach.exchanges = nil }
+        attach.encode(into: &head, handle: self.handle)
+        let hasInput = isParked && !self.inputEnded && self.uplink?.bytesInsidePacket == 0 && !self.input.isEmpty
         // What of the input has an answer is without one from here on.
-        return Farewell(first: content(self.input.readable), further: content(nil))
+        let first = hasInput ? content(self.input.readable) : content(nil)
+        return Farewell(
+            attach: head.array,
+            takesExchanges: attach.exchanges != nil,
+            router: state.routerBootID,
+            completingForSame: completing(onlyMarked: true),
+            completingForOthers: completing(onlyMarked: false),
+            first: first,
+            further: hasInput ? content(nil) : first
+        )
     }
 
     /// Passes on what the client sent while there was no router.

@@ -1,31 +1,59 @@
-import Common
-
 /// What the next router has to be told of a session whose connection has ended, until the one that was told has stored it.
 struct Farewell {
     struct Content {
-        /// `sessionAttach`, the packets without answer, `sessionClosed`.
         var frames: [UInt8]
         /// Of the packets in there that use the link's credit.
         var creditBytes: Int
     }
 
-    /// For the first router that is told.
+    /// `sessionAttach`.
+    private let attach: [UInt8]
+    /// It tells of exchanges, which not each router knows.
+    private let takesExchanges: Bool
+    /// The router that the session was with, by its boot id.
+    private let router: [UInt8]
+    /// QoS 2 messages that routers have in memory only.
+    private let completingForSame: Content
+    private let completingForOthers: Content
+    /// The packets without answer, `sessionClosed`: for the first router that is told.
     private let first: Content
     /// For those after it: without what came at QoS 0 while there was no router, which is sent once [MQTT-4.3.1-1].
     private let further: Content
     private var isTold = false
 
-    init(first: Content, further: Content) {
+    init(
+        attach: [UInt8],
+        takesExchanges: Bool,
+        router: [UInt8],
+        completingForSame: Content,
+        completingForOthers: Content,
+        first: Content,
+        further: Content
+    ) {
+        self.attach = attach
+        self.takesExchanges = takesExchanges
+        self.router = router
+        self.completingForSame = completingForSame
+        self.completingForOthers = completingForOthers
         self.first = first
         self.further = further
     }
 
-    /// Of either content.
-    var byteCount: Int { self.first.frames.count + self.further.frames.count }
+    /// Of all contents.
+    var byteCount: Int {
+        self.attach.count + self.completingForSame.frames.count + self.completingForOthers.frames.count
+            + self.first.frames.count + self.further.frames.count
+    }
 
-    /// What a router is told.
-    mutating func tell() -> Content {
-        defer { self.isTold = true }
-        return self.isTold ? self.further : self.first
+    /// What a router is told; nil: it is one of an earlier release, which could not make sense of it.
+    mutating func tell(_ router: [UInt8], takesExchanges: Bool) -> Content? {
+        guard takesExchanges || !self.takesExchanges else { return nil }
+        let completing = router == self.router ? self.completingForSame : self.completingForOthers
+        let rest = self.isTold ? self.further : self.first
+        self.isTold = true
+        return Content(
+            frames: self.attach + completing.frames + rest.frames,
+            creditBytes: completing.creditBytes + rest.creditBytes
+        )
     }
 }

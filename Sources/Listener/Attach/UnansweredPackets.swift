@@ -6,18 +6,32 @@ import Common
 /// One block of memory, of records:
 ///
 /// ```
-///  | packet bytes (4) | type of the answer, 0: it came (1) | 0 | packet id (2) | packet |
+///  | packet bytes (4) | type of the answer, 0: it came (1) | marks (1) | packet id (2) | exchange (8) | packet |
 /// ```
+/// The exchange is that of a QoS 2 PUBLISH, 0 with any other; the only mark is `isMarked`.
 ///
 /// Answers nearly always come in the order of the packets, so that the first record is the one; and it is empty while nothing is
 /// under way.
 struct UnansweredPackets: ~Copyable {
-    private static var headerBytes: Int { 8 }
+    private static var headerBytes: Int { 16 }
     /// DISCONNECT has no answer among the packets: what ends it is the end of the session.
     private static var answeredByEnd: UInt8 { 0xFF }
+    /// Answered packets are in the way of others: beyond this, and beyond what is not answered, they are taken out.
+    private static var answeredBytesMax: Int { 16 << 10 }
+
+    struct Packet {
+        /// As far as it is there.
+        var bytes: UnsafeRawBufferPointer
+        var isWhole: Bool
+        var isMarked: Bool
+        /// 0: it is no QoS 2 PUBLISH.
+        var exchange: UInt64
+    }
 
     private var buffer = ByteBuffer()
     private(set) var count = 0
+    /// Of records with an answer.
+    private var answeredBytes = 0
     /// Of the last packet, which is under way in parts.
     private var missingBytes = 0
     /// Of its record, as far as it is there.
@@ -28,12 +42,16 @@ struct UnansweredPackets: ~Copyable {
     var isFull: Bool {
         self.buffer.readableBytes >= Limits.unansweredBytesMax || self.count >= Limits.unansweredPacketsMax
     }
+    /// Records, answered ones among them.
+    var memoryBytes: Int { self.buffer.readableBytes }
     /// The packet that is under way in parts is kept too.
     var keepsPart: Bool { self.missingBytes > 0 }
 
     /// Keeps a packet if it is one that has an answer.
-    /// - Parameter bytes: from its fixed header on: the whole packet, or what has come of it.
-    mutating func passed(_ bytes: UnsafeRawBufferPointer, _ header: FixedHeader) {
+    /// - Parameters:
+    ///   - bytes: from its fixed header on: the whole packet, or what has come of it.
+    ///   - exchange: of a QoS 2 PUBLISH.
+    mutating func passed(_ bytes: UnsafeRawBufferPointer, _ header: FixedHeader, exchange: UInt64 = 0) {
         let answer: UInt8
         switch header.type {
         case .publish:
@@ -53,14 +71,30 @@ struct UnansweredPackets: ~Copyable {
             guard let found = header.packetIdentifier(in: bytes) else { return }
             identifier = found
         }
+        self.append(bytes, packetBytes: header.packetBytes, answer: answer, identifier, exchange)
+    }
+
+    /// Keeps a whole packet until its answer of that type.
+    mutating func keep(_ packet: Packet, until answer: PacketType, _ identifier: UInt16) {
+        self.append(packet.bytes, packetBytes: packet.bytes.count, answer: answer.rawValue, identifier, packet.exchange)
+    }
+
+    private mutating func append(
+        _ bytes: UnsafeRawBufferPointer,
+        packetBytes: Int,
+        answer: UInt8,
+        _ identifier: UInt16,
+        _ exchange: UInt64
+    ) {
         self.dropPart()
         self.buffer.reserve(Self.headerBytes + bytes.count)
         self.buffer.writeLittleEndian(
-            UInt64(UInt32(truncatingIfNeeded: header.packetBytes)) | UInt64(answer) << 32 | UInt64(identifier) << 48
+            UInt64(UInt32(truncatingIfNeeded: packetBytes)) | UInt64(answer) << 32 | UInt64(identifier) << 48
         )
+        self.buffer.writeLittleEndian(exchange)
         self.buffer.write(bytes)
         self.count += 1
-        self.missingBytes = header.packetBytes - bytes.count
+        self.missingBytes = packetBytes - bytes.count
         self.partBytes = Self.headerBytes + bytes.count
     }
 
@@ -69,7 +103,11 @@ struct UnansweredPackets: ~Copyable {
         guard self.keepsPart else { return }
         let start = self.buffer.readableBytes - self.partBytes
         let header = self.buffer.readable.loadUnaligned(fromByteOffset: start, as: UInt64.self)
-        if header & 0xFF_0000_0000 != 0 { self.count -= 1 }
+        if header & 0xFF_0000_0000 != 0 {
+            self.count -= 1
+        } else {
+            self.answeredBytes -= min(self.partBytes, self.answeredBytes)
+        }
         self.buffer.removeLast(self.partBytes)
         self.missingBytes = 0
     }
@@ -85,20 +123,79 @@ struct UnansweredPackets: ~Copyable {
 
     /// An answer goes down to the client.
     mutating func answered(_ type: PacketType, _ identifier: UInt16) {
+        guard let offset = self.offset(of: type, identifier) else { return }
+        guard offset > 0 else { return self.removeFirst() }
+        // Its turn comes when the ones before it are answered.
+        let bytes = self.buffer.mutableReadable
+        let header = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+        bytes.storeBytes(of: header & 0xFFFF_FFFF, toByteOffset: offset, as: UInt64.self)
+        self.count -= 1
+        let end = offset + Self.headerBytes + Int(UInt32(truncatingIfNeeded: header))
+        self.answeredBytes += min(end, bytes.count) - offset
+        let unanswered = self.buffer.readableBytes - self.answeredBytes
+        if self.answeredBytes > Self.answeredBytesMax, self.answeredBytes > unanswered { self.removeAnswered() }
+    }
+
+    /// The packet that waits for an answer; valid until something changes.
+    func packet(awaiting type: PacketType, _ identifier: UInt16) -> Packet? {
+        self.offset(of: type, identifier).map { self.packet(at: $0, self.buffer.readable).packet }
+    }
+
+    private func offset(of type: PacketType, _ identifier: UInt16) -> Int? {
         let wanted = UInt64(type.rawValue) << 32 | UInt64(identifier) << 48
+        var offset = 0
+        let bytes = self.buffer.readable
+        while offset < bytes.count {
+            let header = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+            if header & ~(0xFFFF_FFFF | Self.markBit) == wanted { return offset }
+            offset += Self.headerBytes + Int(UInt32(truncatingIfNeeded: header))
+        }
+        return nil
+    }
+
+    private static var markBit: UInt64 { 1 << 40 }
+
+    private func packet(at offset: Int, _ bytes: UnsafeRawBufferPointer) -> (packet: Packet, end: Int) {
+        let header = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+        let start = offset + Self.headerBytes
+        let end = start + Int(UInt32(truncatingIfNeeded: header))
+        let packet = Packet(
+            bytes: UnsafeRawBufferPointer(rebasing: bytes[start..<min(end, bytes.count)]),
+            isWhole: end <= bytes.count,
+            isMarked: header & Self.markBit != 0,
+            exchange: bytes.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self).littleEndian
+        )
+        return (packet, end)
+    }
+
+    /// Marks all that are there.
+    mutating func markAll() {
         var offset = 0
         let bytes = self.buffer.mutableReadable
         while offset < bytes.count {
             let header = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-            if header & ~0xFFFF_FFFF == wanted {
-                guard offset > 0 else { return self.removeFirst() }
-                // Its turn comes when the ones before it are answered.
-                bytes.storeBytes(of: header & 0xFFFF_FFFF, toByteOffset: offset, as: UInt64.self)
-                self.count -= 1
-                return
+            if header & 0xFF_0000_0000 != 0 {
+                bytes.storeBytes(of: header | Self.markBit, toByteOffset: offset, as: UInt64.self)
             }
             offset += Self.headerBytes + Int(UInt32(truncatingIfNeeded: header))
         }
+    }
+
+    /// Takes out the answered ones that stand behind others. The part under way stays: it is the last one.
+    private mutating func removeAnswered() {
+        var kept = ByteBuffer()
+        var offset = 0
+        let bytes = self.buffer.readable
+        while offset < bytes.count {
+            let header = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+            let end = offset + Self.headerBytes + Int(UInt32(truncatingIfNeeded: header))
+            if header & 0xFF_0000_0000 != 0 || end > bytes.count {
+                kept.write(UnsafeRawBufferPointer(rebasing: bytes[offset..<min(end, bytes.count)]))
+            }
+            offset = end
+        }
+        self.buffer = kept
+        self.answeredBytes = 0
     }
 
     private mutating func removeFirst() {
@@ -109,25 +206,26 @@ struct UnansweredPackets: ~Copyable {
             let bytes = Self.headerBytes + Int(UInt32(truncatingIfNeeded: header))
             // One that was answered before all of it had come is over, whatever else comes of it.
             if bytes > self.buffer.readableBytes { self.missingBytes = 0 }
-            self.buffer.consume(min(bytes, self.buffer.readableBytes))
+            let taken = min(bytes, self.buffer.readableBytes)
+            if header & 0xFF_0000_0000 == 0 { self.answeredBytes -= min(taken, self.answeredBytes) }
+            self.buffer.consume(taken)
             guard !self.buffer.isEmpty else { break }
             isAnswered = self.buffer.readable.loadUnaligned(as: UInt64.self) & 0xFF_0000_0000 == 0
         }
         if self.buffer.isEmpty, self.buffer.capacity > 4096 { self.buffer.releaseIfEmpty() }
     }
 
-    /// Calls `body` with each packet that has no answer, PUBLISH with DUP set, and whether all of it is there.
-    mutating func forEach(_ body: (UnsafeRawBufferPointer, _ isWhole: Bool) -> Void) {
+    /// Calls `body` with each packet that has no answer, PUBLISH with DUP set.
+    mutating func forEach(_ body: (Packet) -> Void) {
         var offset = 0
         let bytes = self.buffer.mutableReadable
         while offset < bytes.count {
             let header = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
             let start = offset + Self.headerBytes
-            let end = start + Int(UInt32(truncatingIfNeeded: header))
+            if header & 0xFF_0000_0000 != 0, bytes[start] >> 4 == PacketType.publish.rawValue { bytes[start] |= 0x08 }
+            let (packet, end) = self.packet(at: offset, UnsafeRawBufferPointer(bytes))
             offset = end
-            guard header & 0xFF_0000_0000 != 0 else { continue }
-            if bytes[start] >> 4 == PacketType.publish.rawValue { bytes[start] |= 0x08 }
-            body(UnsafeRawBufferPointer(rebasing: bytes[start..<min(end, bytes.count)]), end <= bytes.count)
+            if header & 0xFF_0000_0000 != 0 { body(packet) }
         }
     }
 }

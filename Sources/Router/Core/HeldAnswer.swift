@@ -23,6 +23,10 @@ struct HeldAnswer {
     var awaited: [AwaitedMessage] = []
     /// A message is refused in it, for nothing could be stored.
     var refuses = false
+    /// PUBCOMPs in it of messages that are marked as completed in the store.
+    var completed = 0
+    /// The turn in which it came to be.
+    var created: UInt64 = 0
     var handle: UInt64
     var content: Content
 

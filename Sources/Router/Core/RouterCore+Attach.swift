@@ -3,7 +3,9 @@ import Common
 // Sessions whose connections outlive a router: their listeners say which there are, and how far each is (`SessionAttach`).
 extension RouterCore {
     mutating func receivedAttach(_ frame: Frame, _ link: RouterLink) -> StaticString? {
-        guard let attach = SessionAttach.decode(frame.body) else { return "broken sessionAttach frame" }
+        guard let attach = SessionAttach.decode(frame.body, flags: frame.flags) else {
+            return "broken sessionAttach frame"
+        }
         guard let slot = self.takeSlot(frame.handle, link) else { return "handle beyond the limit" }
         guard case .success(let connect) = attach.open.connect.withUnsafeBytes({ Self.decodeResult($0) }),
             let session = self.sessionsByClient[attach.clientIdentifier].flatMap({ self.sessions[Int($0)] }),
@@ -38,6 +40,7 @@ extension RouterCore {
         if isUnknown { self.begin(session, connect) }
         session.credit -= Int(attach.outstandingBytes) + Int(attach.unreportedBytes)
         link.credit -= Int(attach.outstandingBytes)
+        self.attach(attach.exchanges, session)
         self.restoreAliases(attach.aliases, session)
         self.recordSession(session)
         if case .packet(let output) = rest { session.makePending().partialOutput = output }

@@ -258,13 +258,15 @@ extension RouterCore {
         connack.encode(into: &self.scratch, version: session.version)
         guard self.scratch.readableBytes <= session.maximumPacketBytes else { return false }
         self.counters.connectsAccepted += 1
+        session.keepsExchanges = session.isStored && !session.isDurable && link.takesExchanges
         self.countSent(packets: 1, bytes: self.scratch.readableBytes)
         session.clientIdentifier.withUnsafeBytes { identifier in
             let accepted = SessionAccepted(
                 sessionNumber: session.storeNumber,
                 keepAliveSeconds: keepAlive,
                 clientIdentifier: identifier,
-                connack: self.scratch.readable
+                connack: self.scratch.readable,
+                keepsExchanges: session.keepsExchanges
             )
             var frame = ByteBuffer()
             let released = session.inflight.identifiersInOrder().filter { session.inflight.stage(of: $0) == .released }

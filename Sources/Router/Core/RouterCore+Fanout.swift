@@ -34,16 +34,26 @@ extension RouterCore {
     @inline(never)
     private mutating func matchRecent(_ message: MessageView, _ session: Session) -> Bool {
         self.trie.match(topic: message.topic, publisher: session.index, into: &self.matches)
-        if self.matches.subscribers.count <= 1, self.matches.furtherIdentifiers.isEmpty, self.matches.groups.isEmpty {
-            session.recentTopic.match(self.matches.subscribers.first, at: self.trie.revision)
-        }
+        self.rememberMatches(session)
         return self.deliverToMatches(message, kept: nil)
     }
 
+    /// What was found is of the session's `recentTopic`.
+    func rememberMatches(_ session: Session) {
+        guard self.matches.subscribers.count <= 1, self.matches.furtherIdentifiers.isEmpty, self.matches.groups.isEmpty
+        else { return }
+        session.recentTopic.match(self.matches.subscribers.first, at: self.trie.revision)
+    }
+
     /// Publishes a message that nobody would send again if we lost it: its publisher has been told that it is here.
-    mutating func publishStored(_ message: MessageView, publisher: UInt32) {
+    /// - Parameter kept: as of `route`.
+    mutating func publishStored(_ message: MessageView, kept: Message? = nil, publisher: UInt32) {
         self.storesAllCopies = self.changes.isOn
-        _ = self.publish(message, publisher: publisher)
+        if message.retain {
+            _ = self.publish(message, publisher: publisher)
+        } else {
+            _ = self.route(message, kept: kept, publisher: publisher)
+        }
         self.storesAllCopies = false
     }
 
@@ -53,7 +63,8 @@ extension RouterCore {
         return self.deliverToMatches(message, kept: kept)
     }
 
-    private mutating func deliverToMatches(_ message: MessageView, kept: Message?) -> Bool {
+    @discardableResult
+    mutating func deliverToMatches(_ message: MessageView, kept: Message?) -> Bool {
         let count = self.matches.subscribers.count
         if count == 0, self.matches.groups.isEmpty { return false }
         var kept = kept
@@ -170,6 +181,14 @@ extension RouterCore {
         !session.isStored || (!session.isDurable && qos == .atLeastOnce && !self.storesAllCopies)
     }
 
+    /// The same of one that is not plain; at QoS 2 its publisher's listener must keep it, and its receiver's know of that.
+    @inline(__always)
+    func mayGoUnstored(_ item: QueuedMessage, _ session: Session) -> Bool {
+        if self.goesAtOnce(item.qos, session) { return true }
+        return !session.isDurable && item.isKept && !self.storesAllCopies && session.heldPublishes == 0
+            && session.link?.takesExchanges == true
+    }
+
     /// For one session alone that has aliases for its topics.
     @inline(never)
     private mutating func writeWithAlias(
@@ -228,7 +247,7 @@ extension RouterCore {
         furtherIdentifiers: [UInt32]? = nil,
         group: UInt32 = QueuedMessage.noGroup
     ) {
-        guard let session = self.sessions[Int(subscriber.session)] else { return }
+        guard let session = self.sessions[Int(subscriber.session)], !self.hasRepeated(session) else { return }
         let options = subscriber.options
         let qos = QoS.lower(message.qos, options.qos)
         guard qos.isAcknowledged || session.isConnected else {
@@ -246,13 +265,13 @@ extension RouterCore {
             message.expiry > self.now, self.mayStart(session)
         else { return self.enqueue(item, session) }
         // It needs no place in the queue. QoS 2 is stored with its packet identifier.
-        let isUnstored = self.goesAtOnce(qos, session)
+        let isUnstored = self.mayGoUnstored(item, session)
         if !isUnstored, qos == .atLeastOnce {
             self.recordUnhanded(session)
             item = self.recorded(item, session)
         }
         guard self.start(item, session, link) else { return self.enqueue(item, session) }
-        if isUnstored, qos == .atLeastOnce { self.noteUnstored(session, link) }
+        if isUnstored, qos == .atLeastOnce || item.isKept { self.noteUnstored(session, link) }
         if session.pending != nil { self.markForPump(session) }
     }
 

@@ -18,8 +18,10 @@ extension RouterCore {
         answer.links = self.handedLinks & ~link.bit
         // The one that is under way, and ends as that.
         answer.turn = self.turn + 1
+        answer.created = self.turn + 1
         if case .packets = content {
             answer.awaited = self.awaited
+            answer.completed = self.completedInFrame
             answer.refuses = self.refusesInFrame
             if answer.refuses { session.heldRefusals += 1 }
         }
@@ -41,7 +43,7 @@ extension RouterCore {
         )
     }
 
-    /// The last QoS 1 message that was sent to the session is not stored: whoever published it has it until this link's listener does.
+    /// The last message that was sent to the session is not stored: whoever published it has it until this link's listener does.
     @inline(__always)
     mutating func noteUnstored(_ session: Session, _ link: RouterLink) {
         self.handedLinks |= link.bit
@@ -57,10 +59,14 @@ extension RouterCore {
         session.unhandedTurn = 0
         for other in session.inflight.identifiersInOrder() where other != identifier {
             guard let entry = session.inflight.entry(of: other), entry.sequence >= session.unhandedSequence,
-                entry.number == 0, let item = entry.item, item.qos == .atLeastOnce
+                entry.number == 0, let item = entry.item, item.qos == .atLeastOnce || item.isKept
             else { continue }
             session.inflight.setNumber(self.takeItemNumber(item), of: other)
-            self.recordUnidentified(other, session)
+            if item.qos == .atLeastOnce {
+                self.recordUnidentified(other, session)
+            } else {
+                self.recordInflight(other, session, isNew: true)
+            }
         }
     }
 
@@ -75,7 +81,7 @@ extension RouterCore {
     ) -> Bool {
         let isWhole = layout.packetBytes <= self.partBytes
         // What goes at once to a session that ends with its connection is in its listener's hands, in whole packets.
-        guard session.isDurable || item.qos == .exactlyOnce || item.number != 0 || !isWhole else { return false }
+        guard item.number != 0 || !isWhole || !self.mayGoUnstored(item, session) else { return false }
         self.recordUnhanded(session, before: identifier)
         if item.number == 0 { session.inflight.setNumber(self.takeItemNumber(item), of: identifier) }
         guard item.qos == .exactlyOnce else {
@@ -85,6 +91,7 @@ extension RouterCore {
         self.recordInflight(identifier, session, isNew: item.number == 0)
         session.touchedGroup = self.changes.group
         if isWhole { self.debit(layout.packetBytes, session, link) }
+        session.heldPublishes += 1
         self.hold(.publish(identifier), session.touchedGroup, session, link)
         return true
     }
@@ -213,8 +220,11 @@ extension RouterCore {
                 session.heldRefusals -= 1
                 session.refusalTurn = self.turn + 1
             }
+            if answer.completed > 0 { session.exchanges?.left(answer.completed, turn: self.turn + 1) }
             packets.withUnsafeBytes { self.sendControl($0, session) }
-        case .publish(let identifier): self.releasePublish(identifier, session, link)
+        case .publish(let identifier):
+            session.heldPublishes -= 1
+            self.releasePublish(identifier, session, link)
         case .pump:
             session.pending?.isPumpHeld = false
             self.markForPump(session)
@@ -246,14 +256,7 @@ extension RouterCore {
             return
         }
         if isWhole {
-            link.writePublish(
-                item.message.view,
-                shape,
-                layout,
-                furtherIdentifiers: further,
-                handle: session.handle,
-                packetIdentifier: identifier
-            )
+            self.writeWhole(item, shape, layout, identifier, session, link)
         } else {
             self.write(item, shape, layout, identifier, session, link)
             self.markForPump(session)

@@ -3,13 +3,20 @@ import Common
 // From frames to packets: whole ones in place, those in parts put together; and credit for their bytes.
 extension RouterCore {
     mutating func receivedPackets(_ frame: Frame, _ link: RouterLink) -> StaticString? {
+        var body = frame.body
+        var repeated: SessionExchanges.Repeated?
+        if frame.flags & FrameFlags.hasExchanges != 0 {
+            repeated = self.repeats(&body, frame)
+            if repeated == nil { return "a broken frame with a packet that is sent again" }
+        }
         guard let slot = link.slot(of: frame.handle), link.slots[slot].session != RouterLink.Slot.noSession,
             let session = self.sessions[Int(link.slots[slot].session)]
         else {
-            self.discard(frame, link)
+            self.counters.framesDiscarded += 1
+            self.discardRest(body, from: 0, frame, link)
             return nil
         }
-        var body = frame.body
+        if let repeated, session.keepsExchanges { self.exchanges(of: session).incoming = repeated }
         if session.partialInput != nil {
             let taken = self.continuePartial(session, link, body)
             guard session.handle == frame.handle else {
@@ -144,11 +151,6 @@ extension RouterCore {
     // MARK: Frames of closed sessions
 
     /// A frame for a session that is not there any more: its bytes still give credit back to the link.
-    private mutating func discard(_ frame: Frame, _ link: RouterLink) {
-        self.counters.framesDiscarded += 1
-        self.discardRest(frame.body, from: 0, frame, link)
-    }
-
     private mutating func discardRest(
         _ body: UnsafeRawBufferPointer,
         from start: Int,

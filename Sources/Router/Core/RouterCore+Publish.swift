@@ -73,8 +73,14 @@ extension RouterCore {
         isRecent: Bool,
         _ session: Session
     ) {
-        if case .exactlyOnce = publish.qos, self.isKnown(publish, packet, topic: topic, session) { return }
-        guard self.hasReceiveRoom(publish.qos, session) else { return self.close(session, .receiveMaximumExceeded) }
+        var exchange = Exchange()
+        if case .exactlyOnce = publish.qos {
+            exchange = self.nextExchange(session)
+            if self.isKnown(publish, packet, topic: topic, exchange, session) { return }
+        }
+        guard exchange.isRepeated || self.hasReceiveRoom(publish.qos, session) else {
+            return self.close(session, .receiveMaximumExceeded)
+        }
         var message = MessageView(
             topic: topic,
             properties: UnsafeRawBufferPointer(rebasing: packet[publish.properties]),
@@ -90,10 +96,10 @@ extension RouterCore {
             let properties = publish.forwardedProperties(of: packet)
             return properties.withUnsafeBytes {
                 message.properties = $0
-                self.completePublish(publish, message, isRecent: isRecent, session)
+                self.completePublish(publish, message, isRecent: isRecent, exchange, session)
             }
         }
-        self.completePublish(publish, message, isRecent: isRecent, session)
+        self.completePublish(publish, message, isRecent: isRecent, exchange, session)
     }
 
     /// Whether a message of the session was refused, for nothing can be stored, and its listener may not know yet: if we were killed
@@ -115,11 +121,12 @@ extension RouterCore {
         _ publish: PublishView,
         _ message: MessageView,
         isRecent: Bool,
+        _ exchange: Exchange,
         _ session: Session
     ) {
         var reason = self.refusal(of: message, isRecent: isRecent, session)
         guard session.isConnected else { return }
-        if message.qos.isAcknowledged, reason == nil {
+        if message.qos.isAcknowledged, reason == nil, !exchange.hasPubrec {
             if !self.takesPromises || self.isBehindRefusal(session) {
                 self.counters.publishesNotStored += 1
                 // Before 5.0 there is no refusal: without an acknowledgement the client keeps the message.
@@ -139,7 +146,7 @@ extension RouterCore {
             session.unacknowledgedInFrame += 1
             self.acknowledge(.puback, publish.packetIdentifier, reason ?? .success, session)
         case .exactlyOnce:
-            self.hold(message, publish.packetIdentifier, reason, session)
+            self.hold(message, publish.packetIdentifier, reason, exchange, session)
         }
     }
 
@@ -208,7 +215,10 @@ extension RouterCore {
     /// - Parameter mayWait: false where they should leave even though nothing can be stored.
     mutating func flushControl(_ session: Session, mayWait: Bool = true) {
         session.unacknowledgedInFrame = 0
-        defer { self.refusesInFrame = false }
+        defer {
+            self.refusesInFrame = false
+            self.completedInFrame = 0
+        }
         guard !self.control.isEmpty else { return }
         if self.changes.records != self.recordsBefore { session.touchedGroup = self.changes.group }
         if session.isConnected {
@@ -222,6 +232,9 @@ extension RouterCore {
                 self.awaited.removeAll(keepingCapacity: true)
             } else {
                 if self.refusesInFrame { session.refusalTurn = self.turn + 1 }
+                if self.completedInFrame > 0 {
+                    session.exchanges?.left(self.completedInFrame, turn: self.turn + 1)
+                }
                 self.sendControl(self.control.readable, session)
             }
         }
@@ -233,6 +246,7 @@ extension RouterCore {
         guard let link = session.link else { return }
         if let pending = session.pending, let partial = pending.partialOutput, partial.sentBytes > 0 {
             pending.partialOutput?.heldControl.append(contentsOf: bytes)
+            if session.keepsExchanges { self.settling.controlHeld.insert(session.index) }
             if let held = pending.partialOutput?.heldControl.count, held > RouterLimits.heldControlBytesMax {
                 self.condemned.append((session.index, .quotaExceeded))
             }

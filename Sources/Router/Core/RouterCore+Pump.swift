@@ -46,7 +46,7 @@ extension RouterCore {
         if item.qos.isAcknowledged, !self.mayStart(session) { return false }
         let records = self.changes.records
         guard self.start(item, session, link) else { return false }
-        if session.isStored, item.number == 0, item.qos == .atLeastOnce {
+        if session.isStored, item.number == 0, item.qos == .atLeastOnce || item.isKept {
             self.noteUnstored(session, link)
             // A large packet is stored when it begins.
             if self.changes.records != records { session.unstoredGroup = self.changes.group }
@@ -97,20 +97,12 @@ extension RouterCore {
         _ session: Session,
         _ link: RouterLink
     ) {
-        let message = item.message.view
-        let further = item.furtherIdentifiers ?? []
         if layout.packetBytes <= self.partBytes {
             self.debit(layout.packetBytes, session, link)
-            link.writePublish(
-                message,
-                shape,
-                layout,
-                furtherIdentifiers: further,
-                handle: session.handle,
-                packetIdentifier: identifier
-            )
-            return
+            return self.writeWhole(item, shape, layout, identifier, session, link)
         }
+        let message = item.message.view
+        let further = item.furtherIdentifiers ?? []
         let headBytes = layout.packetBytes - message.payload.count
         let head = [UInt8](unsafeUninitializedCapacity: headBytes) { bytes, count in
             guard let start = UnsafeMutableRawBufferPointer(bytes).baseAddress else { return }
@@ -129,6 +121,35 @@ extension RouterCore {
         session.makePending().partialOutput = partial
         self.counters.publishesSent += 1
         self.counters.publishBytesSent += UInt64(layout.packetBytes)
+    }
+
+    func writeWhole(
+        _ item: QueuedMessage,
+        _ shape: PublishShape,
+        _ layout: PublishLayout,
+        _ identifier: UInt16,
+        _ session: Session,
+        _ link: RouterLink
+    ) {
+        guard item.isKept, !session.isDurable, link.takesExchanges else {
+            return link.writePublish(
+                item.message.view,
+                shape,
+                layout,
+                furtherIdentifiers: item.furtherIdentifiers ?? [],
+                handle: session.handle,
+                packetIdentifier: identifier
+            )
+        }
+        link.writePublish(
+            item.message.view,
+            shape,
+            layout,
+            furtherIdentifiers: item.furtherIdentifiers ?? [],
+            handle: session.handle,
+            packetIdentifier: identifier,
+            exchange: item.message.header.exchange
+        )
     }
 
     // MARK: Large packets
@@ -189,6 +210,7 @@ extension RouterCore {
         partial.heldControl.withUnsafeBytes { held in
             if held.count > 0 { self.sendControl(held, session) }
         }
+        if !partial.heldControl.isEmpty { session.exchanges?.leaveLater(turn: self.turn + 1) }
         return true
     }
 

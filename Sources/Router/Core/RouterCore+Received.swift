@@ -8,9 +8,14 @@ extension RouterCore {
         _ publish: PublishView,
         _ packet: UnsafeRawBufferPointer,
         topic: UnsafeRawBufferPointer,
+        _ exchange: Exchange,
         _ session: Session
     ) -> Bool {
         let identifier = publish.packetIdentifier
+        if exchange.isRepeated, session.exchanges?.isCompleted(exchange.identity) == true {
+            if !exchange.hasPubrec { self.acknowledge(.pubrec, identifier, .success, session) }
+            return true
+        }
         guard let position = session.received.firstIndex(where: { $0.packetIdentifier == identifier }) else {
             return false
         }
@@ -30,7 +35,12 @@ extension RouterCore {
                 return true
             }
         }
-        self.acknowledge(.pubrec, identifier, .success, session)
+        if exchange.identity != 0 {
+            // The listener goes by the last one.
+            session.received[position].exchange = exchange.identity
+            session.received[position].message?.header.exchange = exchange.identity
+        }
+        if !exchange.hasPubrec { self.acknowledge(.pubrec, identifier, .success, session) }
         return true
     }
 
@@ -40,33 +50,35 @@ extension RouterCore {
         _ view: MessageView,
         _ identifier: UInt16,
         _ refusal: ReasonCode?,
+        _ exchange: Exchange,
         _ session: Session
     ) {
         var reason = refusal
         let bytes = Message.countedBytes(of: view)
-        if reason == nil, !self.hasRoom(for: bytes, session) {
+        if reason == nil, !exchange.hasPubrec, !self.hasRoom(for: bytes, session) {
             self.counters.droppedQueueFull += 1
             reason = .quotaExceeded
             // [MQTT-4.8.0-2] of 3.1.1: acknowledging it would lose it.
             guard session.hasProperties else { return self.close(session, .quotaExceeded) }
         }
+        var held = Session.ReceivedMessage(packetIdentifier: identifier)
+        held.exchange = exchange.identity
+        held.isRepeated = exchange.isRepeated
         if reason == nil {
             let message = Message.make(copying: view)
-            session.received.append(
-                Session.ReceivedMessage(
-                    packetIdentifier: identifier,
-                    message: message,
-                    connectStamp: session.connectStamp
-                )
-            )
-            self.recordReceived(identifier, message, session)
+            message.header.exchange = exchange.identity
+            held.message = message
+            held.connectStamp = session.connectStamp
+            session.received.append(held)
+            if held.isStored { self.recordReceived(identifier, message, session) }
             session.receivedBytes += bytes
             self.queuedBytes += bytes
-        } else if !session.hasProperties {
+        } else if !session.hasProperties || exchange.hasPubrec {
             // Before 5.0 there is no failure to tell: the exchange goes on without the message.
-            session.received.append(Session.ReceivedMessage(packetIdentifier: identifier))
-            self.recordReceived(identifier, nil, session)
+            session.received.append(held)
+            if held.isStored { self.recordReceived(identifier, nil, session) }
         }
+        guard !exchange.hasPubrec else { return }
         // In 5.0 a PUBREC with a failure ends the exchange [MQTT-4.3.3-9].
         self.acknowledge(.pubrec, identifier, reason ?? .success, session)
     }
@@ -79,7 +91,11 @@ extension RouterCore {
 
     /// PUBREL came: the message goes on.
     mutating func release(_ identifier: UInt16, _ session: Session) {
-        guard let held = session.received.first(where: { $0.packetIdentifier == identifier }) else { return }
+        guard let held = session.received.first(where: { $0.packetIdentifier == identifier }) else {
+            // The PUBCOMP that its listener did not get leaves now.
+            session.exchanges?.leaveLater(turn: self.turn + 1)
+            return
+        }
         self.forget(held, session)
         guard let message = held.message else { return }
         // The exchange goes on though the message has expired meanwhile [MQTT-4.3.3-13].
@@ -87,6 +103,7 @@ extension RouterCore {
             self.counters.droppedExpired += 1
             return
         }
+        guard held.isStored else { return self.publishKept(message, held, session) }
         self.publishStored(message.view, publisher: session.index)
         withExtendedLifetime(message) {}
     }

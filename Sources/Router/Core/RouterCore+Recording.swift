@@ -18,9 +18,10 @@ extension RouterCore {
             let number = self.changes.takeNumber()
             message.header.storeNumber = number
             let offset = self.storeOffset
+            let exchange = message.header.exchange
             self.changes.insert(
                 { Self.key(StoreKey.message, number, into: &$0) },
-                { StoredMessage(message.view, storeOffset: offset).encode(into: &$0) }
+                { StoredMessage(message.view, storeOffset: offset, exchange: exchange).encode(into: &$0) }
             )
         }
         message.header.storeReferences += 1
@@ -141,13 +142,33 @@ extension RouterCore {
     }
 
     mutating func recordForgotten(_ held: Session.ReceivedMessage, _ session: Session) {
-        guard session.isStored else { return }
+        guard session.isStored, held.isStored else { return }
         let store = session.storeNumber
         self.changes.delete {
             Self.key(StoreKey.received, store, into: &$0)
             $0.writeBigEndian(held.packetIdentifier)
         }
         if let message = held.message { self.letGo(message) }
+    }
+
+    /// The copies of a message that the session's listener keeps were stored: should it send the message again, nobody gets it.
+    mutating func recordCompleted(_ exchange: UInt64, _ session: Session) {
+        let store = session.storeNumber
+        self.changes.put(
+            {
+                Self.key(StoreKey.completed, store, into: &$0)
+                $0.writeBigEndian(exchange)
+            },
+            { _ in }
+        )
+    }
+
+    mutating func recordNotCompleted(_ exchange: UInt64, _ session: Session) {
+        let store = session.storeNumber
+        self.changes.delete {
+            Self.key(StoreKey.completed, store, into: &$0)
+            $0.writeBigEndian(exchange)
+        }
     }
 
     // MARK: Subscriptions
@@ -223,6 +244,7 @@ extension RouterCore {
         session.queue.forEach { waiting.append($0) }
         for item in waiting { self.recordDone(item, session) }
         for held in session.received { self.recordForgotten(held, session) }
+        for exchange in session.exchanges?.allStored ?? [] { self.recordNotCompleted(exchange, session) }
         for subscription in session.subscriptions { self.recordUnsubscribed(subscription, session) }
         let number = session.storeNumber
         self.changes.delete { Self.key(StoreKey.session, number, into: &$0) }

@@ -130,6 +130,7 @@ extension RouterCore {
         session.isInCreditReturns = false
         session.isWaitingForLink = false
         session.heldCount = 0
+        session.heldPublishes = 0
         session.heldRefusals = 0
         session.refusalTurn = 0
         session.isUnanswered = false

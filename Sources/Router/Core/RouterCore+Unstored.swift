@@ -1,12 +1,14 @@
 import Common
 
-// QoS 1 messages that wait for a session that ends with its connection, in its queue, and are not stored: most waits are for a few
-// milliseconds. Until they are on their way their publishers get no PUBACK, so that they have them should we be killed.
+// QoS 1 messages, and QoS 2 messages that listeners keep, which wait in the queue of a session that ends with its connection and are
+// not stored: most waits are for a few milliseconds. Until they are on their way their publishers get no PUBACK or PUBCOMP, so that
+// they, or their listeners, have them should we be killed.
 extension RouterCore {
     /// Whether a message may wait without being stored. Where some are stored already the client is slow, and its publishers
     /// should not wait for it.
     func mayWaitUnstored(_ item: QueuedMessage, _ session: Session) -> Bool {
-        guard session.isStored, !session.isDurable, session.isConnected, item.qos == .atLeastOnce, item.number == 0,
+        guard session.isStored, !session.isDurable, session.isConnected, item.number == 0,
+            item.qos == .atLeastOnce || (item.isKept && session.link?.takesExchanges == true),
             !self.storesAllCopies, !self.changes.isInTrouble
         else { return false }
         return session.queue.storedCount == 0 && session.queue.bytes < RouterLimits.unstoredBytesMax

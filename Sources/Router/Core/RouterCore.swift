@@ -67,6 +67,11 @@ package struct RouterCore: ~Copyable {
     package private(set) var turn: UInt64 = 1
     /// The message that is being routed is on nobody's hands any more: every copy of it has to be stored.
     var storesAllCopies = false
+    /// The QoS 2 message that is being routed, if a listener sent it again.
+    var repeatedExchange: UInt64 = 0
+    /// PUBCOMPs of the frame that is being handled whose messages are marked as completed in the store.
+    var completedInFrame = 0
+    var settling = ExchangeSettling()
     /// Sessions that `isUnanswered`, and some that were.
     var unanswered: Set<UInt32> = []
     /// Sessions whose clients were told something that is not stored, and the groups with it.
@@ -123,6 +128,7 @@ package struct RouterCore: ~Copyable {
         self.now = now
         guard index < self.links.count, let link = self.links[index] else { return }
         let grace = self.changes.isOn ? RouterLimits.relinkGraceNanoseconds : 0
+        self.settling.beginAgain(after: now &+ RouterLimits.relinkGraceNanoseconds)
         self.storeUnhanded(link)
         for slot in link.slots where slot.session != RouterLink.Slot.noSession {
             if let session = self.sessions[Int(slot.session)] {
@@ -154,8 +160,9 @@ package struct RouterCore: ~Copyable {
             return nil
         case nil: return nil
         case .linkHello, .sessionAccepted, .sessionRefused, .sessionDeliver, .sessionMulticast, .sessionClose,
-            .publishCredit, .sessionGone, .linkClosing, .sessionResumed, .sessionUnstored, .authQuery, .authVerdict,
-            .authChanged,
+            .publishCredit, .sessionGone, .linkClosing, .sessionResumed, .sessionUnstored, .exchangesSettled,
+            .authQuery,
+            .authVerdict, .authChanged,
             .authConsulted, .statusRequest, .statusReport, .controlCommand, .controlReply:
             return "frame of a kind that a listener does not send"
         }
@@ -185,6 +192,7 @@ package struct RouterCore: ~Copyable {
             }
             self.settle()
         }
+        self.settleExchanges()
         for link in self.links {
             if let link { self.returnCredit(link) }
         }

@@ -27,6 +27,11 @@ enum RouterLimits {
     static let unstoredBytesMax = 1 << 20
     static let awaitedPerFrameMax = 8
 
+    /// Copies of QoS 2 messages that listeners keep after which their listeners are told what is settled; and those beyond which
+    /// further ones are stored instead.
+    static let exchangesPerMark = 1024
+    static let exchangesMax = 65_536
+
     /// How long a listener whose link broke has to come back with its connections.
     static let relinkGraceNanoseconds = 2 * Nanoseconds.perSecond
 

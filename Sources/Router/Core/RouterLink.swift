@@ -23,6 +23,8 @@ final class RouterLink {
 
     let index: Int
     let peer: LinkHello
+    /// The listener knows of exchanges.
+    let takesExchanges: Bool
     /// Frames for the listener.
     var output = ByteBuffer()
     var slots: [Slot] = []
@@ -64,6 +66,7 @@ final class RouterLink {
         self.bit = 1 << UInt64(min(index, 63))
         self.handedTurn = turn
         self.peer = peer
+        self.takesExchanges = peer.wireVersionMax >= SessionAttach.exchangesVersion
         self.credit = Int(peer.linkCreditBytes)
         precondition(
             Self.headerBytes == FrameHeader.byteCount && Self.deliverKind == FrameKind.sessionDeliver.rawValue
@@ -124,6 +127,31 @@ final class RouterLink {
         guard let start = space.baseAddress else { preconditionFailure("no room was made") }
         self.output.commit(bytes)
         return RawWriter(start)
+    }
+
+    /// A whole PUBLISH for one session, of a message that its publisher's listener keeps.
+    func writePublish(
+        _ view: MessageView,
+        _ shape: PublishShape,
+        _ layout: PublishLayout,
+        furtherIdentifiers: [UInt32],
+        handle: UInt64,
+        packetIdentifier: UInt16,
+        exchange: UInt64
+    ) {
+        var writer = self.beginDeliver(
+            handle: handle,
+            flags: FrameFlags.debitsCredit | FrameFlags.hasExchanges,
+            bytes: MemoryLayout<UInt64>.size + layout.packetBytes
+        )
+        writer.writeLittleEndian(exchange)
+        writer.writePublish(
+            view,
+            shape,
+            layout,
+            furtherIdentifiers: furtherIdentifiers,
+            packetIdentifier: packetIdentifier
+        )
     }
 
     /// A whole PUBLISH for one session.

@@ -10,6 +10,8 @@ struct MessageHeader {
     var expiry: Instant
     var qos: QoS
     var retain: Bool
+    /// `ExchangeIdentity` of a QoS 2 message that its publisher's listener keeps until PUBCOMP; 0: it is none.
+    var exchange: UInt64 = 0
     /// Its number in the store; 0: it is not there.
     var storeNumber: UInt64 = 0
     /// Stored entries that name it.

@@ -17,6 +17,9 @@ struct QueuedMessage {
     /// Of its entry in the store; 0: it has none.
     var number: UInt64 = 0
 
+    /// It is of QoS 2, and its publisher's listener keeps it until PUBCOMP.
+    @inline(__always) var isKept: Bool { self.qos == .exactlyOnce && self.message.header.exchange != 0 }
+
     func shape(hasProperties: Bool, dup: Bool = false) -> PublishShape {
         PublishShape(
             hasProperties: hasProperties,

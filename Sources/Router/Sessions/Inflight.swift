@@ -83,6 +83,10 @@ struct Inflight {
         self.stage(of: identifier) == .released || self.item(of: identifier)?.qos == .exactlyOnce
     }
 
+    func contains(exchange: UInt64) -> Bool {
+        self.entries.contains { $0.item?.message.header.exchange == exchange }
+    }
+
     /// Nil for one that is free.
     func entry(of identifier: UInt16) -> Entry? {
         guard self.stage(of: identifier) != .free else { return nil }

@@ -32,6 +32,12 @@ final class Session {
         var connectStamp: UInt64 = 0
         /// How often it came again, and not as a repetition.
         var repetitions: UInt8 = 0
+        /// The listener keeps it, and calls it that (`ExchangeIdentity`); 0: the store has it.
+        var exchange: UInt64 = 0
+        /// The listener sent it again: a former router may have passed it on.
+        var isRepeated = false
+
+        var isStored: Bool { self.exchange == 0 }
     }
 
     /// A packet over 64 KiB of which parts have come.
@@ -102,6 +108,10 @@ final class Session {
     var isStored = false
     /// It outlives its connection too: nothing for it is acknowledged before it is stored.
     var isDurable = false
+    /// Its listener keeps its QoS 2 messages until PUBCOMP: they are not stored.
+    var keepsExchanges = false
+    /// Nil: it has nothing to do with any.
+    var exchanges: SessionExchanges?
     /// Its connection found it, and did not make it.
     var isResumed = false
     var lastSubscriptionNumber: UInt32 = 0
@@ -123,6 +133,8 @@ final class Session {
     var isInUnstoredQueues = false
     /// Of its answers in the link's `held`.
     var heldCount = 0
+    /// Of those, first sendings of QoS 2 messages, behind which others of QoS 2 stay.
+    var heldPublishes = 0
     /// Of those, the ones that refuse a message for nothing can be stored; and the turn in which the last such left.
     var heldRefusals = 0
     var refusalTurn: UInt64 = 0

@@ -52,6 +52,10 @@ struct SessionQueue {
         }
     }
 
+    func contains(exchange: UInt64) -> Bool {
+        self.items.contains { $0?.message.header.exchange == exchange }
+    }
+
     /// Keeps what `isWanted` likes, in order; returns how many were thrown out.
     mutating func removeAll(unless isWanted: (QueuedMessage) -> Bool) -> Int {
         var kept = SessionQueue()

@@ -15,6 +15,7 @@ extension RouterCore {
             try self.restoreSubscriptions(file, &restoring)
             try self.restoreItems(file, &restoring)
             try self.restoreReceived(file, &restoring)
+            try self.restoreCompleted(file, &restoring)
             try self.restoreRetained(file, &restoring)
             self.resumeRetained(restoring)
         } catch {
@@ -28,6 +29,9 @@ extension RouterCore {
         }
         self.changes.nextNumber = restoring.highest + 1
         self.changes.isOn = true
+        if !self.sessionsByClient.isEmpty {
+            self.settling.beginAgain(after: now &+ RouterLimits.restartGraceNanoseconds)
+        }
         // The limits of the configuration were lowered.
         for message in restoring.notRetained { self.recordNotRetained(message) }
         for message in restoring.messages.values where message.header.storeReferences == 0 {
@@ -257,6 +261,18 @@ extension RouterCore {
             bytes += message?.countedBytes ?? 0
         }
         self.queuedBytes += bytes
+    }
+
+    private mutating func restoreCompleted(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
+        try file.rows.entries(StoreKey.completed) { key, _ in
+            guard key.count == 17, let number = StoreKey.number(key), let exchange = StoreKey.number(key, at: 9),
+                let index = restoring.sessions[number], let session = self.sessions[Int(index)]
+            else {
+                restoring.broken += 1
+                return
+            }
+            self.exchanges(of: session).restore(exchange)
+        }
     }
 
     private mutating func restoreRetained(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {

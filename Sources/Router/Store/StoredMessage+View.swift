@@ -3,20 +3,21 @@ import RouterStore
 
 extension StoredMessage {
     /// - Parameter storeOffset: the store's time less ours.
-    init(_ message: MessageView, storeOffset: UInt64) {
+    init(_ message: MessageView, storeOffset: UInt64, exchange: UInt64 = 0) {
         self.init(
             topic: message.topic,
             properties: message.properties,
             payload: message.payload,
             expiry: message.expiry == Instant.max ? UInt64.max : message.expiry &+ storeOffset,
             qos: message.qos,
-            retain: message.retain
+            retain: message.retain,
+            exchange: exchange
         )
     }
 
     /// In memory of its own.
     func message(storeOffset: UInt64) -> Message {
-        Message.make(
+        let message = Message.make(
             copying: MessageView(
                 topic: self.topic,
                 properties: self.properties,
@@ -26,6 +27,8 @@ extension StoredMessage {
                 retain: self.retain
             )
         )
+        message.header.exchange = self.exchange
+        return message
     }
 
     /// A moment of the store's time as one of ours; one before this host started has passed.

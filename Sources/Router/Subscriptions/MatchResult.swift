@@ -32,6 +32,12 @@ struct MatchResult: ~Copyable {
         self.isMarked = false
     }
 
+    /// One receiver, or none, found earlier.
+    mutating func set(_ subscriber: Subscriber?) {
+        self.clear()
+        if let subscriber { self.subscribers.append(subscriber) }
+    }
+
     mutating func add(group: UInt32) {
         self.groups.append(group)
     }

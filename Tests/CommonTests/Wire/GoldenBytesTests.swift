@@ -1,7 +1,7 @@
 import Common
 import Testing
 
-/// The layout of each frame, byte by byte, for wire version 3: whoever changes one must raise `LinkHello.wireVersionMax`, so that
+/// The layout of each frame, byte by byte, for wire version 4: whoever changes one must raise `LinkHello.wireVersionMax`, so that
 /// a listener of one release and a router of the next do not misread each other.
 @Suite struct GoldenBytesTests {
     private func hexadecimal(_ bytes: [UInt8]) -> String {
@@ -10,7 +10,7 @@ import Testing
 
     @Test("The bytes below belong to this wire version")
     func version() {
-        #expect(LinkHello.wireVersionMax == 3, "write the golden bytes of the new version, keep those of the last one")
+        #expect(LinkHello.wireVersionMax == 4, "write the golden bytes of the new version, keep those of the last one")
     }
 
     @Test("Kinds keep their numbers")
@@ -19,7 +19,8 @@ import Testing
         #expect(
             numbers == [
                 "authChanged=71", "authConsulted=72", "authQuery=50", "authVerdict=70", "controlCommand=91",
-                "controlReply=b1", "deliveryCredit=15", "linkClosing=37", "linkDrained=17", "linkHello=01",
+                "controlReply=b1", "deliveryCredit=15", "exchangesSettled=3a", "linkClosing=37", "linkDrained=17",
+                "linkHello=01",
                 "publishCredit=35",
                 "sessionAccepted=30", "sessionAttach=16", "sessionClose=34", "sessionClosed=12", "sessionDeliver=32",
                 "sessionGone=36",
@@ -42,7 +43,7 @@ import Testing
         (
             "linkHello",
             "2e000000010000000000000000000000"
-                + "4d52544c01020300404142434445464748494a4b4c4d4e4f00000400000000040a0000006c697374656e6572"
+                + "4d52544c01030400404142434445464748494a4b4c4d4e4f00000400000000040a0000006c697374656e6572"
                 + "2d31", { WireSamples.hello.encode(into: &$0) }
         ),
         (
@@ -125,6 +126,28 @@ import Testing
                 attach.partial = .init(packetIdentifier: 3, packetBytes: 0x0002_0001, passedBytes: 0x0001_0000)
                 attach.encode(into: &$0, handle: 9)
             }
+        ),
+        // Since version 4.
+        (
+            "sessionAttach with exchanges",
+            "25010000160800000900000000000000"
+                + "02010000000000000100000061080706050403020107000000646576696365730f0000003139322e302e322e"
+                + "373a34303131320108000000333436613030346413000000434e3d33343661303034642c4f3d466c6565740b"
+                + "000000434e3d466c656574204341040000003041314220000000000102030405060708090a0b0c0d0e0f1011"
+                + "12131415161718191a1b1c1d1e1f02000109000000612e6578616d706c6502090000003139322e302e322e37"
+                + "00b33f7100000000040000007573657200000200010300070012000000646576696365732f33343661303034"
+                + "642f23000201050103000000612f2b04000000100c0004030000000400000002000000010001030204010000"
+                + "0007000100000074" + "0900000000000000" + "01" + "01000000" + "0807060504030201",
+            {
+                var attach = WireSamples.attach
+                attach.exchanges = .init(publishCount: 9, keeps: true, delivered: [0x0102_0304_0506_0708])
+                attach.encode(into: &$0, handle: 9)
+            }
+        ),
+        (
+            "sessionAccepted that keeps exchanges",
+            "13000000302000000400000000000000" + "0807060504030201" + "0201" + "01000000" + "61" + "20020000",
+            { WireSamples.accepted(into: &$0, keepsExchanges: true) }
         ),
         (
             "sessionRefused", "050000003100000005000000000000008720020005",

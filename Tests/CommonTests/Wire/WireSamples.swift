@@ -52,7 +52,7 @@ enum WireSamples {
         aliases: [.init(alias: 7, topic: Array("t".utf8))]
     )
 
-    static func accepted(into buffer: inout ByteBuffer) {
+    static func accepted(into buffer: inout ByteBuffer, keepsExchanges: Bool = false) {
         let connack: [UInt8] = [0x20, 2, 0, 0]
         connack.withUnsafeBytes { connack in
             Array("a".utf8).withUnsafeBytes { identifier in
@@ -60,7 +60,8 @@ enum WireSamples {
                     sessionNumber: 0x0102_0304_0506_0708,
                     keepAliveSeconds: 0x0102,
                     clientIdentifier: identifier,
-                    connack: connack
+                    connack: connack,
+                    keepsExchanges: keepsExchanges
                 ).encode(into: &buffer, handle: 4)
             }
         }

@@ -9,7 +9,7 @@ import Testing
 @Suite struct ListenerAttachTests {
     private func attached(_ harness: ServiceHarness) -> [(handle: UInt64, attach: SessionAttach)] {
         harness.router.frames(.sessionAttach).compactMap { frame in
-            frame.body.withUnsafeBytes { SessionAttach.decode($0) }.map { (frame.handle, $0) }
+            frame.body.withUnsafeBytes { SessionAttach.decode($0, flags: frame.flags) }.map { (frame.handle, $0) }
         }
     }
 

@@ -1,0 +1,194 @@
+import Common
+
+// QoS 2 messages from sessions that end with their connections to such sessions. Nothing of them is stored: the publisher's listener
+// keeps each until its PUBCOMP and sends it again to the next router, and the subscribers' listeners say which ones their clients
+// have. See docs/adr/0014.
+extension RouterCore {
+    func exchanges(of session: Session) -> SessionExchanges {
+        if let exchanges = session.exchanges { return exchanges }
+        let made = SessionExchanges(
+            identity: ExchangeIdentity(
+                clientIdentifier: session.clientIdentifier,
+                sessionNumber: session.storeNumber,
+                connectStamp: session.connectStamp
+            )
+        )
+        session.exchanges = made
+        return made
+    }
+
+    // MARK: From a publisher
+
+    /// What a QoS 2 PUBLISH is called.
+    struct Exchange {
+        /// 0: the store has it.
+        var identity: UInt64 = 0
+        /// The listener sends it again.
+        var isRepeated = false
+        /// The client has the PUBREC.
+        var hasPubrec = false
+    }
+
+    /// A packet follows that the listener sends again.
+    /// - Returns: false when the frame is broken.
+    func repeats(_ body: inout UnsafeRawBufferPointer, _ frame: Frame) -> SessionExchanges.Repeated? {
+        var reader = ByteReader(body)
+        guard let identity = reader.readLittleEndian(UInt64.self), identity != 0, !reader.isAtEnd else { return nil }
+        body = reader.readRest()
+        return SessionExchanges.Repeated(exchange: identity, hasPubrec: frame.flags & FrameFlags.hasPubrec != 0)
+    }
+
+    /// Of the QoS 2 PUBLISH at hand.
+    mutating func nextExchange(_ session: Session) -> Exchange {
+        guard session.keepsExchanges else { return Exchange() }
+        let exchanges = self.exchanges(of: session)
+        guard let repeated = exchanges.incoming else { return Exchange(identity: exchanges.identity.next()) }
+        exchanges.incoming = nil
+        return Exchange(identity: repeated.exchange, isRepeated: true, hasPubrec: repeated.hasPubrec)
+    }
+
+    /// PUBREL came for a message that the listener keeps.
+    mutating func publishKept(_ message: Message, _ held: Session.ReceivedMessage, _ session: Session) {
+        let view = message.view
+        if held.isRepeated {
+            self.repeatedExchange = held.exchange
+            self.exchanges(of: session).complete(repeated: held.exchange)
+        }
+        defer { self.repeatedExchange = 0 }
+        self.matchRecent(view.topic, of: session)
+        if self.matchesGoUnstored(view) {
+            self.settling.messages += self.matches.subscribers.count
+            self.deliverToMatches(view, kept: message)
+        } else {
+            // Either all copies of a message are stored, or those that are not can be told apart when it comes again.
+            self.publishStored(view, kept: message, publisher: session.index)
+            self.complete(held.exchange, session)
+        }
+        withExtendedLifetime(message) {}
+    }
+
+    /// Finds who gets the message, without the trie where the session last published to that topic too.
+    private mutating func matchRecent(_ topic: UnsafeRawBufferPointer, of session: Session) {
+        let isRecent = session.recentTopic.matches(topic)
+        guard isRecent, session.recentTopic.isMatched(at: self.trie.revision) else {
+            self.trie.match(topic: topic, publisher: session.index, into: &self.matches)
+            if isRecent { self.rememberMatches(session) }
+            return
+        }
+        self.matches.set(session.recentTopic.subscriber)
+    }
+
+    /// Whether all who get the message will be known to have it by what their listeners say.
+    private func matchesGoUnstored(_ message: MessageView) -> Bool {
+        guard self.matches.groups.isEmpty, !message.retain, self.settling.messages < RouterLimits.exchangesMax else {
+            return false
+        }
+        return self.matches.subscribers.allSatisfy { subscriber in
+            guard let session = self.sessions[Int(subscriber.session)] else { return true }
+            return session.isStored && !session.isDurable && subscriber.options.qos == .exactlyOnce
+                && session.link?.takesExchanges == true
+        }
+    }
+
+    /// The copies of a message are stored, in the same group as this: it must not go on a second time.
+    private mutating func complete(_ exchange: UInt64, _ session: Session) {
+        let exchanges = self.exchanges(of: session)
+        let handedTurn = session.pending?.partialOutput == nil ? session.link?.handedTurn ?? 0 : 0
+        while let oldest = exchanges.takeOldest(handedTurn: handedTurn) { self.recordNotCompleted(oldest, session) }
+        self.recordCompleted(exchange, session)
+        exchanges.store(exchange)
+        self.completedInFrame += 1
+    }
+
+    // MARK: To a subscriber
+
+    /// Whether the message at hand comes again, and the session has it, or will.
+    @inline(__always)
+    func hasRepeated(_ session: Session) -> Bool {
+        self.repeatedExchange != 0 && self.has(self.repeatedExchange, session)
+    }
+
+    private func has(_ exchange: UInt64, _ session: Session) -> Bool {
+        session.exchanges?.delivered.contains(exchange) == true || session.queue.contains(exchange: exchange)
+            || session.inflight.contains(exchange: exchange)
+    }
+
+    // MARK: After another router
+
+    /// What the listener says of the messages that it keeps, and of those that the client has.
+    mutating func attach(_ told: SessionAttach.Exchanges?, _ session: Session) {
+        // Until everything that is sent again has its answer.
+        self.settling.beginAgain(after: self.now &+ RouterLimits.relinkGraceNanoseconds)
+        session.keepsExchanges = (told?.keeps ?? false) && !session.isDurable
+        guard let told, told.keeps || told.publishCount > 0 || !told.delivered.isEmpty || session.exchanges != nil
+        else {
+            return
+        }
+        let exchanges = self.exchanges(of: session)
+        exchanges.identity = ExchangeIdentity(
+            clientIdentifier: session.clientIdentifier,
+            sessionNumber: session.storeNumber,
+            connectStamp: session.connectStamp,
+            publishCount: told.publishCount
+        )
+        exchanges.incoming = nil
+        exchanges.attached(turn: self.turn + 1)
+        exchanges.delivered = Set(told.delivered)
+        guard !exchanges.delivered.isEmpty else { return }
+        self.settling.hasDelivered = true
+        self.dropDelivered(exchanges.delivered, session)
+    }
+
+    /// Messages that were sent again before the listener said that its client has them.
+    private mutating func dropDelivered(_ delivered: Set<UInt64>, _ session: Session) {
+        guard !session.queue.isEmpty else { return }
+        var dropped: [QueuedMessage] = []
+        _ = session.queue.removeAll { item in
+            let isDelivered = delivered.contains(item.message.header.exchange)
+            if isDelivered { dropped.append(item) }
+            return !isDelivered
+        }
+        for item in dropped {
+            self.queuedBytes -= item.message.countedBytes
+            self.queuedMessages -= 1
+            self.leftQueue(item, session)
+            self.recordDone(item, session)
+        }
+    }
+
+    // MARK: Settling
+
+    /// Tells listeners which of the messages that they passed on nobody will send again, from time to time: all those that went before the
+    /// last time.
+    mutating func settleExchanges() {
+        guard self.settling.messages >= self.settling.messagesPerMark, self.now >= self.settling.notBefore else {
+            return
+        }
+        if self.settling.isAgain {
+            self.settling.isAgain = false
+            self.settling.markTurn = self.turn
+        }
+        if self.settling.answeredTurn == 0 {
+            guard self.areAnswered(upTo: self.settling.markTurn) else { return }
+            self.settling.answeredTurn = self.turn
+        }
+        guard self.links.allSatisfy({ $0.map { $0.handedTurn >= self.settling.answeredTurn } ?? true }) else { return }
+        for link in self.links {
+            guard let link, link.takesExchanges else { continue }
+            link.output.writeFrameHeader(.exchangesSettled, handle: 0, bodyBytes: 0)
+        }
+        self.settling.marked(turn: self.turn)
+        guard self.settling.hasDelivered else { return }
+        self.settling.hasDelivered = false
+        for session in self.sessions { session?.exchanges?.delivered = [] }
+    }
+
+    /// Whether all answers of that turn and those before it have left.
+    private mutating func areAnswered(upTo turn: UInt64) -> Bool {
+        self.settling.controlHeld = self.settling.controlHeld.filter { index in
+            self.sessions[Int(index)]?.pending?.partialOutput?.heldControl.isEmpty == false
+        }
+        guard self.settling.controlHeld.isEmpty else { return false }
+        return self.links.allSatisfy { $0?.held.allSatisfy { $0.created > turn } ?? true }
+    }
+}

@@ -1,0 +1,338 @@
+import Common
+import RouterStore
+import TestSupport
+import Testing
+
+@testable import Router
+
+/// QoS 2 messages from and to sessions that end with their connections: listeners keep them, and nothing is stored.
+@Suite struct ExchangeTests {
+    private let directory: TemporaryDirectory
+    private var path: String { self.directory.file("store.db") }
+
+    init() throws {
+        self.directory = try TemporaryDirectory()
+    }
+
+    private struct Setup {
+        var harness: RouterHarness
+        let publisher: FakeClient
+        let reader: FakeClient
+
+        func publish(_ text: String, _ identifier: UInt16, topic: String = "t", retain: Bool = false) {
+            var packet = PublishPacket(qos: .exactlyOnce, topic: Array(topic.utf8), payload: Array(text.utf8))
+            packet.packetIdentifier = identifier
+            packet.retain = retain
+            self.publisher.send(.publish(packet))
+        }
+
+        func release(_ identifier: UInt16, flushes: Bool = true) {
+            self.publisher.send(.pubrel(AcknowledgementPacket(packetIdentifier: identifier)), flushes: flushes)
+        }
+
+        func session(_ name: String) -> Session? {
+            guard let index = self.harness.core.sessionsByClient[Array(name.utf8)] else { return nil }
+            return self.harness.core.sessions[Int(index)]
+        }
+
+        /// kill -9.
+        mutating func kill(_ path: String) throws {
+            self.harness = try self.harness.replaceRouter(path)
+            self.harness.flush()
+        }
+    }
+
+    /// - Parameters:
+    ///   - readerFirst: its listener is the first one, which attaches first.
+    ///   - expiry: of the reader's session, in seconds.
+    private func start(readerFirst: Bool = false, expiry: UInt32 = 0, wireVersion: UInt8? = nil) throws -> Setup {
+        let harness = RouterHarness(store: try StoreFile(path: self.path, survivesPowerLoss: false))
+        let listeners = (0..<2).map { _ in harness.addListener(wireVersion: wireVersion ?? LinkHello.wireVersionMax) }
+        let reader = harness.client("reader", on: listeners[readerFirst ? 0 : 1])
+        reader.connect(clean: true, expiry: expiry)
+        reader.subscribe("t", .exactlyOnce)
+        let publisher = harness.client("publisher", on: listeners[readerFirst ? 1 : 0])
+        publisher.connect(clean: true)
+        return Setup(harness: harness, publisher: publisher, reader: reader)
+    }
+
+    private static func answers(_ client: FakeClient) -> [PacketType] {
+        client.takeAll().map(\.type)
+    }
+
+    @Test func nothingIsStored() throws {
+        let setup = try self.start()
+        let records = setup.harness.core.changes.records
+        for number in 1...5 {
+            setup.publish("\(number)", UInt16(number))
+            setup.release(UInt16(number))
+        }
+        #expect(setup.reader.takePayloads() == ["1", "2", "3", "4", "5"])
+        #expect(setup.harness.core.changes.records == records)
+        #expect(Self.answers(setup.publisher) == (1...5).flatMap { _ in [PacketType.pubrec, .pubcomp] })
+        #expect(setup.harness.core.queuedBytesTotal == 0)
+    }
+
+    @Test func aMessageThatWaitsForItsReleaseOutlivesTheRouter() throws {
+        var setup = try self.start()
+        setup.publish("1", 7)
+        #expect(Self.answers(setup.publisher) == [.pubrec])
+        for _ in 0..<3 { try setup.kill(self.path) }
+        #expect(Self.answers(setup.publisher) == [], "it has its PUBREC")
+        #expect(setup.reader.takePayloads() == [])
+        setup.release(7)
+        #expect(setup.reader.takePayloads() == ["1"])
+        #expect(Self.answers(setup.publisher) == [.pubcomp])
+    }
+
+    /// The subscriber's listener has the message, and the publisher's no PUBCOMP.
+    @Test(arguments: [false, true], [false, true]) func whatASubscriberHasDoesNotComeAgain(
+        readerFirst: Bool,
+        acknowledges: Bool
+    ) throws {
+        var setup = try self.start(readerFirst: readerFirst)
+        setup.reader.acknowledges = acknowledges
+        setup.publish("1", 7)
+        #expect(Self.answers(setup.publisher) == [.pubrec])
+        setup.publisher.listenerIsThere = false
+        setup.release(7)
+        #expect(setup.reader.takePayloads() == ["1"])
+        try setup.kill(self.path)
+        #expect(Self.answers(setup.publisher) == [.pubcomp])
+        #expect(setup.reader.takePayloads() == [])
+        #expect(setup.harness.core.queuedMessages == 0)
+        // The same identifier with the same content is another message.
+        setup.publish("1", 7)
+        setup.release(7)
+        setup.reader.acknowledges = true
+        setup.reader.acknowledgeAll()
+        #expect(setup.reader.takePayloads() == ["1"])
+    }
+
+    @Test(arguments: [false, true]) func whatNoSubscriberHasComesFromTheListener(readerFirst: Bool) throws {
+        var setup = try self.start(readerFirst: readerFirst)
+        setup.publish("1", 7)
+        setup.publisher.listenerIsThere = false
+        setup.reader.listenerIsThere = false
+        setup.release(7)
+        try setup.kill(self.path)
+        #expect(setup.reader.takePayloads() == ["1"])
+        #expect(Self.answers(setup.publisher) == [.pubrec, .pubcomp])
+        try setup.kill(self.path)
+        #expect(setup.reader.takePayloads() == [])
+    }
+
+    /// To a session that lasts all copies are stored, and that the message has gone on, as long as its publisher may not know.
+    @Test func aStoredCopyDoesNotComeAgain() throws {
+        var setup = try self.start(expiry: 3600)
+        setup.publish("1", 7)
+        setup.publisher.takeAll()
+        setup.publisher.listenerIsThere = false
+        setup.release(7)
+        #expect(setup.reader.takePayloads() == ["1"])
+        try setup.kill(self.path)
+        #expect(setup.reader.takePayloads() == [])
+        #expect(Self.answers(setup.publisher) == [.pubcomp])
+        for number in 8...20 as ClosedRange<UInt16> {
+            setup.publish("\(number)", number)
+            setup.release(number)
+        }
+        #expect(setup.reader.takePayloads().count == 13)
+        let publisher = try #require(setup.session("publisher"))
+        #expect(publisher.exchanges?.allStored.count == 2, "the last one, and the one of the former router")
+        setup.publisher.send(.disconnect(DisconnectPacket(reasonCode: .success)))
+        try setup.kill(self.path)
+        #expect(setup.harness.core.sessionCount == 1)
+    }
+
+    @Test func aRetainedMessageIsStored() throws {
+        var setup = try self.start()
+        setup.publish("1", 7, retain: true)
+        setup.publisher.takeAll()
+        setup.publisher.listenerIsThere = false
+        setup.release(7)
+        #expect(setup.reader.takePayloads() == ["1"])
+        try setup.kill(self.path)
+        #expect(setup.reader.takePayloads() == [])
+        #expect(setup.harness.core.retainedCount == 1)
+    }
+
+    @Test func aLinkThatBreaksSendsNothingTwice() throws {
+        let setup = try self.start()
+        for number in 1...3 as ClosedRange<UInt16> { setup.publish("\(number)", number) }
+        setup.publisher.takeAll()
+        setup.release(1)
+        setup.publisher.listenerIsThere = false
+        setup.release(2)
+        #expect(setup.reader.takePayloads() == ["1", "2"])
+        _ = setup.harness.breakLink(setup.harness.listeners[0])
+        #expect(setup.reader.takePayloads() == [])
+        #expect(Self.answers(setup.publisher) == [.pubcomp, .pubcomp])
+        _ = setup.harness.breakLink(setup.harness.listeners[0])
+        setup.release(3)
+        #expect(setup.reader.takePayloads() == ["3"])
+    }
+
+    /// Both routers got the PUBREL: the second one passed the message on, and lost the answer with its link.
+    @Test func aLinkThatBreaksAfterAKillSendsNothingTwice() throws {
+        var setup = try self.start()
+        setup.publish("1", 7)
+        setup.publisher.takeAll()
+        for listener in setup.harness.listeners { listener.isUplinkLost = true }
+        setup.release(7)
+        setup.harness = try setup.harness.replaceRouter(self.path)
+        setup.harness.listeners[0].isThere = false
+        setup.harness.flush()
+        #expect(setup.reader.takePayloads() == ["1"])
+        _ = setup.harness.breakLink(setup.harness.listeners[0])
+        #expect(setup.reader.takePayloads() == [])
+        #expect(Self.answers(setup.publisher) == [.pubcomp])
+    }
+
+    @Test func listenersForgetWhatIsSettled() throws {
+        var setup = try self.start()
+        setup.harness.core.settling.messagesPerMark = 4
+        func publish(_ count: Int) {
+            for _ in 0..<count {
+                setup.publish("x", 1)
+                setup.release(1)
+            }
+            setup.publisher.takeAll()
+        }
+        publish(20)
+        let first = setup.harness.listeners[1].marks
+        #expect(first >= 4)
+        try setup.kill(self.path)
+        setup.harness.core.settling.messagesPerMark = 4
+        publish(20)
+        #expect(setup.harness.listeners[1].marks == first, "something may be sent again")
+        setup.harness.pass(seconds: 6)
+        publish(20)
+        #expect(setup.harness.listeners[1].marks >= first + 4)
+        #expect(setup.reader.takePayloads().count == 60)
+        try setup.kill(self.path)
+        let reader = try #require(setup.session("reader"))
+        let delivered = try #require(reader.exchanges?.delivered.count)
+        #expect(delivered >= 4 && delivered <= 12, "\(delivered)")
+    }
+
+    /// - Parameter isHeld: the PUBCOMP waits for a commit; otherwise its listener does not take it.
+    @Test(arguments: [false, true]) func whatHasNoPubcompIsNotSettled(isHeld: Bool) throws {
+        let setup = try self.start()
+        setup.harness.core.settling.messagesPerMark = 1
+        let listener = setup.harness.addListener()
+        let other = setup.harness.client("other", on: listener)
+        other.connect(clean: true)
+        var packet = PublishPacket(qos: .exactlyOnce, topic: Array("t".utf8), payload: [1])
+        packet.packetIdentifier = 1
+        other.send(.publish(packet))
+        let subscribe = SubscribePacket(packetIdentifier: 2, subscriptions: [.init(filter: [0x61], qos: .atMostOnce)])
+        let pubrel = Packet.pubrel(AcknowledgementPacket(packetIdentifier: 1))
+        if isHeld {
+            setup.harness.commitsAtOnce = false
+            other.send(.subscribe(subscribe), pubrel)
+        } else {
+            listener.isThere = false
+            other.send(pubrel)
+        }
+        func publish() -> UInt64 {
+            for _ in 0..<5 {
+                setup.publish("x", 1)
+                setup.release(1)
+            }
+            return setup.harness.listeners[1].marks
+        }
+        let before = publish()
+        #expect(before <= 1)
+        #expect(publish() == before)
+        setup.harness.commitsAtOnce = true
+        listener.isThere = true
+        setup.harness.flush()
+        #expect(publish() > before)
+    }
+
+    /// A message that had to be stored behind the fact is in the store with its packet identifier: when its name is forgotten that tells
+    /// that the client has it.
+    @Test func aMessageThatIsStoredLateDoesNotComeAgain() throws {
+        var setup = try self.start()
+        let (writers, readers) = (setup.harness.listeners[0], setup.harness.listeners[1])
+        let lasting = setup.harness.client("lasting", on: writers)
+        lasting.connect(clean: true, expiry: 3600)
+        let other = setup.harness.client("other", on: writers)
+        other.connect(clean: true)
+        other.subscribe("u", .exactlyOnce)
+        setup.reader.acknowledges = false
+        setup.publish("1", 1)
+        readers.isThere = false
+        setup.release(1)
+        _ = lasting.publish("t", "2", .atLeastOnce)
+        readers.isThere = true
+        setup.harness.flush()
+        setup.harness.core.settling.messagesPerMark = 1
+        for _ in 0..<10 {
+            setup.publish("x", 2, topic: "u")
+            setup.release(2)
+        }
+        #expect(writers.marks > 2)
+        #expect(setup.reader.takePayloads() == ["1", "2"])
+        try setup.kill(self.path)
+        #expect(!setup.reader.takePayloads().contains("1"))
+    }
+
+    /// A client may send its PUBLISH again before PUBREC: the name is that of the last one, for the listener and for the router.
+    @Test(arguments: [0, 3600] as [UInt32]) func aRepetitionOnTheSameConnectionIsTheSameMessage(expiry: UInt32) throws {
+        var setup = try self.start(expiry: expiry)
+        var packet = PublishPacket(qos: .exactlyOnce, topic: [0x74], payload: [0x31])
+        packet.packetIdentifier = 7
+        setup.publisher.send(.publish(packet))
+        packet.dup = true
+        setup.publisher.send(.publish(packet))
+        #expect(Self.answers(setup.publisher) == [.pubrec, .pubrec])
+        setup.publisher.listenerIsThere = false
+        setup.release(7)
+        #expect(setup.reader.takePayloads() == ["1"])
+        try setup.kill(self.path)
+        #expect(setup.reader.takePayloads() == [])
+        #expect(Self.answers(setup.publisher) == [.pubcomp])
+    }
+
+    /// Otherwise a message that needs no store would overtake those that wait for their commit.
+    @Test func aMessageStaysBehindThoseThatAreHeldBack() throws {
+        let setup = try self.start()
+        let lasting = setup.harness.client("lasting", on: setup.harness.listeners[0])
+        lasting.connect(clean: true, expiry: 3600)
+        setup.harness.commitsAtOnce = false
+        _ = lasting.publish("t", "1", .exactlyOnce)
+        setup.harness.commit()
+        setup.harness.flush()
+        lasting.send(.pubrel(AcknowledgementPacket(packetIdentifier: 1)))
+        setup.publish("2", 1)
+        setup.release(1)
+        #expect(setup.reader.takePayloads() == [])
+        setup.harness.commit()
+        setup.harness.flush()
+        #expect(setup.reader.takePayloads() == ["1", "2"])
+    }
+
+    @Test func listenersOfTheReleaseBeforeKnowNothingOfIt() throws {
+        var setup = try self.start(wireVersion: SessionAttach.exchangesVersion - 1)
+        let records = setup.harness.core.changes.records
+        setup.publish("1", 7)
+        #expect(setup.harness.core.changes.records > records)
+        setup.release(7)
+        #expect(setup.reader.takePayloads() == ["1"])
+        #expect(setup.harness.listeners.allSatisfy { $0.unstoredExchanges == 0 })
+        try setup.kill(self.path)
+        #expect(setup.reader.takePayloads() == [])
+    }
+
+    @Test func aLargeMessageGoesThroughTheStore() throws {
+        var setup = try self.start()
+        let text = String(repeating: "x", count: 200_000)
+        setup.publish(text, 7)
+        setup.publisher.takeAll()
+        try setup.kill(self.path)
+        setup.release(7)
+        #expect(setup.reader.takePayloads() == [text])
+    }
+}

@@ -46,6 +46,8 @@ struct NetChanges: ~Copyable {
     private var groups: [[UInt8]] = []
     private var short = ShortKeyTable<Place>()
     private var long: [[UInt8]: Place] = [:]
+    /// Keys.
+    var count: Int { self.short.count + self.long.count }
     /// Of all groups in here.
     private(set) var bytes = 0
 

@@ -21,6 +21,8 @@ package final class StoreFile {
     private var nextLogNumber: Int64 = 1
     /// Of the rows in `log`.
     package var logBytes: Int { self.changes.bytes }
+    /// That a fold would put or delete.
+    package var changedEntries: Int { self.changes.count }
 
     /// Opens or makes the file, brings its schema up to date and folds the log that the last router left.
     package init(path: String, survivesPowerLoss: Bool) throws(StoreError) {
@@ -46,7 +48,7 @@ package final class StoreFile {
             try self.database.execute("PRAGMA wal_autocheckpoint = 8192")
             try self.database.execute("PRAGMA journal_size_limit = 67108864")
             try self.database.execute("PRAGMA secure_delete = OFF")
-            try self.database.execute("PRAGMA cache_size = -8192")
+            try self.database.execute("PRAGMA cache_size = -16384")
             version = try self.database.migrate(StoreSchema.steps)
         } catch {
             throw StoreError(error, path: path)

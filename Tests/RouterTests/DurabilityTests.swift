@@ -37,6 +37,27 @@ import Testing
         publishes.map { String(decoding: $0.payload, as: UTF8.self) }
     }
 
+    // MARK: What goes
+
+    /// Folding the log takes as long as entries are changed by it: a message that came and went in between is none.
+    @Test(arguments: [QoS.atLeastOnce, .exactlyOnce]) func aMessageThatIsDoneWithLeavesNothingToFold(_ qos: QoS) throws
+    {
+        let store = try StoreFile(path: self.path, survivesPowerLoss: false)
+        let harness = RouterHarness(store: store)
+        let reader = self.lasting("reader", harness)
+        reader.subscribe("t", .exactlyOnce)
+        let publishers = [self.lasting("lasting", harness), self.passing("passing", harness)]
+        try store.fold()
+        for number in 0..<20 {
+            for publisher in publishers { #expect(publisher.publish("t", "\(number)", qos) == .success) }
+            #expect(reader.takePublishes().count == 2)
+        }
+        store.noteCommitted()
+        #expect(store.logBytes > 0)
+        // That the passing one's last message went on is known until its listener has heard so.
+        #expect(store.changedEntries == (qos == .exactlyOnce ? 1 : 0))
+    }
+
     // MARK: What comes back
 
     @Test func sessionsSubscriptionsAndQueuesComeBack() throws {

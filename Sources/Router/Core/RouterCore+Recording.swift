@@ -132,7 +132,7 @@ extension RouterCore {
         guard session.isStored else { return }
         let number = message.map { self.keep($0) } ?? 0
         let store = session.storeNumber
-        self.changes.put(
+        self.changes.insert(
             {
                 Self.key(StoreKey.received, store, into: &$0)
                 $0.writeBigEndian(identifier)
@@ -154,7 +154,7 @@ extension RouterCore {
     /// The copies of a message that the session's listener keeps were stored: should it send the message again, nobody gets it.
     mutating func recordCompleted(_ exchange: UInt64, _ session: Session) {
         let store = session.storeNumber
-        self.changes.put(
+        self.changes.insert(
             {
                 Self.key(StoreKey.completed, store, into: &$0)
                 $0.writeBigEndian(exchange)

@@ -16,9 +16,11 @@ final class StoreWriter: @unchecked Sendable {
         var folds: UInt64 = 0
     }
 
-    /// The log is folded when it has grown to this: few enough changes for a fold to hold up commits by some tens of
-    /// milliseconds, and enough for most messages to be done with before one.
-    private static let logBytesMax = 2 << 20
+    /// The log is folded when it has grown to this, if so many entries would change: few enough for a fold to hold up commits by some
+    /// tens of milliseconds. While most messages are done with sooner, it may grow further.
+    private static let logBytesMin = 2 << 20
+    private static let changedEntriesMax = 8192
+    private static let logBytesMax = 8 << 20
     /// And when nothing was to be done for so long.
     private static let idleNanoseconds = Nanoseconds.perSecond
     private static let retryNanoseconds = 200 * Nanoseconds.perMillisecond
@@ -89,10 +91,15 @@ final class StoreWriter: @unchecked Sendable {
                 self.monitor.locked {
                     self.monitor.wait(nanoseconds: Self.retryNanoseconds) { self.shared.isStopping }
                 }
-            } else if (self.file?.logBytes ?? 0) >= Self.logBytesMax {
+            } else if self.isFoldDue {
                 self.fold()
             }
         }
+    }
+
+    private var isFoldDue: Bool {
+        guard let file = self.file, file.logBytes >= Self.logBytesMin else { return false }
+        return file.logBytes >= Self.logBytesMax || file.changedEntries >= Self.changedEntriesMax
     }
 
     private func next() -> (groups: [(number: UInt64, records: [UInt8])], isStopping: Bool) {

@@ -16,11 +16,9 @@ final class AttachState {
     private(set) var unanswered = UnansweredPackets()
     /// The router has the client's QoS 2 messages in memory only.
     private(set) var keepsExchanges: Bool
-    /// QoS 2 PUBLISH packets of which the client has the PUBREC and no PUBCOMP. The router that gave the PUBREC is another one for those
-    /// that are marked.
-    private var completing = UnansweredPackets()
-    private var exchange: ExchangeIdentity
-    private var delivered = DeliveredExchanges()
+    /// Nil: there was no such message either way.
+    private var kept: KeptExchanges?
+    private let connectStamp: UInt64
     /// Of the router that the session is with, or was last.
     private(set) var routerBootID: [UInt8]
     private(set) var outbound = OutboundIdentifiers()
@@ -45,11 +43,7 @@ final class AttachState {
         self.clientIdentifier = clientIdentifier
         self.keepsExchanges = keepsExchanges
         self.routerBootID = routerBootID
-        self.exchange = ExchangeIdentity(
-            clientIdentifier: clientIdentifier,
-            sessionNumber: sessionNumber,
-            connectStamp: connectStamp
-        )
+        self.connectStamp = connectStamp
         self.version = version
         self.takesAliases = takesAliases && version.hasProperties
     }
@@ -87,7 +81,20 @@ final class AttachState {
     /// Of a PUBLISH; 0: the router stores it.
     @inline(__always)
     private func nextExchange(_ header: FixedHeader) -> UInt64 {
-        self.keepsExchanges && header.flags & 0x04 != 0 ? self.exchange.next() : 0
+        self.keepsExchanges && header.flags & 0x04 != 0 ? self.keptExchanges().identity.next() : 0
+    }
+
+    private func keptExchanges() -> KeptExchanges {
+        if let kept = self.kept { return kept }
+        let made = KeptExchanges(
+            identity: ExchangeIdentity(
+                clientIdentifier: self.clientIdentifier,
+                sessionNumber: self.sessionNumber,
+                connectStamp: self.connectStamp
+            )
+        )
+        self.kept = made
+        return made
     }
 
     func continuedUp(_ bytes: UnsafeRawBufferPointer) {
@@ -187,7 +194,7 @@ final class AttachState {
             if self.keepsExchanges { self.keepUntilCompleted(packet, header, identifier) }
             self.unanswered.answered(.pubrec, identifier)
         case .pubcomp:
-            if self.keepsExchanges { self.completing.answered(.pubcomp, identifier) }
+            self.kept?.completing.answered(.pubcomp, identifier)
             self.unanswered.answered(.pubcomp, identifier)
         case .puback, .suback, .unsuback: self.unanswered.answered(header.type, identifier)
         case .connect, .connack, .subscribe, .unsubscribe, .pingreq, .pingresp, .disconnect, .auth: break
@@ -199,17 +206,18 @@ final class AttachState {
         _ header: FixedHeader,
         _ identifier: UInt16
     ) {
-        guard !self.isFailure(pubrec, header), let packet = self.unanswered.packet(awaiting: .pubrec, identifier),
+        guard !self.isFailure(pubrec, header), let kept = self.kept,
+            let packet = self.unanswered.packet(awaiting: .pubrec, identifier),
             packet.isWhole, packet.exchange != 0
         else { return }
         // The last one under an identifier is the one that counts.
-        self.completing.answered(.pubcomp, identifier)
-        self.completing.keep(packet, until: .pubcomp, identifier)
+        kept.completing.answered(.pubcomp, identifier)
+        kept.completing.keep(packet, until: .pubcomp, identifier)
     }
 
     /// A message goes to the client.
     func passedDown(exchange: UInt64, marks: UInt64) {
-        self.delivered.add(exchange, marks: marks)
+        self.keptExchanges().delivered.add(exchange, marks: marks)
     }
 
     /// A PUBLISH whose identifier was not written into it yet.
@@ -238,9 +246,9 @@ final class AttachState {
             },
             partial: self.continuesPartial ? self.partial : nil,
             exchanges: SessionAttach.Exchanges(
-                publishCount: self.exchange.publishCount,
+                publishCount: self.kept?.identity.publishCount ?? 0,
                 keeps: self.keepsExchanges,
-                delivered: self.delivered.all(marks: marks)
+                delivered: self.kept?.delivered.all(marks: marks) ?? []
             )
         )
     }
@@ -248,7 +256,7 @@ final class AttachState {
     /// The session goes on with a router that knows of no exchanges.
     /// - Returns: false when it cannot.
     func giveUpExchanges() -> Bool {
-        guard self.completing.isEmpty else { return false }
+        guard self.kept?.completing.isEmpty ?? true else { return false }
         self.keepsExchanges = false
         return true
     }
@@ -257,7 +265,7 @@ final class AttachState {
     /// - Returns: bytes of packets, which use credit.
     func writeCompleting(into link: inout ByteBuffer, handle: UInt64, bootID: [UInt8]) -> Int {
         if bootID != self.routerBootID {
-            self.completing.markAll()
+            self.kept?.completing.markAll()
             self.routerBootID = bootID
         }
         return self.writeCompleting(into: &link, handle: handle, onlyMarked: true)
@@ -266,7 +274,7 @@ final class AttachState {
     /// - Parameter onlyMarked: those that the router did not answer itself.
     func writeCompleting(into link: inout ByteBuffer, handle: UInt64, onlyMarked: Bool) -> Int {
         var credit = 0
-        self.completing.forEach { packet in
+        self.kept?.completing.forEach { packet in
             guard packet.isMarked || !onlyMarked else { return }
             credit += packet.bytes.count
             Self.write(packet, hasPubrec: true, into: &link, handle: handle)

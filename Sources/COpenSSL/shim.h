@@ -65,6 +65,51 @@ static inline EC_KEY *martlet_ec_key_of(int parameter_type, const void *paramete
     const unsigned char *bytes = ASN1_STRING_get0_data((const ASN1_STRING *)parameter);
     return d2i_ECParameters(NULL, &bytes, ASN1_STRING_length((const ASN1_STRING *)parameter));
 }
+// Keys on P-256 that the certificates of many peers show, those of their authorities: one stands for all of them. They are added by
+// one thread and stay.
+struct martlet_shared_key {
+    unsigned char point[65];
+    EC_KEY *key;
+};
+enum { martlet_shared_keys_max = 32 };
+static inline struct martlet_shared_key *martlet_shared_keys(int _Atomic **count) {
+    static struct martlet_shared_key keys[martlet_shared_keys_max];
+    static int _Atomic used;
+    *count = &used;
+    return keys;
+}
+static inline EC_KEY *martlet_shared_ec_key(const unsigned char *point, int count, int parameter_type, const void *parameter) {
+    int _Atomic *used = NULL;
+    const struct martlet_shared_key *keys = martlet_shared_keys(&used);
+    if (count != sizeof keys->point || parameter_type != V_ASN1_OBJECT ||
+        OBJ_obj2nid((const ASN1_OBJECT *)parameter) != NID_X9_62_prime256v1)
+        return NULL;
+    for (int place = 0; place < *used; place++)
+        if (memcmp(keys[place].point, point, sizeof keys->point) == 0) return keys[place].key;
+    return NULL;
+}
+/// 1: certificates with the same key as this one share it from now on.
+static inline int martlet_share_ec_key(X509 *certificate) {
+    const unsigned char *bytes = NULL;
+    int count = 0, parameter_type = 0;
+    X509_ALGOR *algorithm = NULL;
+    const void *parameter = NULL;
+    if (X509_PUBKEY_get0_param(NULL, &bytes, &count, &algorithm, X509_get_X509_PUBKEY(certificate)) != 1) return 0;
+    X509_ALGOR_get0(NULL, &parameter_type, &parameter, algorithm);
+    const EVP_PKEY *key = X509_get0_pubkey(certificate);
+    EC_KEY *inner = key == NULL ? NULL : (EC_KEY *)EVP_PKEY_get0_EC_KEY(key);
+    int _Atomic *used = NULL;
+    struct martlet_shared_key *keys = martlet_shared_keys(&used);
+    if (inner == NULL || parameter_type != V_ASN1_OBJECT ||
+        OBJ_obj2nid((const ASN1_OBJECT *)parameter) != NID_X9_62_prime256v1 || count != sizeof keys->point)
+        return 0;
+    if (martlet_shared_ec_key(bytes, count, parameter_type, parameter) != NULL) return 1;
+    if (*used == martlet_shared_keys_max || EC_KEY_up_ref(inner) != 1) return 0;
+    memcpy(keys[*used].point, bytes, sizeof keys->point);
+    keys[*used].key = inner;
+    *used += 1;
+    return 1;
+}
 static inline int martlet_ec_public_decode(EVP_PKEY *key, const X509_PUBKEY *encoded) {
     const unsigned char *bytes = NULL;
     int count = 0, parameter_type = 0;
@@ -72,6 +117,13 @@ static inline int martlet_ec_public_decode(EVP_PKEY *key, const X509_PUBKEY *enc
     const void *parameter = NULL;
     if (X509_PUBKEY_get0_param(NULL, &bytes, &count, &algorithm, encoded) != 1) return 0;
     X509_ALGOR_get0(NULL, &parameter_type, &parameter, algorithm);
+    EC_KEY *shared = martlet_shared_ec_key(bytes, count, parameter_type, parameter);
+    if (shared != NULL) {
+        if (EC_KEY_up_ref(shared) != 1) return 0;
+        if (EVP_PKEY_assign_EC_KEY(key, shared) == 1) return 1;
+        EC_KEY_free(shared);
+        return 0;
+    }
     EC_KEY *inner = martlet_ec_key_of(parameter_type, parameter);
     // Checks that the point is on the curve.
     if (inner != NULL && o2i_ECPublicKey(&inner, &bytes, count) != NULL && EVP_PKEY_assign_EC_KEY(key, inner) == 1) return 1;
@@ -157,6 +209,10 @@ static inline EVP_PKEY *martlet_ec_key_for_engine(EVP_PKEY *key) {
 #else
 static inline int martlet_read_ec_keys_directly(void) { return 0; }
 static inline EVP_PKEY *martlet_ec_key_for_engine(EVP_PKEY *key) { return key; }
+static inline int martlet_share_ec_key(X509 *certificate) {
+    (void)certificate;
+    return 0;
+}
 #endif
 
 // Contexts.

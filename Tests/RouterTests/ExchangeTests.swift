@@ -112,12 +112,13 @@ import Testing
     @Test(arguments: [false, true]) func whatNoSubscriberHasComesFromTheListener(readerFirst: Bool) throws {
         var setup = try self.start(readerFirst: readerFirst)
         setup.publish("1", 7)
-        setup.publisher.listenerIsThere = false
+        setup.publisher.takeAll()
         setup.reader.listenerIsThere = false
         setup.release(7)
+        #expect(Self.answers(setup.publisher) == [], "it is nowhere but here")
         try setup.kill(self.path)
         #expect(setup.reader.takePayloads() == ["1"])
-        #expect(Self.answers(setup.publisher) == [.pubrec, .pubcomp])
+        #expect(Self.answers(setup.publisher) == [.pubcomp])
         try setup.kill(self.path)
         #expect(setup.reader.takePayloads() == [])
     }
@@ -143,6 +144,58 @@ import Testing
         setup.publisher.send(.disconnect(DisconnectPacket(reasonCode: .success)))
         try setup.kill(self.path)
         #expect(setup.harness.core.sessionCount == 1)
+    }
+
+    /// Nobody says of a copy at QoS 0 or 1 who has it.
+    @Test(arguments: [QoS.atMostOnce, .atLeastOnce]) func copiesOfALowerQoSDoNotComeAgain(_ qos: QoS) throws {
+        var setup = try self.start()
+        setup.reader.subscribe("t", qos)
+        setup.publish("1", 7)
+        setup.publisher.takeAll()
+        setup.publisher.listenerIsThere = false
+        setup.release(7)
+        #expect(setup.reader.takePayloads() == ["1"])
+        try setup.kill(self.path)
+        #expect(setup.reader.takePayloads() == [])
+        #expect(Self.answers(setup.publisher) == [.pubcomp])
+    }
+
+    @Test func aSharedGroupGetsAMessageOnce() throws {
+        var setup = try self.start()
+        let members = (0..<3).map { setup.harness.client("member\($0)", on: setup.harness.listeners[1]) }
+        for member in members {
+            member.connect(clean: true)
+            member.subscribe("$share/g/s", .exactlyOnce)
+        }
+        for number in 1...6 as ClosedRange<UInt16> { setup.publish("\(number)", number, topic: "s") }
+        setup.publisher.takeAll()
+        setup.publisher.listenerIsThere = false
+        for number in 1...6 as ClosedRange<UInt16> { setup.release(number) }
+        #expect(members.flatMap { $0.takePayloads() }.sorted() == ["1", "2", "3", "4", "5", "6"])
+        try setup.kill(self.path)
+        #expect(members.flatMap { $0.takePayloads() } == [])
+        #expect(Self.answers(setup.publisher) == (1...6).map { _ in .pubcomp })
+    }
+
+    /// One that has waited in the subscriber's queue is with its listener before the publisher is told.
+    @Test func pubcompWaitsForAMessageThatLeavesTheQueue() throws {
+        var setup = try self.start()
+        let reader = setup.harness.client("slow", on: setup.harness.listeners[1])
+        reader.acknowledges = false
+        reader.connect(clean: true, receiveMaximum: 1)
+        reader.subscribe("u", .exactlyOnce)
+        for number in 1...2 as ClosedRange<UInt16> {
+            setup.publish("\(number)", number, topic: "u")
+            setup.release(number)
+        }
+        #expect(Self.answers(setup.publisher) == [.pubrec, .pubcomp, .pubrec])
+        reader.listenerIsThere = false
+        reader.send(.pubrec(AcknowledgementPacket(packetIdentifier: 1, reasonCode: .unspecifiedError)))
+        #expect(Self.answers(setup.publisher) == [], "it is nowhere but here")
+        try setup.kill(self.path)
+        reader.acknowledges = true
+        #expect(reader.takePayloads() == ["1", "2"])
+        #expect(Self.answers(setup.publisher) == [.pubcomp])
     }
 
     @Test func aRetainedMessageIsStored() throws {
@@ -265,7 +318,7 @@ import Testing
         setup.publish("1", 1)
         readers.isThere = false
         setup.release(1)
-        _ = lasting.publish("t", "2", .atLeastOnce)
+        _ = lasting.publish("t", "2", .exactlyOnce)
         readers.isThere = true
         setup.harness.flush()
         setup.harness.core.settling.messagesPerMark = 1

@@ -1,7 +1,8 @@
 import Common
-import TLS
 import TestSupport
 import Testing
+
+@testable import TLS
 
 /// Certificates with all kinds of keys, made by openssl: keys on elliptic curves are read another way than the rest.
 @Suite struct PeerKeyTests {
@@ -61,6 +62,20 @@ import Testing
             let client = self.certificates.clientConfiguration(try self.certificates.client("device-1"))
             try TLSPair(server, client).connect()
         }
+    }
+
+    /// Clients send their authority's certificate along: its key is one object for all of them, and one of another authority is not.
+    @Test func certificatesWithAnAuthoritysKeyShareIt() throws {
+        let other = try TestCertificates()
+        let server = try TLSServerContext(self.certificates.serverConfiguration)
+        let certificates = try [self.certificates.caFile, self.certificates.caFile, other.caFile, other.caFile].map {
+            try #require(try TLSFiles.certificates($0, setting: "file").first)
+        }
+        withExtendedLifetime(server) {}
+        let isPossible = OpenSSLLibrary.shareKey(of: certificates[0])
+        #expect(certificates[0].hasKeyObject(of: certificates[1]) == isPossible)
+        #expect(!certificates[1].hasKeyObject(of: certificates[2]))
+        #expect(!certificates[2].hasKeyObject(of: certificates[3]), "nobody trusts that one")
     }
 
     /// A curve that the certificate brings itself could be one on which anybody can sign (CVE-2020-0601).

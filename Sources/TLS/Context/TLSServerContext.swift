@@ -92,6 +92,7 @@ package final class TLSServerContext: @unchecked Sendable {
         let authorities = try builder.trust(file: file, setting: "client_ca_file")
         let now = Int64(time(nil))
         for authority in authorities {
+            OpenSSLLibrary.shareKey(of: authority)
             let name = X509_get_subject_name(authority.pointer)
             if let notAfter = authority.notAfter, notAfter < now {
                 builder.warn(

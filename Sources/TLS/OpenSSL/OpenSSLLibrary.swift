@@ -16,6 +16,15 @@ enum OpenSSLLibrary {
         return index
     }()
 
+    /// Has certificates that are read from here on share the key of this one, if they have the same: clients send their authority's along.
+    /// - Returns: false: with keys of this kind, or this OpenSSL, each has its own.
+    @discardableResult
+    static func shareKey(of certificate: X509Certificate) -> Bool {
+        // In this file, with what registers the reading of keys: C's static variables are those of one object file.
+        defer { Self.clearErrors() }
+        return martlet_share_ec_key(certificate.pointer) == 1
+    }
+
     /// Where an SSL_CTX keeps the pointer to its `TicketIssuer`.
     static let ticketIssuerIndex: Int32 = {
         let index = martlet_ssl_context_new_index()

@@ -12,6 +12,12 @@ final class X509Certificate {
     deinit {
         X509_free(self.pointer)
     }
+
+    /// Whether its public key, one on an elliptic curve, is the very object that another certificate has.
+    func hasKeyObject(of other: X509Certificate) -> Bool {
+        let keys = [self, other].map { EVP_PKEY_get0_EC_KEY(X509_get0_pubkey($0.pointer)) }
+        return keys[0] != nil && keys[0] == keys[1]
+    }
 }
 
 /// Owner of an EVP_PKEY.

@@ -19,8 +19,9 @@ enum OpenSSLLibrary {
     /// Has certificates that are read from here on share the key of this one, if they have the same: clients send their authority's along.
     /// - Returns: false: with keys of this kind, or this OpenSSL, each has its own.
     @discardableResult
+    @inline(never)
     static func shareKey(of certificate: X509Certificate) -> Bool {
-        // In this file, with what registers the reading of keys: C's static variables are those of one object file.
+        // In this object file, with what registers the reading of keys: each has static variables of C's inline functions of its own.
         defer { Self.clearErrors() }
         return martlet_share_ec_key(certificate.pointer) == 1
     }

@@ -167,6 +167,10 @@ import Testing
             member.connect(clean: true)
             member.subscribe("$share/g/s", .exactlyOnce)
         }
+        // From here on the next router would choose others.
+        setup.publish("0", 9, topic: "s")
+        setup.release(9)
+        #expect(members.flatMap { $0.takePayloads() } == ["0"])
         for number in 1...6 as ClosedRange<UInt16> { setup.publish("\(number)", number, topic: "s") }
         setup.publisher.takeAll()
         setup.publisher.listenerIsThere = false

@@ -12,6 +12,10 @@ struct Micro {
         ("route-qos0", { try RouterCases.route($0, qos: .atMostOnce) }),
         ("route-qos0-among-100k-filters", { try RouterCases.route($0, qos: .atMostOnce, otherFilters: 100_000) }),
         ("route-qos1", { try RouterCases.route($0, qos: .atLeastOnce) }),
+        (
+            "route-qos2",
+            { iterations in try TemporaryStore.with { try RouterCases.route(iterations, qos: .exactlyOnce, store: $0) } }
+        ),
         ("fan-out-to-50", { try RouterCases.route($0, qos: .atMostOnce, receivers: 50) }),
         ("cached-login", { try LoginCases.cached($0) }),
         ("fetched-login", { try LoginCases.fetched($0) }),

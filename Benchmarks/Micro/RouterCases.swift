@@ -1,13 +1,21 @@
 import BenchmarkSupport
 import Common
 import Router
+import RouterStore
 
 enum RouterCases {
     private static let bootID = [UInt8](repeating: 9, count: 16)
 
     /// Messages through the router's machine, frames in and frames out, one publisher to one or several subscribers; a turn has 64.
     /// An iteration is a delivery.
-    static func route(_ iterations: Int, qos: QoS, receivers: Int = 1, otherFilters: Int = 0) throws {
+    /// - Parameter store: where changes are committed at the end of each turn; nil: nothing is stored.
+    static func route(
+        _ iterations: Int,
+        qos: QoS,
+        receivers: Int = 1,
+        otherFilters: Int = 0,
+        store: StoreFile? = nil
+    ) throws {
         var settings = SessionDriver.Settings()
         settings.pairs = 1
         settings.receivers = receivers
@@ -26,10 +34,11 @@ enum RouterCases {
             linkCreditBytes: 64 << 20
         )
         var now: Instant = Nanoseconds.perSecond
+        if let store { try core.restore(from: store, now: now) }
         let link = core.linkUp(peer: hello, now: now)
         var up = ByteBuffer()
         var down = ByteBuffer()
-        func turn() {
+        func turn() throws {
             now += 100_000
             var offset = 0
             while case .frame(let frame) = FrameReader.frame(in: up.readable, at: offset) {
@@ -39,6 +48,10 @@ enum RouterCases {
             }
             up.clear()
             core.endTurn(now: now)
+            while let (group, records) = core.takeChanges() {
+                try store?.append([records])
+                core.committed(upTo: group, now: now)
+            }
             core.takeOutput(of: link, into: &down)
             core.handedOver(link, turn: core.turn)
             if core.waitsForHandOver { core.releaseHeld() }
@@ -52,10 +65,10 @@ enum RouterCases {
             driver.endTurn(into: &up)
         }
         driver.open(into: &up)
-        while !driver.isReady { turn() }
+        while !driver.isReady { try turn() }
         while driver.delivered < iterations {
             driver.publish(into: &up)
-            turn()
+            try turn()
         }
     }
 }

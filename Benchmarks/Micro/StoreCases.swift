@@ -1,19 +1,15 @@
 import BenchmarkSupport
 import Common
-import Glibc
 import Router
 import RouterStore
 
 enum StoreCases {
     /// A QoS 1 message for a session whose client is away: recorded and committed, 64 in a transaction.
     static func commit(_ iterations: Int) throws {
-        let directory = "/tmp/martlet-micro-\(getpid())"
-        mkdir(directory, 0o700)
-        defer {
-            for suffix in ["", "-wal", "-shm", ".lock"] { unlink("\(directory)/store.db\(suffix)") }
-            rmdir(directory)
-        }
-        let store = try StoreFile(path: "\(directory)/store.db", survivesPowerLoss: false)
+        try TemporaryStore.with { try Self.commit(iterations, to: $0) }
+    }
+
+    private static func commit(_ iterations: Int, to store: StoreFile) throws {
         var configuration = Configuration()
         configuration.mqtt.sysIntervalNanoseconds = 0
         configuration.mqtt.session.maxQueuedMessages = 1_000_000

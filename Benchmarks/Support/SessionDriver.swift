@@ -174,8 +174,12 @@ package final class SessionDriver {
                 let place = header.headerBytes + 2 + topicBytes
                 let identifier = rest[0] & 0b110 == 0 ? 0 : UInt16(rest[place]) << 8 | UInt16(rest[place + 1])
                 self.received(slot, identifier, rest[0], &output)
-            case .puback:
+            case .puback, .pubcomp:
                 self.publishers[slot].acknowledged += 1
+            case .pubrec:
+                self.answer(0x62, UInt16(rest[2]) << 8 | UInt16(rest[3]), slot, &output)
+            case .pubrel:
+                self.answer(0x70, UInt16(rest[2]) << 8 | UInt16(rest[3]), slot, &output)
             case .suback:
                 self.subscribed += 1
             default:
@@ -188,8 +192,12 @@ package final class SessionDriver {
         self.publishers[self.publisherIndex(ofSubscriber: slot)].delivered += 1
         self.delivered += 1
         guard firstByte & 0b110 != 0 else { return }
+        self.answer(firstByte & 0b110 == 0b100 ? 0x50 : 0x40, identifier, slot, &output)
+    }
+
+    private func answer(_ firstByte: UInt8, _ identifier: UInt16, _ slot: Int, _ output: inout ByteBuffer) {
         output.writeFrameHeader(.sessionPackets, handle: self.handle(slot), bodyBytes: 4)
-        output.writeBigEndian(UInt16(0x4002))
+        output.writeBigEndian(UInt16(firstByte) << 8 | 2)
         output.writeBigEndian(identifier)
     }
 }

@@ -14,7 +14,8 @@ struct Micro {
         ("route-qos1", { try RouterCases.route($0, qos: .atLeastOnce) }),
         (
             "route-qos2",
-            { iterations in try TemporaryStore.with { try RouterCases.route(iterations, qos: .exactlyOnce, store: $0) } }
+            { iterations in try TemporaryStore.with { try RouterCases.route(iterations, qos: .exactlyOnce, store: $0) }
+            }
         ),
         ("fan-out-to-50", { try RouterCases.route($0, qos: .atMostOnce, receivers: 50) }),
         ("cached-login", { try LoginCases.cached($0) }),

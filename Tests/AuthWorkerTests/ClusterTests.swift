@@ -117,24 +117,29 @@ import Testing
         let ports: [UInt16]
         let servers: [RedisServer]
 
-        init() throws {
-            // The bus is at the port and 10,000.
-            var ports: [UInt16] = []
-            while ports.count < 4 {
+        /// A node whose ports are free: its bus is at the port and 10,000, which is other programs' for the taking.
+        private static func startNode() throws -> (port: UInt16, server: RedisServer) {
+            let options = [
+                "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-config-file", "nodes.conf",
+                "--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0",
+            ]
+            for _ in 0..<100 {
                 let port = try RedisServer.freePort()
-                if port < 55_000, !ports.contains(port) { ports.append(port) }
+                guard port < 55_000 else { continue }
+                do {
+                    return (port, try RedisServer(.tcp(port: port), options: options))
+                } catch let error as ProcessError where error.description.contains("Address already in use") {
+                    continue
+                }
             }
-            self.ports = ports
-            self.servers = try ports.map {
-                try RedisServer(
-                    .tcp(port: $0),
-                    options: [
-                        "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-config-file",
-                        "nodes.conf",
-                        "--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0",
-                    ]
-                )
-            }
+            throw ProcessError(description: "no two free ports for a Redis node")
+        }
+
+        init() throws {
+            let nodes = try (0..<4).map { _ in try Self.startNode() }
+            self.ports = nodes.map(\.port)
+            self.servers = nodes.map(\.server)
+            let ports = self.ports
             let masters = ports.prefix(3).map { "127.0.0.1:\($0)" }
             let (status, output) = try runProcess(
                 "redis-cli",

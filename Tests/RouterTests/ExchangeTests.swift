@@ -246,6 +246,23 @@ import Testing
         #expect(Self.answers(setup.publisher) == [.pubcomp])
     }
 
+    /// It was in the socket of the link that broke, and acknowledged for that.
+    @Test(arguments: [QoS.atLeastOnce, .exactlyOnce]) func whatAListenerHasNotReadOutlivesTheLinkAndTheRouter(
+        _ qos: QoS
+    ) throws {
+        var setup = try self.start()
+        let readers = setup.harness.listeners[1]
+        readers.isThere = false
+        #expect(setup.publisher.publish("t", "1", qos) == (qos == .exactlyOnce ? .success : nil))
+        setup.harness.loseOutput(of: readers)
+        setup.harness.flush()
+        #expect(Self.answers(setup.publisher).last == (qos == .exactlyOnce ? .pubcomp : .puback))
+        setup.harness.core.linkDown(readers.index, now: setup.harness.now)
+        setup.harness.flush()
+        try setup.kill(self.path)
+        #expect(setup.reader.takePayloads() == ["1"])
+    }
+
     @Test func listenersForgetWhatIsSettled() throws {
         var setup = try self.start()
         setup.harness.core.settling.messagesPerMark = 4

@@ -219,6 +219,15 @@ final class RouterHarness {
         return again
     }
 
+    /// What is written for a listener gets into its socket, and is never read.
+    func loseOutput(of listener: FakeListener) {
+        self.core.endTurn(now: self.now)
+        var lost = ByteBuffer()
+        self.core.takeOutput(of: listener.index, into: &lost)
+        self.core.handedOver(listener.index, turn: self.core.turn)
+        self.core.releaseHeld()
+    }
+
     func nextStamp() -> UInt64 {
         self.stamp += 1
         return self.stamp

@@ -29,9 +29,9 @@ extension RouterCore {
         var hasPubrec = false
     }
 
-    /// A packet follows that the listener sends again.
-    /// - Returns: false when the frame is broken.
-    func repeats(_ body: inout UnsafeRawBufferPointer, _ frame: Frame) -> SessionExchanges.Repeated? {
+    /// Takes from a frame what the packet in it is called, which the listener sends again.
+    /// - Returns: nil when the frame is broken.
+    func takeRepeated(_ body: inout UnsafeRawBufferPointer, _ frame: Frame) -> SessionExchanges.Repeated? {
         var reader = ByteReader(body)
         guard let identity = reader.readLittleEndian(UInt64.self), identity != 0, !reader.isAtEnd else { return nil }
         body = reader.readRest()
@@ -55,7 +55,7 @@ extension RouterCore {
             self.exchanges(of: session).complete(repeated: held.exchange)
         }
         defer { self.repeatedExchange = 0 }
-        self.matchRecent(view.topic, of: session)
+        self.findReceivers(view.topic, of: session)
         if self.matchesGoUnstored(view) {
             self.settling.messages += self.matches.subscribers.count
             self.deliverToMatches(view, kept: message)
@@ -68,7 +68,7 @@ extension RouterCore {
     }
 
     /// Finds who gets the message, without the trie where the session last published to that topic too.
-    private mutating func matchRecent(_ topic: UnsafeRawBufferPointer, of session: Session) {
+    private mutating func findReceivers(_ topic: UnsafeRawBufferPointer, of session: Session) {
         let isRecent = session.recentTopic.matches(topic)
         guard isRecent, session.recentTopic.isMatched(at: self.trie.revision) else {
             self.trie.match(topic: topic, publisher: session.index, into: &self.matches)

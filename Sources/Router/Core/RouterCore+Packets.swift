@@ -6,7 +6,7 @@ extension RouterCore {
         var body = frame.body
         var repeated: SessionExchanges.Repeated?
         if frame.flags & FrameFlags.hasExchanges != 0 {
-            repeated = self.repeats(&body, frame)
+            repeated = self.takeRepeated(&body, frame)
             if repeated == nil { return "a broken frame with a packet that is sent again" }
         }
         guard let slot = link.slot(of: frame.handle), link.slots[slot].session != RouterLink.Slot.noSession,

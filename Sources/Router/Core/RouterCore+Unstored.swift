@@ -67,13 +67,14 @@ extension RouterCore {
         self.unstoredQueues.append((self.now &+ RouterLimits.unstoredNanoseconds, awaited))
     }
 
-    /// What a link that breaks has not taken is with nobody else once its publishers have their answers.
+    /// What a link that breaks has not taken, or its listener not read, is with nobody else once its publishers have their answers.
     mutating func storeUnhanded(_ link: RouterLink) {
         guard self.changes.isOn else { return }
         let records = self.changes.records
         for slot in link.slots where slot.session != RouterLink.Slot.noSession {
             guard let session = self.sessions[Int(slot.session)] else { continue }
             self.storeQueue(session)
+            (session.unhandedTurn, session.unhandedSequence) = (UInt64.max, 0)
             self.recordUnhanded(session)
         }
         guard self.changes.records != records else { return }

@@ -370,6 +370,33 @@ import Testing
         #expect(Self.answers(setup.publisher) == [.pubcomp])
     }
 
+    /// The copy that the former router left in the store goes out as soon as the subscriber's listener is there; the publisher's comes
+    /// later, and sends the message again.
+    @Test func whatComesFromTheStoreDoesNotComeFromTheListenerToo() throws {
+        let setup = try self.start()
+        let lasting = setup.harness.client("lasting", on: setup.harness.listeners[0])
+        lasting.connect(clean: true, expiry: 3600)
+        _ = lasting.publish("t", "0", .exactlyOnce)
+        #expect(setup.reader.takePayloads() == ["0"])
+        setup.publish("2", 7)
+        setup.publisher.takeAll()
+        setup.harness.commitsAtOnce = false
+        var packet = PublishPacket(qos: .exactlyOnce, topic: [0x74], payload: [0x31])
+        packet.packetIdentifier = 9
+        lasting.send(.publish(packet))
+        setup.harness.commit()
+        lasting.send(.pubrel(AcknowledgementPacket(packetIdentifier: 9)))
+        setup.release(7)
+        setup.harness.commit()
+        let harness = try setup.harness.replaceRouter(self.path, attaches: false)
+        setup.reader.attach(to: harness, harness.listeners[1])
+        #expect(setup.reader.takePayloads() == ["1", "2"])
+        setup.publisher.attach(to: harness, harness.listeners[0])
+        #expect(setup.reader.takePayloads() == [])
+        harness.flush()
+        #expect(Self.answers(setup.publisher) == [.pubcomp])
+    }
+
     /// Otherwise a message that needs no store would overtake those that wait for their commit.
     @Test func aMessageStaysBehindThoseThatAreHeldBack() throws {
         let setup = try self.start()
@@ -406,7 +433,10 @@ import Testing
         setup.publish(text, 7)
         setup.publisher.takeAll()
         try setup.kill(self.path)
+        setup.publisher.listenerIsThere = false
         setup.release(7)
         #expect(setup.reader.takePayloads() == [text])
+        try setup.kill(self.path)
+        #expect(setup.reader.takePayloads() == [])
     }
 }

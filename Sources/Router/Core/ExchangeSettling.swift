@@ -12,7 +12,7 @@ struct ExchangeSettling {
     /// Listeners may send again what another router passed on, or this one over a link that broke.
     private(set) var notBefore: Instant = 0
     var isAgain = true
-    /// Some sessions have `SessionExchanges.delivered`.
+    /// Some sessions may have `SessionExchanges.delivered`.
     var hasDelivered = false
     /// Sessions with acknowledgements behind a large packet, and some that had such.
     var controlHeld: Set<UInt32> = []

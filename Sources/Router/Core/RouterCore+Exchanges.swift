@@ -60,7 +60,9 @@ extension RouterCore {
             self.settling.messages += self.matches.subscribers.count
             self.deliverToMatches(view, kept: message)
         } else {
-            // Either all copies of a message are stored, or those that are not can be told apart when it comes again.
+            // Either all copies of a message are stored, or those that are not can be told apart when it comes again. Stored ones need
+            // no name for that, unless it has come again: then a listener that comes later says who has it.
+            if !held.isRepeated { message.header.exchange = 0 }
             self.publishStored(view, kept: message, publisher: session.index)
             self.complete(held.exchange, session)
         }
@@ -80,9 +82,10 @@ extension RouterCore {
 
     /// Whether all who get the message will be known to have it by what their listeners say.
     private func matchesGoUnstored(_ message: MessageView) -> Bool {
-        guard self.matches.groups.isEmpty, !message.retain, self.settling.messages < RouterLimits.exchangesMax else {
-            return false
-        }
+        // Names go with whole packets alone.
+        guard self.matches.groups.isEmpty, self.matches.furtherIdentifiers.isEmpty, !message.retain,
+            Message.countedBytes(of: message) <= self.partBytes, self.settling.messages < RouterLimits.exchangesMax
+        else { return false }
         return self.matches.subscribers.allSatisfy { subscriber in
             guard let session = self.sessions[Int(subscriber.session)] else { return true }
             return session.isStored && !session.isDurable && subscriber.options.qos == .exactlyOnce
@@ -113,6 +116,13 @@ extension RouterCore {
             || session.inflight.contains(exchange: exchange)
     }
 
+    /// A message goes to the session's client. One that the former router left in the store may be sent again by its publisher's listener
+    /// too, which comes later than the subscriber's.
+    func noteDelivered(_ exchange: UInt64, _ session: Session) {
+        guard self.settling.isAgain else { return }
+        self.exchanges(of: session).delivered.insert(exchange)
+    }
+
     // MARK: After another router
 
     /// What the listener says of the messages that it keeps, and of those that the client has.
@@ -133,9 +143,8 @@ extension RouterCore {
         )
         exchanges.incoming = nil
         exchanges.attached(turn: self.turn + 1)
-        exchanges.delivered = Set(told.delivered)
+        exchanges.delivered.formUnion(told.delivered)
         guard !exchanges.delivered.isEmpty else { return }
-        self.settling.hasDelivered = true
         self.dropDelivered(exchanges.delivered, session)
     }
 
@@ -166,6 +175,7 @@ extension RouterCore {
         }
         if self.settling.isAgain {
             self.settling.isAgain = false
+            self.settling.hasDelivered = true
             self.settling.markTurn = self.turn
         }
         if self.settling.answeredTurn == 0 {

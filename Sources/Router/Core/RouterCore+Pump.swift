@@ -123,7 +123,7 @@ extension RouterCore {
         self.counters.publishBytesSent += UInt64(layout.packetBytes)
     }
 
-    func writeWhole(
+    mutating func writeWhole(
         _ item: QueuedMessage,
         _ shape: PublishShape,
         _ layout: PublishLayout,
@@ -141,6 +141,7 @@ extension RouterCore {
                 packetIdentifier: identifier
             )
         }
+        self.noteDelivered(item.message.header.exchange, session)
         link.writePublish(
             item.message.view,
             shape,

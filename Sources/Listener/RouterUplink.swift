@@ -181,10 +181,7 @@ final class RouterUplink: LinkDelegate {
         self.absenceTimer = nil
         // Before the sessions that are open: a client whose session ended may be back.
         for handle in self.farewells.keys.sorted() {
-            let takesExchanges = peer.wireVersionMax >= SessionAttach.exchangesVersion
-            guard let content = self.farewells[handle]?.tell(peer.bootID, takesExchanges: takesExchanges) else {
-                continue
-            }
+            guard let content = self.farewells[handle]?.tell(peer) else { continue }
             link.output.write(content.frames)
             self.linkCredit -= content.creditBytes
         }

@@ -56,6 +56,17 @@ import Testing
         return Setup(harness: harness, publisher: publisher, reader: reader)
     }
 
+    /// The reader gets a message, and the publisher's listener no PUBCOMP before the router is killed: it does not come again.
+    private func killBeforePubcomp(_ setup: inout Setup, retain: Bool = false) throws {
+        setup.publish("1", 7, retain: retain)
+        setup.publisher.takeAll()
+        setup.publisher.listenerIsThere = false
+        setup.release(7)
+        #expect(setup.reader.takePayloads() == ["1"])
+        try setup.kill(self.path)
+        #expect(setup.reader.takePayloads() == [])
+    }
+
     private static func answers(_ client: FakeClient) -> [PacketType] {
         client.takeAll().map(\.type)
     }
@@ -126,13 +137,7 @@ import Testing
     /// To a session that lasts all copies are stored, and that the message has gone on, as long as its publisher may not know.
     @Test func aStoredCopyDoesNotComeAgain() throws {
         var setup = try self.start(expiry: 3600)
-        setup.publish("1", 7)
-        setup.publisher.takeAll()
-        setup.publisher.listenerIsThere = false
-        setup.release(7)
-        #expect(setup.reader.takePayloads() == ["1"])
-        try setup.kill(self.path)
-        #expect(setup.reader.takePayloads() == [])
+        try self.killBeforePubcomp(&setup)
         #expect(Self.answers(setup.publisher) == [.pubcomp])
         for number in 8...20 as ClosedRange<UInt16> {
             setup.publish("\(number)", number)
@@ -150,13 +155,7 @@ import Testing
     @Test(arguments: [QoS.atMostOnce, .atLeastOnce]) func copiesOfALowerQoSDoNotComeAgain(_ qos: QoS) throws {
         var setup = try self.start()
         setup.reader.subscribe("t", qos)
-        setup.publish("1", 7)
-        setup.publisher.takeAll()
-        setup.publisher.listenerIsThere = false
-        setup.release(7)
-        #expect(setup.reader.takePayloads() == ["1"])
-        try setup.kill(self.path)
-        #expect(setup.reader.takePayloads() == [])
+        try self.killBeforePubcomp(&setup)
         #expect(Self.answers(setup.publisher) == [.pubcomp])
     }
 
@@ -204,13 +203,7 @@ import Testing
 
     @Test func aRetainedMessageIsStored() throws {
         var setup = try self.start()
-        setup.publish("1", 7, retain: true)
-        setup.publisher.takeAll()
-        setup.publisher.listenerIsThere = false
-        setup.release(7)
-        #expect(setup.reader.takePayloads() == ["1"])
-        try setup.kill(self.path)
-        #expect(setup.reader.takePayloads() == [])
+        try self.killBeforePubcomp(&setup, retain: true)
         #expect(setup.harness.core.retainedCount == 1)
     }
 

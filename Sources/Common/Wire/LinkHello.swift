@@ -82,6 +82,9 @@ public struct LinkHello: Equatable, Sendable {
         )
     }
 
+    /// Its sender knows of QoS 2 messages that listeners keep (`SessionAttach.Exchanges`).
+    public var takesExchanges: Bool { self.wireVersionMax >= SessionAttach.exchangesVersion }
+
     /// The wire version to speak with `peer`; nil when there is none in common.
     public func commonVersion(with peer: LinkHello) -> UInt8? {
         let highest = min(self.wireVersionMax, peer.wireVersionMax)

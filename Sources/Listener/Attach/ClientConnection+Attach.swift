@@ -117,7 +117,7 @@ extension ClientConnection {
     func reattach(_ link: Link, credit: Int, linkCredit: inout Int) {
         guard self.phase == .open else { return }
         let isKnown = self.uplink?.attach?.unstoredBy.map { $0 == link.peer?.bootID } ?? true
-        let takesExchanges = (link.peer?.wireVersionMax ?? 0) >= SessionAttach.exchangesVersion
+        let takesExchanges = link.peer?.takesExchanges ?? false
         guard isKnown, takesExchanges || self.uplink?.attach?.giveUpExchanges() != false,
             var attach = self.sessionAttach()
         else { return self.routerLost(isFinal: true) }

@@ -1,3 +1,5 @@
+import Common
+
 /// What the next router has to be told of a session whose connection has ended, until the one that was told has stored it.
 struct Farewell {
     struct Content {
@@ -46,9 +48,9 @@ struct Farewell {
     }
 
     /// What a router is told; nil: it is one of an earlier release, which could not make sense of it.
-    mutating func tell(_ router: [UInt8], takesExchanges: Bool) -> Content? {
-        guard takesExchanges || !self.takesExchanges else { return nil }
-        let completing = router == self.router ? self.completingForSame : self.completingForOthers
+    mutating func tell(_ router: LinkHello) -> Content? {
+        guard router.takesExchanges || !self.takesExchanges else { return nil }
+        let completing = router.bootID == self.router ? self.completingForSame : self.completingForOthers
         let rest = self.isTold ? self.further : self.first
         self.isTold = true
         return Content(

@@ -40,7 +40,7 @@ struct UnansweredPackets: ~Copyable {
     var isEmpty: Bool { self.count == 0 }
     /// So much is under way that the client is not read any further.
     var isFull: Bool {
-        self.buffer.readableBytes >= Limits.unansweredBytesMax || self.count >= Limits.unansweredPacketsMax
+        self.memoryBytes >= Limits.unansweredBytesMax || self.count >= Limits.unansweredPacketsMax
     }
     /// Records, answered ones among them.
     var memoryBytes: Int { self.buffer.readableBytes }

@@ -6,15 +6,18 @@ import Common
 extension RouterCore {
     func exchanges(of session: Session) -> SessionExchanges {
         if let exchanges = session.exchanges { return exchanges }
-        let made = SessionExchanges(
-            identity: ExchangeIdentity(
-                clientIdentifier: session.clientIdentifier,
-                sessionNumber: session.storeNumber,
-                connectStamp: session.connectStamp
-            )
-        )
+        let made = SessionExchanges(identity: Self.identity(of: session))
         session.exchanges = made
         return made
+    }
+
+    private static func identity(of session: Session, publishCount: UInt64 = 0) -> ExchangeIdentity {
+        ExchangeIdentity(
+            clientIdentifier: session.clientIdentifier,
+            sessionNumber: session.storeNumber,
+            connectStamp: session.connectStamp,
+            publishCount: publishCount
+        )
     }
 
     // MARK: From a publisher
@@ -31,20 +34,20 @@ extension RouterCore {
 
     /// Takes from a frame what the packet in it is called, which the listener sends again.
     /// - Returns: nil when the frame is broken.
-    func takeRepeated(_ body: inout UnsafeRawBufferPointer, _ frame: Frame) -> SessionExchanges.Repeated? {
+    func takeRepeated(_ body: inout UnsafeRawBufferPointer, _ frame: Frame) -> Exchange? {
         var reader = ByteReader(body)
         guard let identity = reader.readLittleEndian(UInt64.self), identity != 0, !reader.isAtEnd else { return nil }
         body = reader.readRest()
-        return SessionExchanges.Repeated(exchange: identity, hasPubrec: frame.flags & FrameFlags.hasPubrec != 0)
+        return Exchange(identity: identity, isRepeated: true, hasPubrec: frame.flags & FrameFlags.hasPubrec != 0)
     }
 
     /// Of the QoS 2 PUBLISH at hand.
-    mutating func nextExchange(_ session: Session) -> Exchange {
+    func nextExchange(_ session: Session) -> Exchange {
         guard session.keepsExchanges else { return Exchange() }
         let exchanges = self.exchanges(of: session)
         guard let repeated = exchanges.incoming else { return Exchange(identity: exchanges.identity.next()) }
         exchanges.incoming = nil
-        return Exchange(identity: repeated.exchange, isRepeated: true, hasPubrec: repeated.hasPubrec)
+        return repeated
     }
 
     /// PUBREL came for a message that the listener keeps.
@@ -130,17 +133,9 @@ extension RouterCore {
         // Until everything that is sent again has its answer.
         self.settling.beginAgain(after: self.now &+ RouterLimits.relinkGraceNanoseconds)
         session.keepsExchanges = (told?.keeps ?? false) && !session.isDurable
-        guard let told, told.keeps || told.publishCount > 0 || !told.delivered.isEmpty || session.exchanges != nil
-        else {
-            return
-        }
+        guard let told, told.publishCount > 0 || !told.delivered.isEmpty || session.exchanges != nil else { return }
         let exchanges = self.exchanges(of: session)
-        exchanges.identity = ExchangeIdentity(
-            clientIdentifier: session.clientIdentifier,
-            sessionNumber: session.storeNumber,
-            connectStamp: session.connectStamp,
-            publishCount: told.publishCount
-        )
+        exchanges.identity = Self.identity(of: session, publishCount: told.publishCount)
         exchanges.incoming = nil
         exchanges.attached(turn: self.turn + 1)
         exchanges.delivered.formUnion(told.delivered)

@@ -4,7 +4,7 @@ import Common
 extension RouterCore {
     mutating func receivedPackets(_ frame: Frame, _ link: RouterLink) -> StaticString? {
         var body = frame.body
-        var repeated: SessionExchanges.Repeated?
+        var repeated: Exchange?
         if frame.flags & FrameFlags.hasExchanges != 0 {
             repeated = self.takeRepeated(&body, frame)
             if repeated == nil { return "a broken frame with a packet that is sent again" }

@@ -123,7 +123,7 @@ extension RouterCore {
         self.counters.publishBytesSent += UInt64(layout.packetBytes)
     }
 
-    mutating func writeWhole(
+    func writeWhole(
         _ item: QueuedMessage,
         _ shape: PublishShape,
         _ layout: PublishLayout,
@@ -131,17 +131,8 @@ extension RouterCore {
         _ session: Session,
         _ link: RouterLink
     ) {
-        guard item.isKept, !session.isDurable, link.takesExchanges else {
-            return link.writePublish(
-                item.message.view,
-                shape,
-                layout,
-                furtherIdentifiers: item.furtherIdentifiers ?? [],
-                handle: session.handle,
-                packetIdentifier: identifier
-            )
-        }
-        self.noteDelivered(item.message.header.exchange, session)
+        let isNamed = item.isKept && !session.isDurable && link.takesExchanges
+        if isNamed { self.noteDelivered(item.message.header.exchange, session) }
         link.writePublish(
             item.message.view,
             shape,
@@ -149,7 +140,7 @@ extension RouterCore {
             furtherIdentifiers: item.furtherIdentifiers ?? [],
             handle: session.handle,
             packetIdentifier: identifier,
-            exchange: item.message.header.exchange
+            exchange: isNamed ? item.message.header.exchange : 0
         )
     }
 

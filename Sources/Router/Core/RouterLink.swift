@@ -66,7 +66,7 @@ final class RouterLink {
         self.bit = 1 << UInt64(min(index, 63))
         self.handedTurn = turn
         self.peer = peer
-        self.takesExchanges = peer.wireVersionMax >= SessionAttach.exchangesVersion
+        self.takesExchanges = peer.takesExchanges
         self.credit = Int(peer.linkCreditBytes)
         precondition(
             Self.headerBytes == FrameHeader.byteCount && Self.deliverKind == FrameKind.sessionDeliver.rawValue
@@ -129,32 +129,8 @@ final class RouterLink {
         return RawWriter(start)
     }
 
-    /// A whole PUBLISH for one session, of a message that its publisher's listener keeps.
-    func writePublish(
-        _ view: MessageView,
-        _ shape: PublishShape,
-        _ layout: PublishLayout,
-        furtherIdentifiers: [UInt32],
-        handle: UInt64,
-        packetIdentifier: UInt16,
-        exchange: UInt64
-    ) {
-        var writer = self.beginDeliver(
-            handle: handle,
-            flags: FrameFlags.debitsCredit | FrameFlags.hasExchanges,
-            bytes: MemoryLayout<UInt64>.size + layout.packetBytes
-        )
-        writer.writeLittleEndian(exchange)
-        writer.writePublish(
-            view,
-            shape,
-            layout,
-            furtherIdentifiers: furtherIdentifiers,
-            packetIdentifier: packetIdentifier
-        )
-    }
-
     /// A whole PUBLISH for one session.
+    /// - Parameter exchange: of a message that its publisher's listener keeps; 0: it does not.
     @inline(__always)
     func writePublish(
         _ view: MessageView,
@@ -162,9 +138,16 @@ final class RouterLink {
         _ layout: PublishLayout,
         furtherIdentifiers: [UInt32] = [],
         handle: UInt64,
-        packetIdentifier: UInt16
+        packetIdentifier: UInt16,
+        exchange: UInt64 = 0
     ) {
-        var writer = self.beginDeliver(handle: handle, flags: FrameFlags.debitsCredit, bytes: layout.packetBytes)
+        let isNamed = exchange != 0
+        var writer = self.beginDeliver(
+            handle: handle,
+            flags: isNamed ? FrameFlags.debitsCredit | FrameFlags.hasExchanges : FrameFlags.debitsCredit,
+            bytes: layout.packetBytes + (isNamed ? MemoryLayout<UInt64>.size : 0)
+        )
+        if isNamed { writer.writeLittleEndian(exchange) }
         writer.writePublish(
             view,
             shape,

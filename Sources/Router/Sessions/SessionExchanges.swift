@@ -9,17 +9,10 @@ final class SessionExchanges {
         var turn: UInt64 = 0
     }
 
-    /// A PUBLISH that the listener sends again, of which the router has the beginning at most.
-    struct Repeated {
-        var exchange: UInt64
-        /// The client has the PUBREC.
-        var hasPubrec: Bool
-    }
-
     // As a publisher.
     var identity: ExchangeIdentity
-    /// The next QoS 2 PUBLISH is this one.
-    var incoming: Repeated?
+    /// The next QoS 2 PUBLISH is this one, which the listener sends again; the router has its beginning at most.
+    var incoming: RouterCore.Exchange?
     /// Sent again by the listener, and passed on by this router: it may come once more, on another link. Those of the connection to the
     /// listener before this one are in `completedBefore`.
     private var completed: Set<UInt64> = []
@@ -30,7 +23,7 @@ final class SessionExchanges {
     private var stored: [Completed] = []
 
     // As a subscriber.
-    /// What the client got from former routers, as far as it may be sent again.
+    /// What the client got from former routers, and from this one while listeners may send something again.
     var delivered: Set<UInt64> = []
 
     init(identity: ExchangeIdentity) {

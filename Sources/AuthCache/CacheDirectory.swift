@@ -1,4 +1,5 @@
 import Glibc
+import SQLite
 import TLS
 
 /// The folder that all auth workers of a host share:
@@ -6,7 +7,7 @@ import TLS
 /// ```
 ///  host.key        32 random bytes, 0600: passwords that Redis holds in clear are kept as HMACs under it
 ///  current         the name of the file in use, one line
-///  cache-000001.db the rows (SQLite, with its -wal and -shm)
+///  cache-000001.db the rows (SQLite, with its -wal and -shm, and a -lock for who writes)
 ///  lock            flock(2) around creating and replacing the others
 /// ```
 ///
@@ -25,6 +26,8 @@ package struct CacheDirectory: Sendable {
 
     package static let hostKeyBytes = 32
     private static let fileNumberMax = 999_999
+    /// Of the files of one number: SQLite's own, and the lock of those who write.
+    package static let fileSuffixes = ["", "-wal", "-shm", Database.writerLockSuffix]
 
     package func filePath(_ number: Int) -> String {
         let digits = String(number)
@@ -115,7 +118,7 @@ package struct CacheDirectory: Sendable {
     /// Removes the files before `number`, all but the last, which people may want to look at. To be called under the lock.
     package func removeFiles(before number: Int) {
         for old in self.fileNumbers() where old < number - 1 {
-            for suffix in ["", "-wal", "-shm"] { unlink(self.filePath(old) + suffix) }
+            for suffix in Self.fileSuffixes { unlink(self.filePath(old) + suffix) }
         }
     }
 

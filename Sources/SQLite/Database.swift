@@ -22,6 +22,9 @@ package final class Database {
 
     package let path: String
     let handle: OpaquePointer
+    private var busyTimeoutMilliseconds: Int32
+    /// Of a file that several processes write to.
+    private var writerLock: WriterLock?
 
     /// - Parameter busyTimeoutMilliseconds: how long a statement waits for somebody else's lock; 0: it fails at once with
     ///   an error that `isBusy`.
@@ -43,6 +46,7 @@ package final class Database {
             throw SQLiteError(code: code, message: message, path: path)
         }
         self.handle = handle
+        self.busyTimeoutMilliseconds = busyTimeoutMilliseconds
         sqlite3_busy_timeout(handle, busyTimeoutMilliseconds)
     }
 
@@ -52,6 +56,7 @@ package final class Database {
     }
 
     package func setBusyTimeout(milliseconds: Int32) {
+        self.busyTimeoutMilliseconds = milliseconds
         sqlite3_busy_timeout(self.handle, milliseconds)
     }
 
@@ -66,10 +71,13 @@ package final class Database {
         try Statement(sql, of: self)
     }
 
-    /// Runs `body` between BEGIN IMMEDIATE and COMMIT. An error of the body or of the commit rolls back and is thrown on.
+    /// Runs `body` between BEGIN IMMEDIATE and COMMIT. An error of the body or of the commit rolls back and is thrown on. Where
+    /// several processes write, one at a time does; statements outside of a transaction must then change nothing.
     package func transaction<Result>(
         _ body: () throws(SQLiteError) -> Result
     ) throws(SQLiteError) -> Result {
+        try self.writerLock?.acquire(timeoutMilliseconds: self.busyTimeoutMilliseconds)
+        defer { self.writerLock?.release() }
         try self.execute("BEGIN IMMEDIATE")
         do throws(SQLiteError) {
             let result = try body()
@@ -93,8 +101,19 @@ package final class Database {
     /// Rows that the last INSERT, UPDATE or DELETE changed.
     package var changes: Int { Int(sqlite3_changes(self.handle)) }
 
+    /// What the lock of a file that several processes write to is called: the file's name, and this.
+    package static let writerLockSuffix = "-lock"
+
     /// Readers do not wait for the writer, nor it for them; one fsync a checkpoint (`normal`) or a commit (`full`).
-    package func useWriteAheadLog(synchronous: Synchronous) throws(SQLiteError) {
+    ///
+    /// - Parameter isShared: other processes write to the file as well. All of them must say so.
+    package func useWriteAheadLog(synchronous: Synchronous, isShared: Bool = false) throws(SQLiteError) {
+        if isShared {
+            let lock = try WriterLock(path: self.path + Self.writerLockSuffix)
+            try lock.acquire(timeoutMilliseconds: self.busyTimeoutMilliseconds)
+            self.writerLock = lock
+        }
+        defer { self.writerLock?.release() }
         let mode = try self.prepare("PRAGMA journal_mode = WAL")
         guard try mode.step(), mode.text(0) == "wal" else {
             throw SQLiteError(

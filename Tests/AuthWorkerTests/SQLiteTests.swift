@@ -1,3 +1,4 @@
+import Glibc
 import SQLite
 import TestSupport
 import Testing
@@ -51,6 +52,41 @@ import Testing
         let missing = #expect(throws: SQLiteError.self) { try self.open("missing.db", access: .readWrite) }
         #expect(missing?.isCannotOpen == true)
         #expect(throws: SQLiteError.self) { try database.prepare("  ") }
+    }
+
+    /// A checkpoint of one process while another commits may lose pages (https://sqlite.org/wal.html#walresetbug).
+    @Test func processesThatShareAFileWriteOneAtATime() throws {
+        let database = try self.open()
+        try database.useWriteAheadLog(synchronous: .normal, isShared: true)
+        try database.execute("CREATE TABLE t (i INTEGER PRIMARY KEY)")
+        let lock = Glibc.open(self.directory.file("t.db-lock"), O_RDONLY)
+        defer { close(lock) }
+        func isFree() -> Bool {
+            guard flock(lock, LOCK_EX | LOCK_NB) == 0 else { return false }
+            flock(lock, LOCK_UN)
+            return true
+        }
+        #expect(isFree())
+        // Another process, to SQLite itself of no concern.
+        #expect(flock(lock, LOCK_EX) == 0)
+        let refused = #expect(throws: SQLiteError.self) {
+            try database.transaction { () throws(SQLiteError) in try database.execute("INSERT INTO t VALUES (1)") }
+        }
+        #expect(refused?.isBusy == true)
+        let other = #expect(throws: SQLiteError.self) {
+            try self.open().useWriteAheadLog(synchronous: .normal, isShared: true)
+        }
+        #expect(other?.isBusy == true)
+        flock(lock, LOCK_UN)
+        let wasFree = try database.transaction { () throws(SQLiteError) in
+            try database.execute("INSERT INTO t VALUES (1)")
+            return isFree()
+        }
+        #expect(!wasFree && isFree())
+        #expect(throws: SQLiteError.self) {
+            try database.transaction { () throws(SQLiteError) in try database.execute("INSERT INTO t VALUES (1)") }
+        }
+        #expect(isFree())
     }
 
     @Test func aFailedTransactionLeavesNothing() throws {

@@ -36,7 +36,7 @@ final class CacheFile {
                 access: .create,
                 busyTimeoutMilliseconds: AuthLimits.cacheLockWaitMilliseconds
             )
-            try self.database.useWriteAheadLog(synchronous: .normal)
+            try self.database.useWriteAheadLog(synchronous: .normal, isShared: true)
             self.database.keepWriteAheadLog()
             try self.database.execute("PRAGMA journal_size_limit = 16777216")
             // Rows come in no order: with less, each of a large fleet's is read back from the file first.
@@ -336,7 +336,9 @@ final class CacheFile {
             """
         )
         try statement.bind(Int64(count), at: 1)
-        try statement.run()
-        return self.database.changes
+        return try self.database.transaction { () throws(SQLiteError) in
+            try statement.run()
+            return self.database.changes
+        }
     }
 }

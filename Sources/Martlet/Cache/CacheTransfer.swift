@@ -80,7 +80,7 @@ struct CacheTransfer {
             path: self.directory.filePath(number),
             busyTimeoutMilliseconds: Self.busyMilliseconds
         )
-        try database.useWriteAheadLog(synchronous: .normal)
+        try database.useWriteAheadLog(synchronous: .normal, isShared: true)
         database.keepWriteAheadLog()
         try database.migrate(CacheSchema.steps)
         try Self.attach(path, to: database)
@@ -97,8 +97,10 @@ struct CacheTransfer {
             """
         )
         try statement.bind(now - Int64(freshNanoseconds / Nanoseconds.perMillisecond), at: 1)
-        try statement.run()
-        let taken = database.changes
+        let taken = try database.transaction { () throws(SQLiteError) in
+            try statement.run()
+            return database.changes
+        }
         try self.giveToOwner(number)
         return Result(rows: rows, taken: taken, keyIsNew: keyIsNew)
     }
@@ -145,8 +147,8 @@ struct CacheTransfer {
         guard stat(self.directory.path, &status) == 0, getuid() == 0 else { return }
         let file = self.directory.filePath(number)
         let folder = self.directory.path
-        for path in [file, "\(file)-wal", "\(file)-shm", "\(folder)/host.key", "\(folder)/current", "\(folder)/lock"]
-        where Folder.exists(path) {
+        let files = CacheDirectory.fileSuffixes.map { file + $0 }
+        for path in files + ["host.key", "current", "lock"].map({ "\(folder)/\($0)" }) where Folder.exists(path) {
             guard chown(path, status.st_uid, status.st_gid) == 0 else {
                 throw CommandFailure(SystemError("cannot give \(path) to the owner of its folder").description)
             }

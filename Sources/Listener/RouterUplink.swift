@@ -210,7 +210,8 @@ final class RouterUplink: LinkDelegate {
             self.closing(link)
         case .sessionUnstored:
             guard let isUnstored = SessionUnstored.decode(frame.body) else { return self.countInvalid() }
-            self.service.connection(frame.handle)?.uplink?.attach?.unstoredBy = isUnstored ? link.peer?.bootID : nil
+            let attach = self.service.connection(frame.handle)?.uplink?.attach
+            if isUnstored { attach?.isUnstored(by: link.peer?.bootID ?? []) } else { attach?.isStored() }
         case .sessionResumed:
             guard let resumed = SessionResumed.decode(frame.body) else { return self.countInvalid() }
             self.resumed = (frame.handle, resumed)

@@ -207,6 +207,31 @@ import Testing
         #expect(stages() == [:] && state.outbound.count == 0)
     }
 
+    /// A client that was never told what its router could not store lost its connection when that router was killed.
+    @Test func onlyWhatTheClientWasToldTiesItToARouter() {
+        let state = self.keepingState()
+        let granted = SubackPacket(packetIdentifier: 5, returnCodes: [1])
+        state.isUnstored(by: [1])
+        #expect(state.unstoredBy == nil)
+        // What has nothing to do with it.
+        self.down(state, self.publish(.atLeastOnce, 5), .puback(self.ack(6)))
+        #expect(state.unstoredBy == nil)
+        // The next router is asked again, and can store it.
+        #expect(self.completing(state, router: 2) == [])
+        self.down(state, .suback(granted))
+        #expect(state.unstoredBy == nil)
+        for answer in [Packet.suback(granted), .unsuback(UnsubackPacket(packetIdentifier: 5, reasonCodes: [.success]))]
+        {
+            state.isUnstored(by: [2])
+            self.down(state, answer)
+            #expect(state.unstoredBy == [2])
+            state.isStored()
+            #expect(state.unstoredBy == nil)
+            self.down(state, answer)
+            #expect(state.unstoredBy == nil)
+        }
+    }
+
     @Test func topicAliasesAreRemembered() throws {
         let state = self.state()
         self.up(state, self.publish(.atMostOnce, 0, alias: 3).bytes(.v5_0))

@@ -177,6 +177,24 @@ import Testing
         #expect(!device.isOpen)
     }
 
+    /// The listener's link broke, and with it was lost that a SUBACK would be for this router alone: what the client was told when it
+    /// asked again was lost with the router, and it kept its connection.
+    @Test func whatIsNotStoredIsSaidAgainOnTheNextLink() throws {
+        let harness = try self.start()
+        let listener = harness.addListener()
+        let device = harness.client("device", on: listener)
+        device.connect(clean: true)
+        harness.isDiskFull = true
+        harness.core.storeIsInTrouble(true)
+        let subscription = SubscribePacket.Subscription(filter: Array("t".utf8), qos: .atLeastOnce)
+        device.send(.subscribe(SubscribePacket(packetIdentifier: 1, subscriptions: [subscription])), flushes: false)
+        harness.loseOutput(of: listener)
+        #expect(!device.isUnstored)
+        _ = harness.breakLink(listener)
+        #expect(device.received.count == 1)
+        #expect(device.isUnstored)
+    }
+
     /// The client was told that it is subscribed, and the next router did not know of it: nothing came any more, and nobody said so.
     @Test(arguments: [false, true]) func aSubscriptionThatIsNotStoredEndsWithItsRouter(_ hasRoomAgain: Bool) throws {
         let harness = try self.start()

@@ -20,9 +20,9 @@ final class FakeClient {
     /// What its listener remembers for the next router.
     private(set) var attach: AttachState?
     /// As its listener knows it.
-    var isUnstored: Bool {
-        get { self.attach?.unstoredBy != nil }
-        set { self.attach?.unstoredBy = newValue ? [] : nil }
+    var isUnstored: Bool { self.attach?.unstoredBy != nil }
+    func told(isUnstored: Bool) {
+        if isUnstored { self.attach?.isUnstored(by: self.harness.bootID) } else { self.attach?.isStored() }
     }
     private var open: SessionOpen?
     /// Of the session that is about to be accepted.

@@ -363,7 +363,7 @@ final class RouterHarness {
         case .sessionMulticast:
             self.takeMulticast(frame, listener, &credits)
         case .sessionUnstored:
-            listener.clients[frame.handle]?.isUnstored = SessionUnstored.decode(frame.body) ?? false
+            listener.clients[frame.handle]?.told(isUnstored: SessionUnstored.decode(frame.body) ?? false)
         case .sessionResumed:
             guard let resumed = SessionResumed.decode(frame.body) else {
                 Issue.record("broken sessionResumed")

@@ -26,7 +26,9 @@ final class AttachState {
     private var aliasBytes = 0
     private(set) var isBeyondLimits = false
     /// The router, by its boot id, that alone knows all that the client was told; nil: each one does.
-    var unstoredBy: [UInt8]?
+    private(set) var unstoredBy: [UInt8]?
+    /// The router that said so of the answers that come next. Of what never came, each router can be asked again.
+    private var announcedBy: [UInt8]?
     /// The packet that comes in parts and is under way; its identifier is 0 where another router could not go on with it.
     private var partial: SessionAttach.Partial?
 
@@ -46,6 +48,16 @@ final class AttachState {
         self.connectStamp = connectStamp
         self.version = version
         self.takesAliases = takesAliases && version.hasProperties
+    }
+
+    /// The router can't store what it tells the client next.
+    /// - Parameter bootID: of the router.
+    func isUnstored(by bootID: [UInt8]) { self.announcedBy = bootID }
+
+    /// Everything that the client was told is stored.
+    func isStored() {
+        self.announcedBy = nil
+        self.unstoredBy = nil
     }
 
     /// The session goes on, and these are in flight since an earlier connection.
@@ -196,7 +208,10 @@ final class AttachState {
         case .pubcomp:
             self.kept?.completing.answered(.pubcomp, identifier)
             self.unanswered.answered(.pubcomp, identifier)
-        case .puback, .suback, .unsuback: self.unanswered.answered(header.type, identifier)
+        case .suback, .unsuback:
+            if self.announcedBy == self.routerBootID { self.unstoredBy = self.announcedBy }
+            self.unanswered.answered(header.type, identifier)
+        case .puback: self.unanswered.answered(header.type, identifier)
         case .connect, .connack, .subscribe, .unsubscribe, .pingreq, .pingresp, .disconnect, .auth: break
         }
     }

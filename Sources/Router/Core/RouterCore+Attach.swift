@@ -47,6 +47,10 @@ extension RouterCore {
         self.reconcile(attach.outbound, session)
         self.flushControl(session)
         self.tellStored(session)
+        // Its listener may not have heard it on the link that broke.
+        if self.unstored[session.index] != nil {
+            SessionUnstored.encode(true, into: &link.output, handle: session.handle)
+        }
         if session.hasBacklog { self.markForPump(session) }
         return nil
     }

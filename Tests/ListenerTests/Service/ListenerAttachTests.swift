@@ -65,22 +65,26 @@ import Testing
     )
     func unstored(_ isAnother: Bool) throws {
         let harness = try ServiceHarness()
-        let (untold, first) = try harness.connected("untold", .v5_0, number: 1)
+        let (told, first) = try harness.connected("told", .v5_0, number: 1)
         let (stored, second) = try harness.connected("stored", .v5_0, number: 2)
-        harness.router.tellUnstored(first, true)
-        harness.router.tellUnstored(second, true)
-        harness.router.tellUnstored(second, false)
-        for (client, handle) in [(untold, first), (stored, second)] {
+        let (untold, third) = try harness.connected("untold", .v5_0, number: 3)
+        let suback: [UInt8] = [0x90, 0x04, 0x00, 0x05, 0x00, 0x01]
+        for (client, handle) in [(told, first), (stored, second), (untold, third)] {
+            harness.router.tellUnstored(handle, true)
+            if client !== untold { harness.router.deliver(handle, suback) }
+            if client === stored { harness.router.tellUnstored(handle, false) }
             harness.router.deliver(handle, [0xD0, 0x00])
             try harness.wait("what came with it") { client.packets(.v5_0)?.last == .pingresp }
         }
         try self.loseRouter(harness)
         if isAnother { try harness.router.openAsAnother() } else { try harness.router.open() }
-        try harness.wait("the other one") { self.attached(harness).contains { $0.handle == second } }
-        #expect(!stored.isEnded)
+        for other in [second, third] {
+            try harness.wait("the others") { self.attached(harness).contains { $0.handle == other } }
+        }
+        #expect(!stored.isEnded && !untold.isEnded)
         guard isAnother else { return #expect(self.attached(harness).contains { $0.handle == first }) }
         let disconnect = Packet.disconnect(DisconnectPacket(reasonCode: .serverShuttingDown))
-        try harness.wait("the end") { untold.packets(.v5_0)?.last == disconnect && untold.isEnded }
+        try harness.wait("the end") { told.packets(.v5_0)?.last == disconnect && told.isEnded }
     }
 
     @Test("A router that stops gets what was sent, then nothing; what it still sends arrives")

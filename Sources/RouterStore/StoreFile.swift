@@ -19,14 +19,23 @@ package final class StoreFile {
     /// Groups of the last commit.
     private var unnoted: [[UInt8]] = []
     private var nextLogNumber: Int64 = 1
+    package let checkpointPages: Int
+    /// Of the database's own log, when it was last copied into the file.
+    private var pagesAtCheckpoint = 0
+    /// Whoever has set this looks at `newPages`, and calls `checkpoint`.
+    package var leavesCheckpoints = false
     /// Of the rows in `log`.
     package var logBytes: Int { self.changes.bytes }
     /// That a fold would put or delete.
     package var changedEntries: Int { self.changes.count }
 
     /// Opens or makes the file, brings its schema up to date and folds the log that the last router left.
-    package init(path: String, survivesPowerLoss: Bool) throws(StoreError) {
+    ///
+    /// - Parameter checkpointPages: of 8 KiB, in the database's own log before it is copied into the file. Pages are used again by the
+    ///   next groups: a checkpoint that comes seldom copies each of them once, not each time.
+    package init(path: String, survivesPowerLoss: Bool, checkpointPages: Int = 8192) throws(StoreError) {
         self.path = path
+        self.checkpointPages = checkpointPages
         do throws(StoreLock.Failure) {
             self.lock = try StoreLock(storePath: path)
         } catch {
@@ -43,9 +52,8 @@ package final class StoreFile {
             // commits wait.
             try self.database.execute("PRAGMA page_size = 8192")
             try self.database.useWriteAheadLog(synchronous: survivesPowerLoss ? .full : .normal)
-            // Pages of the log are used again by its next groups: a checkpoint that comes seldom copies each of them once, not each
-            // time; nobody needs zeros where a group was; and freeing a group reads its pages, which therefore stay in memory.
-            try self.database.execute("PRAGMA wal_autocheckpoint = 8192")
+            self.database.checkpointByHand()
+            // Nobody needs zeros where a group was; and freeing a group reads its pages, which therefore stay in memory.
             try self.database.execute("PRAGMA journal_size_limit = 67108864")
             try self.database.execute("PRAGMA secure_delete = OFF")
             try self.database.execute("PRAGMA cache_size = -16384")
@@ -96,6 +104,7 @@ package final class StoreFile {
         }
         self.nextLogNumber += Int64(groups.count)
         self.unnoted = groups
+        self.noteLog()
     }
 
     /// Works out what the last commit changed. A thread that has told of the commit calls this; otherwise the next call does it.
@@ -114,5 +123,31 @@ package final class StoreFile {
             try self.database.execute("DELETE FROM log")
         }
         self.changes.removeAll()
+        self.noteLog()
+    }
+
+    // MARK: Checkpoints
+
+    /// In the database's own log since the last checkpoint began.
+    package var newPages: Int { self.database.logPages - self.pagesAtCheckpoint }
+
+    package var isCheckpointDue: Bool { self.newPages >= self.checkpointPages }
+
+    /// The database's own log has begun anew since the last checkpoint.
+    package var logIsNew: Bool { self.pagesAtCheckpoint == 0 }
+
+    /// A checkpoint begins.
+    package func noteCheckpoint() { self.pagesAtCheckpoint = self.database.logPages }
+
+    /// Copies what is in the database's own log into the file and waits for the disk, so that the log can begin anew.
+    package func checkpoint() throws(SQLiteError) {
+        self.noteCheckpoint()
+        try self.database.checkpoint()
+    }
+
+    private func noteLog() {
+        if self.database.logPages < self.pagesAtCheckpoint { self.pagesAtCheckpoint = 0 }
+        // One that fails is tried again when more has come.
+        if !self.leavesCheckpoints, self.isCheckpointDue { try? self.checkpoint() }
     }
 }

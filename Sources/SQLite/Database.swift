@@ -25,6 +25,8 @@ package final class Database {
     private var busyTimeoutMilliseconds: Int32
     /// Of a file that several processes write to.
     private var writerLock: WriterLock?
+    /// In the write-ahead log after this connection's last commit; counted after `checkpointByHand`.
+    package private(set) var logPages = 0
 
     /// - Parameter busyTimeoutMilliseconds: how long a statement waits for somebody else's lock; 0: it fails at once with
     ///   an error that `isBusy`.
@@ -158,6 +160,20 @@ package final class Database {
             }
         }
         return found
+    }
+
+    /// Commits of this connection do not checkpoint any more: whoever calls this does, and knows from `logPages` when.
+    package func checkpointByHand() {
+        let note: @convention(c) (UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<CChar>?, Int32) -> Int32 = {
+            database,
+            _,
+            _,
+            pages in
+            guard let database else { return SQLITE_OK }
+            Unmanaged<Database>.fromOpaque(database).takeUnretainedValue().logPages = Int(pages)
+            return SQLITE_OK
+        }
+        sqlite3_wal_hook(self.handle, note, Unmanaged.passUnretained(self).toOpaque())
     }
 
     /// Moves the write-ahead log into the file as far as nobody is reading it.

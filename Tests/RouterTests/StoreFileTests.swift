@@ -17,7 +17,9 @@ import Testing
         self.path = self.directory.file("store.db")
     }
 
-    private func open() throws -> StoreFile { try StoreFile(path: self.path, survivesPowerLoss: false) }
+    private func open() throws -> StoreFile {
+        try StoreFile(path: self.path, survivesPowerLoss: false, checkpointPages: 16)
+    }
 
     private func text(_ bytes: UnsafeRawBufferPointer) -> String { String(decoding: bytes, as: UTF8.self) }
 
@@ -79,6 +81,18 @@ import Testing
         }
         try self.open().append([group.records])
         #expect(try self.entries(try self.open()) == ["x1=a", "x2=b"])
+    }
+
+    @Test func withoutAnotherThreadACommitCopiesTheLogOfTheDatabase() throws {
+        let file = try self.open()
+        let value = [UInt8](repeating: 0x61, count: 20_000)
+        for _ in 0..<200 {
+            var changes = ChangeLog()
+            changes.put({ $0.write("x1") }, { $0.write(value) })
+            if let group = changes.takeGroup() { try file.append([group.records]) }
+        }
+        // 200 groups of three pages and more; it is never cut, only begun anew.
+        #expect(try readFile(self.path + "-wal").count < 50 * 8192)
     }
 
     /// Power is lost while the write-ahead log is written: what is there of it ends anywhere, or is garbage in its last sectors.

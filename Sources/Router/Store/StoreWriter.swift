@@ -24,6 +24,11 @@ final class StoreWriter: @unchecked Sendable {
     /// And when nothing was to be done for so long.
     private static let idleNanoseconds = Nanoseconds.perSecond
     private static let retryNanoseconds = 200 * Nanoseconds.perMillisecond
+    /// What is left to be copied when commits wait for it; more is left to the other thread once more, so many times.
+    private static let lastPagesMax = 256
+    private static let checkpointRoundsMax = 8
+    /// Commits wait when it is behind by so many times what makes a checkpoint due.
+    private static let checkpointsBehindMax = 8
 
     private struct Shared {
         var groups: [(number: UInt64, records: [UInt8])] = []
@@ -37,9 +42,12 @@ final class StoreWriter: @unchecked Sendable {
     /// Of the thread alone, once it runs.
     private var file: StoreFile?
     private var thread: JoinableThread?
+    private let checkpointer: StoreCheckpointer
+    private var checkpointRounds = 0
 
     init(file: StoreFile, waker: Waker.Handle) {
         self.file = file
+        self.checkpointer = StoreCheckpointer(path: file.path)
         self.waker = waker
     }
 
@@ -77,23 +85,34 @@ final class StoreWriter: @unchecked Sendable {
     // MARK: The thread
 
     private func run() {
+        do throws(SystemError) {
+            try self.checkpointer.start()
+            self.file?.leavesCheckpoints = true
+        } catch {
+            // Then each is part of a commit.
+        }
+        let isDone = self.work()
+        self.checkpointer.stop()
+        // Closing moves everything into the one file.
+        if isDone { self.file = nil }
+    }
+
+    /// - Returns: whether everything is committed.
+    private func work() -> Bool {
         while true {
             let (groups, isStopping) = self.next()
             if groups.isEmpty {
                 self.fold()
-                if isStopping {
-                    // Closing moves everything into the one file.
-                    self.file = nil
-                    return
-                }
+                if isStopping { return true }
             } else if !self.commit(groups) {
-                if isStopping { return }
+                if isStopping { return false }
                 self.monitor.locked {
                     self.monitor.wait(nanoseconds: Self.retryNanoseconds) { self.shared.isStopping }
                 }
             } else if self.isFoldDue {
                 self.fold()
             }
+            self.checkpointIfDue()
         }
     }
 
@@ -141,5 +160,33 @@ final class StoreWriter: @unchecked Sendable {
         } catch {
             self.monitor.locked { self.shared.progress.failures += 1 }
         }
+    }
+    /// Most of a checkpoint is done beside the commits. The last part, of what was committed meanwhile, is not: only when all is
+    /// copied does the log begin anew.
+    private func checkpointIfDue() {
+        guard let file = self.file, file.leavesCheckpoints else { return }
+        switch self.checkpointer.current {
+        case .idle:
+            if file.isCheckpointDue { self.beginCheckpoint(file, round: 1) }
+        case .working:
+            if file.newPages >= Self.checkpointsBehindMax * file.checkpointPages { self.checkpointer.wait() }
+        case .done:
+            if file.newPages > Self.lastPagesMax, self.checkpointRounds < Self.checkpointRoundsMax {
+                return self.beginCheckpoint(file, round: self.checkpointRounds + 1)
+            }
+            self.checkpointer.rest()
+            guard !file.logIsNew else { return }
+            do throws(SQLiteError) {
+                try file.checkpoint()
+            } catch {
+                self.monitor.locked { self.shared.progress.failures += 1 }
+            }
+        }
+    }
+
+    private func beginCheckpoint(_ file: StoreFile, round: Int) {
+        self.checkpointRounds = round
+        file.noteCheckpoint()
+        self.checkpointer.begin()
     }
 }

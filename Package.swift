@@ -29,7 +29,7 @@ var targets: [Target] = [
     .target(name: "TLS", dependencies: ["Common", "COpenSSL"]),
     .target(name: "SQLite", dependencies: ["CSQLite"]),
     .target(name: "Devices", dependencies: ["Common", "TLS", "SQLite"]),
-    .target(name: "AuthCache", dependencies: ["SQLite", "TLS"]),
+    .target(name: "AuthCache", dependencies: ["Common", "SQLite", "TLS"]),
     .target(name: "Bench", dependencies: ["Common", "TLS"]),
     .target(name: "RouterStore", dependencies: ["Common", "SQLite"]),
     .target(name: "RoleCommand", dependencies: ["Common", argumentParser]),

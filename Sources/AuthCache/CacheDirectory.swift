@@ -1,3 +1,4 @@
+import Common
 import Glibc
 import SQLite
 import TLS
@@ -174,18 +175,11 @@ package struct CacheDirectory: Sendable {
         return Array(bytes.prefix(count))
     }
 
-    /// All or nothing, also when the power fails.
     private func replace(_ path: String, with bytes: [UInt8]) throws(CacheTrouble) {
-        let temporary = path + ".new"
-        let fileDescriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard fileDescriptor >= 0 else { throw CacheTrouble("create \(temporary)", errno: errno) }
-        let isWritten = write(fileDescriptor, bytes, bytes.count) == bytes.count && fsync(fileDescriptor) == 0
-        let problem = errno
-        close(fileDescriptor)
-        guard isWritten else {
-            unlink(temporary)
-            throw CacheTrouble("write \(temporary)", errno: problem)
+        do throws(SystemError) {
+            try AtomicFile.write(bytes, to: path, permissions: 0o600)
+        } catch {
+            throw CacheTrouble(error.description)
         }
-        guard rename(temporary, path) == 0 else { throw CacheTrouble("rename \(temporary)", errno: errno) }
     }
 }

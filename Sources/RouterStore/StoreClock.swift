@@ -53,19 +53,12 @@ package struct StoreClock: Sendable {
         return .success(String(decoding: bytes.prefix(count).prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self))
     }
 
-    /// All or nothing.
     private static func write(_ text: String, _ path: String) -> String? {
-        let temporary = path + ".new"
-        let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        guard file >= 0 else { return SystemError("create \(temporary)").description }
-        let bytes = Array(text.utf8)
-        let isWritten = Glibc.write(file, bytes, bytes.count) == bytes.count && fsync(file) == 0
-        let problem = SystemError("write \(temporary)")
-        close(file)
-        guard isWritten, rename(temporary, path) == 0 else {
-            unlink(temporary)
-            return problem.description
+        do throws(SystemError) {
+            try AtomicFile.write(Array(text.utf8), to: path, permissions: 0o600)
+            return nil
+        } catch {
+            return error.description
         }
-        return nil
     }
 }

@@ -10,7 +10,7 @@ import Testing
         "Sources/SQLite/": ["CSQLite", "Glibc"],
         "Sources/Devices/": ["Common", "Glibc", "SQLite", "TLS"],
         "Sources/Bench/": ["Common", "Glibc", "TLS"],
-        "Sources/AuthCache/": ["Glibc", "SQLite", "TLS"],
+        "Sources/AuthCache/": ["Common", "Glibc", "SQLite", "TLS"],
         "Sources/RouterStore/": ["Common", "Glibc", "SQLite"],
         "Sources/RoleCommand/": ["ArgumentParser", "Common", "Glibc"],
         "Sources/Router/": ["Common", "Glibc", "CLinux", "Logging", "RouterStore"],

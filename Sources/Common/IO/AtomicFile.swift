@@ -1,13 +1,13 @@
 import Glibc
 
 /// Replaces files whole.
-package enum AtomicFile {
-    /// Writes a temporary file beside `path`, brings it to disk and renames it.
-    package static func write(_ bytes: [UInt8], to path: String, permissions: mode_t) throws(TLSError) {
-        let suffix = String(decoding: Hex.encode(SecureRandom.bytes(6)), as: UTF8.self)
-        let temporary = "\(path).\(suffix).tmp"
+public enum AtomicFile {
+    /// Writes a temporary file beside `path`, brings it to disk and renames it: who reads finds the old content or the new one, also after a
+    /// power loss.
+    public static func write(_ bytes: [UInt8], to path: String, permissions: mode_t) throws(SystemError) {
+        let temporary = "\(path).\(String(UInt64.random(in: 0...UInt64.max), radix: 16)).tmp"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions)
-        guard descriptor >= 0 else { throw Self.error(path, errno) }
+        guard descriptor >= 0 else { throw SystemError("cannot write \(path)") }
         var code: Int32 = 0
         if fchmod(descriptor, permissions) != 0 { code = errno }
         if code == 0 { code = Self.writeAll(bytes, to: descriptor) }
@@ -16,7 +16,7 @@ package enum AtomicFile {
         if code == 0, rename(temporary, path) != 0 { code = errno }
         guard code == 0 else {
             unlink(temporary)
-            throw Self.error(path, code)
+            throw SystemError("cannot write \(path)", code: code)
         }
     }
 
@@ -31,9 +31,5 @@ package enum AtomicFile {
             }
             return 0
         }
-    }
-
-    private static func error(_ path: String, _ code: Int32) -> TLSError {
-        TLSError("cannot write \(path): \(OpenSSLLibrary.systemErrorText(code))")
     }
 }

@@ -1,6 +1,5 @@
 import Common
 import Glibc
-import TLS
 
 /// The file of bans, as `martlet ban` changes it: other lines, comments among them, stay as they are.
 struct BanFile {

@@ -1,6 +1,5 @@
 internal import ArgumentParser
 import Common
-import TLS
 
 struct ImportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

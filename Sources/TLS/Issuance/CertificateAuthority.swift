@@ -146,7 +146,7 @@ package final class CertificateAuthority {
 
     /// Writes the certificate alone (0644), for others to trust.
     package func write(certificateFile: String) throws(TLSError) {
-        try AtomicFile.write(try self.certificatePEM(), to: certificateFile, permissions: 0o644)
+        try TLSFiles.write(try self.certificatePEM(), to: certificateFile, permissions: 0o644)
     }
 
     /// Writes certificate and chain (0644) and key (0600), as `IssuedCertificate.write` does, for `load`.

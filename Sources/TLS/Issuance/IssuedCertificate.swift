@@ -8,7 +8,7 @@ package struct IssuedCertificate: Sendable {
     /// Writes both files atomically: readers see the old file or the new one, never a part. The key file gets permission 0600, the
     /// certificate file 0644. The key comes first; a failure in between leaves a pair that does not match, which is refused when loaded.
     package func write(certificateFile: String, keyFile: String) throws(TLSError) {
-        try AtomicFile.write(self.keyPEM, to: keyFile, permissions: 0o600)
-        try AtomicFile.write(self.certificatePEM, to: certificateFile, permissions: 0o644)
+        try TLSFiles.write(self.keyPEM, to: keyFile, permissions: 0o600)
+        try TLSFiles.write(self.certificatePEM, to: certificateFile, permissions: 0o644)
     }
 }

@@ -1,10 +1,20 @@
 import COpenSSL
+import Common
 import Glibc
 
-/// Reading certificates and keys from PEM files, with errors that name the file.
+/// Reading and writing PEM files, with errors that name the file.
 enum TLSFiles {
     /// The largest CA bundle of a distribution has 250 kB; whatever is larger is not a certificate file.
     static let bytesMax = 16 << 20
+
+    /// As `AtomicFile` does.
+    static func write(_ bytes: [UInt8], to path: String, permissions: mode_t) throws(TLSError) {
+        do throws(SystemError) {
+            try AtomicFile.write(bytes, to: path, permissions: permissions)
+        } catch {
+            throw TLSError(error.description)
+        }
+    }
 
     /// The whole file. `setting` is the configuration key that named it ("certificate_file").
     static func read(

@@ -186,7 +186,7 @@ import Testing
         #expect(harness.core.queuedMessages == 0, "seed \(seed)")
         #expect(harness.core.sessionCount == 5, "seed \(seed)")
         unstored += harness.listeners.reduce(0) { $0 + $1.unstoredExchanges }
-        #expect(unstored > 0, "seed \(seed)")
+        #expect(unstored > 8, "seed \(seed)")
     }
 
     /// What clients send while the router dies reaches their listener, and nobody else.

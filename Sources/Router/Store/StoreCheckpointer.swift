@@ -11,7 +11,7 @@ final class StoreCheckpointer: @unchecked Sendable {
     enum State {
         case idle
         case working
-        /// As far as it went; the next one to ask takes notice with `rest`.
+        /// It copied what was there when it began, or failed; until it is told to `rest`, or to begin again.
         case done
     }
 

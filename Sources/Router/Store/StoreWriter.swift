@@ -161,6 +161,7 @@ final class StoreWriter: @unchecked Sendable {
             self.monitor.locked { self.shared.progress.failures += 1 }
         }
     }
+
     /// Most of a checkpoint is done beside the commits. The last part, of what was committed meanwhile, is not: only when all is
     /// copied does the log begin anew.
     private func checkpointIfDue() {

@@ -255,6 +255,28 @@ import Testing
     }
 
     /// Seeded noise, alone and in place of parts of a true ClientHello, must end in a failure and never in a crash.
+    @Test func aConnectionKeepsTheContextThatItBeganWith() throws {
+        var settings = self.certificates.serverConfiguration
+        settings.tickets = TicketConfiguration(
+            secrets: [[UInt8](repeating: 7, count: 32)],
+            lifetimeSeconds: 3600,
+            now: { Int64(time(nil)) }
+        )
+        var server: TLSServerContext? = try TLSServerContext(settings)
+        weak let context = server
+        let client = self.certificates.clientConfiguration(try self.certificates.client("device-1"))
+        var pair: TLSPair? = try TLSPair(try #require(server), TLSClientContext(client))
+        // The settings are read again while a handshake is under way, and long before a ticket is renewed.
+        server = nil
+        #expect(context != nil)
+        try pair?.connect()
+        pair?.server.renewTicket()
+        #expect(pair?.server.canBeResumed == true)
+        #expect(context != nil)
+        pair = nil
+        #expect(context == nil)
+    }
+
     @Test func noiseNeverCrashes() throws {
         let seed = testSeed()
         var random = SeededRandom(seed: seed)

@@ -7,11 +7,6 @@ import Glibc
 ///
 /// After a failure the object may only be asked for properties and released; further calls fail again.
 package final class TLSConnection {
-    enum Role {
-        case server
-        case client
-    }
-
     package enum HandshakeResult: Equatable, Sendable {
         case done
         /// Call again when the descriptor is readable.
@@ -34,35 +29,36 @@ package final class TLSConnection {
     }
 
     let pointer: OpaquePointer
-    let role: Role
     /// The first error of the certificate verification, left by the callback.
     var verifyFailure: TLSFailure?
     private var failure: TLSFailure?
-    /// Asked about each certificate of the peer's chain; nil: nobody is.
-    var revocation: RevocationChecker?
+    /// Whose connection it is; nil for a client. OpenSSL's context, which lives as long as its last connection, calls back into this one:
+    /// until its end, for tickets are renewed in connections that are older than the last change of settings.
+    private let server: TLSServerContext?
 
     /// One SSL_write call takes at most this many bytes, so that the count fits into a C int.
     private static let bytesMax = 1 << 30
 
-    init?(context: OpaquePointer, fileDescriptor: Int32, role: Role) {
+    /// - Parameter server: whose `context` it is.
+    init?(context: OpaquePointer, fileDescriptor: Int32, server: TLSServerContext? = nil) {
         OpenSSLLibrary.clearErrors()
         guard let pointer = SSL_new(context) else {
             OpenSSLLibrary.clearErrors()
             return nil
         }
         self.pointer = pointer
-        self.role = role
+        self.server = server
         guard SSL_set_fd(pointer, fileDescriptor) == 1,
             SSL_set_ex_data(pointer, OpenSSLLibrary.connectionIndex, Unmanaged.passUnretained(self).toOpaque()) == 1
         else {
             OpenSSLLibrary.clearErrors()
             return nil
         }
-        switch role {
-        case .server: SSL_set_accept_state(pointer)
-        case .client: SSL_set_connect_state(pointer)
-        }
+        if server == nil { SSL_set_connect_state(pointer) } else { SSL_set_accept_state(pointer) }
     }
+
+    /// Asked about each certificate of the peer's chain; nil: nobody is.
+    var revocation: RevocationChecker? { self.server?.revocation }
 
     deinit {
         SSL_free(self.pointer)

@@ -54,7 +54,7 @@ package final class TLSClientContext: @unchecked Sendable {
     /// open as long as the connection exists. `serverName` replaces the configured one. nil when there is no memory or the
     /// name is not one.
     package func makeConnection(fileDescriptor: Int32, serverName: String? = nil) -> TLSConnection? {
-        let connection = TLSConnection(context: self.pointer, fileDescriptor: fileDescriptor, role: .client)
+        let connection = TLSConnection(context: self.pointer, fileDescriptor: fileDescriptor)
         guard let connection, let name = serverName ?? self.serverName else { return connection }
         return connection.expect(serverName: name, verify: self.verifyPeer) ? connection : nil
     }

@@ -12,7 +12,7 @@ package final class TLSServerContext: @unchecked Sendable {
     /// Sentences about what works but should not stay so: a key that everybody may read, a certificate about to expire.
     package let warnings: [String]
 
-    private let revocation: RevocationChecker?
+    let revocation: RevocationChecker?
     /// The trusted authorities: a chain must end in one of them.
     package let authorities: Set<CertificateKey>
 
@@ -74,9 +74,7 @@ package final class TLSServerContext: @unchecked Sendable {
     /// A connection that is about to accept a client. The descriptor must be non-blocking and stays the caller's: it must be
     /// open as long as the connection exists. nil when there is no memory.
     package func makeConnection(fileDescriptor: Int32) -> TLSConnection? {
-        let connection = TLSConnection(context: self.pointer, fileDescriptor: fileDescriptor, role: .server)
-        connection?.revocation = self.revocation
-        return connection
+        TLSConnection(context: self.pointer, fileDescriptor: fileDescriptor, server: self)
     }
 
     private static func requireClientCertificates(

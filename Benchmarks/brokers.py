@@ -11,7 +11,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAMS = os.path.join(HERE, "..", ".build", "release")
-CLIENTS = 200
+CLIENTS = 2000
 
 
 def run(*command, **options):

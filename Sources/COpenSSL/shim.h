@@ -279,6 +279,8 @@ static inline X509 *martlet_x509_chain_value(const STACK_OF(X509) *chain, int in
 
 static inline STACK_OF(X509) *martlet_x509_stack_new(void) { return sk_X509_new_null(); }
 static inline void martlet_x509_stack_free(STACK_OF(X509) *stack) { sk_X509_free(stack); }
+/// With the certificates' references.
+static inline void martlet_x509_stack_free_all(STACK_OF(X509) *stack) { sk_X509_pop_free(stack, X509_free); }
 /// The certificate must live as long as the stack.
 static inline int martlet_x509_stack_add(STACK_OF(X509) *stack, X509 *certificate) {
     return sk_X509_push(stack, certificate);

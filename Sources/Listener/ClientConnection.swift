@@ -214,7 +214,7 @@ final class ClientConnection: EventHandler {
     }
 
     private func handshakeDone(_ tls: TLSConnection) {
-        self.service.counters.handshakes += 1
+        self.service.counters.handshakeDone(tls)
         self.times.handshake = self.service.loop.now
         do throws(PeerIdentityError) {
             self.identity = try tls.peerCertificateIdentity()

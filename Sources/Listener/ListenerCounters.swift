@@ -1,9 +1,13 @@
 import Common
+import TLS
 
 /// What a listener counts; `martlet status` shows it.
 struct ListenerCounters {
     var accepted: UInt64 = 0
     var handshakes: UInt64 = 0
+    /// Those that went on with a session, and those whose certificates were verified before.
+    var handshakesResumed: UInt64 = 0
+    var handshakesWithKnownChain: UInt64 = 0
     /// Connections that had to wait for their handshake, and those of them that showed a ticket.
     var handshakesWaited: UInt64 = 0
     var handshakesWaitedWithTicket: UInt64 = 0
@@ -37,9 +41,17 @@ struct ListenerCounters {
     var invalidFrames: UInt64 = 0
     var refused: [RefusalReason: UInt64] = [:]
 
+    mutating func handshakeDone(_ tls: TLSConnection) {
+        self.handshakes += 1
+        if tls.isResumed { self.handshakesResumed += 1 }
+        if tls.hasKnownChain { self.handshakesWithKnownChain += 1 }
+    }
+
     func report(into report: inout StatusReport) {
         report.add("accepted_total", self.accepted)
         report.add("handshakes_total", self.handshakes)
+        report.add("handshakes_resumed_total", self.handshakesResumed)
+        report.add("handshakes_with_known_certificate_total", self.handshakesWithKnownChain)
         report.add("handshakes_waited_total", self.handshakesWaited)
         report.add("handshakes_waited_with_ticket_total", self.handshakesWaitedWithTicket)
         report.add("handshakes_waited_from_known_addresses_total", self.handshakesWaitedFromKnown)

@@ -37,5 +37,7 @@ enum X509Issued {
 extension X509Certificate {
     var notBefore: Int64? { X509Dates.seconds(X509_get0_notBefore(self.pointer)) }
     var notAfter: Int64? { X509Dates.seconds(X509_get0_notAfter(self.pointer)) }
+    /// Signed with its own key, as roots are.
+    var isSelfSigned: Bool { X509_get_extension_flags(self.pointer) & UInt32(EXFLAG_SS) != 0 }
     var fingerprint: [UInt8] { X509Fingerprint.sha256(self.pointer) }
 }

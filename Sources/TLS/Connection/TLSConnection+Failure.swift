@@ -4,16 +4,21 @@ import COpenSSL
 extension TLSConnection {
     /// Called by OpenSSL for each certificate of the peer's chain and for each error; notes the first error and stops there.
     static let verifyCallback: @convention(c) (Int32, OpaquePointer?) -> Int32 = { accepted, store in
-        guard let store, let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
-            let connection = SSL_get_ex_data(OpaquePointer(ssl), OpenSSLLibrary.connectionIndex)
-        else { return 0 }
-        let object = Unmanaged<TLSConnection>.fromOpaque(connection).takeUnretainedValue()
+        guard let store, let object = TLSConnection.verifying(with: store) else { return 0 }
         if accepted == 1 {
             guard let error = object.revocationError(store) else { return 1 }
             X509_STORE_CTX_set_error(store, error)
         }
         if object.verifyFailure == nil { object.verifyFailure = TLSConnection.verifyFailure(store) }
         return 0
+    }
+
+    /// Whose peer is being verified.
+    static func verifying(with store: OpaquePointer) -> TLSConnection? {
+        guard let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
+            let connection = SSL_get_ex_data(OpaquePointer(ssl), OpenSSLLibrary.connectionIndex)
+        else { return nil }
+        return Unmanaged<TLSConnection>.fromOpaque(connection).takeUnretainedValue()
     }
 
     /// What revocation lists have against the certificate that was verified just now; nil: nothing.

@@ -31,6 +31,8 @@ package final class TLSConnection {
     let pointer: OpaquePointer
     /// The first error of the certificate verification, left by the callback.
     var verifyFailure: TLSFailure?
+    /// Server: the client's certificates were verified in an earlier handshake, and their signatures not checked again in this one.
+    package internal(set) var hasKnownChain = false
     private var failure: TLSFailure?
     /// Whose connection it is; nil for a client. OpenSSL's context, which lives as long as its last connection, calls back into this one:
     /// until its end, for tickets are renewed in connections that are older than the last change of settings.

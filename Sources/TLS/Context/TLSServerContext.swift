@@ -13,6 +13,8 @@ package final class TLSServerContext: @unchecked Sendable {
     package let warnings: [String]
 
     let revocation: RevocationChecker?
+    /// The context's verification points to it.
+    let verifiedChains: VerifiedChainCache
     /// The trusted authorities: a chain must end in one of them.
     package let authorities: Set<CertificateKey>
 
@@ -23,10 +25,13 @@ package final class TLSServerContext: @unchecked Sendable {
         return issuer.isOurs(ticket)
     }
 
-    /// - Parameter revocation: asked about all certificates that clients show, and about those in tickets.
+    /// - Parameters:
+    ///   - revocation: asked about all certificates that clients show, and about those in tickets.
+    ///   - now: seconds since 1970; by it chains that are known are still valid.
     package init(
         _ configuration: TLSServerConfiguration,
-        revocation: RevocationChecker? = nil
+        revocation: RevocationChecker? = nil,
+        now: @escaping () -> Int64 = { Int64(time(nil)) }
     ) throws(TLSError) {
         var builder = try ContextBuilder(server: true)
         martlet_ssl_context_set_server_options(builder.pointer)
@@ -61,6 +66,8 @@ package final class TLSServerContext: @unchecked Sendable {
             authorities = try Self.requireClientCertificates(&builder, configuration)
         }
         try Self.setSessionContext(builder.pointer, configuration, authorities: authorities)
+        self.verifiedChains = VerifiedChainCache(revocation: revocation, now: now)
+        self.verifiedChains.install(in: builder.pointer)
         self.warnings = builder.warnings
         self.revocation = revocation
         self.authorities = Set(authorities.map { CertificateKey($0.pointer) })

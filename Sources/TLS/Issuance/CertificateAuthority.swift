@@ -51,7 +51,7 @@ package final class CertificateAuthority {
             OpenSSLLibrary.clearErrors()
             throw TLSError("CA key \(keyFile) does not belong to the certificate in \(certificateFile)")
         }
-        let chain = certificates.filter { X509_get_extension_flags($0.pointer) & UInt32(EXFLAG_SS) == 0 }
+        let chain = certificates.filter { !$0.isSelfSigned }
         return CertificateAuthority(certificate: certificate, key: key, chain: chain)
     }
 

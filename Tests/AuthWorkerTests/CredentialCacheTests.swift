@@ -150,6 +150,21 @@ import Testing
         #expect(workers.allSatisfy { $0.events.isEmpty })
     }
 
+    @Test func rowsThatComeOneAfterTheOtherAreWrittenTogether() throws {
+        let opened = try Opened(self.path)
+        let start = Clock.monotonic()
+        for number in 0..<100 {
+            opened.store("device-\(number)")
+            let next = Clock.monotonic() + Nanoseconds.perMillisecond
+            while Clock.monotonic() < next { sched_yield() }
+        }
+        try opened.settle()
+        let most = (Clock.monotonic() - start) / AuthLimits.cacheGatheringNanoseconds + 1
+        let transactions = try #require(UInt64(opened.status("cache_transactions")))
+        #expect(transactions <= most)
+        #expect(opened.status("cache_rows_written") == "100")
+    }
+
     @Test func absenceIsAMarkThatKeepsTheRow() throws {
         let opened = try Opened(self.path)
         opened.store("a", at: 1000)

@@ -44,6 +44,12 @@ final class CacheWriter: @unchecked Sendable {
         var isStopping = false
         /// The first attempt at opening is over.
         var hasTried = false
+
+        /// There is work that does not wait for more.
+        var isDue: Bool {
+            self.isStopping || self.brokenNumber != nil || self.queue.isEmpty
+                || self.queue.count >= AuthLimits.cacheWritesPerTransaction || self.queue.contains { !$0.mayWait }
+        }
     }
 
     private let settings: Settings
@@ -83,7 +89,9 @@ final class CacheWriter: @unchecked Sendable {
                 return
             }
             self.shared.queue.append(write)
-            self.monitor.signal()
+            let count = self.shared.queue.count
+            // To begin gathering, or to end it.
+            if count == 1 || count == AuthLimits.cacheWritesPerTransaction || !write.mayWait { self.monitor.signal() }
         }
     }
 
@@ -149,6 +157,9 @@ final class CacheWriter: @unchecked Sendable {
             self.monitor.wait(nanoseconds: AuthLimits.cacheInspectionNanoseconds) {
                 self.shared.isStopping || self.shared.brokenNumber != nil
                     || (!self.inTrouble && !self.shared.queue.isEmpty)
+            }
+            if !self.inTrouble {
+                self.monitor.wait(nanoseconds: AuthLimits.cacheGatheringNanoseconds) { self.shared.isDue }
             }
             if let number = self.shared.brokenNumber {
                 self.shared.brokenNumber = nil

@@ -54,6 +54,14 @@ package enum CacheWrite: Equatable, Sendable {
     /// Somebody wants all of the source's rows to be fetched again.
     case markAllChanged
 
+    /// It may wait for others: a worker that finds nothing in the file, or an older row, only asks Redis once more.
+    package var mayWait: Bool {
+        switch self {
+        case .store, .correctTime: true
+        case .markAbsent, .markChanged, .markRelated, .markAllChanged: false
+        }
+    }
+
     /// What it is about; nil: all rows.
     package var key: LookupKey? {
         switch self {

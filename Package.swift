@@ -27,7 +27,7 @@ var targets: [Target] = [
     // Shared by all roles.
     .target(name: "Common", dependencies: ["CLinux", "CYAML", logging], exclude: ["README.md", "Wire/README.md"]),
     .target(name: "TLS", dependencies: ["Common", "COpenSSL"]),
-    .target(name: "SQLite", dependencies: ["CSQLite"]),
+    .target(name: "SQLite", dependencies: ["Common", "CSQLite"]),
     .target(name: "Devices", dependencies: ["Common", "TLS", "SQLite"]),
     .target(name: "AuthCache", dependencies: ["Common", "SQLite", "TLS"]),
     .target(name: "Bench", dependencies: ["Common", "TLS"]),

@@ -140,18 +140,17 @@ package struct CacheDirectory: Sendable {
 
     /// No other worker creates or replaces anything meanwhile.
     package func withLock<Result>(_ body: () throws(CacheTrouble) -> Result) throws(CacheTrouble) -> Result {
-        let fileDescriptor = open(self.lockPath, O_RDONLY | O_CREAT | O_CLOEXEC, 0o600)
-        guard fileDescriptor >= 0 else { throw CacheTrouble("open \(self.lockPath)", errno: errno) }
-        defer { close(fileDescriptor) }
-        // Held for milliseconds; a stopped process that holds it must not stop this one.
-        var attempts = 0
-        while flock(fileDescriptor, LOCK_EX | LOCK_NB) != 0 {
-            guard errno == EWOULDBLOCK || errno == EINTR, attempts < 200 else {
-                throw CacheTrouble("lock \(self.lockPath)", errno: errno)
+        let lock: FileLock
+        do throws(SystemError) {
+            lock = try FileLock(path: self.lockPath)
+            // Held for milliseconds; a stopped process that holds it must not stop this one.
+            guard try lock.acquire(timeoutNanoseconds: 2 * Nanoseconds.perSecond) else {
+                throw SystemError("lock \(self.lockPath)", code: EWOULDBLOCK)
             }
-            attempts += 1
-            usleep(10_000)
+        } catch {
+            throw CacheTrouble(error.description)
         }
+        defer { lock.release() }
         return try body()
     }
 

@@ -1,4 +1,4 @@
-import Glibc
+import Common
 
 /// That nobody else writes to a store: a lock on a file beside it, which readers do not need. Given back with the object.
 package final class StoreLock {
@@ -8,23 +8,16 @@ package final class StoreLock {
         case cannotOpen(String)
     }
 
-    private let fileDescriptor: Int32
+    private let lock: FileLock
 
     package init(storePath: String) throws(Failure) {
-        let path = storePath + ".lock"
-        // Nothing is stored before the lock is held: `deinit` runs for an object whose initializer throws after that.
-        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw .cannotOpen("\(path): \(String(cString: strerror(errno)))") }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
-            close(descriptor)
-            throw .isTaken
+        let isFree: Bool
+        do throws(SystemError) {
+            self.lock = try FileLock(path: storePath + ".lock")
+            isFree = try self.lock.acquire()
+        } catch {
+            throw .cannotOpen(error.description)
         }
-        self.fileDescriptor = descriptor
-    }
-
-    deinit {
-        // A child process that another thread has just forked still has the descriptor: closing ours would not unlock.
-        flock(self.fileDescriptor, LOCK_UN)
-        close(self.fileDescriptor)
+        guard isFree else { throw .isTaken }
     }
 }

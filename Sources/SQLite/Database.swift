@@ -1,4 +1,6 @@
 import CSQLite
+import Common
+import Glibc
 
 /// One connection to a database file. It belongs to one thread at a time: SQLite's own locks are switched off.
 package final class Database {
@@ -23,8 +25,13 @@ package final class Database {
     package let path: String
     let handle: OpaquePointer
     private var busyTimeoutMilliseconds: Int32
-    /// Of a file that several processes write to.
-    private var writerLock: WriterLock?
+    /// Of a file that several processes write to: one commits at a time.
+    ///
+    /// SQLite itself lets one connection commit while another copies the write-ahead log into the file. Before SQLite 3.51.3 that can lose
+    /// pages: a checkpoint that begins just when somebody else's commit starts the log anew takes the new log for the former one
+    /// (https://sqlite.org/wal.html#walresetbug). A commit and the checkpoint that SQLite does at its end are under this lock, so that
+    /// neither begins while another runs.
+    private var writerLock: FileLock?
     /// In the write-ahead log after this connection's last commit; counted after `checkpointByHand`.
     package private(set) var logPages = 0
 
@@ -78,7 +85,7 @@ package final class Database {
     package func transaction<Result>(
         _ body: () throws(SQLiteError) -> Result
     ) throws(SQLiteError) -> Result {
-        try self.writerLock?.acquire(timeoutMilliseconds: self.busyTimeoutMilliseconds)
+        try self.acquireWriterLock()
         defer { self.writerLock?.release() }
         try self.execute("BEGIN IMMEDIATE")
         do throws(SQLiteError) {
@@ -89,6 +96,20 @@ package final class Database {
             // SQLite may have rolled back by itself already (a full disk); then there is nothing to do.
             if sqlite3_get_autocommit(self.handle) == 0 { sqlite3_exec(self.handle, "ROLLBACK", nil, nil, nil) }
             throw error
+        }
+    }
+
+    private func acquireWriterLock() throws(SQLiteError) {
+        guard let lock = self.writerLock else { return }
+        let timeout = UInt64(max(self.busyTimeoutMilliseconds, 0)) * Nanoseconds.perMillisecond
+        let isAcquired: Bool
+        do throws(SystemError) {
+            isAcquired = try lock.acquire(timeoutNanoseconds: timeout)
+        } catch {
+            throw SQLiteError(code: SQLITE_IOERR, message: error.description, path: self.path)
+        }
+        guard isAcquired else {
+            throw SQLiteError(code: SQLITE_BUSY, message: "another process is writing", path: self.path)
         }
     }
 
@@ -111,9 +132,13 @@ package final class Database {
     /// - Parameter isShared: other processes write to the file as well. All of them must say so.
     package func useWriteAheadLog(synchronous: Synchronous, isShared: Bool = false) throws(SQLiteError) {
         if isShared {
-            let lock = try WriterLock(path: self.path + Self.writerLockSuffix)
-            try lock.acquire(timeoutMilliseconds: self.busyTimeoutMilliseconds)
-            self.writerLock = lock
+            do throws(SystemError) {
+                self.writerLock = try FileLock(path: self.path + Self.writerLockSuffix)
+            } catch {
+                let code = error.code == EROFS ? SQLITE_READONLY : SQLITE_CANTOPEN
+                throw SQLiteError(code: code, message: error.description, path: self.path)
+            }
+            try self.acquireWriterLock()
         }
         defer { self.writerLock?.release() }
         let mode = try self.prepare("PRAGMA journal_mode = WAL")

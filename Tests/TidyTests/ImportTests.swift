@@ -7,7 +7,7 @@ import Testing
         "Sources/Common/": ["Glibc", "CLinux", "Logging"],
         "Sources/Common/Configuration/": ["Glibc", "CLinux", "CYAML", "Logging"],
         "Sources/TLS/": ["Common", "COpenSSL", "Glibc"],
-        "Sources/SQLite/": ["CSQLite", "Glibc"],
+        "Sources/SQLite/": ["Common", "CSQLite", "Glibc"],
         "Sources/Devices/": ["Common", "Glibc", "SQLite", "TLS"],
         "Sources/Bench/": ["Common", "Glibc", "TLS"],
         "Sources/AuthCache/": ["Common", "Glibc", "SQLite", "TLS"],

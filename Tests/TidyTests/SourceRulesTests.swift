@@ -36,7 +36,7 @@ import Testing
         Ban(
             text: "usleep(",
             instead: "a timer of the loop",
-            except: ["Sources/AuthWorker/Cache/", "Sources/AuthCache/", "Sources/SQLite/WriterLock.swift"]
+            except: ["Sources/AuthWorker/Cache/", "Sources/Common/IO/FileLock.swift"]
         ),
         Ban(text: "sleep(", instead: "a timer of the loop"),
         Ban(text: "gettimeofday(", instead: "Clock; state machines get `now` as an argument"),

@@ -35,14 +35,16 @@ struct BanFile {
 
     /// Two commands at a time take turns. The file is replaced whole, so that nobody reads half of it.
     private func change(_ edit: (inout [[UInt8]]) throws -> Void) throws {
-        let lock = open("\(self.path).lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard lock >= 0 else { throw CommandFailure(SystemError("cannot write \(self.path)").description) }
-        defer { close(lock) }
-        while flock(lock, LOCK_EX) != 0 {
-            guard errno == EINTR else {
-                throw CommandFailure(SystemError("cannot lock \(self.path)").description)
+        let lock: FileLock
+        do throws(SystemError) {
+            lock = try FileLock(path: "\(self.path).lock")
+            guard try lock.acquire(timeoutNanoseconds: 10 * Nanoseconds.perSecond) else {
+                throw SystemError("lock \(self.path).lock", code: EWOULDBLOCK)
             }
+        } catch {
+            throw CommandFailure(error.description)
         }
+        defer { lock.release() }
         let text =
             Folder.exists(self.path)
             ? try Configuration.readFile(self.path, bytesMax: Configuration.bansFileBytesMax) : []

@@ -68,31 +68,26 @@ package enum Folder {
 
 /// A folder's lock: held until the object goes, or the process ends, however it ends.
 package final class FolderLock {
-    private let fileDescriptor: Int32
+    private let lock: FileLock
 
     /// - Parameter what: what is locked, for the message: `the folder /…/var`.
     package init(file path: String, what: String) throws(CommandFailure) {
-        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else {
-            throw CommandFailure("cannot write \(path): \(Configuration.describe(errno))")
+        let isFree: Bool
+        do throws(SystemError) {
+            self.lock = try FileLock(path: path)
+            isFree = try self.lock.acquire()
+        } catch {
+            throw CommandFailure("cannot lock \(what): \(error.description)")
         }
-        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+        guard isFree else {
             var bytes = [UInt8](repeating: 0, count: 16)
-            let count = read(descriptor, &bytes, bytes.count)
+            let count = pread(self.lock.fileDescriptor, &bytes, bytes.count, 0)
             let owner = String(decoding: bytes.prefix(max(0, count)).prefix { $0 > 0x20 }, as: UTF8.self)
-            close(descriptor)
             let process = owner.isEmpty ? "" : " (process \(owner))"
             throw CommandFailure("another martlet run uses \(what) already\(process); stop it first")
         }
         let owner = Array("\(getpid())\n".utf8)
-        _ = ftruncate(descriptor, 0)
-        _ = pwrite(descriptor, owner, owner.count, 0)
-        self.fileDescriptor = descriptor
-    }
-
-    deinit {
-        // A child process that another thread has just forked still has the descriptor: closing ours would not unlock.
-        flock(self.fileDescriptor, LOCK_UN)
-        close(self.fileDescriptor)
+        _ = ftruncate(self.lock.fileDescriptor, 0)
+        _ = pwrite(self.lock.fileDescriptor, owner, owner.count, 0)
     }
 }

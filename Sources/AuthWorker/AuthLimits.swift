@@ -72,8 +72,9 @@ package enum AuthLimits {
     /// Rows written in one transaction, so that other workers get their turn at the write lock.
     package static let cacheWritesPerTransaction = 500
 
-    /// How long rows wait for others that come right behind them, to be written with them. Marks do not wait.
-    package static let cacheGatheringNanoseconds: UInt64 = 20 * Nanoseconds.perMillisecond
+    /// Between transactions that only write rows: the first is written at once, those that come right behind it together. Marks do not
+    /// wait.
+    package static let cacheGatheringNanoseconds: UInt64 = 10 * Nanoseconds.perMillisecond
 
     /// How long the writing thread waits for another worker's transaction before it tries again; short, because the end of
     /// the process waits for it.

@@ -62,6 +62,8 @@ final class CacheWriter: @unchecked Sendable {
     private var file: CacheFile?
     private var inTrouble = false
     private var writesUntilEviction = 0
+    /// Rows alone are not written before this moment (`Clock.monotonic`).
+    private var gathersUntil: UInt64 = 0
 
     init(settings: Settings, waker: Waker.Handle) {
         self.settings = settings
@@ -158,8 +160,9 @@ final class CacheWriter: @unchecked Sendable {
                 self.shared.isStopping || self.shared.brokenNumber != nil
                     || (!self.inTrouble && !self.shared.queue.isEmpty)
             }
-            if !self.inTrouble {
-                self.monitor.wait(nanoseconds: AuthLimits.cacheGatheringNanoseconds) { self.shared.isDue }
+            let now = Clock.monotonic()
+            if !self.inTrouble, now < self.gathersUntil {
+                self.monitor.wait(nanoseconds: self.gathersUntil - now) { self.shared.isDue }
             }
             if let number = self.shared.brokenNumber {
                 self.shared.brokenNumber = nil
@@ -176,6 +179,7 @@ final class CacheWriter: @unchecked Sendable {
 
     private func write(_ batch: [CacheWrite]) {
         guard let file = self.file else { return }
+        self.gathersUntil = Clock.monotonic() + AuthLimits.cacheGatheringNanoseconds
         do throws(SQLiteError) {
             let wall = Int64(Clock.wall() / Nanoseconds.perMillisecond)
             let refused = try file.write(batch[...], wallMilliseconds: wall)

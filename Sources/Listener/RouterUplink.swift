@@ -58,7 +58,7 @@ final class RouterUplink: LinkDelegate {
     func open(_ connection: ClientConnection) {
         // Without a router the connection waits in its phase until `linkUp`.
         guard let link = self.link, let open = connection.sessionOpen() else { return }
-        open.encode(into: &link.output, handle: connection.handle)
+        open.encode(into: &link.output, handle: connection.handle, canBeMadeAnew: true)
     }
 
     func closed(_ connection: ClientConnection, cause: SessionCloseCause) {

@@ -323,7 +323,7 @@ import Testing
         former.connect(clean: false, expiry: 3600, stamp: 5)
         slow.isThere = false
         harness.isDiskFull = true
-        harness.client("filler", on: other).connect(clean: true)
+        harness.client("filler", on: other).connect(clean: false, expiry: 3600)
         former.publish("t", "1", .exactlyOnce)
         let newer = harness.client("device", on: other)
         newer.connect(clean: false, expiry: 3600, stamp: 6)
@@ -374,6 +374,7 @@ import Testing
         device.connect(clean: true)
         let modern = harness.client("modern")
         modern.connect(clean: true)
+        for client in [device, modern] { client.subscribe("t") }
         let next = RouterHarness(store: try StoreFile(path: self.directory.file("other.db"), survivesPowerLoss: false))
         let listener = next.addListener()
         listener.takeOver(harness.listeners[0])
@@ -542,6 +543,7 @@ import Testing
         let harness = try self.start()
         let device = harness.client("device")
         device.connect(clean: true)
+        device.subscribe("t")
         harness.commitsAtOnce = false
         device.drop()
         #expect(harness.listener.goneSessions == [])

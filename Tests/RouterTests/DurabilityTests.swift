@@ -47,6 +47,7 @@ import Testing
         let reader = self.lasting("reader", harness)
         reader.subscribe("t", .exactlyOnce)
         let publishers = [self.lasting("lasting", harness), self.passing("passing", harness)]
+        for publisher in publishers { publisher.subscribe("other") }
         try store.fold()
         for number in 0..<20 {
             for publisher in publishers { #expect(publisher.publish("t", "\(number)", qos) == .success) }

@@ -73,6 +73,7 @@ import Testing
 
     @Test func nothingIsStored() throws {
         let setup = try self.start()
+        setup.publisher.subscribe("other")
         let records = setup.harness.core.changes.records
         for number in 1...5 {
             setup.publish("\(number)", UInt16(number))

@@ -24,7 +24,7 @@ final class FakeClient {
     func told(isUnstored: Bool) {
         if isUnstored { self.attach?.isUnstored(by: self.harness.bootID) } else { self.attach?.isStored() }
     }
-    private var open: SessionOpen?
+    private(set) var lastOpen: SessionOpen?
     /// Of the session that is about to be accepted.
     var resumed: SessionResumed?
     var access = AccessRules.allowEverything
@@ -66,8 +66,9 @@ final class FakeClient {
             clientIdentifier: [UInt8](accepted.clientIdentifier),
             version: self.version,
             takesAliases: true,
-            connectStamp: self.open?.connectStamp ?? 0,
+            connectStamp: self.lastOpen?.connectStamp ?? 0,
             keepsExchanges: accepted.keepsExchanges,
+            canBeMadeAnew: accepted.canBeMadeAnew,
             routerBootID: self.harness.bootID
         )
         if let resumed = self.resumed { self.attach?.resumed(resumed) }
@@ -78,7 +79,7 @@ final class FakeClient {
     func attach(to harness: RouterHarness, _ listener: RouterHarness.FakeListener) {
         self.harness = harness
         self.listener = listener
-        guard let attach = self.attach, let open = self.open else { return }
+        guard let attach = self.attach, let open = self.lastOpen else { return }
         guard !self.isUnstored else {
             // Its listener has closed it.
             self.isOpen = false
@@ -281,9 +282,9 @@ final class FakeClient {
             access: self.access,
             connect: connect
         )
-        self.open = open
+        self.lastOpen = open
         var frame = ByteBuffer()
-        open.encode(into: &frame, handle: self.handle)
+        open.encode(into: &frame, handle: self.handle, canBeMadeAnew: true)
         self.harness.deliver(frame, from: self.listener)
         self.harness.flush()
         guard let first = self.received.firstIndex(where: { $0.type == .connack }) else { return nil }

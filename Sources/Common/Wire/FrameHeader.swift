@@ -41,4 +41,8 @@ public enum FrameFlags {
     public static let hasPubrec: UInt8 = 0x10
     /// `sessionAccepted`: the router has the session's QoS 2 messages in memory only: its listener keeps them until PUBCOMP.
     public static let keepsExchanges: UInt8 = 0x20
+    /// `sessionOpen`: the listener can have the session made anew by another router. `sessionAccepted`: it has to, for the session is not
+    /// stored until something of it has to be. `sessionAttach`: a router that does not know the session makes it anew, for its client
+    /// was told nothing that had to be stored.
+    public static let canBeMadeAnew: UInt8 = 0x40
 }

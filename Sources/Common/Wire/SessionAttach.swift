@@ -70,6 +70,8 @@ public struct SessionAttach: Equatable, Sendable {
     public var partial: Partial?
     /// From `exchangesVersion` on.
     public var exchanges: Exchanges?
+    /// As `FrameFlags.canBeMadeAnew`.
+    public var canBeMadeAnew: Bool
 
     public init(
         sessionNumber: UInt64,
@@ -80,8 +82,10 @@ public struct SessionAttach: Equatable, Sendable {
         outbound: [Outbound] = [],
         aliases: [Alias] = [],
         partial: Partial? = nil,
-        exchanges: Exchanges? = nil
+        exchanges: Exchanges? = nil,
+        canBeMadeAnew: Bool = false
     ) {
+        self.canBeMadeAnew = canBeMadeAnew
         self.partial = partial
         self.exchanges = exchanges
         self.sessionNumber = sessionNumber
@@ -94,7 +98,8 @@ public struct SessionAttach: Equatable, Sendable {
     }
 
     public func encode(into buffer: inout ByteBuffer, handle: UInt64) {
-        let flags = self.exchanges == nil ? 0 : FrameFlags.hasExchanges
+        let flags =
+            (self.exchanges == nil ? 0 : FrameFlags.hasExchanges) | (self.canBeMadeAnew ? FrameFlags.canBeMadeAnew : 0)
         let position = buffer.beginFrame(.sessionAttach, flags: flags, handle: handle)
         buffer.writeLittleEndian(self.sessionNumber)
         buffer.writeField(self.clientIdentifier)
@@ -138,7 +143,8 @@ public struct SessionAttach: Equatable, Sendable {
             clientIdentifier: identifier,
             open: open,
             outstandingBytes: outstanding,
-            unreportedBytes: unreported
+            unreportedBytes: unreported,
+            canBeMadeAnew: flags & FrameFlags.canBeMadeAnew != 0
         )
         for _ in 0..<count {
             guard let packetIdentifier = reader.readLittleEndian(UInt16.self), packetIdentifier != 0,

@@ -31,8 +31,10 @@ public struct SessionOpen: Equatable, Sendable {
         self.connect = connect
     }
 
-    public func encode(into buffer: inout ByteBuffer, handle: UInt64) {
-        let position = buffer.beginFrame(.sessionOpen, handle: handle)
+    /// - Parameter canBeMadeAnew: as `FrameFlags.canBeMadeAnew`.
+    public func encode(into buffer: inout ByteBuffer, handle: UInt64, canBeMadeAnew: Bool = false) {
+        let flags = canBeMadeAnew ? FrameFlags.canBeMadeAnew : 0
+        let position = buffer.beginFrame(.sessionOpen, flags: flags, handle: handle)
         self.encodeBody(into: &buffer)
         buffer.endFrame(at: position)
     }
@@ -124,15 +126,19 @@ public struct SessionAccepted {
     public var connack: UnsafeRawBufferPointer
     /// As `FrameFlags.keepsExchanges`.
     public var keepsExchanges: Bool
+    /// As `FrameFlags.canBeMadeAnew`.
+    public var canBeMadeAnew: Bool
 
     public init(
         sessionNumber: UInt64,
         keepAliveSeconds: UInt16,
         clientIdentifier: UnsafeRawBufferPointer,
         connack: UnsafeRawBufferPointer,
-        keepsExchanges: Bool = false
+        keepsExchanges: Bool = false,
+        canBeMadeAnew: Bool = false
     ) {
         self.keepsExchanges = keepsExchanges
+        self.canBeMadeAnew = canBeMadeAnew
         self.sessionNumber = sessionNumber
         self.keepAliveSeconds = keepAliveSeconds
         self.clientIdentifier = clientIdentifier
@@ -140,7 +146,9 @@ public struct SessionAccepted {
     }
 
     public func encode(into buffer: inout ByteBuffer, handle: UInt64) {
-        let flags = self.keepsExchanges ? FrameFlags.keepsExchanges : 0
+        let flags =
+            (self.keepsExchanges ? FrameFlags.keepsExchanges : 0)
+            | (self.canBeMadeAnew ? FrameFlags.canBeMadeAnew : 0)
         let position = buffer.beginFrame(.sessionAccepted, flags: flags, handle: handle)
         buffer.writeLittleEndian(self.sessionNumber)
         buffer.writeLittleEndian(self.keepAliveSeconds)
@@ -160,7 +168,8 @@ public struct SessionAccepted {
             keepAliveSeconds: keepAlive,
             clientIdentifier: identifier,
             connack: reader.readRest(),
-            keepsExchanges: flags & FrameFlags.keepsExchanges != 0
+            keepsExchanges: flags & FrameFlags.keepsExchanges != 0,
+            canBeMadeAnew: flags & FrameFlags.canBeMadeAnew != 0
         )
     }
 }

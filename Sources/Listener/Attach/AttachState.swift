@@ -16,6 +16,8 @@ final class AttachState {
     private(set) var unanswered = UnansweredPackets()
     /// The router has the client's QoS 2 messages in memory only.
     private(set) var keepsExchanges: Bool
+    /// Another router can make the session anew, for its client was told nothing that had to be stored.
+    private(set) var canBeMadeAnew: Bool
     /// Nil: there was no such message either way.
     private var kept: KeptExchanges?
     private let connectStamp: UInt64
@@ -39,8 +41,10 @@ final class AttachState {
         takesAliases: Bool,
         connectStamp: UInt64 = 0,
         keepsExchanges: Bool = false,
+        canBeMadeAnew: Bool = false,
         routerBootID: [UInt8] = []
     ) {
+        self.canBeMadeAnew = canBeMadeAnew
         self.sessionNumber = sessionNumber
         self.clientIdentifier = clientIdentifier
         self.keepsExchanges = keepsExchanges
@@ -203,6 +207,7 @@ final class AttachState {
         case .publish: self.outbound[identifier] = header.flags & 0x04 != 0 ? .exactlyOnce : .atLeastOnce
         case .pubrel: if self.outbound[identifier] != .free { self.outbound[identifier] = .released }
         case .pubrec:
+            if !self.isFailure(packet, header) { self.canBeMadeAnew = false }
             if self.keepsExchanges { self.keepUntilCompleted(packet, header, identifier) }
             self.unanswered.answered(.pubrec, identifier)
         case .pubcomp:
@@ -210,6 +215,7 @@ final class AttachState {
             self.unanswered.answered(.pubcomp, identifier)
         case .suback, .unsuback:
             if self.announcedBy == self.routerBootID { self.unstoredBy = self.announcedBy }
+            if header.type == .suback { self.canBeMadeAnew = false }
             self.unanswered.answered(header.type, identifier)
         case .puback: self.unanswered.answered(header.type, identifier)
         case .connect, .connack, .subscribe, .unsubscribe, .pingreq, .pingresp, .disconnect, .auth: break
@@ -264,7 +270,8 @@ final class AttachState {
                 publishCount: self.kept?.identity.publishCount ?? 0,
                 keeps: self.keepsExchanges,
                 delivered: self.kept?.delivered.all(marks: marks) ?? []
-            )
+            ),
+            canBeMadeAnew: self.canBeMadeAnew
         )
     }
 

@@ -19,6 +19,7 @@ extension ClientConnection {
             takesAliases: self.policy.configuration.offer.topicAliasMaximum > 0,
             connectStamp: self.connectStamp,
             keepsExchanges: accepted.keepsExchanges,
+            canBeMadeAnew: accepted.canBeMadeAnew,
             routerBootID: self.service.router.link?.peer?.bootID ?? []
         )
         if let resumed { state.resumed(resumed) }

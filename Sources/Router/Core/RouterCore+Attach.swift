@@ -8,8 +8,7 @@ extension RouterCore {
         }
         guard let slot = self.takeSlot(frame.handle, link) else { return "handle beyond the limit" }
         guard case .success(let connect) = attach.open.connect.withUnsafeBytes({ Self.decodeResult($0) }),
-            let session = self.sessionsByClient[attach.clientIdentifier].flatMap({ self.sessions[Int($0)] }),
-            session.isStored, session.storeNumber == attach.sessionNumber
+            let session = self.session(of: attach, link)
         else {
             // It ended meanwhile, or was never here: a store of another router, perhaps.
             self.refuseAttach(frame.handle, .serverShuttingDown, Self.version(of: attach.open.connect), link)
@@ -38,6 +37,8 @@ extension RouterCore {
         let isUnknown = attach.open.connectStamp > session.connectStamp
         self.attach(session, connect, attach.open, frame.handle, slot, link)
         if isUnknown { self.begin(session, connect) }
+        // What it holds makes it one that is stored from its beginning.
+        if session.isDurable || session.will != nil { self.bringIntoStore(session) }
         session.credit -= Int(attach.outstandingBytes) + Int(attach.unreportedBytes)
         link.credit -= Int(attach.outstandingBytes)
         self.attach(attach.exchanges, session)
@@ -53,6 +54,31 @@ extension RouterCore {
         }
         if session.hasBacklog { self.markForPump(session) }
         return nil
+    }
+
+    /// The session that is meant; nil: there is none, or another one of the same client.
+    private mutating func session(of attach: SessionAttach, _ link: RouterLink) -> Session? {
+        let known = self.sessionsByClient[attach.clientIdentifier].flatMap { self.sessions[Int($0)] }
+        if let known, known.isStored, known.storeNumber == attach.sessionNumber { return known }
+        // Nothing may be on its way to the client, which was never subscribed.
+        guard attach.canBeMadeAnew, self.changes.isOn, attach.partial == nil, attach.outbound.isEmpty else {
+            return nil
+        }
+        if let known {
+            guard Self.isNewer(attach.open.connectStamp, link, than: known) else { return nil }
+            // It was made anew too, or stored when this one could not be.
+            if known.isConnected { self.takeOver(known, by: attach.open.connectStamp) }
+            if self.sessionsByClient[attach.clientIdentifier] != nil { self.endSession(known) }
+        }
+        guard self.sessionNumbers.take(attach.sessionNumber) else { return nil }
+        guard let session = self.makeSession(attach.clientIdentifier) else {
+            self.sessionNumbers.giveBack(attach.sessionNumber)
+            return nil
+        }
+        session.storeNumber = attach.sessionNumber
+        session.isStored = true
+        session.isOutsideStore = true
+        return session
     }
 
     /// The property, and what it adds to the lengths of properties and packet.

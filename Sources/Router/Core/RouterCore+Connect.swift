@@ -6,7 +6,8 @@ extension RouterCore {
         guard let open = SessionOpen.decode(frame.body) else { return "broken sessionOpen frame" }
         guard let number = self.takeSlot(frame.handle, link) else { return "handle beyond the limit" }
         self.countReceived(open.connect.count)
-        self.connect(open, frame.handle, number, link)
+        let canBeMadeAnew = frame.flags & FrameFlags.canBeMadeAnew != 0
+        self.connect(open, frame.handle, number, link, canBeMadeAnew: canBeMadeAnew)
         return nil
     }
 
@@ -23,7 +24,14 @@ extension RouterCore {
         return number
     }
 
-    private mutating func connect(_ open: SessionOpen, _ handle: UInt64, _ slot: Int, _ link: RouterLink) {
+    /// - Parameter canBeMadeAnew: the listener can have another router make the session anew.
+    private mutating func connect(
+        _ open: SessionOpen,
+        _ handle: UInt64,
+        _ slot: Int,
+        _ link: RouterLink,
+        canBeMadeAnew: Bool
+    ) {
         let connect: ConnectPacket
         switch open.connect.withUnsafeBytes({ bytes in Self.decodeResult(bytes) }) {
         case .success(let packet):
@@ -44,6 +52,7 @@ extension RouterCore {
             repeat { clientIdentifier = self.random.next() } while self.sessionsByClient[clientIdentifier] != nil
         }
         var known = self.sessionsByClient[clientIdentifier].flatMap { self.sessions[Int($0)] }
+        let isFirst = known == nil
         if let session = known, session.isConnected {
             guard Self.isNewer(open.connectStamp, link, than: session) else {
                 return self.refuse(.serverBusy, handle, link, connect.version)
@@ -66,6 +75,8 @@ extension RouterCore {
         self.attach(session, connect, open, handle, slot, link)
         self.begin(session, connect)
         session.isResumed = isResumed
+        // Should an earlier one come back from the store, because its end was not stored yet, this one must be there too.
+        if isFirst, canBeMadeAnew { self.leaveOutsideStore(session) }
         self.recordSession(session)
         guard self.accept(session, connect, isResumed: isResumed, link) else {
             // [MQTT-3.1.2-24]: not even a CONNACK could be sent.
@@ -143,7 +154,7 @@ extension RouterCore {
         self.connectionEnded(session, publishesWill: true)
     }
 
-    private mutating func makeSession(_ clientIdentifier: [UInt8]) -> Session? {
+    mutating func makeSession(_ clientIdentifier: [UInt8]) -> Session? {
         guard self.sessionsByClient.count < self.settings.maxSessions else { return nil }
         let index = self.freeSessions.popLast() ?? UInt32(truncatingIfNeeded: self.sessions.count)
         let session = Session(index: index, clientIdentifier: clientIdentifier)
@@ -266,7 +277,8 @@ extension RouterCore {
                 keepAliveSeconds: keepAlive,
                 clientIdentifier: identifier,
                 connack: self.scratch.readable,
-                keepsExchanges: session.keepsExchanges
+                keepsExchanges: session.keepsExchanges,
+                canBeMadeAnew: session.isOutsideStore
             )
             var frame = ByteBuffer()
             let released = session.inflight.identifiersInOrder().filter { session.inflight.stage(of: $0) == .released }
@@ -274,7 +286,9 @@ extension RouterCore {
                 SessionResumed(awaitingPubrel: released).encode(into: &frame, handle: session.handle)
             }
             accepted.encode(into: &frame, handle: session.handle)
-            guard session.isStored, !self.changes.isInTrouble else { return link.output.write(frame.readable) }
+            guard session.isStored, !session.isOutsideStore, !self.changes.isInTrouble else {
+                return link.output.write(frame.readable)
+            }
             session.touchedGroup = self.changes.group
             session.credit = 0
             self.hold(.accepted(frame.array), session.touchedGroup, session, link)

@@ -65,6 +65,8 @@ extension RouterCore {
         held.exchange = exchange.identity
         held.isRepeated = exchange.isRepeated
         if reason == nil {
+            // From its first PUBREC on its listener counts on the store: it says which of the exchanges are over.
+            self.bringIntoStore(session)
             let message = Message.make(copying: view)
             message.header.exchange = exchange.identity
             held.message = message

@@ -72,6 +72,7 @@ extension RouterCore {
     }
 
     private mutating func recordItem(_ item: StoredItem, _ session: Session, isNew: Bool) {
+        self.bringIntoStore(session)
         let store = session.storeNumber
         self.changes.set(
             isNew: isNew,
@@ -130,6 +131,7 @@ extension RouterCore {
 
     mutating func recordReceived(_ identifier: UInt16, _ message: Message?, _ session: Session) {
         guard session.isStored else { return }
+        self.bringIntoStore(session)
         let number = message.map { self.keep($0) } ?? 0
         let store = session.storeNumber
         self.changes.insert(
@@ -153,6 +155,7 @@ extension RouterCore {
 
     /// The copies of a message that the session's listener keeps were stored: should it send the message again, nobody gets it.
     mutating func recordCompleted(_ exchange: UInt64, _ session: Session) {
+        self.bringIntoStore(session)
         let store = session.storeNumber
         self.changes.insert(
             {
@@ -181,6 +184,7 @@ extension RouterCore {
         awaitsRetained: Bool = false
     ) {
         guard session.isStored, let position = session.subscriptions.firstIndex(of: subscription) else { return }
+        self.bringIntoStore(session)
         if session.subscriptions[position].number == 0 {
             session.lastSubscriptionNumber += 1
             session.subscriptions.setNumber(session.lastSubscriptionNumber, at: position)
@@ -222,11 +226,30 @@ extension RouterCore {
 
     // MARK: Sessions
 
+    /// A session that just began, of whose client nothing is known, and that ends with its connection: it is not stored until something of
+    /// it has to be, and its client need not wait for that.
+    mutating func leaveOutsideStore(_ session: Session) {
+        guard session.isStored, !session.isDurable, session.will == nil else { return }
+        session.storeNumber = self.sessionNumbers.take()
+        session.isOutsideStore = true
+    }
+
+    /// Before anything of the session is stored, it is.
+    mutating func bringIntoStore(_ session: Session) {
+        guard session.isOutsideStore else { return }
+        session.isOutsideStore = false
+        self.put(session, isNew: true)
+    }
+
     /// Stores what the session is.
     mutating func recordSession(_ session: Session) {
-        guard session.isStored else { return }
+        guard session.isStored, !session.isOutsideStore else { return }
         let isNew = session.storeNumber == 0
         if isNew { session.storeNumber = self.changes.takeNumber() }
+        self.put(session, isNew: isNew)
+    }
+
+    private mutating func put(_ session: Session, isNew: Bool) {
         let number = session.storeNumber
         let stored = StoredSession(session, storeOffset: self.storeOffset)
         self.changes.set(
@@ -247,9 +270,11 @@ extension RouterCore {
         for exchange in session.exchanges?.allStored ?? [] { self.recordNotCompleted(exchange, session) }
         for subscription in session.subscriptions { self.recordUnsubscribed(subscription, session) }
         let number = session.storeNumber
-        self.changes.delete { Self.key(StoreKey.session, number, into: &$0) }
+        if !session.isOutsideStore { self.changes.delete { Self.key(StoreKey.session, number, into: &$0) } }
+        self.sessionNumbers.giveBack(number)
         session.storeNumber = 0
         session.isStored = false
+        session.isOutsideStore = false
         session.isDurable = false
     }
 

@@ -7,6 +7,8 @@ extension RouterCore {
         if identifier != 0, !self.offer(to: session).subscriptionIdentifiers {
             return self.close(session, .subscriptionIdentifiersNotSupported)
         }
+        // From its first SUBACK on its listener counts on the store.
+        self.bringIntoStore(session)
         var codes: [UInt8] = []
         codes.reserveCapacity(packet.subscriptions.count)
         // A packet with more filters than a session may have keeps nobody waiting.

@@ -28,6 +28,8 @@ package struct RouterCore: ~Copyable {
     var sessions: [Session?] = []
     var freeSessions: [UInt32] = []
     var sessionsByClient: [[UInt8]: UInt32] = [:]
+    /// Of sessions, those that are not counted on from the store's (`SessionNumbers`).
+    var sessionNumbers = SessionNumbers()
     var trie: SubscriptionTrie
     var retained: RetainedStore
     /// When the next will or session expiry of a session is due.
@@ -98,6 +100,7 @@ package struct RouterCore: ~Copyable {
         self.publishCreditPerSession = configuration.flowControl.sessionCreditBytes
         self.publishCreditPerLink = configuration.flowControl.linkCreditBytes
         self.random = IdentifierGenerator(seed: seed)
+        self.sessionNumbers = SessionNumbers(seed: seed)
         self.trie = SubscriptionTrie(seed: seed ^ 0x7269_6555)
         self.retained = RetainedStore(
             seed: seed ^ 0x5265_7461,
@@ -277,32 +280,4 @@ package struct RouterCore: ~Copyable {
     /// Of messages in the queues of all sessions.
     package var queuedBytesTotal: Int { self.queuedBytes }
     package var linkCount: Int { self.links.count { $0 != nil } }
-}
-
-/// Random letters and digits for client identifiers that the broker assigns.
-struct IdentifierGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) {
-        self.state = seed
-    }
-
-    /// `auto-` and 20 characters: 100 bits, so that none comes twice.
-    mutating func next() -> [UInt8] {
-        let alphabet = Array("abcdefghijklmnopqrstuvwxyz234567".utf8)
-        var result = Array("auto-".utf8)
-        for _ in 0..<2 {
-            // SplitMix64.
-            self.state &+= 0x9E37_79B9_7F4A_7C15
-            var mixed = self.state
-            mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-            mixed ^= mixed >> 31
-            for _ in 0..<10 {
-                result.append(alphabet[Int(mixed & 31)])
-                mixed >>= 5
-            }
-        }
-        return result
-    }
 }

@@ -104,8 +104,11 @@ final class Session {
 
     /// Of its entry in the store; 0: it has none.
     var storeNumber: UInt64 = 0
-    /// There is a store, and the session is in it with what it holds: it outlives the router.
+    /// There is a store, and the session is in it with what it holds, but where `isOutsideStore`: it outlives the router.
     var isStored = false
+    /// There is a store, and nothing of the session in it yet, for nothing has to be: all that it is came with its CONNECT, which its
+    /// listener has. See docs/adr/0017.
+    var isOutsideStore = false
     /// It outlives its connection too: nothing for it is acknowledged before it is stored.
     var isDurable = false
     /// Its listener keeps its QoS 2 messages until PUBCOMP: they are not stored.

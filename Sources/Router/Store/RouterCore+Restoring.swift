@@ -74,7 +74,12 @@ extension RouterCore {
             found.append((number, session))
         }
         for (number, stored) in found {
-            restoring.highest = max(restoring.highest, number)
+            if SessionNumbers.isCounted(number) {
+                restoring.highest = max(restoring.highest, number)
+            } else {
+                // The key of an entry: it is there once.
+                _ = self.sessionNumbers.take(number)
+            }
             guard self.sessionsByClient[stored.clientIdentifier] == nil,
                 let session = self.restoreSession(number, stored)
             else {

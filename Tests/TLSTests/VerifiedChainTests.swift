@@ -38,18 +38,14 @@ import Testing
         return pair.handshake().server.failure
     }
 
-    private func list(
-        _ revoked: [CertificateKey],
-        of name: String = "other",
-        nextUpdate: Int64? = nil
-    ) -> RevocationList {
+    private func list(_ revoked: [CertificateKey]) -> RevocationList {
         RevocationList([
             RevocationList.Part(
-                issuer: Array(name.utf8),
-                issuerName: name,
+                issuer: Array("other".utf8),
+                issuerName: "other",
                 distributionPoint: [],
                 madeAt: 1,
-                nextUpdate: nextUpdate,
+                nextUpdate: nil,
                 revoked: revoked.sorted()
             )
         ])

@@ -29,7 +29,7 @@ package struct RouterCore: ~Copyable {
     var freeSessions: [UInt32] = []
     var sessionsByClient: [[UInt8]: UInt32] = [:]
     /// Of sessions, those that are not counted on from the store's (`SessionNumbers`).
-    var sessionNumbers = SessionNumbers()
+    var sessionNumbers: SessionNumbers
     var trie: SubscriptionTrie
     var retained: RetainedStore
     /// When the next will or session expiry of a session is due.

@@ -7,7 +7,7 @@ struct SessionNumbers {
     private var generator: SplitMix64
     private var taken: Set<UInt64> = []
 
-    init(seed: UInt64 = 0) {
+    init(seed: UInt64) {
         // Not what client identifiers show.
         self.generator = SplitMix64(state: ~seed)
     }

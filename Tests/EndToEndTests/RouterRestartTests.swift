@@ -238,6 +238,43 @@ import Testing
         try loop.wait("the polite one's end") { polite.hasEnded }
     }
 
+    /// Of a QoS 0 packet nobody had the rest, and the client lost its connection.
+    @Test(arguments: End.allCases) func `a client that has half of a QoS 0 message gets the rest`(_ end: End) throws {
+        let broker = try TestBroker(settings: "mqtt: {max_packet_size: 64MiB}\n")
+        let (loop, readersLoop) = (try EventLoop(), try EventLoop())
+        let reader = try TestClient(loop: readersLoop, port: broker.plainPort, version: .v5_0)
+        #expect(try reader.connect(clientIdentifier: "reader").returnCode == 0)
+        #expect(try reader.subscribe("t", qos: .atMostOnce) == [0])
+        let publisher = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+        #expect(try publisher.connect(clientIdentifier: "publisher").returnCode == 0)
+        // More than the kernel takes for a client that does not read.
+        let payload = (0..<14 << 20).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ $0 >> 16) }
+        publisher.publish("t", payload)
+        func bytesSent() throws -> Int {
+            let status = try broker.status(of: "listener").split(separator: "\n")
+            return status.first { $0.hasPrefix("bytes_sent_total ") }.flatMap { Int($0.split(separator: " ")[1]) } ?? 0
+        }
+        try loop.wait("it is under way", seconds: 60) { ((try? bytesSent()) ?? 0) > 100_000 }
+        let packets = broker.directory.file("run/packets")
+        #expect(try runProcess("ls", arguments: [packets]).output.isEmpty == false)
+        try self.restart(broker, loop, end)
+        try waitUntil("the sessions") {
+            (try? broker.status(of: "router"))?.contains("\nsessions_attached 2\n") == true
+        }
+        publisher.publish("t", Array("small".utf8))
+        try loop.turnUntilQuiet()
+        for expected in [payload, Array("small".utf8)] {
+            guard case .publish(let publish) = try reader.next("a message") else {
+                Issue.record("no PUBLISH")
+                return
+            }
+            #expect(publish.payload == expected)
+        }
+        try waitUntil("nothing is kept any more") {
+            try runProcess("ls", arguments: [packets]).output.isEmpty
+        }
+    }
+
     @Test func `mosquitto_sub stays connected while the router is restarted`() throws {
         let broker = try TestBroker()
         let credentials = try broker.pki.device("reader")

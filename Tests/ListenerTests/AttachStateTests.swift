@@ -71,6 +71,17 @@ import Testing
         #expect(other.attach(Self.open, outstandingBytes: 0, unreportedBytes: 0, marks: 0).partial == nil)
     }
 
+    @Test func aLargeQoS0PacketCanBeContinuedToo() {
+        let state = self.state()
+        let large = self.publish(.atMostOnce, 0, String(repeating: "x", count: 1000)).bytes(.v5_0)
+        large[..<300].withUnsafeBytes { state.passedDown($0, isStored: true) }
+        #expect(state.continuesPartial)
+        let attach = state.attach(Self.open, outstandingBytes: 0, unreportedBytes: 0, marks: 0)
+        #expect(attach.partial == .init(packetIdentifier: 0, packetBytes: UInt32(large.count), passedBytes: 300))
+        large[300...].withUnsafeBytes { state.passedDown($0) }
+        #expect(!state.continuesPartial)
+    }
+
     /// As they would be sent again, DUP taken away.
     private func unanswered(_ state: AttachState) -> [[UInt8]] {
         var frames = ByteBuffer()

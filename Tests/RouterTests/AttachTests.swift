@@ -164,6 +164,84 @@ import Testing
         #expect(device.isOpen && self.texts(device) == [large, "last"])
     }
 
+    private static let large = String((0..<3000).map { Character(UnicodeScalar(UInt8(97 + $0 * 7 % 26))) })
+
+    /// Of a QoS 0 packet nobody had the rest, and the client lost its connection.
+    @Test(arguments: [false, true], [0, 1, 2]) func aLargeQoS0PacketIsContinued(_ lasts: Bool, _ kills: Int) throws {
+        let (harness, publisher, device) = try self.startWithSmallParts(.atMostOnce, lasts: lasts)
+        publisher.publish("t", Self.large, .atMostOnce)
+        #expect(device.isInsidePacket)
+        var next = harness
+        for _ in 0..<kills {
+            next = try next.replaceRouter(self.path, sessionCredit: 1000)
+            next.flush()
+            // Room for a part.
+            next.returnCredit(device.listener, [(device.handle, 400)])
+            next.pass(seconds: 61)
+        }
+        // The link breaks, the router lives.
+        if kills == 0 { _ = next.breakLink(device.listener, sessionCredit: 1000) }
+        #expect(device.isOpen && device.isInsidePacket)
+        device.returnsCredit = true
+        device.returnHeldCredit()
+        next.pass(seconds: 0)
+        publisher.publish("t", "last", .atMostOnce)
+        #expect(device.isOpen && self.texts(device) == [Self.large, "last"])
+        #expect(next.keptPackets.isEmpty)
+    }
+
+    /// Its connection was lost with the router that it began with.
+    @Test func aPacketThatBeganOnAFullDiskIsContinued() throws {
+        let (harness, publisher, device) = try self.startWithSmallParts(.atLeastOnce, lasts: true)
+        let other = String(Self.large.reversed())
+        for text in [other, Self.large] { publisher.publish("t", text, .atLeastOnce) }
+        harness.isDiskFull = true
+        harness.core.storeIsInTrouble(true)
+        device.returnHeldCredit()
+        device.returnHeldCredit()
+        #expect(self.texts(device) == [other] && device.isInsidePacket)
+        let next = try harness.replaceRouter(self.path)
+        next.flush()
+        device.returnHeldCredit()
+        #expect(device.isOpen && self.texts(device).first == Self.large)
+        device.acknowledgeAll()
+        #expect(next.keptPackets.isEmpty && next.core.unfinished.count == 0)
+    }
+
+    /// Were the second one kept in place of the first, whose end may never leave the router, its rest would be taken for the first one's.
+    @Test func aLargePacketWaitsUntilTheOneBeforeItIsWithTheListener() throws {
+        let (harness, publisher, device) = try self.startWithSmallParts(.atMostOnce, lasts: true)
+        device.returnsCredit = true
+        device.listener.isThere = false
+        let other = String(Self.large.reversed())
+        for text in [Self.large, other] { publisher.publish("t", text, .atMostOnce) }
+        #expect(harness.core.unfinished.count == 1)
+        #expect(harness.keptPackets.values.map { [UInt8]($0.view.payload) } == [Array(Self.large.utf8)])
+        device.listener.isThere = true
+        harness.flush()
+        #expect(self.texts(device) == [Self.large, other])
+        #expect(harness.keptPackets.isEmpty && harness.core.unfinished.count == 0)
+    }
+
+    @Test func whatNobodyAsksForIsNotKeptForEver() throws {
+        let (harness, publisher, device) = try self.startWithSmallParts(.atMostOnce, lasts: true)
+        publisher.publish("t", Self.large, .atMostOnce)
+        #expect(harness.keptPackets.count == 1)
+        let next = try harness.replaceRouter(self.path, attaches: false)
+        next.pass(seconds: 59)
+        #expect(next.keptPackets.count == 1)
+        next.pass(seconds: 2)
+        #expect(next.keptPackets.isEmpty && next.core.unfinished.count == 0)
+        #expect(device.isInsidePacket)
+    }
+
+    @Test func aPacketEndsWithItsConnection() throws {
+        let (harness, publisher, device) = try self.startWithSmallParts(.atMostOnce, lasts: true)
+        publisher.publish("t", Self.large, .atMostOnce)
+        device.drop()
+        #expect(harness.keptPackets.isEmpty && harness.core.unfinished.count == 0)
+    }
+
     /// What the listener says can't be right: the packet is longer than the message would make it, or its head was not passed whole.
     @Test(arguments: [1000, 100_000_000, nil] as [UInt32?])
     func aPacketThatIsNotTheStoredOneIsNotContinued(_ furtherBytes: UInt32?) throws {

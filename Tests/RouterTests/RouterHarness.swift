@@ -81,6 +81,8 @@ final class RouterHarness {
     /// On: commits fail. What they were to store waits for the next one, and is lost with the router.
     var isDiskFull = false
     private var unstored: [(group: UInt64, records: [UInt8])] = []
+    /// What the next router gets of packets that are under way.
+    private(set) var keptPackets: [UInt64: Message] = [:]
 
     init(
         store: StoreFile? = nil,
@@ -143,7 +145,8 @@ final class RouterHarness {
     func replaceRouter(
         _ path: String,
         after seconds: UInt64 = 0,
-        attaches: Bool = true
+        attaches: Bool = true,
+        sessionCredit: Int = 256 << 10
     ) throws -> RouterHarness {
         self.store = nil
         let store = try StoreFile(path: path, survivesPowerLoss: false)
@@ -153,8 +156,10 @@ final class RouterHarness {
             packetPartBytes: self.packetPartBytes
         )
         harness.stamp = self.stamp
+        harness.keptPackets = self.keptPackets
+        harness.core.restorePackets(self.keptPackets, now: harness.now)
         for listener in self.listeners {
-            let again = harness.addListener()
+            let again = harness.addListener(sessionCredit: sessionCredit)
             again.takeOver(listener)
             guard attaches else { continue }
             for (_, client) in again.clients.sorted(by: { $0.key < $1.key }) { client.attach(to: harness, again) }
@@ -167,6 +172,7 @@ final class RouterHarness {
         self.core.endTurn(now: self.now)
         for listener in listeners {
             var output = ByteBuffer()
+            self.keepPackets()
             self.core.takeOutput(of: listener.index, into: &output)
             self.core.handedOver(listener.index, turn: self.core.turn)
             self.take(output, for: listener)
@@ -209,10 +215,10 @@ final class RouterHarness {
     }
 
     /// The link breaks, and the listener comes back to the same router with its connections. What was on the way down is lost.
-    func breakLink(_ listener: FakeListener) -> FakeListener {
+    func breakLink(_ listener: FakeListener, sessionCredit: Int = 256 << 10) -> FakeListener {
         self.core.linkDown(listener.index, now: self.now)
         self.listeners.removeAll { $0 === listener }
-        let again = self.addListener()
+        let again = self.addListener(sessionCredit: sessionCredit)
         again.takeOver(listener)
         for (_, client) in again.clients.sorted(by: { $0.key < $1.key }) { client.attach(to: self, again) }
         self.flush()
@@ -223,6 +229,7 @@ final class RouterHarness {
     func loseOutput(of listener: FakeListener) {
         self.core.endTurn(now: self.now)
         var lost = ByteBuffer()
+        self.keepPackets()
         self.core.takeOutput(of: listener.index, into: &lost)
         self.core.handedOver(listener.index, turn: self.core.turn)
         self.core.releaseHeld()
@@ -253,6 +260,18 @@ final class RouterHarness {
         }
     }
 
+    /// What of packets that are under way is kept outside of the process.
+    private func keepPackets() {
+        for change in self.core.takePacketChanges() {
+            switch change {
+            case .keep(let session, let message):
+                self.keptPackets[session] = Message.make(payload: message.view.payload)
+            case .drop(let session):
+                self.keptPackets[session] = nil
+            }
+        }
+    }
+
     /// Ends turns until nothing moves any more.
     func flush() {
         for _ in 0..<10_000 {
@@ -261,6 +280,7 @@ final class RouterHarness {
             var moved = self.core.hasWork
             for listener in self.listeners where listener.isThere {
                 var output = ByteBuffer()
+                self.keepPackets()
                 self.core.takeOutput(of: listener.index, into: &output)
                 self.core.handedOver(listener.index, turn: self.core.turn)
                 if output.isEmpty { continue }

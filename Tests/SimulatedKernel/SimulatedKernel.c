@@ -640,6 +640,30 @@ int rename(const char *from, const char *to) {
     return next(from, to);
 }
 
+// The folder of packets under way, which is in memory: it is never full, and what is in it is not lost with the power.
+
+static bool may_act(void) {
+    bool is_last;
+    if (current == 0 || has_effect(&is_last)) return true;
+    errno = EIO;
+    return false;
+}
+
+int renameat(int from_folder, const char *from, int to_folder, const char *to) {
+    CACHED(renameat);
+    return may_act() ? next(from_folder, from, to_folder, to) : -1;
+}
+
+int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags) {
+    CACHED(linkat);
+    return may_act() ? next(from_folder, from, to_folder, to, flags) : -1;
+}
+
+int unlinkat(int folder, const char *path, int flags) {
+    CACHED(unlinkat);
+    return may_act() ? next(folder, path, flags) : -1;
+}
+
 /// Nothing is brought to a disk: it is only not lost with the power any more.
 static int sync_file(int descriptor) {
     if (!may_write()) return -1;

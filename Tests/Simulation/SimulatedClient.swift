@@ -181,10 +181,8 @@ final class SimulatedClient {
         // Messages that could not be stored, and got no answer in MQTT 3, are to be sent again.
         let isToSendAgain =
             self.simulation.disksWereFull && self.plan.version != .v5_0 && !self.underWay.isEmpty
-        // A packet that began while nothing could be stored is its router's alone.
-        let isCutShort = self.simulation.disksWereFull && connection.isInsidePacket
         if connection.isOpen, !connection.hasLostListener, !self.mayBeRefused, !self.mayHaveLostSession,
-            !isToSendAgain, !isCutShort
+            !isToSendAgain
         {
             self.ledger.fault("\(self.plan.name) lost its connection without a reason")
         }
@@ -353,8 +351,8 @@ final class SimulatedClient {
             ),
             payload: payload
         )
-        // Some are long, so that pieces of them are under way; not at QoS 0, of which nobody has the rest when the router dies.
-        if qos != .atMostOnce, random.oneIn(10) {
+        // Some are long, so that pieces of them are under way.
+        if random.oneIn(10) {
             payload = Self.long(payload, Int.random(in: 0..<3000, using: &random))
         }
         var packet = PublishPacket(qos: qos, retain: isRetained, topic: Array(topic.utf8), payload: Array(payload.utf8))
@@ -512,7 +510,9 @@ final class SimulatedClient {
                 self.ledger.fault("\(self.plan.name) got \(payload) with the identifier of \(before)")
             }
         } else {
-            if publish.retain { self.retained[topic] = payload } else { self.count(topic, payload) }
+            // One that is published just after the subscription comes as a new message, and the older one does not.
+            self.retained[topic] = payload
+            if !publish.retain { self.count(topic, payload) }
         }
         guard publish.qos != .atMostOnce else { return }
         if publish.qos == .exactlyOnce { self.held[identifier] = payload }

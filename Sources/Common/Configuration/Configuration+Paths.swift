@@ -15,6 +15,9 @@ extension Configuration {
     /// The folder of all control sockets.
     public var controlDirectory: String { self.runtimeDirectory + "/control" }
 
+    /// Large packets that the router has begun to send, for the next one.
+    public var routerPacketsDirectory: String { self.runtimeDirectory + "/packets" }
+
     public var routerStoreDirectory: String { self.stateDirectory + "/router" }
 
     /// What the router keeps of sessions and messages.

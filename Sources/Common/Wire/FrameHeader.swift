@@ -31,8 +31,7 @@ public enum FrameFlags {
     public static let packetContinues: UInt8 = 0x01
     /// `sessionDeliver`: the body counts against the session's and the link's credit.
     public static let debitsCredit: UInt8 = 0x02
-    /// `sessionDeliver`, with `packetContinues`: the router's store has the packet under its identifier, so that another router can go on
-    /// with it (`SessionAttach.Partial`).
+    /// `sessionDeliver`, with `packetContinues`: another router can go on with the packet (`SessionAttach.Partial`).
     public static let packetIsStored: UInt8 = 0x04
     /// Each packet is a QoS 2 PUBLISH, whole in `sessionDeliver`, and comes after the 8 bytes of its `ExchangeIdentity`. In
     /// `sessionPackets` it is one that is sent again, to the next router.
@@ -45,4 +44,6 @@ public enum FrameFlags {
     /// stored until something of it has to be. `sessionAttach`: a router that does not know the session makes it anew, for its client
     /// was told nothing that had to be stored.
     public static let canBeMadeAnew: UInt8 = 0x40
+    /// `sessionAttach`: the packet of which the client has a part is a QoS 0 PUBLISH.
+    public static let partialHasNoIdentifier: UInt8 = 0x80
 }

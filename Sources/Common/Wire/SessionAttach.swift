@@ -22,6 +22,7 @@ public struct SessionAttach: Equatable, Sendable {
 
     /// A PUBLISH of which the client has the beginning.
     public struct Partial: Equatable, Sendable {
+        /// 0 at QoS 0.
         public var packetIdentifier: UInt16
         public var packetBytes: UInt32
         /// Of them, those that were passed to the client.
@@ -98,8 +99,9 @@ public struct SessionAttach: Equatable, Sendable {
     }
 
     public func encode(into buffer: inout ByteBuffer, handle: UInt64) {
-        let flags =
-            (self.exchanges == nil ? 0 : FrameFlags.hasExchanges) | (self.canBeMadeAnew ? FrameFlags.canBeMadeAnew : 0)
+        var flags = self.exchanges == nil ? 0 : FrameFlags.hasExchanges
+        if self.canBeMadeAnew { flags |= FrameFlags.canBeMadeAnew }
+        if self.partial?.packetIdentifier == 0 { flags |= FrameFlags.partialHasNoIdentifier }
         let position = buffer.beginFrame(.sessionAttach, flags: flags, handle: handle)
         buffer.writeLittleEndian(self.sessionNumber)
         buffer.writeField(self.clientIdentifier)
@@ -123,7 +125,8 @@ public struct SessionAttach: Equatable, Sendable {
             for identity in exchanges.delivered { buffer.writeLittleEndian(identity) }
         }
         if let partial = self.partial {
-            buffer.writeLittleEndian(partial.packetIdentifier)
+            // Routers that do not know the flag look for such a message, find none, and refuse the session.
+            buffer.writeLittleEndian(partial.packetIdentifier == 0 ? UInt16.max : partial.packetIdentifier)
             buffer.writeLittleEndian(partial.packetBytes)
             buffer.writeLittleEndian(partial.passedBytes)
         }
@@ -166,7 +169,11 @@ public struct SessionAttach: Equatable, Sendable {
             let packetBytes = reader.readLittleEndian(UInt32.self), let passed = reader.readLittleEndian(UInt32.self),
             passed < packetBytes, reader.isAtEnd
         else { return nil }
-        attach.partial = Partial(packetIdentifier: packetIdentifier, packetBytes: packetBytes, passedBytes: passed)
+        attach.partial = Partial(
+            packetIdentifier: flags & FrameFlags.partialHasNoIdentifier == 0 ? packetIdentifier : 0,
+            packetBytes: packetBytes,
+            passedBytes: passed
+        )
         return attach
     }
 }

@@ -31,8 +31,10 @@ final class AttachState {
     private(set) var unstoredBy: [UInt8]?
     /// The router that said so of the answers that come next. Of what never came, each router can be asked again.
     private var announcedBy: [UInt8]?
-    /// The packet that comes in parts and is under way; its identifier is 0 where another router could not go on with it.
+    /// The packet that comes in parts and is under way.
     private var partial: SessionAttach.Partial?
+    /// A packet of which the client has a part can be continued by another router.
+    private(set) var continuesPartial = false
 
     init(
         sessionNumber: UInt64,
@@ -176,8 +178,9 @@ final class AttachState {
     }
 
     private func beginPartial(_ part: UnsafeRawBufferPointer, _ header: FixedHeader, isStored: Bool) {
-        let isKnown = isStored && header.type == .publish && header.flags & 0x06 != 0
-        let identifier = isKnown ? header.packetIdentifier(in: part) : nil
+        let hasIdentifier = header.type == .publish && header.flags & 0x06 != 0
+        let identifier = hasIdentifier ? header.packetIdentifier(in: part) : 0
+        self.continuesPartial = isStored && header.type == .publish && identifier != nil
         self.partial = SessionAttach.Partial(
             packetIdentifier: identifier ?? 0,
             packetBytes: UInt32(clamping: header.packetBytes),
@@ -190,12 +193,12 @@ final class AttachState {
         guard let partial = self.partial else { return 0 }
         let part = min(UInt32(clamping: count), partial.packetBytes - partial.passedBytes)
         self.partial?.passedBytes += part
-        if partial.passedBytes + part == partial.packetBytes { self.partial = nil }
+        if partial.passedBytes + part == partial.packetBytes {
+            self.partial = nil
+            self.continuesPartial = false
+        }
         return Int(part)
     }
-
-    /// A packet of which the client has a part can be continued by another router.
-    var continuesPartial: Bool { (self.partial?.packetIdentifier ?? 0) != 0 }
 
     /// - Parameter packet: all of it, or its first part.
     private func passedDown(_ packet: UnsafeRawBufferPointer, _ header: FixedHeader) {

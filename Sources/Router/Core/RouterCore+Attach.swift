@@ -45,6 +45,11 @@ extension RouterCore {
         self.restoreAliases(attach.aliases, session)
         self.recordSession(session)
         if case .packet(let output) = rest { session.makePending().partialOutput = output }
+        if case .packet(let output) = rest, output.isKept {
+            self.unfinished.goOn(session.storeNumber)
+        } else {
+            self.unfinished.drop(session.storeNumber)
+        }
         self.reconcile(attach.outbound, session)
         self.flushControl(session)
         self.tellStored(session)
@@ -92,37 +97,40 @@ extension RouterCore {
 
     /// The packet of which the client has the beginning.
     ///
-    /// Its message and its identifier were stored before its first byte left, and its payload comes last, so that the rest is the same
-    /// whatever its head was.
+    /// Its message was stored or kept before its first byte left, and its payload comes last, so that the rest is the same whatever its
+    /// head was.
     private func rest(of attach: SessionAttach, _ session: Session) -> Rest {
         guard let partial = attach.partial else { return .nothing }
         let (packetBytes, passed) = (Int(partial.packetBytes), Int(partial.passedBytes))
+        let stored = self.storedMessage(of: partial, attach, session)
+        guard let message = stored ?? self.unfinished.message(of: session.storeNumber) else { return .unknown }
+        let output = Session.PartialOutput(
+            message: message,
+            head: [],
+            packetBytes: packetBytes,
+            sentBytes: passed,
+            isStored: stored != nil,
+            isKept: stored == nil
+        )
+        return output.headBytes > 0 && output.headBytes <= passed ? .packet(output) : .unknown
+    }
+
+    private func storedMessage(
+        of partial: SessionAttach.Partial,
+        _ attach: SessionAttach,
+        _ session: Session
+    ) -> Message? {
         guard let entry = session.inflight.entry(of: partial.packetIdentifier), entry.stage == .published,
             let item = entry.item
-        else { return .unknown }
+        else { return nil }
         let stage: OutboundStage = item.qos == .exactlyOnce ? .exactlyOnce : .atLeastOnce
         let reported = SessionAttach.Outbound(packetIdentifier: partial.packetIdentifier, stage: stage)
-        let message = item.message.view
-        let headBytes = packetBytes - message.payload.count
         let further = item.furtherIdentifiers ?? []
         let shape = item.shape(hasProperties: session.hasProperties)
-        let layout = PublishLayout(message, shape, furtherIdentifiers: further, now: self.now)
+        let layout = PublishLayout(item.message.view, shape, furtherIdentifiers: further, now: self.now)
         // It may have had an alias, instead of the topic or with it.
-        let headBytesMax = layout.packetBytes - message.payload.count + Self.aliasBytesMax
-        guard attach.outbound.contains(reported), headBytes > 0, headBytes <= min(passed, headBytesMax) else {
-            return .unknown
-        }
-        // Of the head nothing is sent any more, only its length counts.
-        let head = [UInt8](repeating: 0, count: headBytes)
-        return .packet(
-            Session.PartialOutput(
-                message: item.message,
-                head: head,
-                packetBytes: packetBytes,
-                sentBytes: passed,
-                isStored: true
-            )
-        )
+        let packetBytesMax = layout.packetBytes + Self.aliasBytesMax
+        return attach.outbound.contains(reported) && partial.packetBytes <= packetBytesMax ? item.message : nil
     }
 
     private mutating func refuseAttach(

@@ -109,6 +109,16 @@ extension RouterCore {
     package mutating func handedOver(_ index: Int, turn: UInt64) {
         guard index < self.links.count, let link = self.links[index] else { return }
         link.handedTurn = max(link.handedTurn, turn)
+        self.finishPackets(link, turn: turn)
+    }
+
+    private mutating func finishPackets(_ link: RouterLink, turn: UInt64) {
+        let count = link.writtenPackets.prefix { $0.turn <= turn }.count
+        guard count > 0 else { return }
+        for (_, packet) in link.writtenPackets.prefix(count) { self.unfinished.finish(packet) }
+        link.writtenPackets.removeFirst(count)
+        self.runnable += self.waitsForUnfinished
+        self.waitsForUnfinished = []
     }
 
     /// Lets go what waits for nothing any more.

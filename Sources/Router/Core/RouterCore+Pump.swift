@@ -117,7 +117,10 @@ extension RouterCore {
             count = headBytes
         }
         var partial = Session.PartialOutput(message: item.message, head: head, packetBytes: layout.packetBytes)
-        if session.isStored, item.qos.isAcknowledged { self.recordPartial(&partial, item, identifier, session) }
+        if session.isStored {
+            if item.qos.isAcknowledged { self.recordPartial(&partial, item, identifier, session) }
+            partial.isKept = !partial.isStored
+        }
         session.makePending().partialOutput = partial
         self.counters.publishesSent += 1
         self.counters.publishBytesSent += UInt64(layout.packetBytes)
@@ -146,7 +149,7 @@ extension RouterCore {
 
     // MARK: Large packets
 
-    /// Has the store know the packet before it begins. Where the disk is full it begins all the same: then it is this router's alone.
+    /// Has the store know the packet before it begins. Where the disk is full it begins all the same.
     private mutating func recordPartial(
         _ partial: inout Session.PartialOutput,
         _ item: QueuedMessage,
@@ -175,14 +178,18 @@ extension RouterCore {
     private mutating func sendPart(_ session: Session, _ pending: Session.Pending, _ link: RouterLink) -> Bool {
         guard let partial = pending.partialOutput else { return true }
         if self.waitsForCommit(partial.group, session, pending, link) { return false }
+        if partial.isKept, partial.sentBytes == 0, !self.unfinished.begin(session.storeNumber, partial.message) {
+            self.waitsForUnfinished.append(session.index)
+            return false
+        }
         let count = min(self.partBytes, partial.packetBytes - partial.sentBytes)
         let end = partial.sentBytes + count
         let isLast = end == partial.packetBytes
         var flags = FrameFlags.debitsCredit
         if !isLast { flags |= FrameFlags.packetContinues }
-        if partial.isStored, partial.sentBytes == 0 { flags |= FrameFlags.packetIsStored }
+        if partial.isStored || partial.isKept, partial.sentBytes == 0 { flags |= FrameFlags.packetIsStored }
         var writer = link.beginDeliver(handle: session.handle, flags: flags, bytes: count)
-        let headEnd = partial.head.count
+        let headEnd = partial.headBytes
         if partial.sentBytes < headEnd {
             let range = partial.sentBytes..<min(end, headEnd)
             partial.head.withUnsafeBytes { writer.write(UnsafeRawBufferPointer(rebasing: $0[range])) }
@@ -199,6 +206,9 @@ extension RouterCore {
         }
         pending.partialOutput = nil
         session.dropPendingIfEmpty()
+        if partial.isKept, let reference = self.unfinished.wrote(session.storeNumber) {
+            link.writtenPackets.append((self.turn, reference))
+        }
         partial.heldControl.withUnsafeBytes { held in
             if held.count > 0 { self.sendControl(held, session) }
         }

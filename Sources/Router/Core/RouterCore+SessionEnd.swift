@@ -91,6 +91,11 @@ extension RouterCore {
     ) {
         guard session.isConnected else { return }
         self.detach(session)
+        if attachGraceNanoseconds == 0 {
+            self.unfinished.drop(session.storeNumber)
+        } else {
+            self.unfinished.release(session.storeNumber, due: self.now &+ RouterLimits.unclaimedPacketNanoseconds)
+        }
         if !publishesWill { session.will = nil }
         if let will = session.will {
             let expiry = UInt64(session.expirySeconds) * Nanoseconds.perSecond

@@ -52,6 +52,10 @@ package struct RouterCore: ~Copyable {
     var pumpList = SessionRing()
     /// Sessions whose retained cursors used up their turn.
     var runnable: [UInt32] = []
+    /// What the next router needs of packets that are under way.
+    var unfinished = UnfinishedPackets()
+    /// Sessions with such a packet that cannot begin before the one before it is with their listener.
+    var waitsForUnfinished: [UInt32] = []
     /// Sessions to be closed that were found where closing was not possible.
     var condemned: [(session: UInt32, reason: ReasonCode)] = []
     var scratch = ByteBuffer()
@@ -206,6 +210,14 @@ package struct RouterCore: ~Copyable {
         self.changes.takeGroup().map { ($0.number, $0.records) }
     }
 
+    /// What of packets that are under way has to be kept outside of this process, before any output is taken, and for how long.
+    mutating func takePacketChanges() -> [UnfinishedPackets.Change] { self.unfinished.takeChanges() }
+
+    /// Packets that were under way when the last router ended.
+    mutating func restorePackets(_ messages: [UInt64: Message], now: Instant) {
+        self.unfinished.restore(messages, due: now &+ RouterLimits.unclaimedPacketNanoseconds)
+    }
+
     package var uncommittedBytes: Int { self.changes.waitingBytes }
 
     /// Work is left that needs no event: `endTurn` should be called again soon.
@@ -216,7 +228,10 @@ package struct RouterCore: ~Copyable {
     /// When `timePassed` has something to do next.
     package var nextDeadline: Instant? {
         var earliest = self.system.due
-        for deadline in [self.deadlines.earliest, self.retained.nextExpiry, self.unstoredQueues.first?.due] {
+        for deadline in [
+            self.deadlines.earliest, self.retained.nextExpiry, self.unstoredQueues.first?.due,
+            self.unfinished.nextExpiry,
+        ] {
             if let deadline { earliest = min(deadline, earliest ?? deadline) }
         }
         return earliest
@@ -234,6 +249,7 @@ package struct RouterCore: ~Copyable {
         }
         if let due = self.system.due, due <= now { self.publishSystemTopics() }
         self.storeWhatWaitsLong()
+        self.unfinished.dropUnclaimed(now: now)
         self.settle()
     }
 

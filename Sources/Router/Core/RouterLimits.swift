@@ -32,6 +32,11 @@ enum RouterLimits {
     static let exchangesPerMark = 1024
     static let exchangesMax = 65_536
 
+    /// How long packets that were under way are kept for listeners that do not come back, and the most bytes of their messages; packets
+    /// beyond cost their connections when the router ends.
+    static let unclaimedPacketNanoseconds = 60 * Nanoseconds.perSecond
+    static let unfinishedPacketBytesMax = 64 << 20
+
     /// How long a listener whose link broke has to come back with its connections.
     static let relinkGraceNanoseconds = 2 * Nanoseconds.perSecond
 

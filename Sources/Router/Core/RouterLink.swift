@@ -51,6 +51,9 @@ final class RouterLink {
     /// What waits for a commit, in order.
     var held: [HeldAnswer] = []
 
+    /// Of `UnfinishedPackets`, those that are written to their end, and in which turn.
+    var writtenPackets: [(turn: UInt64, packet: UnfinishedPackets.Reference)] = []
+
     /// Bytes of packets that have arrived in part.
     var partialInputBytes = 0
 

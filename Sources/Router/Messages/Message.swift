@@ -47,6 +47,21 @@ final class Message: ManagedBuffer<MessageHeader, UInt8> {
         return unsafeDowncast(buffer, to: Message.self)
     }
 
+    /// One of which only the payload is known.
+    static func make(payload: UnsafeRawBufferPointer) -> Message {
+        let nothing = UnsafeRawBufferPointer(start: nil, count: 0)
+        return Message.make(
+            copying: MessageView(
+                topic: nothing,
+                properties: nothing,
+                payload: payload,
+                expiry: Instant.max,
+                qos: .atMostOnce,
+                retain: false
+            )
+        )
+    }
+
     private static func copy(_ part: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer) {
         if let source = part.baseAddress, part.count > 0 { memcpy(target, source, part.count) }
     }

@@ -27,7 +27,9 @@ package final class RouterService: Role, LinkDelegate {
     private var storeClock: StoreClock?
     /// Commits fail; since then.
     private var storeTrouble: String?
+    private var packetFiles: UnfinishedPacketFiles?
     private var linkLog = ErrorLogLimiter(linesMax: 20)
+    private var packetLog = ErrorLogLimiter(linesMax: 1)
 
     /// How long listeners have to send what they have.
     private static let stopNanoseconds = 2 * Nanoseconds.perSecond
@@ -130,6 +132,7 @@ package final class RouterService: Role, LinkDelegate {
             report.add("store_failures", progress.failures)
             report.add("store_waiting_bytes", self.core.uncommittedBytes)
             report.add("alarm_store", progress.trouble == nil ? 0 : 1)
+            report.add("packets_not_kept", self.packetFiles?.failures ?? 0)
         }
         return report
     }
@@ -168,11 +171,38 @@ package final class RouterService: Role, LinkDelegate {
                 "milliseconds": "\(milliseconds)",
             ]
         )
+        self.openPacketFiles()
         let waker = try Waker(loop: self.loop) { [unowned self] in self.takeProgress() }
         let store = StoreWriter(file: file, waker: waker.handle)
         try store.start()
         self.storeWaker = waker
         self.store = store
+    }
+
+    /// Without them clients that are in the middle of a large packet lose their connections when the router ends.
+    private func openPacketFiles() {
+        do {
+            let files = try UnfinishedPacketFiles(directory: self.context.configuration.routerPacketsDirectory)
+            self.core.restorePackets(try files.load(), now: Clock.monotonic())
+            self.packetFiles = files
+        } catch {
+            self.logger.warning(
+                "large QoS 0 packets that are under way will not survive this router",
+                metadata: ["reason": "\(error)"]
+            )
+        }
+    }
+
+    /// Before anything of such a packet leaves.
+    private func keepPackets() {
+        let changes = self.core.takePacketChanges()
+        guard !changes.isEmpty, let problem = self.packetFiles?.perform(changes),
+            self.packetLog.admit(now: self.loop.now) != nil
+        else { return }
+        self.logger.warning(
+            "a large packet begins that will not survive this router",
+            metadata: ["reason": "\(problem)"]
+        )
     }
 
     private func handOverChanges() {
@@ -265,6 +295,7 @@ package final class RouterService: Role, LinkDelegate {
     }
 
     private func flushAll() {
+        self.keepPackets()
         for (index, link) in self.links {
             if self.core.hasOutput(index) {
                 let before = link.output.readableBytes

@@ -51,7 +51,7 @@ final class Session {
     /// A packet over 64 KiB of which parts were sent. Other packets wait until it is through.
     struct PartialOutput {
         var message: Message
-        /// Everything before the payload.
+        /// Everything before the payload; empty when the client has all of it.
         var head: [UInt8]
         var packetBytes: Int
         var sentBytes = 0
@@ -59,8 +59,12 @@ final class Session {
         var group: UInt64 = 0
         /// From then on the store has it with its packet identifier, and another router can go on with it.
         var isStored = false
+        /// The same through `UnfinishedPackets`.
+        var isKept = false
         /// Acknowledgements that wait behind it.
         var heldControl: [UInt8] = []
+
+        var headBytes: Int { self.packetBytes - self.message.header.payloadBytes }
     }
 
     /// What must be sent before anything new, apart from the queue. Sessions without such have none of it.

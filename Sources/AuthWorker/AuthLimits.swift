@@ -13,6 +13,9 @@ package enum AuthLimits {
     /// Longest rendered Redis key, in bytes. Subjects can be long; a longer key comes from no certificate worth having.
     package static let redisKeyBytesMax = 16 << 10
 
+    /// Memory for this many decisions of a turn is kept for the next one.
+    static let actionsKeptMax = 4096
+
     /// A quiet connection is asked for a sign of life this often, so that the first device does not pay for noticing.
     package static let idlePingNanoseconds: UInt64 = Nanoseconds.perSecond
 

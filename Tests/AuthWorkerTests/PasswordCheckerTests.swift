@@ -81,6 +81,23 @@ import Testing
         #expect(!other.isPassword(Secret(Array("secret".utf8)), of: row, key: self.key))
     }
 
+    /// The cache of the release before has them: another code would refuse every device that it knows while Redis is away.
+    @Test func codesAndTagsAreTheSameInEveryRelease() throws {
+        let checker = self.checker(.plain)
+        let key = LookupKey(redisKey: Array("k:alpha".utf8), variant: Array("v".utf8))
+        let row = checker.row(from: CredentialReply(secret: Array("secret".utf8), salt: nil), key: key)
+        var message = Array("password".utf8)
+        for field in [key.redisKey, key.variant] { LookupKey.append(field, to: &message) }
+        let code = HMAC.sha256(key: self.hostKey, message: message + Array("secret".utf8))
+        #expect(row.secret == .passwordCode(code))
+        var tagged = Array("credential tag".utf8)
+        LookupKey.append(key.redisKey, to: &tagged)
+        tagged.append(2)
+        for field in [code, []] { LookupKey.append(field, to: &tagged) }
+        let tag = HMAC.sha256(key: self.hostKey, message: tagged)
+        #expect(checker.credentialTag(of: row, key: key) == Array(tag.prefix(16)))
+    }
+
     @Test func theTagChangesWithTheCredentials() throws {
         let checker = self.checker(.saltedSHA256)
         func tag(_ secret: String, _ salt: String, _ key: LookupKey) -> [UInt8] {

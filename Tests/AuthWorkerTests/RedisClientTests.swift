@@ -34,6 +34,18 @@ import Testing
 
     private func get(_ key: String) -> [[UInt8]] { [Array("GET".utf8), Array(key.utf8)] }
 
+    /// Arguments are counted bytes: what is in them does not matter.
+    @Test func commandsAreArraysOfBulkStrings() throws {
+        var client = self.readyClient()
+        let long = String(repeating: "x", count: 1_234_567)
+        try client.submit([[0, 13, 10, 255], [], Array("0123456789".utf8), Array(long.utf8)], token: 1, now: 1)
+        client.fillPipeline(now: 1)
+        let expected =
+            Array("*4\r\n$4\r\n".utf8) + [0, 13, 10, 255] + Array("\r\n$0\r\n\r\n$10\r\n0123456789\r\n".utf8)
+            + Array("$1234567\r\n\(long)\r\n".utf8)
+        #expect(client.output.array == expected)
+    }
+
     @Test func shakesHands() {
         var client = self.client {
             $0.user = Array("u".utf8)

@@ -134,10 +134,11 @@ import Testing
         #expect(device.takeAll() == [.pubrel(AcknowledgementPacket(packetIdentifier: identifier))])
     }
 
-    /// Parts of 400 bytes, and a device that has room for 1,000 bytes of PUBLISH packets.
+    /// Parts of 400 bytes, and a device that has room for `room` bytes of PUBLISH packets.
     private func startWithSmallParts(
         _ qos: QoS,
-        lasts: Bool
+        lasts: Bool,
+        room: Int = 1000
     ) throws -> (harness: RouterHarness, publisher: FakeClient, device: FakeClient) {
         let harness = RouterHarness(
             store: try StoreFile(path: self.path, survivesPowerLoss: false),
@@ -145,7 +146,7 @@ import Testing
         )
         let publisher = harness.client("publisher", on: harness.addListener())
         publisher.connect()
-        let device = harness.client("device", on: harness.addListener(sessionCredit: 1000))
+        let device = harness.client("device", on: harness.addListener(sessionCredit: room))
         device.returnsCredit = false
         device.connect(clean: !lasts, expiry: lasts ? 3600 : nil)
         device.subscribe("t", qos)
@@ -210,11 +211,12 @@ import Testing
 
     /// Were the second one kept in place of the first, whose end may never leave the router, its rest would be taken for the first one's.
     @Test func aLargePacketWaitsUntilTheOneBeforeItIsWithTheListener() throws {
-        let (harness, publisher, device) = try self.startWithSmallParts(.atMostOnce, lasts: true)
+        let (harness, publisher, device) = try self.startWithSmallParts(.atMostOnce, lasts: true, room: 10_000)
         device.returnsCredit = true
         device.listener.isThere = false
         let other = String(Self.large.reversed())
         for text in [Self.large, other] { publisher.publish("t", text, .atMostOnce) }
+        harness.flush()
         #expect(harness.core.unfinished.count == 1)
         #expect(harness.keptPackets.values.map { [UInt8]($0.view.payload) } == [Array(Self.large.utf8)])
         device.listener.isThere = true

@@ -26,7 +26,7 @@ extension Authenticator {
     package mutating func passwordChecked(token: UInt64, fits: Bool, now: AuthTime) {
         guard let checking = self.checking.removeValue(forKey: token) else { return }
         let key = checking.rendered.key
-        var waiter = checking.waiter
+        let waiter = checking.waiter
         waiter.checked = (checking.row, fits)
         if fits, let password = waiter.password {
             let code = self.checker.acceptanceCode(password, of: checking.row, key: key)

@@ -105,16 +105,24 @@ package struct Authenticator {
         }
     }
 
-    struct Waiter {
-        var request: Request
-        var client: ClientAttributes
-        var rules: RuleTemplate
+    /// One query. It is an object because it goes from hand to hand, and a dozen arrays with it.
+    final class Waiter {
+        let request: Request
+        let client: ClientAttributes
+        let rules: RuleTemplate
         /// Nil for a live session that is looked at again: Redis is asked in any case, and the row as it is now is the answer.
-        var password: Secret?
+        let password: Secret?
         /// The look-up was on its way already: what it brings may be older than this query.
         var joinedAfterSending = false
         /// What a slow comparison with this row gave.
         var checked: (row: CredentialRow, fits: Bool)?
+
+        init(request: Request, client: ClientAttributes, rules: RuleTemplate, password: Secret?) {
+            self.request = request
+            self.client = client
+            self.rules = rules
+            self.password = password
+        }
     }
 
     enum Stage: Equatable {
@@ -142,8 +150,8 @@ package struct Authenticator {
         var cacheWasNotReadable = false
 
         /// A new look-up begins: it is later than all who wait.
-        mutating func forgetOrder() {
-            for index in self.waiters.indices { self.waiters[index].joinedAfterSending = false }
+        func forgetOrder() {
+            for waiter in self.waiters { waiter.joinedAfterSending = false }
         }
     }
 
@@ -264,9 +272,8 @@ package struct Authenticator {
         self.waiterCount += 1
         if var pending = self.pending.removeValue(forKey: key) {
             self.counters.joined += 1
-            var joining = waiter
-            if case .lookingUp = pending.stage { joining.joinedAfterSending = true }
-            pending.waiters.append(joining)
+            if case .lookingUp = pending.stage { waiter.joinedAfterSending = true }
+            pending.waiters.append(waiter)
             if self.isLate(pending, now: now) { self.serveEarly(key, &pending, now: now) }
             self.pending[key] = pending
             return

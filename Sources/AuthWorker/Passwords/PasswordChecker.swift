@@ -82,29 +82,30 @@ package struct PasswordChecker: Sendable {
 
     /// Names a row's credentials without telling them: changes when the stored hash or the salt does.
     package func credentialTag(of row: CredentialRow, key: LookupKey) -> [UInt8] {
-        var input = Array("credential tag".utf8)
-        Self.append(key.redisKey, to: &input)
+        var input = self.hostKey.begin()
+        input.add("credential tag")
+        Self.add(key.redisKey, to: &input)
         switch row.secret {
-        case .none: input.append(0)
+        case .none: input.add([0])
         case .hash(let hash):
-            input.append(1)
-            Self.append(hash, to: &input)
+            input.add([1])
+            Self.add(hash, to: &input)
         case .passwordCode(let code):
-            input.append(2)
-            Self.append(code, to: &input)
+            input.add([2])
+            Self.add(code, to: &input)
         }
-        Self.append(row.salt, to: &input)
-        return Array(self.hostKey.code(of: input).prefix(16))
+        Self.add(row.salt, to: &input)
+        return input.code(16)
     }
 
     /// The key goes into it, so that devices with the same password do not show it by the same code.
     private func passwordCode(_ password: UnsafeRawBufferPointer, key: LookupKey) -> [UInt8] {
-        var input = Array("password".utf8)
-        Self.append(key.redisKey, to: &input)
-        Self.append(key.variant, to: &input)
-        input += password
-        defer { wipe(&input) }
-        return self.hostKey.code(of: input)
+        var input = self.hostKey.begin()
+        input.add("password")
+        Self.add(key.redisKey, to: &input)
+        Self.add(key.variant, to: &input)
+        input.add(password)
+        return input.code()
     }
 
     private func plainCode(_ password: Secret, salt: [UInt8], key: LookupKey) -> [UInt8] {
@@ -148,7 +149,9 @@ package struct PasswordChecker: Sendable {
         return constantTimeEquals(hash, stored)
     }
 
-    private static func append(_ field: [UInt8], to input: inout [UInt8]) {
-        LookupKey.append(field, to: &input)
+    /// As `LookupKey.append`.
+    private static func add(_ field: [UInt8], to input: inout HMACKey.Message) {
+        withUnsafeBytes(of: UInt32(truncatingIfNeeded: field.count).littleEndian) { input.add($0) }
+        input.add(field)
     }
 }

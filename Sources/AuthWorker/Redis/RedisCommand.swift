@@ -1,31 +1,32 @@
-import CHiredis
 import Common
-import Glibc
 
-/// Writes commands in Redis' protocol: hiredis' formatter.
+/// Writes commands in Redis' protocol (RESP): an array of bulk strings.
 enum RedisCommand {
     static func write(_ arguments: [[UInt8]], into buffer: inout ByteBuffer) {
-        var lengths: [Int] = []
-        var bytes: [CChar] = []
-        lengths.reserveCapacity(arguments.count)
+        self.writeNumber(arguments.count, after: UInt8(ascii: "*"), into: &buffer)
         for argument in arguments {
-            lengths.append(argument.count)
-            argument.withUnsafeBytes { bytes.append(contentsOf: $0.bindMemory(to: CChar.self)) }
+            self.writeNumber(argument.count, after: UInt8(ascii: "$"), into: &buffer)
+            buffer.write(argument)
+            buffer.write(Self.lineEnd)
         }
-        bytes.append(0)
-        var formatted: UnsafeMutablePointer<CChar>?
-        let count = bytes.withUnsafeBufferPointer { all -> Int32 in
-            var starts: [UnsafePointer<CChar>?] = []
-            starts.reserveCapacity(lengths.count)
-            var offset = 0
-            for length in lengths {
-                starts.append(all.baseAddress.map { $0 + offset })
-                offset += length
-            }
-            return redisFormatCommandArgv(&formatted, Int32(truncatingIfNeeded: lengths.count), &starts, &lengths)
+    }
+
+    private static let lineEnd = Array("\r\n".utf8)
+
+    private static func writeNumber(_ number: Int, after type: UInt8, into buffer: inout ByteBuffer) {
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 24) { line in
+            var start = line.count - 2
+            line[start] = UInt8(ascii: "\r")
+            line[start + 1] = UInt8(ascii: "\n")
+            var rest = number
+            repeat {
+                start -= 1
+                line[start] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+                rest /= 10
+            } while rest > 0
+            start -= 1
+            line[start] = type
+            buffer.write(UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: line[start...])))
         }
-        guard let formatted, count >= 0 else { preconditionFailure("out of memory") }
-        defer { redisFreeCommand(formatted) }
-        buffer.write(UnsafeRawBufferPointer(start: formatted, count: Int(count)))
     }
 }

@@ -6,21 +6,22 @@ struct ReplyGatherer {
         var index: Int
     }
 
+    /// Tells numbers of parts from others.
+    private static var partBit: UInt64 { 1 << 62 }
+
     private var parts: [UInt64: Part] = [:]
     private var replies: [UInt64: [RedisReply?]] = [:]
-    private var nextNumber: UInt64 = 1
+    private var nextNumber = ReplyGatherer.partBit
 
-    var lookupsPending: Int { self.replies.count }
+    static func isPart(_ number: UInt64) -> Bool { number & self.partBit != 0 }
 
     /// The numbers for the commands of a look-up.
-    mutating func begin(_ lookup: UInt64, count: Int) -> [UInt64] {
+    mutating func begin(_ lookup: UInt64, count: Int) -> Range<UInt64> {
+        let first = self.nextNumber
+        self.nextNumber += UInt64(count)
         self.replies[lookup] = Array(repeating: nil, count: count)
-        return (0..<count).map { index in
-            let number = self.nextNumber
-            self.nextNumber += 1
-            self.parts[number] = Part(lookup: lookup, index: index)
-            return number
-        }
+        for index in 0..<count { self.parts[first + UInt64(index)] = Part(lookup: lookup, index: index) }
+        return first..<self.nextNumber
     }
 
     /// Returns the look-up and all its answers, in the order of its commands, when they are complete.

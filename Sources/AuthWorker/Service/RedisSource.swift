@@ -19,6 +19,8 @@ final class RedisSource {
     private var cacheWaker: Waker?
     private var errorLog = ErrorLogLimiter()
     private var gatherer = ReplyGatherer()
+    /// Empty; the memory of actions that were performed.
+    private var performed: [Authenticator.Action] = []
     private let passwordWaker: Waker
     private let passwordThreads: PasswordThreads
     /// By the server that tells.
@@ -162,8 +164,14 @@ final class RedisSource {
 
     func performDecisions() {
         while !self.authenticator.actions.isEmpty {
-            let decided = self.authenticator.actions
-            self.authenticator.actions = []
+            // One memory for the actions of all turns; what a storm made large goes.
+            var decided = self.performed
+            self.performed = []
+            swap(&decided, &self.authenticator.actions)
+            defer {
+                decided.removeAll(keepingCapacity: decided.count <= AuthLimits.actionsKeptMax)
+                self.performed = decided
+            }
             let reads = decided.count { if case .readCache = $0 { true } else { false } }
             if let cache = self.cache, reads > 1 {
                 cache.snapshot { for action in decided { self.perform(action) } }
@@ -192,17 +200,32 @@ final class RedisSource {
     }
 
     private func lookUp(_ commands: [[[UInt8]]], token: UInt64) {
-        let numbers = self.gatherer.begin(token, count: commands.count)
-        for (index, (number, command)) in zip(numbers, commands).enumerated() {
+        // Most have one command, which goes under the look-up's number.
+        let numbers =
+            commands.count == 1 ? token..<token + 1 : self.gatherer.begin(token, count: commands.count)
+        for (index, command) in commands.enumerated() {
+            let number = numbers.lowerBound + UInt64(index)
             do throws(RedisFailure) {
                 let place = self.keyPlaces[index]
                 let key = place < command.count ? command[place] : []
                 try self.redis.submit(command, key: key, token: number)
             } catch {
-                guard let lookup = self.gatherer.failed(number) else { continue }
-                self.authenticator.lookupFailed(token: lookup, error, now: self.time)
+                self.notAnswered(number, error)
             }
         }
+    }
+
+    private func answered(_ number: UInt64, _ reply: RedisReply) {
+        guard ReplyGatherer.isPart(number) else {
+            return self.authenticator.lookupAnswered(token: number, [reply], now: self.time)
+        }
+        guard let (lookup, replies) = self.gatherer.answered(number, reply) else { return }
+        self.authenticator.lookupAnswered(token: lookup, replies, now: self.time)
+    }
+
+    private func notAnswered(_ number: UInt64, _ failure: RedisFailure) {
+        guard let lookup = ReplyGatherer.isPart(number) ? self.gatherer.failed(number) : number else { return }
+        self.authenticator.lookupFailed(token: lookup, failure, now: self.time)
     }
 
     private func perform(_ event: RedisAccess.Event) {
@@ -213,11 +236,9 @@ final class RedisSource {
             self.checkFailed()
         case .answered(let token, let reply):
             if let text = reply.errorText { self.logRedisError(text) }
-            guard let (lookup, replies) = self.gatherer.answered(token, reply) else { return }
-            self.authenticator.lookupAnswered(token: lookup, replies, now: self.time)
+            self.answered(token, reply)
         case .notAnswered(let token, let failure):
-            guard let lookup = self.gatherer.failed(token) else { return }
-            self.authenticator.lookupFailed(token: lookup, failure, now: self.time)
+            self.notAnswered(token, failure)
         case .lost(let server, let failure):
             self.logger.warning(
                 "Redis lost, devices seen before are let in from the cache",

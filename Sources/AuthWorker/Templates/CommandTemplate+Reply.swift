@@ -14,13 +14,14 @@ package enum LookupResult: Equatable, Sendable {
 extension CommandSet {
     /// What the replies to all commands say together, in the order of `Rendered.commands`.
     package func interpret(_ replies: [RedisReply]) -> LookupResult {
-        guard replies.count == self.all.count, let first = replies.first else {
-            return .unusable("\(replies.count) answers came for \(self.all.count) commands")
+        guard replies.count == self.count, let first = replies.first else {
+            return .unusable("\(replies.count) answers came for \(self.count) commands")
         }
         for reply in replies {
             if let text = reply.errorText { return .unusable(text) }
         }
-        guard case .found(var row) = self.row.interpret(first) else { return self.row.interpret(first) }
+        let result = self.row.interpret(first)
+        guard self.asksForFurtherKeys, case .found(var row) = result else { return result }
         var rest = replies.dropFirst()
         if self.superuser != nil, let reply = rest.popFirst() {
             // EMQX 4: the text "1" and nothing else.

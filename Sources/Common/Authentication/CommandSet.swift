@@ -44,6 +44,9 @@ public struct CommandSet: Equatable, Sendable {
 
     public var all: [CommandTemplate] { [self.row] + [self.superuser, self.access].compactMap { $0 } }
 
+    /// Of `all`.
+    public var count: Int { 1 + (self.superuser == nil ? 0 : 1) + (self.access == nil ? 0 : 1) }
+
     public var placeholders: [Placeholder] { self.all.flatMap(\.placeholders) }
 
     /// What the keys of all commands begin with.

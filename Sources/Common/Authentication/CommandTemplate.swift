@@ -48,6 +48,7 @@ public struct CommandTemplate: Equatable, Sendable {
     /// Where in them the key stands.
     private let keyIndex: Int
     private let restIsConstant: Bool
+    private let nameBytes: [UInt8]
 
     /// - Throws: `ConfigurationMistake` with a sentence for whoever wrote the command.
     public init(_ line: String, purpose: Purpose = .credentials) throws(ConfigurationMistake) {
@@ -72,6 +73,7 @@ public struct CommandTemplate: Equatable, Sendable {
         }
         guard texts.count > keyIndex, texts[keyIndex].constant != [] else { throw mistake("it names no key") }
         self.name = name
+        self.nameBytes = Array(name.utf8)
         self.purpose = purpose
         self.keyIndex = keyIndex - 1
         self.arguments = Array(texts.dropFirst())
@@ -108,7 +110,9 @@ public struct CommandTemplate: Equatable, Sendable {
 
     /// The command for one client. Throws when the client lacks a value, or has one that may not go into a command.
     public func render(_ client: ClientAttributes) throws(TemplateText.RenderFailure) -> Rendered {
-        var rendered = [Array(self.name.utf8)]
+        var rendered: [[UInt8]] = []
+        rendered.reserveCapacity(self.arguments.count + 1)
+        rendered.append(self.nameBytes)
         var variant: [UInt8] = []
         for (index, text) in self.arguments.enumerated() {
             let argument = try text.render(client)

@@ -143,7 +143,9 @@ public struct TemplateText: Equatable, Sendable {
         _ client: ClientAttributes,
         where isAllowed: (_ value: [UInt8], _ atStart: Bool) -> Bool
     ) throws(RenderFailure) -> [UInt8] {
+        if self.segments.count == 1, case .literal(let bytes) = self.segments[0] { return bytes }
         var result: [UInt8] = []
+        result.reserveCapacity(Self.renderedBytesUsual)
         for segment in self.segments {
             switch segment {
             case .literal(let bytes):
@@ -156,6 +158,8 @@ public struct TemplateText: Equatable, Sendable {
         }
         return result
     }
+
+    private static var renderedBytesUsual: Int { 64 }
 
     /// U+0000 to U+001F and U+007F to U+009F, the latter two bytes long in UTF-8.
     public static func hasControlCharacters(_ bytes: [UInt8]) -> Bool {

@@ -28,14 +28,42 @@ package struct HMACKey: Sendable {
     }
 
     package func code(of message: [UInt8]) -> [UInt8] {
-        var (inner, outer) = (self.inner, self.outer)
-        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.codeBytes) { digest in
-            SHA256_Update(&inner, message, message.count)
-            SHA256_Final(digest.baseAddress, &inner)
-            SHA256_Update(&outer, digest.baseAddress, Self.codeBytes)
-            return [UInt8](unsafeUninitializedCapacity: Self.codeBytes) { output, count in
-                SHA256_Final(output.baseAddress, &outer)
-                count = Self.codeBytes
+        var whole = self.begin()
+        whole.add(message)
+        return whole.code()
+    }
+
+    /// A message that comes in pieces, none of which is copied.
+    package func begin() -> Message { Message(inner: self.inner, outer: self.outer) }
+
+    package struct Message: ~Copyable {
+        private var inner: SHA256_CTX
+        private var outer: SHA256_CTX
+
+        fileprivate init(inner: SHA256_CTX, outer: SHA256_CTX) {
+            self.inner = inner
+            self.outer = outer
+        }
+
+        package mutating func add(_ bytes: UnsafeRawBufferPointer) {
+            SHA256_Update(&self.inner, bytes.baseAddress, bytes.count)
+        }
+
+        package mutating func add(_ bytes: [UInt8]) {
+            SHA256_Update(&self.inner, bytes, bytes.count)
+        }
+
+        package mutating func add(_ text: StaticString) {
+            SHA256_Update(&self.inner, text.utf8Start, text.utf8CodeUnitCount)
+        }
+
+        /// The code's first `count` bytes, of `codeBytes`; to be asked for once.
+        package mutating func code(_ count: Int = HMACKey.codeBytes) -> [UInt8] {
+            withUnsafeTemporaryAllocation(of: UInt8.self, capacity: HMACKey.codeBytes) { digest in
+                SHA256_Final(digest.baseAddress, &self.inner)
+                SHA256_Update(&self.outer, digest.baseAddress, HMACKey.codeBytes)
+                SHA256_Final(digest.baseAddress, &self.outer)
+                return [UInt8](digest.prefix(count))
             }
         }
     }

@@ -277,6 +277,27 @@ static inline X509 *martlet_x509_chain_value(const STACK_OF(X509) *chain, int in
     return sk_X509_value(chain, index);
 }
 
+/// The object stays, without a key.
+static inline void martlet_empty_key(EVP_PKEY *key) { EVP_PKEY_set_type(key, EVP_PKEY_get_base_id(key)); }
+/// Server, after the handshake: frees what only the handshake needed and OpenSSL keeps as long as the connection. The certificates that the
+/// client sent beside its own: sessions in tickets do not have them, and the verified chain has its own references. The decoded key of
+/// its own, whose encoding stays. Both sides' keys of the key exchange: what is gone can't be stolen either.
+static inline void martlet_ssl_forget_handshake(SSL *ssl) {
+    STACK_OF(X509) *sent = SSL_get_peer_cert_chain(ssl);
+    while (sk_X509_num(sent) > 0) X509_free(sk_X509_pop(sent));
+    X509 *certificate = SSL_get0_peer_certificate(ssl);
+    EVP_PKEY *key = certificate == NULL ? NULL : X509_get0_pubkey(certificate);
+    if (key != NULL) martlet_empty_key(key);
+    if (SSL_get_tmp_key(ssl, &key) == 1) {
+        martlet_empty_key(key);
+        EVP_PKEY_free(key);
+    }
+    if (SSL_get_peer_tmp_key(ssl, &key) == 1) {
+        martlet_empty_key(key);
+        EVP_PKEY_free(key);
+    }
+}
+
 static inline STACK_OF(X509) *martlet_x509_stack_new(void) { return sk_X509_new_null(); }
 static inline void martlet_x509_stack_free(STACK_OF(X509) *stack) { sk_X509_free(stack); }
 /// With the certificates' references.

@@ -197,6 +197,7 @@ package final class ListenerService: Role {
         report.add("sessions", self.table.all.count { $0.phase == .open })
         report.add("router", self.router.link == nil ? "down" : "up")
         report.add("auth_workers_up", self.auth.workersUp)
+        report.add("heap_bytes", HeapUsage.bytes)
         self.counters.report(into: &report)
         self.addRevocationStatus(to: &report)
         report.add("bans", self.bans.list.count)

@@ -25,6 +25,39 @@ import Testing
         #expect(!again.hasEnded && !thief.hasEnded)
     }
 
+    @Test func `what only the handshake needed takes no memory after it`() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        try broker.provision("device-1", password: "p")
+        let alone = try broker.pki.device("device-1")
+        var whole = alone
+        whole.certificateFile = broker.directory.file("whole.crt")
+        try writeFile(whole.certificateFile, try readFile(alone.certificateFile) + readFile(broker.pki.caFile))
+        func heapBytes() throws -> Int {
+            let line = try broker.status(of: "listener").split(separator: "\n").first { $0.hasPrefix("heap_bytes ") }
+            return try #require(line.flatMap { Int($0.split(separator: " ")[1]) })
+        }
+        var clients: [TestClient] = []
+        func bytesPerConnection(_ credentials: TestPKI.Credentials, _ count: Int) throws -> Int {
+            let before = try heapBytes()
+            for _ in 0..<count {
+                let tls = try broker.tlsContext(credentials)
+                let client = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: tls)
+                let identifier = "client-\(clients.count)"
+                #expect(try client.connect(clientIdentifier: identifier, userName: "u", password: "p").returnCode == 0)
+                clients.append(client)
+            }
+            return (try heapBytes() - before) / count
+        }
+        // What comes once, and what grows by doubling.
+        for credentials in [alone, whole] { _ = try bytesPerConnection(credentials, 70) }
+        let withoutAuthority = try bytesPerConnection(alone, 50)
+        let withAuthority = try bytesPerConnection(whole, 50)
+        #expect(withAuthority - withoutAuthority < 500, "\(withoutAuthority) without, \(withAuthority) with it")
+        // With the keys of the handshake it would be 21,900.
+        #expect(withoutAuthority < 21_000)
+    }
+
     @Test func `what the broker says of itself is read where a rule names it`() throws {
         let broker = try TestBroker(settings: "mqtt: {sys_interval: 1s}\n")
         let loop = try EventLoop()

@@ -254,7 +254,6 @@ import Testing
         #expect(!pair.client.canBeResumed)
     }
 
-    /// Seeded noise, alone and in place of parts of a true ClientHello, must end in a failure and never in a crash.
     @Test func aConnectionKeepsTheContextThatItBeganWith() throws {
         var settings = self.certificates.serverConfiguration
         settings.tickets = TicketConfiguration(
@@ -277,6 +276,7 @@ import Testing
         #expect(context == nil)
     }
 
+    /// Seeded noise, alone and in place of parts of a true ClientHello, must end in a failure and never in a crash.
     @Test func noiseNeverCrashes() throws {
         let seed = testSeed()
         var random = SeededRandom(seed: seed)

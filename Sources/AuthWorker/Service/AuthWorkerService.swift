@@ -117,6 +117,7 @@ package final class AuthWorkerService: Role {
     package func status() -> StatusReport {
         var report = StatusReport()
         report.add("links", self.links.count)
+        report.add("heap_bytes", HeapUsage.bytes)
         for (source, configuration) in zip(self.sources, self.context.configuration.authentication.sources) {
             var lines = StatusReport()
             switch source {

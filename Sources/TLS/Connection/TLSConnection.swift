@@ -72,7 +72,10 @@ package final class TLSConnection {
         OpenSSLLibrary.clearErrors()
         errno = 0
         let result = SSL_do_handshake(self.pointer)
-        if result == 1 { return .done }
+        if result == 1 {
+            if self.server != nil { martlet_ssl_forget_handshake(self.pointer) }
+            return .done
+        }
         let code = errno
         switch SSL_get_error(self.pointer, result) {
         case SSL_ERROR_WANT_READ: return .wantsRead

@@ -5,6 +5,7 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 BINDIR ?= $(PREFIX)/bin
 DOCDIR ?= $(PREFIX)/share/doc/martlet
+MANDIR ?= $(PREFIX)/share/man
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
@@ -17,7 +18,8 @@ TORTURE_SECONDS ?= 300
 # New seeds of `make simulate`, which takes a seventh of a second for each.
 SIMULATION_SEEDS ?= 5000
 
-PROGRAMS = martlet martlet-router martlet-listener martlet-authworker
+ROLES = martlet-router martlet-listener martlet-authworker
+PROGRAMS = martlet $(ROLES)
 RELEASE ?= .build/release
 PLAIN_UNITS = martlet.target martlet-listener.socket martlet-crl-refresh.timer
 MADE_UNITS = martlet-router.service martlet-listener@.service martlet-authworker@.service martlet-crl-refresh.service
@@ -79,7 +81,7 @@ install:
 	    test -x $(RELEASE)/$$program || { echo "$$program is not built; run make build first" >&2; exit 1; }; \
 	done
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SYSCONFDIR)/martlet $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) \
-	    $(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(DOCDIR)/examples
+	    $(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(DOCDIR)/examples $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man8
 	install -m 0755 $(addprefix $(RELEASE)/,$(PROGRAMS)) $(DESTDIR)$(BINDIR)
 	install -m 0644 deploy/martlet.yaml $(DESTDIR)$(SYSCONFDIR)/martlet/martlet.yaml.example
 	install -m 0644 $(addprefix deploy/systemd/,$(PLAIN_UNITS)) $(DESTDIR)$(UNITDIR)
@@ -90,6 +92,11 @@ install:
 	install -m 0644 deploy/systemd/martlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/martlet.conf
 	install -m 0644 deploy/systemd/martlet.tmpfiles $(DESTDIR)$(TMPFILESDIR)/martlet.conf
 	install -m 0644 README.md docs/*.md $(DESTDIR)$(DOCDIR)
+	scripts/manual $(RELEASE)/martlet 1 > $(DESTDIR)$(MANDIR)/man1/martlet.1
+	for program in $(ROLES); do \
+	    scripts/manual $(RELEASE)/$$program 8 > $(DESTDIR)$(MANDIR)/man8/$$program.8 || exit 1; \
+	done
+	chmod 0644 $(DESTDIR)$(MANDIR)/man1/martlet.1 $(patsubst %,$(DESTDIR)$(MANDIR)/man8/%.8,$(ROLES))
 	install -m 0644 deploy/systemd/examples/*.conf $(DESTDIR)$(DOCDIR)/examples
 
 # Leaves the configuration alone.
@@ -97,6 +104,7 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(BINDIR)/,$(PROGRAMS)) $(DESTDIR)$(SYSCONFDIR)/martlet/martlet.yaml.example
 	rm -f $(addprefix $(DESTDIR)$(UNITDIR)/,$(PLAIN_UNITS) $(MADE_UNITS))
 	rm -f $(DESTDIR)$(SYSUSERSDIR)/martlet.conf $(DESTDIR)$(TMPFILESDIR)/martlet.conf
+	rm -f $(DESTDIR)$(MANDIR)/man1/martlet.1 $(patsubst %,$(DESTDIR)$(MANDIR)/man8/%.8,$(ROLES))
 	rm -rf $(DESTDIR)$(DOCDIR)
 
 # A Debian package of what is built, in .build.

@@ -62,7 +62,7 @@ import Testing
         }
         for file in [
             "usr/bin/martlet-listener", "usr/lib/sysusers.d/martlet.conf", "usr/lib/tmpfiles.d/martlet.conf",
-            "etc/martlet/martlet.yaml.example",
+            "etc/martlet/martlet.yaml.example", "usr/share/man/man1/martlet.1", "usr/share/man/man8/martlet-router.8",
         ] {
             #expect(there.contains("\(directory.path)/\(file)"), "\(file)")
         }
@@ -73,6 +73,10 @@ import Testing
                 "\(unit)"
             )
         }
+        // What a program can do is in its page, told once.
+        let page = String(decoding: try readFile(directory.file("usr/share/man/man1/martlet.1")), as: UTF8.self)
+        #expect(page.contains(".SS \"store backup\"") && page.contains(".SS \"cache drop\""))
+        #expect(page.matches(of: /Overrides a key of the file/).count == 1)
         let own = directory.file("etc/martlet/martlet.yaml")
         try writeFile(own, Array("mine".utf8))
         #expect(try self.make("uninstall", directory.path).status == 0)

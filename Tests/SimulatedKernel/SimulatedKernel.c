@@ -606,8 +606,22 @@ void simulated_lose_power(void) {
     forget_unsynced(NULL, 0);
 }
 
+/// The folder of packets under way: it is never full, and what is in it is not lost with the power.
+static bool is_in_memory(int descriptor) {
+    char path[160];
+    return path_of(descriptor, path) && strstr(path, "/packets/") != NULL;
+}
+
+static bool may_act(void) {
+    bool is_last;
+    if (current == 0 || has_effect(&is_last)) return true;
+    errno = EIO;
+    return false;
+}
+
 ssize_t pwrite64(int descriptor, const void *bytes, size_t count, off64_t offset) {
     CACHED(pwrite64);
+    if (is_in_memory(descriptor)) return may_act() ? next(descriptor, bytes, count, offset) : -1;
     if (!may_write()) return -1;
     keep_before(descriptor, offset, count);
     note(7, count);
@@ -638,25 +652,6 @@ int rename(const char *from, const char *to) {
     CACHED(rename);
     if (!may_write()) return -1;
     return next(from, to);
-}
-
-// The folder of packets under way, which is in memory: it is never full, and what is in it is not lost with the power.
-
-static bool may_act(void) {
-    bool is_last;
-    if (current == 0 || has_effect(&is_last)) return true;
-    errno = EIO;
-    return false;
-}
-
-int renameat(int from_folder, const char *from, int to_folder, const char *to) {
-    CACHED(renameat);
-    return may_act() ? next(from_folder, from, to_folder, to) : -1;
-}
-
-int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags) {
-    CACHED(linkat);
-    return may_act() ? next(from_folder, from, to_folder, to, flags) : -1;
 }
 
 int unlinkat(int folder, const char *path, int flags) {

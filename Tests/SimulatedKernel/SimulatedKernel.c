@@ -548,7 +548,7 @@ static bool may_write(void) {
 }
 
 static bool path_of(int descriptor, char path[160]) {
-    if (!tracks_writes || current == 0) return false;
+    if (current == 0) return false;
     char link[40];
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     ssize_t length = readlink(link, path, 159);
@@ -560,7 +560,7 @@ static bool path_of(int descriptor, char path[160]) {
 static void keep_before(int descriptor, off_t offset, size_t count) {
     char path[160];
     struct stat information;
-    if (!path_of(descriptor, path) || fstat(descriptor, &information) != 0) return;
+    if (!tracks_writes || !path_of(descriptor, path) || fstat(descriptor, &information) != 0) return;
     for (off_t sector = offset / SECTOR * SECTOR; sector < offset + (off_t)count; sector += SECTOR) {
         struct unsynced *record = calloc(1, sizeof *record);
         if (record == NULL) abort();
@@ -576,7 +576,7 @@ static void keep_before(int descriptor, off_t offset, size_t count) {
 
 static void synced(int descriptor) {
     char path[160];
-    if (path_of(descriptor, path)) forget_unsynced(path, 0);
+    if (tracks_writes && path_of(descriptor, path)) forget_unsynced(path, 0);
 }
 
 static bool is_taken_back(const struct unsynced *record, uint64_t salt, off_t offset) {
@@ -628,11 +628,16 @@ ssize_t pwrite64(int descriptor, const void *bytes, size_t count, off64_t offset
     return next(descriptor, bytes, count, offset);
 }
 
+/// Its other name, which Swift calls.
+ssize_t pwrite(int descriptor, const void *bytes, size_t count, off_t offset) {
+    return pwrite64(descriptor, bytes, count, offset);
+}
+
 int ftruncate64(int descriptor, off64_t length) {
     CACHED(ftruncate64);
     if (!may_write()) return -1;
     char path[160];
-    if (path_of(descriptor, path)) forget_unsynced(path, length);
+    if (tracks_writes && path_of(descriptor, path)) forget_unsynced(path, length);
     note(8, (uint64_t)length);
     return next(descriptor, length);
 }

@@ -210,7 +210,7 @@ package struct RouterCore: ~Copyable {
         self.changes.takeGroup().map { ($0.number, $0.records) }
     }
 
-    /// What of packets that are under way has to be kept outside of this process, before any output is taken, and for how long.
+    /// What has to be kept of packets that are under way, and what no more, outside of this process: before any output is taken.
     mutating func takePacketChanges() -> [UnfinishedPackets.Change] { self.unfinished.takeChanges() }
 
     /// Packets that were under way when the last router ended.

@@ -88,8 +88,7 @@ struct UnfinishedPackets {
     /// What the router before this one had.
     mutating func restore(_ messages: [UInt64: Message], due: Instant) {
         for (session, message) in messages {
-            self.set(session, message, .unclaimed)
-            self.release(session, due: due)
+            self.unclaimed.append((due, self.set(session, message, .unclaimed)))
         }
     }
 

@@ -215,13 +215,15 @@ import Testing
         device.returnsCredit = true
         device.listener.isThere = false
         let other = String(Self.large.reversed())
-        for text in [Self.large, other] { publisher.publish("t", text, .atMostOnce) }
+        let small = (0..<5).map { "\($0)" }
+        for text in [Self.large, other] + small { publisher.publish("t", text, .atMostOnce) }
         harness.flush()
+        #expect(harness.core.waitsForUnfinished.count == 1)
         #expect(harness.core.unfinished.count == 1)
         #expect(harness.keptPackets.values.map { [UInt8]($0.view.payload) } == [Array(Self.large.utf8)])
         device.listener.isThere = true
         harness.flush()
-        #expect(self.texts(device) == [Self.large, other])
+        #expect(self.texts(device) == [Self.large, other] + small)
         #expect(harness.keptPackets.isEmpty && harness.core.unfinished.count == 0)
     }
 

@@ -117,7 +117,7 @@ extension RouterCore {
         guard count > 0 else { return }
         for (_, packet) in link.writtenPackets.prefix(count) { self.unfinished.finish(packet) }
         link.writtenPackets.removeFirst(count)
-        self.runnable += self.waitsForUnfinished
+        self.runnable += self.waitsForUnfinished.sorted()
         self.waitsForUnfinished = []
     }
 

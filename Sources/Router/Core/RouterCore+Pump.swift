@@ -179,7 +179,7 @@ extension RouterCore {
         guard let partial = pending.partialOutput else { return true }
         if self.waitsForCommit(partial.group, session, pending, link) { return false }
         if partial.isKept, partial.sentBytes == 0, !self.unfinished.begin(session.storeNumber, partial.message) {
-            self.waitsForUnfinished.append(session.index)
+            self.waitsForUnfinished.insert(session.index)
             return false
         }
         let count = min(self.partBytes, partial.packetBytes - partial.sentBytes)

@@ -55,7 +55,7 @@ package struct RouterCore: ~Copyable {
     /// What the next router needs of packets that are under way.
     var unfinished = UnfinishedPackets()
     /// Sessions with such a packet that cannot begin before the one before it is with their listener.
-    var waitsForUnfinished: [UInt32] = []
+    var waitsForUnfinished: Set<UInt32> = []
     /// Sessions to be closed that were found where closing was not possible.
     var condemned: [(session: UInt32, reason: ReasonCode)] = []
     var scratch = ByteBuffer()

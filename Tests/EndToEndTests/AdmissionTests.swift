@@ -13,8 +13,7 @@ import Testing
     }
 
     private static func number(_ name: String, _ broker: TestBroker) throws -> Int {
-        let line = try broker.status(of: "listener").split(separator: "\n").first { $0.hasPrefix("\(name) ") }
-        return line.flatMap { Int($0.dropFirst(name.utf8.count + 1)) } ?? -1
+        try broker.figure(name, of: "listener") ?? -1
     }
 
     @Test func `a fleet that comes at once gets in, a few at a time`() throws {

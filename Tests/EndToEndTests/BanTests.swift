@@ -84,13 +84,10 @@ import Testing
         guard case .disconnect = try live.next("DISCONNECT") else {
             throw ProcessError(description: "the session was not ended")
         }
-        let handshakes = try broker.status(of: "listener").split(separator: "\n").first {
-            $0.hasPrefix("handshakes_total")
-        }
+        let handshakes = try #require(try broker.figure("handshakes_total", of: "listener"))
         #expect(throws: (any Error).self) { try self.client(broker, loop, "ban-address") }
         try broker.listeners[0].waitForLog("banned: address 127.0.0.0/8")
-        let after = try broker.status(of: "listener").split(separator: "\n").first { $0.hasPrefix("handshakes_total") }
-        #expect(handshakes == after)
+        #expect(try broker.figure("handshakes_total", of: "listener") == handshakes)
     }
 
     @Test(

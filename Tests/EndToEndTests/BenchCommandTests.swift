@@ -95,10 +95,7 @@ import Testing
         #expect(status == 0, "\(output)")
         let resumed = self.figure("resumed", in: output)
         #expect(resumed > 0, "\(output)")
-        let handshakes = try broker.status(of: "listener").split(separator: "\n").first {
-            $0.hasPrefix("handshakes_resumed")
-        }
-        if let handshakes { #expect(Double(handshakes.split(separator: " ")[1]) == resumed) }
+        #expect(try broker.figure("handshakes_resumed_total", of: "listener").map { Double($0) } == resumed)
     }
 
     @Test("A broker that refuses messages, or is not there, is not called good")

@@ -46,8 +46,7 @@ import Testing
     }
 
     private func sessions(_ broker: TestBroker, instance: Int) throws -> Int {
-        let lines = try broker.status(of: "listener", instance: instance).split(separator: "\n")
-        return lines.first { $0.hasPrefix("sessions ") }.flatMap { Int($0.dropFirst(9)) } ?? 0
+        try broker.figure("sessions", of: "listener", instance: instance) ?? 0
     }
 
     @Test func `clients are let go little by little, with 0x8B, and no connect is refused meanwhile`() throws {

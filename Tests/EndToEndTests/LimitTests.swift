@@ -33,10 +33,7 @@ import Testing
         var whole = alone
         whole.certificateFile = broker.directory.file("whole.crt")
         try writeFile(whole.certificateFile, try readFile(alone.certificateFile) + readFile(broker.pki.caFile))
-        func heapBytes() throws -> Int {
-            let line = try broker.status(of: "listener").split(separator: "\n").first { $0.hasPrefix("heap_bytes ") }
-            return try #require(line.flatMap { Int($0.split(separator: " ")[1]) })
-        }
+        func heapBytes() throws -> Int { try #require(try broker.figure("heap_bytes", of: "listener")) }
         var clients: [TestClient] = []
         func bytesPerConnection(_ credentials: TestPKI.Credentials, _ count: Int) throws -> Int {
             let before = try heapBytes()

@@ -250,11 +250,9 @@ import Testing
         // More than the kernel takes for a client that does not read.
         let payload = (0..<14 << 20).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ $0 >> 16) }
         publisher.publish("t", payload)
-        func bytesSent() throws -> Int {
-            let status = try broker.status(of: "listener").split(separator: "\n")
-            return status.first { $0.hasPrefix("bytes_sent_total ") }.flatMap { Int($0.split(separator: " ")[1]) } ?? 0
+        try loop.wait("it is under way", seconds: 60) {
+            (try? broker.figure("bytes_sent_total", of: "listener")).map { $0 > 100_000 } ?? false
         }
-        try loop.wait("it is under way", seconds: 60) { ((try? bytesSent()) ?? 0) > 100_000 }
         let packets = broker.directory.file("run/packets")
         func isKept() throws -> Bool { try !readFile(packets + "/index").allSatisfy { $0 == 0 } }
         #expect(try isKept())

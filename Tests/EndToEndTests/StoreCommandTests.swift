@@ -40,12 +40,6 @@ import Testing
         }
     }
 
-    private func retainedCount(_ broker: TestBroker) throws -> String? {
-        try broker.status(of: "router").split(separator: "\n").first { $0.hasPrefix("retained_messages ") }.map {
-            String($0)
-        }
-    }
-
     @Test func `a backup taken while the router runs brings everything back`() throws {
         let broker = try TestBroker()
         let loop = try EventLoop()
@@ -79,7 +73,7 @@ import Testing
         let restored = try self.store(broker, "restore", backup)
         #expect(restored.status == 0, "\(restored.output)")
         try broker.restartRouter()
-        #expect(try self.retainedCount(broker) == "retained_messages 20")
+        #expect(try broker.figure("retained_messages", of: "router") == 20)
         let device = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
         let connack = try device.connect(clientIdentifier: "parked", cleanStart: false, properties: self.properties())
         #expect(connack.sessionPresent)
@@ -116,7 +110,7 @@ import Testing
         #expect(repaired.status == 0 && repaired.output.contains("store.db.former-1"), "\(repaired.output)")
         #expect(try self.store(broker, "check").status == 0)
         try broker.restartRouter()
-        let kept = try #require(try self.retainedCount(broker)?.split(separator: " ").last.flatMap { Int($0) })
+        let kept = try #require(try broker.figure("retained_messages", of: "router"))
         #expect(kept > 200 && kept <= 300, "\(kept) of 300")
     }
 }

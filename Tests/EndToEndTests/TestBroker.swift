@@ -223,6 +223,14 @@ final class TestBroker {
         try askStatus(self.directory.file("run") + "/control/\(role)-\(instance).sock")
     }
 
+    /// A number of the status; nil: it has no such line, as for counters that are 0.
+    func figure(_ name: String, of role: String, instance: Int = 1) throws -> Int? {
+        let line = try self.status(of: role, instance: instance).split(separator: "\n").first {
+            $0.hasPrefix("\(name) ")
+        }
+        return line.flatMap { Int($0.dropFirst(name.count + 1)) }
+    }
+
     // MARK: Redis
 
     func redisCommand(_ arguments: String...) throws -> String {

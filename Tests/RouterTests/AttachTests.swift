@@ -153,19 +153,18 @@ import Testing
         return (harness, publisher, device)
     }
 
+    private static let large = String((0..<3000).map { Character(UnicodeScalar(UInt8(97 + $0 * 7 % 26))) })
+
     /// A client that has part of a large packet when the router is killed gets the rest from the next one, and what comes behind it.
     @Test(arguments: [QoS.atLeastOnce, .exactlyOnce], [false, true])
     func aLargePacketIsContinued(_ qos: QoS, _ lasts: Bool) throws {
         let (harness, publisher, device) = try self.startWithSmallParts(qos, lasts: lasts)
-        let large = String((0..<3000).map { Character(UnicodeScalar(UInt8(97 + $0 * 7 % 26))) })
-        for text in ["first", large, "last"] { publisher.publish("t", text, qos) }
+        for text in ["first", Self.large, "last"] { publisher.publish("t", text, qos) }
         #expect(self.texts(device) == ["first"])
         let next = try harness.replaceRouter(self.path)
         next.flush()
-        #expect(device.isOpen && self.texts(device) == [large, "last"])
+        #expect(device.isOpen && self.texts(device) == [Self.large, "last"])
     }
-
-    private static let large = String((0..<3000).map { Character(UnicodeScalar(UInt8(97 + $0 * 7 % 26))) })
 
     /// Of a QoS 0 packet nobody had the rest, and the client lost its connection.
     @Test(arguments: [false, true], [0, 1, 2]) func aLargeQoS0PacketIsContinued(_ lasts: Bool, _ kills: Int) throws {

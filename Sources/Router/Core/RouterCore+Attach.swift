@@ -45,7 +45,7 @@ extension RouterCore {
         self.restoreAliases(attach.aliases, session)
         self.recordSession(session)
         if case .packet(let output) = rest { session.makePending().partialOutput = output }
-        if case .packet(let output) = rest, output.isKept {
+        if session.pending?.partialOutput?.isKept == true {
             self.unfinished.goOn(session.storeNumber)
         } else {
             self.unfinished.drop(session.storeNumber)

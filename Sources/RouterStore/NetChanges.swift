@@ -1,50 +1,32 @@
 /// The net effect of groups of changes, kept as places in the groups themselves.
 struct NetChanges: ~Copyable {
-    /// A key of at most 17 bytes, as all but those of retained messages are, without an array of its own.
-    struct ShortKey: Equatable, BitwiseCopyable {
-        static var bytesMax: Int { 17 }
-
-        var kind: UInt8
-        var count: UInt8
-        var first: UInt64 = 0
-        var second: UInt64 = 0
-
-        init?(_ bytes: UnsafeRawBufferPointer) {
-            guard bytes.count > 0, bytes.count <= Self.bytesMax else { return nil }
-            self.kind = bytes[0]
-            self.count = UInt8(truncatingIfNeeded: bytes.count)
-            for position in 1..<bytes.count {
-                let byte = UInt64(bytes[position])
-                if position < 9 {
-                    self.first |= byte << UInt64(64 - 8 * position)
-                } else {
-                    self.second |= byte << UInt64(64 - 8 * (position - 8))
-                }
-            }
-        }
-
-        var bytes: [UInt8] {
-            (0..<Int(self.count)).map { position in
-                if position == 0 { return self.kind }
-                if position < 9 { return UInt8(truncatingIfNeeded: self.first >> UInt64(64 - 8 * position)) }
-                return UInt8(truncatingIfNeeded: self.second >> UInt64(64 - 8 * (position - 8)))
-            }
-        }
-    }
-
     /// Where a value is, or that there is none any more.
     private struct Place: BitwiseCopyable {
-        static var deleted: Int32 { -1 }
+        private static var deletedGroup: UInt32 { .max >> 1 }
 
-        var group: Int32
-        var start: UInt32
-        var count: UInt32
-        /// The entry has no row yet.
-        var isNew: Bool
+        /// Twice the group's number, and one more if the entry has no row yet.
+        private var groupAndNew: UInt32
+        let start: UInt32
+        let count: UInt32
+
+        init(group: Int, start: Int, count: Int, isNew: Bool) {
+            self.groupAndNew = UInt32(truncatingIfNeeded: group) << 1 | (isNew ? 1 : 0)
+            self.start = UInt32(truncatingIfNeeded: start)
+            self.count = UInt32(truncatingIfNeeded: count)
+        }
+
+        static var deleted: Place { Place(group: Int(Self.deletedGroup), start: 0, count: 0, isNew: false) }
+
+        var group: Int { Int(self.groupAndNew >> 1) }
+        var isDeleted: Bool { self.groupAndNew >> 1 == Self.deletedGroup }
+        var isNew: Bool {
+            get { self.groupAndNew & 1 == 1 }
+            set { self.groupAndNew = self.groupAndNew & ~1 | (newValue ? 1 : 0) }
+        }
     }
 
     private var groups: [[UInt8]] = []
-    private var short = ShortKeyTable<Place>()
+    private var short = ShortKeyTable<Place>(unused: .deleted)
     private var long: [[UInt8]: Place] = [:]
     /// Keys.
     var count: Int { self.short.count + self.long.count }
@@ -56,18 +38,20 @@ struct NetChanges: ~Copyable {
     mutating func note(_ records: [UInt8]) -> Bool {
         self.groups.append(records)
         self.bytes += records.count
-        let group = Int32(truncatingIfNeeded: self.groups.count - 1)
+        let group = self.groups.count - 1
         return records.withUnsafeBytes { all in
             var reader = ChangeReader(all)
             while let record = reader.next() {
                 let start = all.baseAddress.flatMap { base in record.value.baseAddress.map { $0 - base } } ?? 0
-                let isDeleted = record.operation == .delete
-                let place = Place(
-                    group: isDeleted ? Place.deleted : group,
-                    start: UInt32(truncatingIfNeeded: start),
-                    count: UInt32(truncatingIfNeeded: record.value.count),
-                    isNew: record.operation == .insert
-                )
+                let place =
+                    record.operation == .delete
+                    ? Place.deleted
+                    : Place(
+                        group: group,
+                        start: start,
+                        count: record.value.count,
+                        isNew: record.operation == .insert
+                    )
                 if let key = ShortKey(record.key) {
                     self.noteShort(place, key)
                 } else {
@@ -79,7 +63,7 @@ struct NetChanges: ~Copyable {
     }
 
     private mutating func noteShort(_ place: Place, _ key: ShortKey) {
-        if place.group == Place.deleted {
+        if place.isDeleted {
             // What was made after the last fold leaves nothing behind.
             if let former = self.short.remove(key), former.isNew { return }
             self.short.set(place, for: key)
@@ -93,7 +77,7 @@ struct NetChanges: ~Copyable {
     }
 
     private mutating func noteLong(_ place: Place, _ key: [UInt8]) {
-        if place.group == Place.deleted {
+        if place.isDeleted {
             if let former = self.long.removeValue(forKey: key), former.isNew { return }
             self.long[key] = place
             return
@@ -115,9 +99,9 @@ struct NetChanges: ~Copyable {
         _ place: Place,
         _ body: ([UInt8], UnsafeRawBufferPointer?) throws(Failure) -> Void
     ) throws(Failure) {
-        guard place.group != Place.deleted else { return try body(key, nil) }
+        guard !place.isDeleted else { return try body(key, nil) }
         let range = Int(place.start)..<Int(place.start) + Int(place.count)
-        let result = self.groups[Int(place.group)].withUnsafeBytes { bytes -> Result<Void, Failure> in
+        let result = self.groups[place.group].withUnsafeBytes { bytes -> Result<Void, Failure> in
             do throws(Failure) {
                 return .success(try body(key, UnsafeRawBufferPointer(rebasing: bytes[range])))
             } catch {

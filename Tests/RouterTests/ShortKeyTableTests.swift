@@ -5,19 +5,19 @@ import Testing
 
 /// The table of short keys against a dictionary.
 @Suite struct ShortKeyTableTests {
-    private func key(_ number: Int) -> NetChanges.ShortKey? {
+    private func key(_ number: Int) -> ShortKey? {
         // As of the store: a kind, a session, a number.
         let bytes =
             [UInt8(number % 3 + 1)] + [0, 0, 0, 0, 0, 0, 0, UInt8(number % 7)] + [
                 0, 0, 0, 0, 0, 0, 0, UInt8(number / 21),
             ]
-        return bytes.withUnsafeBytes { NetChanges.ShortKey($0) }
+        return bytes.withUnsafeBytes { ShortKey($0) }
     }
 
     @Test func holdsWhatADictionaryHolds() throws {
         let seed = testSeed()
         var random = SeededRandom(seed: seed)
-        var table = ShortKeyTable<Int>()
+        var table = ShortKeyTable<Int>(unused: 0)
         var expected: [Int: Int] = [:]
         for step in 0..<50_000 {
             let number = Int.random(in: 0..<600, using: &random)

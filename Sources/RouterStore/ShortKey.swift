@@ -1,0 +1,50 @@
+/// A key of at most 17 bytes, as all but those of retained messages are, without an array of its own.
+struct ShortKey: Equatable, BitwiseCopyable {
+    static var bytesMax: Int { 17 }
+
+    /// What follows the kind, big-endian, zeros where there is nothing.
+    private(set) var first: UInt64 = 0
+    private(set) var second: UInt64 = 0
+    private(set) var kind: UInt8
+    /// Of bytes; 0 of none but `none`.
+    private var count: UInt8
+
+    /// No key.
+    static var none: ShortKey { ShortKey() }
+    var isNone: Bool { self.count == 0 }
+
+    private init() {
+        self.kind = 0
+        self.count = 0
+    }
+
+    init?(_ bytes: UnsafeRawBufferPointer) {
+        guard bytes.count > 0, bytes.count <= Self.bytesMax else { return nil }
+        self.kind = bytes[0]
+        self.count = UInt8(truncatingIfNeeded: bytes.count)
+        self.first = Self.word(bytes, 1)
+        self.second = Self.word(bytes, 9)
+    }
+
+    @inline(__always)
+    private static func word(_ bytes: UnsafeRawBufferPointer, _ start: Int) -> UInt64 {
+        if bytes.count >= start + 8 {
+            return UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self))
+        }
+        var word: UInt64 = 0
+        for position in start..<max(start, bytes.count) {
+            word |= UInt64(bytes[position]) << UInt64(56 - 8 * (position - start))
+        }
+        return word
+    }
+
+    var bytes: [UInt8] {
+        guard !self.isNone else { return [] }
+        var bytes = [self.kind]
+        for position in 0..<Int(self.count) - 1 {
+            let word = position < 8 ? self.first : self.second
+            bytes.append(UInt8(truncatingIfNeeded: word >> UInt64(56 - 8 * (position % 8))))
+        }
+        return bytes
+    }
+}

@@ -166,6 +166,55 @@ import Testing
         #expect(device.isOpen && self.texts(device) == [Self.large, "last"])
     }
 
+    /// The same when first the link breaks, and the router that lives on is killed then.
+    @Test(arguments: [QoS.atLeastOnce, .exactlyOnce], [false, true])
+    func aLargePacketIsContinuedAfterItsLinkBroke(_ qos: QoS, _ lasts: Bool) throws {
+        let (harness, publisher, device) = try self.startWithSmallParts(qos, lasts: lasts)
+        for text in ["first", Self.large, "last"] { publisher.publish("t", text, qos) }
+        _ = harness.breakLink(device.listener, sessionCredit: 1000)
+        #expect(device.isOpen && device.isInsidePacket && self.texts(device) == ["first"])
+        let next = try harness.replaceRouter(self.path)
+        next.flush()
+        #expect(device.isOpen && self.texts(device) == [Self.large, "last"])
+    }
+
+    /// One for a session that ends with its connection is not stored, and is acknowledged when the session's listener has its beginning.
+    @Test func aLargePacketIsKeptInsteadOfStored() throws {
+        let (harness, publisher, device) = try self.startWithSmallParts(.atLeastOnce, lasts: false)
+        device.returnsCredit = true
+        device.listener.isThere = false
+        _ = publisher.takeAll()
+        let records = harness.core.changes.records
+        publisher.publish("t", Self.large, .atLeastOnce)
+        #expect(publisher.takeAll().isEmpty)
+        #expect(harness.keptPackets.values.map { [UInt8]($0.view.payload) } == [Array(Self.large.utf8)])
+        device.listener.isThere = true
+        harness.flush()
+        #expect(publisher.takeAll().count == 1)
+        #expect(self.texts(device) == [Self.large])
+        #expect(harness.keptPackets.isEmpty && harness.core.unfinished.count == 0)
+        #expect(harness.core.changes.records == records)
+    }
+
+    /// Two are not kept, and the one before it may still be in the router. Its publisher has it meanwhile.
+    @Test func aLargePacketWaitsForTheOneBeforeItInsteadOfBeingStored() throws {
+        let (harness, publisher, device) = try self.startWithSmallParts(.atLeastOnce, lasts: false, room: 10_000)
+        device.returnsCredit = true
+        device.listener.isThere = false
+        _ = publisher.takeAll()
+        let records = harness.core.changes.records
+        let other = String(Self.large.reversed())
+        for text in [Self.large, other, "last"] { publisher.publish("t", text, .atLeastOnce) }
+        #expect(harness.core.waitsForUnfinished.count == 1)
+        #expect(harness.keptPackets.values.map { [UInt8]($0.view.payload) } == [Array(Self.large.utf8)])
+        #expect(publisher.takeAll().isEmpty)
+        device.listener.isThere = true
+        harness.flush()
+        #expect(self.texts(device) == [Self.large, other, "last"])
+        #expect(publisher.takeAll().count == 3)
+        #expect(harness.core.changes.records == records)
+    }
+
     /// Of a QoS 0 packet nobody had the rest, and the client lost its connection.
     @Test(arguments: [false, true], [0, 1, 2]) func aLargeQoS0PacketIsContinued(_ lasts: Bool, _ kills: Int) throws {
         let (harness, publisher, device) = try self.startWithSmallParts(.atMostOnce, lasts: lasts)

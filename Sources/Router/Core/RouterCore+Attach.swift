@@ -44,7 +44,14 @@ extension RouterCore {
         self.attach(attach.exchanges, session)
         self.restoreAliases(attach.aliases, session)
         self.recordSession(session)
-        if case .packet(let output) = rest { session.makePending().partialOutput = output }
+        if case .packet(var output) = rest {
+            if output.isStored, let identifier = attach.partial?.packetIdentifier,
+                let item = session.inflight.item(of: identifier)
+            {
+                self.recordPartial(&output, item, identifier, session)
+            }
+            session.makePending().partialOutput = output
+        }
         if session.pending?.partialOutput?.isKept == true {
             self.unfinished.goOn(session.storeNumber)
         } else {
@@ -121,7 +128,7 @@ extension RouterCore {
         _ session: Session
     ) -> Message? {
         guard let entry = session.inflight.entry(of: partial.packetIdentifier), entry.stage == .published,
-            let item = entry.item
+            let item = entry.item, entry.number != 0
         else { return nil }
         let stage: OutboundStage = item.qos == .exactlyOnce ? .exactlyOnce : .atLeastOnce
         let reported = SessionAttach.Outbound(packetIdentifier: partial.packetIdentifier, stage: stage)

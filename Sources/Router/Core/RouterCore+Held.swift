@@ -80,8 +80,10 @@ extension RouterCore {
         _ link: RouterLink
     ) -> Bool {
         let isWhole = layout.packetBytes <= self.partBytes
-        // What goes at once to a session that ends with its connection is in its listener's hands, in whole packets.
-        guard item.number != 0 || !isWhole || !self.mayGoUnstored(item, session) else { return false }
+        // What goes at once to a session that ends with its connection is in its listener's hands: all of it, or its beginning, and the
+        // rest is kept.
+        let mayGo = isWhole || self.mayBeginUnstored(item, session)
+        guard item.number != 0 || !mayGo || !self.mayGoUnstored(item, session) else { return false }
         self.recordUnhanded(session, before: identifier)
         if item.number == 0 { session.inflight.setNumber(self.takeItemNumber(item), of: identifier) }
         guard item.qos == .exactlyOnce else {
@@ -94,6 +96,10 @@ extension RouterCore {
         session.heldPublishes += 1
         self.hold(.publish(identifier), session.touchedGroup, session, link)
         return true
+    }
+
+    private func mayBeginUnstored(_ item: QueuedMessage, _ session: Session) -> Bool {
+        item.qos == .atLeastOnce && self.unfinished.mayBegin(session.storeNumber, item.message, now: self.now)
     }
 
     /// All groups up to this one are committed: what waited for them leaves.

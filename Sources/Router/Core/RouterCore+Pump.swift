@@ -44,6 +44,10 @@ extension RouterCore {
             return true
         }
         if item.qos.isAcknowledged, !self.mayStart(session) { return false }
+        if self.waitsForPacketBefore(item, session) {
+            self.waitsForUnfinished.insert(session.index)
+            return false
+        }
         let records = self.changes.records
         guard self.start(item, session, link) else { return false }
         if session.isStored, item.number == 0, item.qos == .atLeastOnce || item.isKept {
@@ -121,9 +125,14 @@ extension RouterCore {
             if item.qos.isAcknowledged { self.recordPartial(&partial, item, identifier, session) }
             partial.isKept = !partial.isStored
         }
-        session.makePending().partialOutput = partial
+        let pending = session.makePending()
+        pending.partialOutput = partial
         self.counters.publishesSent += 1
         self.counters.publishBytesSent += UInt64(layout.packetBytes)
+        // Its publisher's answer waits for what is handed over with this turn.
+        if partial.isKept, item.qos.isAcknowledged, session.credit > 0, link.credit > 0 {
+            _ = self.sendPart(session, pending, link)
+        }
     }
 
     func writeWhole(
@@ -149,8 +158,14 @@ extension RouterCore {
 
     // MARK: Large packets
 
-    /// Has the store know the packet before it begins. Where the disk is full it begins all the same.
-    private mutating func recordPartial(
+    /// Whether a packet that will be kept, instead of stored, has to wait for the one before it to leave: the time of a write.
+    func waitsForPacketBefore(_ item: QueuedMessage, _ session: Session) -> Bool {
+        item.message.header.payloadBytes > self.partBytes && item.qos == .atLeastOnce && item.number == 0
+            && session.isStored && self.unfinished.isLeaving(session.storeNumber) && self.mayGoUnstored(item, session)
+    }
+
+    /// Has the store know the packet before it begins, or goes on. Where the disk is full it begins all the same.
+    mutating func recordPartial(
         _ partial: inout Session.PartialOutput,
         _ item: QueuedMessage,
         _ identifier: UInt16,

@@ -213,6 +213,9 @@ package struct RouterCore: ~Copyable {
     /// What has to be kept of packets that are under way, and what no more, outside of this process: before any output is taken.
     mutating func takePacketChanges() -> [UnfinishedPackets.Change] { self.unfinished.takeChanges() }
 
+    /// Some of the last changes could not be carried out.
+    mutating func packetsAreNotKept() { self.unfinished.failed(now: self.now) }
+
     /// Packets that were under way when the last router ended.
     mutating func restorePackets(_ messages: [UInt64: Message], now: Instant) {
         self.unfinished.restore(messages, due: now &+ RouterLimits.unclaimedPacketNanoseconds)

@@ -36,6 +36,9 @@ enum RouterLimits {
     /// beyond cost their connections when the router ends.
     static let unclaimedPacketNanoseconds = 60 * Nanoseconds.perSecond
     static let unfinishedPacketBytesMax = 64 << 20
+    /// Of them, of packets that the store could take; it does for a while after some could not be kept.
+    static let unfinishedInsteadOfStoredBytesMax = 16 << 20
+    static let unfinishedAvoidedNanoseconds = 10 * Nanoseconds.perSecond
 
     /// How long a listener whose link broke has to come back with its connections.
     static let relinkGraceNanoseconds = 2 * Nanoseconds.perSecond

@@ -1,7 +1,7 @@
 import Common
 
-/// Large packets of which a client has, or may have, only the beginning, and which the store cannot continue: QoS 0, and QoS 1 that began
-/// while nothing could be stored. Whoever runs the core keeps a copy outside of the process (`takeChanges`), before anything of the packet
+/// Large packets of which a client has, or may have, only the beginning, and which the store cannot continue: QoS 0, QoS 1 for a session
+/// that ends with its connection, and QoS 1 that began while nothing could be stored. Whoever runs the core keeps a copy outside of the process (`takeChanges`), before anything of the packet
 /// leaves, so that the next router goes on with it.
 ///
 /// One for each session, by the session's number in the store, until all of it is with the session's listener.
@@ -33,6 +33,12 @@ struct UnfinishedPackets {
     }
 
     private var entries: [UInt64: Entry] = [:]
+    /// Entries that have the message.
+    private var uses: [ObjectIdentifier: Int] = [:]
+    /// Of payloads, each counted once.
+    private var bytes = 0
+    /// Something could not be kept: what could be stored is, until then.
+    private var avoidedUntil: Instant = 0
     private var changes: [Change] = []
     private var unclaimed: [(due: Instant, reference: Reference)] = []
     private var lastNumber: UInt64 = 0
@@ -45,13 +51,27 @@ struct UnfinishedPackets {
     /// The message of the packet that was under way to a session's client.
     func message(of session: UInt64) -> Message? { self.entries[session]?.message }
 
+    /// Whether a packet that could be stored instead may begin at once. It leaves room for those that could not.
+    func mayBegin(_ session: UInt64, _ message: Message, now: Instant) -> Bool {
+        guard now >= self.avoidedUntil, !self.isLeaving(session) else { return false }
+        return self.uses[ObjectIdentifier(message)] != nil
+            || self.bytes + message.header.payloadBytes <= RouterLimits.unfinishedInsteadOfStoredBytesMax
+    }
+
     /// A packet begins.
     /// - Returns: false when the one before may still be in this process: until it is not, no other may take its place.
     mutating func begin(_ session: UInt64, _ message: Message) -> Bool {
-        guard self.entries[session]?.stage != .written else { return false }
+        guard !self.isLeaving(session) else { return false }
         self.set(session, message, .underWay)
         self.changes.append(.keep(session: session, message))
         return true
+    }
+
+    /// All of the packet before it was written, and may still be in this process.
+    func isLeaving(_ session: UInt64) -> Bool { self.entries[session]?.stage == .written }
+
+    mutating func failed(now: Instant) {
+        self.avoidedUntil = now &+ RouterLimits.unfinishedAvoidedNanoseconds
     }
 
     /// The rest of a packet goes to the client.
@@ -74,7 +94,8 @@ struct UnfinishedPackets {
     }
 
     mutating func drop(_ session: UInt64) {
-        guard self.entries.removeValue(forKey: session) != nil else { return }
+        guard let entry = self.entries.removeValue(forKey: session) else { return }
+        self.count(entry.message, -1)
         self.changes.append(.drop(session: session))
     }
 
@@ -108,7 +129,16 @@ struct UnfinishedPackets {
     @discardableResult
     private mutating func set(_ session: UInt64, _ message: Message, _ stage: Stage) -> Reference {
         self.lastNumber += 1
+        self.count(message, 1)
+        if let former = self.entries[session] { self.count(former.message, -1) }
         self.entries[session] = Entry(message: message, stage: stage, number: self.lastNumber)
         return Reference(session: session, number: self.lastNumber)
+    }
+
+    private mutating func count(_ message: Message, _ change: Int) {
+        let former = self.uses[ObjectIdentifier(message)] ?? 0
+        let uses = former + change
+        self.uses[ObjectIdentifier(message)] = uses > 0 ? uses : nil
+        if (former > 0) != (uses > 0) { self.bytes += change * message.header.payloadBytes }
     }
 }

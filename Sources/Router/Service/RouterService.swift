@@ -196,9 +196,9 @@ package final class RouterService: Role, LinkDelegate {
     /// Before anything of such a packet leaves.
     private func keepPackets() {
         let changes = self.core.takePacketChanges()
-        guard !changes.isEmpty, let problem = self.packetFiles?.perform(changes),
-            self.packetLog.admit(now: self.loop.now) != nil
-        else { return }
+        guard !changes.isEmpty, let problem = self.packetFiles?.perform(changes) else { return }
+        self.core.packetsAreNotKept()
+        guard self.packetLog.admit(now: self.loop.now) != nil else { return }
         self.logger.warning(
             "a large packet begins that will not survive this router",
             metadata: ["reason": "\(problem)"]

@@ -128,7 +128,7 @@ extension RouterCore {
         _ session: Session
     ) -> Message? {
         guard let entry = session.inflight.entry(of: partial.packetIdentifier), entry.stage == .published,
-            let item = entry.item, entry.number != 0
+            let item = entry.item
         else { return nil }
         let stage: OutboundStage = item.qos == .exactlyOnce ? .exactlyOnce : .atLeastOnce
         let reported = SessionAttach.Outbound(packetIdentifier: partial.packetIdentifier, stage: stage)

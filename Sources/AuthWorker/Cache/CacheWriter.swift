@@ -17,6 +17,10 @@ final class CacheWriter: @unchecked Sendable {
         case works
         /// The file holds something newer.
         case refused(LookupKey)
+        /// Rows of these keys are marked as changed.
+        case marked([[UInt8]])
+        /// All are.
+        case markedAll
     }
 
     struct Counters: Equatable, Sendable {
@@ -86,7 +90,9 @@ final class CacheWriter: @unchecked Sendable {
 
     func append(_ write: CacheWrite) {
         self.monitor.locked {
-            guard self.shared.queue.count < AuthLimits.cacheWritesWaitingMax else {
+            // A row that is not written is fetched again; a mark that is not keeps an old one alive.
+            let waitingMax = AuthLimits.cacheWritesWaitingMax * (write.mayWait ? 1 : 2)
+            guard self.shared.queue.count < waitingMax else {
                 self.shared.counters.dropped += 1
                 return
             }
@@ -199,13 +205,17 @@ final class CacheWriter: @unchecked Sendable {
 
     /// Takes what was written off the queue.
     private func finish(_ batch: [CacheWrite], _ refused: [LookupKey]) {
+        let marked = batch.compactMap(\.markedKey)
         self.monitor.locked {
             self.shared.queue.removeFirst(min(batch.count, self.shared.queue.count))
             self.shared.counters.written += UInt64(batch.count)
             self.shared.counters.transactions += 1
+            // First: what is refused is read again.
+            if !marked.isEmpty { self.shared.events.append(.marked(marked)) }
+            for case .markAllChanged in batch { self.shared.events.append(.markedAll) }
             for key in refused { self.shared.events.append(.refused(key)) }
         }
-        if !refused.isEmpty { self.waker.wake() }
+        if !refused.isEmpty || batch.contains(where: { !$0.mayWait }) { self.waker.wake() }
     }
 
     private func evictIfDue(_ file: CacheFile, added: Int) throws(SQLiteError) {

@@ -62,6 +62,14 @@ package enum CacheWrite: Equatable, Sendable {
         }
     }
 
+    /// The key that it marks as changed; nil: none, or all.
+    package var markedKey: [UInt8]? {
+        switch self {
+        case .markChanged(let redisKey, _), .markRelated(let redisKey): redisKey
+        case .store, .markAbsent, .correctTime, .markAllChanged: nil
+        }
+    }
+
     /// What it is about; nil: all rows.
     package var key: LookupKey? {
         switch self {

@@ -12,6 +12,9 @@ package final class CredentialCache {
         case works
         /// See `Authenticator.storeRefused`.
         case refused(LookupKey)
+        /// See `Authenticator.marked`.
+        case marked([[UInt8]])
+        case markedAll
     }
 
     package struct Counters: Equatable, Sendable {
@@ -153,6 +156,8 @@ package final class CredentialCache {
             case .trouble(let reason): self.events.append(.trouble(reason))
             case .works: self.events.append(.works)
             case .refused(let key): self.events.append(.refused(key))
+            case .marked(let keys): self.events.append(.marked(keys))
+            case .markedAll: self.events.append(.markedAll)
             }
         }
     }

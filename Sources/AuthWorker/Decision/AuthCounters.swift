@@ -21,6 +21,8 @@ package struct AuthCounters: Equatable, Sendable {
     package var slowChecks: UInt64 = 0
     /// Look-ups made before a row in use expires.
     package var revalidations: UInt64 = 0
+    /// Look-ups made once more, as another worker was told of a change at the same time.
+    package var refetches: UInt64 = 0
     /// Rules that were left out of verdicts: see `RuleTemplate`.
     package var rulesDropped: UInt64 = 0
 }

@@ -91,12 +91,32 @@ extension Authenticator {
                 names.insert(key.redisKey)
             }
         }
-        for redisKey in names {
-            self.named.insert(now.monotonic, for: redisKey)
-            self.actions.append(.write(.markChanged(redisKey: redisKey, atMilliseconds: now.wallMilliseconds)))
-            if self.command.asksForFurtherKeys { self.actions.append(.write(.markRelated(redisKey: redisKey))) }
+        for redisKey in Set(redisKeys) {
+            self.mark(redisKey, .markChanged(redisKey: redisKey, atMilliseconds: now.wallMilliseconds))
+            if self.command.hasRelatedKeys { self.mark(redisKey, .markRelated(redisKey: redisKey)) }
         }
         return redisKeys + names.subtracting(redisKeys)
+    }
+
+    private mutating func mark(_ redisKey: [UInt8], _ write: CacheWrite) {
+        if self.settings.readsCache { self.unwrittenMarks.add(redisKey) }
+        self.actions.append(.write(write))
+    }
+
+    /// All rows are to be fetched again before they count, those of the cache file too.
+    package mutating func allNamed() {
+        for key in Set(self.known.keys + self.absent.keys + Array(self.pending.keys)) { self.markChanged(key) }
+        if self.settings.readsCache { self.unwrittenMarks.addAll() }
+        self.actions.append(.write(.markAllChanged))
+    }
+
+    /// The file's rows of a key that was announced as changed are marked.
+    package mutating func marked(_ redisKey: [UInt8]) {
+        self.unwrittenMarks.written(redisKey)
+    }
+
+    package mutating func markedAll() {
+        self.unwrittenMarks.writtenAll()
     }
 
     mutating func markChanged(_ key: LookupKey) {
@@ -121,9 +141,14 @@ extension Authenticator {
         self.doubtedBefore = now.monotonic
     }
 
-    /// The cache file holds a newer generation of this key: what was fetched may be older than an announced change.
-    package mutating func storeRefused(_ key: LookupKey) {
+    /// The cache file holds a newer generation of this key: what was fetched may be older than a change that another worker was told
+    /// of. It is fetched once more, with the file's generation: without it the row would be good for nothing when Redis goes away.
+    package mutating func storeRefused(_ key: LookupKey, now: AuthTime) {
         self.known.remove(key)
         self.absent.remove(key)
+        guard let commands = self.commandsOfChanged.remove(key), self.pending[key] == nil else { return }
+        self.counters.refetches += 1
+        self.pending[key] = Pending(commands: commands, stage: .readingCache, startedAt: now)
+        self.actions.append(.readCache(key))
     }
 }

@@ -192,8 +192,9 @@ package struct Authenticator {
     package internal(set) var denialGuard = DenialGuard()
     /// Rows known current before this moment are fetched again before they count as fresh: nobody knows which have changed.
     var doubtedBefore = Int64.min
-    /// Keys announced as changed, and when: the cache file is marked by a thread, and what is read from it meanwhile is too old.
-    var named = BoundedCache<[UInt8], Int64>(capacity: AuthLimits.namedKeysMax)
+    var unwrittenMarks = UnwrittenMarks()
+    /// How rows that had changed before are fetched, in case that the file refuses them: see `storeRefused`.
+    var commandsOfChanged = BoundedCache<LookupKey, [[[UInt8]]]>(capacity: AuthLimits.namedKeysMax)
 
     package init(
         settings: Settings,
@@ -281,7 +282,8 @@ package struct Authenticator {
         var pending = Pending(commands: rendered.commands, stage: .readingCache, waiters: [waiter], startedAt: now)
         pending.generation = entry?.generation ?? 0
         pending.isOnDisk = entry?.row != nil
-        if entry == nil && self.settings.readsCache {
+        // One that was named as changed may have been fetched by another worker meanwhile.
+        if self.settings.readsCache, entry?.mustFetch ?? true {
             self.pending[key] = pending
             self.actions.append(.readCache(key))
         } else {
@@ -347,7 +349,9 @@ package struct Authenticator {
         case .readingCache:
             self.pending[key] = nil
             let left = self.judgeAll(pending, entry, key: key, now: now)
-            guard !left.isEmpty else { return }
+            // Without waiters it is a row that the file refused.
+            let isWanted = pending.waiters.isEmpty && !(entry.map { self.isFresh($0, now: now) } ?? false)
+            guard !left.isEmpty || isWanted else { return }
             if let entry, left.contains(where: { $0.password != nil }), self.isFresh(entry, now: now) {
                 self.known.update(key) { $0.forceLookup(at: now.monotonic) }
             }
@@ -394,9 +398,7 @@ package struct Authenticator {
             knownCurrent: now.monotonic - ageNanoseconds,
             generation: cached.generation
         )
-        for name in [key.redisKey] + key.relatedKeys {
-            if let changed = self.named.value(for: name), entry.knownCurrent <= changed { entry.mustFetch = true }
-        }
+        if self.unwrittenMarks.concern(key) { entry.mustFetch = true }
         if entry.row == nil {
             self.absent.insert(entry, for: key)
         } else {
@@ -480,10 +482,8 @@ package struct Authenticator {
             acceptanceCode: before?.acceptanceCode
         )
         self.known.insert(entry, for: key)
-        let time = pending.startedAt.wallMilliseconds
-        self.actions.append(
-            .write(.store(key, row, knownCurrentMilliseconds: time, generation: pending.generation))
-        )
+        // One that may be older than a change is for those who wait, and for nobody else.
+        if !pending.isOutdated { self.store(row, key, pending) }
         var late: [Waiter] = []
         let rendered = CommandSet.Rendered(key: key, commands: pending.commands)
         for waiter in pending.waiters {
@@ -516,6 +516,14 @@ package struct Authenticator {
         var again = pending
         again.isOnDisk = true
         self.lookUpForLate(late, key, again, now: now)
+    }
+
+    private mutating func store(_ row: CredentialRow, _ key: LookupKey, _ pending: Pending) {
+        if pending.generation != 0, self.settings.readsCache { self.commandsOfChanged.insert(pending.commands, for: key) }
+        let time = pending.startedAt.wallMilliseconds
+        self.actions.append(
+            .write(.store(key, row, knownCurrentMilliseconds: time, generation: pending.generation))
+        )
     }
 
     private mutating func lookUpForLate(_ late: [Waiter], _ key: LookupKey, _ pending: Pending, now: AuthTime) {

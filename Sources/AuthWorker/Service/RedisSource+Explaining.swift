@@ -81,9 +81,7 @@ extension RedisSource {
 
     /// The same for all keys in memory and in the file.
     func dropAll() {
-        let keys = Set(self.authenticator.known.keys.map(\.redisKey) + self.authenticator.absent.keys.map(\.redisKey))
-        self.authenticator.changed(Array(keys), now: self.time)
-        self.cache?.write(.markAllChanged)
+        self.authenticator.allNamed()
         self.doubtAll()
     }
 }

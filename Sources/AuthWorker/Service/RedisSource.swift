@@ -299,7 +299,11 @@ final class RedisSource {
             case .works:
                 self.logger.notice("authentication cache works again")
             case .refused(let key):
-                self.authenticator.storeRefused(key)
+                self.authenticator.storeRefused(key, now: self.time)
+            case .marked(let keys):
+                for key in keys { self.authenticator.marked(key) }
+            case .markedAll:
+                self.authenticator.markedAll()
             }
         }
     }

@@ -50,9 +50,12 @@ public struct CommandSet: Equatable, Sendable {
     public var placeholders: [Placeholder] { self.all.flatMap(\.placeholders) }
 
     /// What the keys of all commands begin with.
-    public var keyPrefixes: [[UInt8]] { self.all.map(\.keyPrefix) }
+    public var keyPrefixes: [[UInt8]] { self.all.flatMap(\.keyPrefixes) }
 
     /// A row may be made from more keys than its own.
+    public var hasRelatedKeys: Bool { self.asksForFurtherKeys || self.row.hasFurtherKeys }
+
+    /// There is more than one command.
     public var asksForFurtherKeys: Bool { self.superuser != nil || self.access != nil }
 
     /// No two look-ups have one Redis key.
@@ -63,11 +66,12 @@ public struct CommandSet: Equatable, Sendable {
         guard self.asksForFurtherKeys else { return Rendered(key: row.key, commands: [row.arguments]) }
         var commands = [row.arguments]
         var variant = row.key.variant
-        var relatedKeys: [[UInt8]] = []
+        var relatedKeys = row.key.relatedKeys
         for command in self.all.dropFirst() {
             let other = try command.render(client)
             commands.append(other.arguments)
             if other.key.redisKey != row.key.redisKey { relatedKeys.append(other.key.redisKey) }
+            relatedKeys += other.key.relatedKeys
             LookupKey.append(other.key.redisKey, to: &variant)
             LookupKey.append(other.key.variant, to: &variant)
         }

@@ -47,6 +47,8 @@ public struct CommandTemplate: Equatable, Sendable {
     private let arguments: [TemplateText]
     /// Where in them the key stands.
     private let keyIndex: Int
+    /// Where in them further keys stand.
+    private let furtherKeyIndices: Range<Int>
     private let restIsConstant: Bool
     private let nameBytes: [UInt8]
 
@@ -77,6 +79,12 @@ public struct CommandTemplate: Equatable, Sendable {
         self.purpose = purpose
         self.keyIndex = keyIndex - 1
         self.arguments = Array(texts.dropFirst())
+        do throws(TemplateError) {
+            let end = try Self.endOfKeys(of: name, texts, first: keyIndex)
+            self.furtherKeyIndices = keyIndex..<end - 1
+        } catch {
+            throw mistake(error.reason)
+        }
         self.restIsConstant = self.arguments.indices.allSatisfy { [arguments = self.arguments] index in
             index == keyIndex - 1 || arguments[index].constant != nil
         }
@@ -97,11 +105,19 @@ public struct CommandTemplate: Equatable, Sendable {
     /// What all rendered keys begin with; empty when the key begins with a placeholder.
     public var keyPrefix: [UInt8] { self.arguments[self.keyIndex].literalPrefix }
 
+    /// The same of all keys in it.
+    public var keyPrefixes: [[UInt8]] {
+        [self.keyPrefix] + self.furtherKeyIndices.map { self.arguments[$0].literalPrefix }
+    }
+
+    /// It reads more keys than the one that a row is known by.
+    public var hasFurtherKeys: Bool { !self.furtherKeyIndices.isEmpty }
+
     /// Where the key stands in the rendered arguments, the command's name being 0.
     public var keyPlace: Int { self.keyIndex + 1 }
 
     /// No two look-ups have one Redis key.
-    public var hasOneKeyPerRedisKey: Bool { self.restIsConstant }
+    public var hasOneKeyPerRedisKey: Bool { self.restIsConstant && !self.hasFurtherKeys }
 
     public var asksForSalt: Bool { self.fields.contains(.salt) }
 
@@ -117,11 +133,30 @@ public struct CommandTemplate: Equatable, Sendable {
         for (index, text) in self.arguments.enumerated() {
             let argument = try text.render(client)
             rendered.append(argument)
-            if self.restIsConstant || index == self.keyIndex { continue }
+            if self.hasOneKeyPerRedisKey || index == self.keyIndex { continue }
             LookupKey.append(argument, to: &variant)
         }
-        let key = LookupKey(redisKey: rendered[self.keyIndex + 1], variant: variant)
+        let redisKey = rendered[self.keyIndex + 1]
+        let furtherKeys = self.furtherKeyIndices.map { rendered[$0 + 1] }.filter { $0 != redisKey }
+        let key = LookupKey(redisKey: redisKey, variant: variant, relatedKeys: furtherKeys)
         return Rendered(key: key, arguments: rendered)
+    }
+
+    /// Behind the last of the keys, the command's name being 0.
+    private static func endOfKeys(
+        of name: String,
+        _ texts: [TemplateText],
+        first: Int
+    ) throws(TemplateError) -> Int {
+        if RedisReadCommand.allArgumentsAreKeys.contains(name) { return texts.count }
+        guard first == 3 else { return first + 1 }
+        // The scripts: how many keys there are stands before them.
+        guard let text = texts[2].constant, let count = Int(String(decoding: text, as: UTF8.self)), count > 0,
+            count <= texts.count - first
+        else {
+            throw TemplateError(reason: "\(name) takes a script, the number of its keys, and so many keys", position: 1)
+        }
+        return first + count
     }
 
     private static func fields(

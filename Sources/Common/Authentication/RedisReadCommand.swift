@@ -8,6 +8,9 @@ public enum RedisReadCommand {
         return nil
     }
 
+    /// These take keys up to their end.
+    static let allArgumentsAreKeys: Set<String> = ["EXISTS", "MGET", "SDIFF", "SINTER", "SUNION"]
+
     private static let firstArgumentIsKey: Set<String> = [
         "BITCOUNT", "BITFIELD_RO", "BITPOS", "EXISTS", "EXPIRETIME", "GET", "GETBIT", "GETRANGE", "HEXISTS", "HGET",
         "HGETALL", "HKEYS", "HLEN", "HMGET", "HRANDFIELD", "HSTRLEN", "HVALS", "LINDEX", "LLEN", "LPOS", "LRANGE",

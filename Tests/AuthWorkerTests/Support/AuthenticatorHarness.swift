@@ -28,6 +28,9 @@ struct AuthenticatorHarness {
     /// Answers wait in `flights` until the test lets them go.
     var holdsAnswers = false
     var flights: [Flight] = []
+    /// Writes to the cache file wait for `performWrites`.
+    var holdsWrites = false
+    private var heldWrites: [CacheWrite] = []
     var verdicts: [UInt64: AuthVerdict] = [:]
     /// Keys whose live sessions are to be looked at again.
     var announced: [LookupKey] = []
@@ -120,6 +123,12 @@ struct AuthenticatorHarness {
         self.performActions()
     }
 
+    /// What another worker, which is told of changes too, writes into the file.
+    mutating func anotherWorkerMarks(_ name: String) {
+        self.disk[self.key(name)]?.generation += 1
+        self.disk[self.key(name)]?.mustFetch = true
+    }
+
     mutating func performActions() {
         while !self.authenticator.actions.isEmpty {
             let actions = self.authenticator.actions
@@ -175,11 +184,27 @@ struct AuthenticatorHarness {
         self.performActions()
     }
 
+    /// The file's thread gets to what waits for it.
+    mutating func performWrites() {
+        self.holdsWrites = false
+        let writes = self.heldWrites
+        self.heldWrites = []
+        for write in writes { self.write(write) }
+        self.performActions()
+    }
+
     private mutating func write(_ write: CacheWrite) {
+        guard !self.holdsWrites else { return self.heldWrites.append(write) }
+        self.carryOut(write)
+        if let marked = write.markedKey { self.authenticator.marked(marked) }
+        if write == .markAllChanged { self.authenticator.markedAll() }
+    }
+
+    private mutating func carryOut(_ write: CacheWrite) {
         switch write {
         case .store(let key, let row, let time, let generation):
             guard self.disk[key].map({ $0.generation == generation }) ?? true else {
-                return self.authenticator.storeRefused(key)
+                return self.authenticator.storeRefused(key, now: self.time)
             }
             self.disk[key] = CachedRow(row: row, knownCurrentMilliseconds: time, generation: generation)
         case .markAbsent(let key, let time, let generation):

@@ -23,11 +23,16 @@ extension CertificateIdentity {
         )
     }
 
+    /// The same of one that lives as long as the call: of a pointer that was taken out of an array that would not be sure.
+    private init(of certificate: X509Certificate) throws(PeerIdentityError) {
+        try self.init(certificate: certificate.pointer)
+    }
+
     /// The identity in the first certificate of a PEM file: what a listener would see if its holder connected.
     package static func load(certificateFile path: String) throws(TLSError) -> CertificateIdentity {
         let certificates = try TLSFiles.certificates(path, setting: "certificate")
         do {
-            return try CertificateIdentity(certificate: certificates[0].pointer)
+            return try CertificateIdentity(of: certificates[0])
         } catch {
             throw TLSError("certificate \(path) cannot be used: \(error)")
         }

@@ -95,6 +95,33 @@ import Testing
         )
     )
 
+    /// A change of any of a command's keys is one of the row.
+    @Test(arguments: [
+        ("SINTER dev:%C enabled", "dev:346a004d", ["enabled"], ["dev:", "enabled"]),
+        ("MGET pw:%C on:%C", "pw:346a004d", ["on:346a004d"], ["pw:", "on:"]),
+        ("MGET pw:%C pw:%C", "pw:346a004d", [], ["pw:", "pw:"]),
+        (#"EVAL_RO "return 1" 2 k:%C on:%C argument"#, "k:346a004d", ["on:346a004d"], ["k:", "on:"]),
+        (#"EVAL_RO "return 1" 1 k:%C argument"#, "k:346a004d", [], ["k:"]),
+        ("HMGET k:%C password", "k:346a004d", [], ["k:"]),
+    ])
+    func knowsAllKeys(_ line: String, _ key: String, _ further: [String], _ prefixes: [String]) throws {
+        let set = CommandSet(row: try CommandTemplate(line, purpose: .existence))
+        let rendered = try set.render(Self.client)
+        #expect(rendered.key.redisKey == Array(key.utf8))
+        #expect(rendered.key.relatedKeys == further.map { Array($0.utf8) })
+        #expect(set.keyPrefixes == prefixes.map { Array($0.utf8) })
+        #expect(set.hasRelatedKeys == (prefixes.count > 1))
+        #expect(!set.hasOneKeyPerRedisKey || prefixes.count == 1)
+    }
+
+    @Test(arguments: [
+        #"EVAL_RO "return 1" 0 k:%C"#, #"EVAL_RO "return 1" 2 k:%C"#, #"EVAL_RO "return 1" x k:%C"#,
+        #"EVAL_RO "return 1" %C k:%C"#,
+    ])
+    func refusesAScriptWithAnotherNumberOfKeys(_ line: String) throws {
+        #expect(throws: ConfigurationMistake.self) { try CommandTemplate(line, purpose: .existence) }
+    }
+
     @Test(arguments: [
         ("HMGET tls_domain:%C password", ["HMGET", "tls_domain:346a004d", "password"]),
         ("hget k:${cert_common_name} password", ["HGET", "k:346a004d", "password"]),

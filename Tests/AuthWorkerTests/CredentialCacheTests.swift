@@ -193,6 +193,7 @@ import Testing
         try slow.settle()
         other.cache.write(.markChanged(redisKey: Array("a".utf8), atMilliseconds: 2000))
         try other.settle()
+        #expect(other.events.contains(.marked([Array("a".utf8)])))
         slow.store("a", "old", at: 3000, generation: 0)
         try slow.wait("refusal") { slow.events.contains(.refused(Opened.key("a"))) }
         guard case .found(let row) = slow.cache.read(Opened.key("a")) else {

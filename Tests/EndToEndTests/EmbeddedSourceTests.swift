@@ -107,4 +107,37 @@ import Testing
         try broker.authWorkers[0].waitForLog("file of devices in use")
         #expect(try self.connect(broker, loop, "emb-a", nil).code == 0)
     }
+
+    /// Whoever knew its name came in as a device that has no password.
+    @Test("a device without a password needs the certificate of its name")
+    func withoutPassword() throws {
+        let broker = try TestBroker { text in
+            text.replacing(
+                "  command: HMGET tls_domain:%C password\n",
+                with: "  source: embedded\n  key: \"%u\"\n"
+            )
+        }
+        let loop = try EventLoop()
+        #expect(try self.device(broker, "add", "emb-b").status == 0)
+        let added = try self.device(broker, "add", "emb-c", "--password-random")
+        let right = try #require(
+            added.output.split(separator: "\n").last?.split(separator: " ").last.map(String.init)
+        )
+        try broker.authWorkers[0].waitForLog("file of devices in use")
+        func code(_ certificate: String?, _ user: String, _ password: String?) throws -> UInt8 {
+            let tls = try broker.tlsContext(try certificate.map { try broker.pki.device($0) })
+            let client = try TestClient(loop: loop, port: broker.optionalPort, version: .v5_0, tls: tls)
+            return try client.connect(clientIdentifier: "", userName: user, password: password).returnCode
+        }
+        #expect(try code("emb-b", "emb-b", nil) == 0)
+        #expect(try code("emb-b", "emb-b", "whatever") == 0)
+        for password in [nil, "", "x"] {
+            #expect(try code(nil, "emb-b", password) == 0x86)
+            #expect(try code("emb-other", "emb-b", password) == 0x86)
+        }
+        // One that has a password needs no certificate for it.
+        #expect(try code(nil, "emb-c", right) == 0)
+        #expect(try code("emb-other", "emb-c", right) == 0)
+        #expect(try code("emb-c", "emb-c", nil) == 0x86)
+    }
 }

@@ -56,4 +56,57 @@ import Testing
         broker.authWorkers[1].killNow()
         for _ in 0..<4 { #expect(try Self.connect(broker, "known") == 0) }
     }
+
+    /// The file refused rows that both workers had been told of, and their devices were not let in.
+    @Test(arguments: [1, 2])
+    func `devices whose rows changed get in when Redis is killed, also after their caches were dropped`(
+        _ workers: Int
+    )
+        throws
+    {
+        let broker = try TestBroker(authWorkers: workers)
+        for worker in broker.authWorkers { try worker.waitForLog("changes of rows are told by Redis") }
+        let devices = (0..<6).map { "changed-\($0)" }
+        for device in devices {
+            try broker.provision(device, password: "secret")
+            #expect(try Self.connect(broker, device) == 0)
+        }
+        for device in devices { _ = try broker.redisCommand("HSET", "tls_domain:\(device)", "last_seen", "1") }
+        for device in devices { #expect(try Self.connect(broker, device) == 0) }
+        try self.waitForFile(broker, rows: devices.count)
+        broker.stopRedis()
+        for device in devices + devices { #expect(try Self.connect(broker, device) == 0) }
+
+        try broker.startRedis()
+        for device in devices { try broker.provision(device, password: "secret") }
+        try waitUntil("all workers use Redis again") {
+            try (0..<10).allSatisfy { try Self.connect(broker, "stranger-\($0)") == 0x87 }
+        }
+        let (status, output) = try runProcess(
+            TestBroker.executable("martlet"),
+            arguments: ["cache", "drop", "--all", "--config", broker.directory.file("martlet.yaml")]
+        )
+        #expect(status == 0, "\(output)")
+        for device in devices { #expect(try Self.connect(broker, device) == 0) }
+        try self.waitForFile(broker, rows: devices.count)
+        broker.stopRedis()
+        for device in devices + devices { #expect(try Self.connect(broker, device) == 0) }
+    }
+
+    /// Until that many rows of the cache file are as good as Redis.
+    private func waitForFile(_ broker: TestBroker, rows: Int) throws {
+        let file = broker.directory.file("martlet.yaml")
+        var attempt = 0
+        try waitUntil("all rows are in the file") {
+            attempt += 1
+            let (_, output) = try runProcess(
+                TestBroker.executable("martlet"),
+                arguments: [
+                    "cache", "export", broker.directory.file("export-\(rows)-\(attempt)-\(Clock.monotonic())"),
+                    "--config", file,
+                ]
+            )
+            return output.hasPrefix("\(rows) rows")
+        }
+    }
 }

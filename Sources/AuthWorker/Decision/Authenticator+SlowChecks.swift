@@ -44,7 +44,7 @@ extension Authenticator {
                 waiter.joinedAfterSending = false
                 self.decide(waiter, checking.rendered, now: now)
             } else {
-                self.answer(waiter.request, .deny, .wrongPassword, source: .redis, key: key)
+                self.refuse(waiter, checking.row, key: key)
             }
         case .withoutRedis(let reason, let detail):
             self.settle(waiter, checking.rendered, reason, detail, now: now)
@@ -63,8 +63,32 @@ extension Authenticator {
         // A live session was let in by its password before.
         guard let password = waiter.password else { return .fits }
         let answer = self.checker.compare(password, with: row, key: key)
+        if self.logsInByCertificate(row), !self.isNamedByCertificate(waiter.client, key) { return .doesNotFit }
         guard case .slow = answer, let accepted = entry.acceptanceCode else { return answer }
         let code = self.checker.acceptanceCode(password, of: row, key: key)
         return constantTimeEquals(code, accepted) ? .fits : answer
+    }
+
+    /// The row has no password, where rows may have none: the device's certificate is enough.
+    private func logsInByCertificate(_ row: CredentialRow) -> Bool {
+        self.checker.acceptsRowsWithoutPassword && row.secret == .none
+    }
+
+    /// What the client writes into CONNECT is no proof that it is the device: its certificate has to say so.
+    private func isNamedByCertificate(_ client: ClientAttributes, _ key: LookupKey) -> Bool {
+        guard let identity = client.identity else { return false }
+        return self.command.placeholders.contains(where: \.isFromCertificate) || identity.commonName == key.redisKey
+    }
+
+    /// Refuses a password that does not fit the row that was just fetched.
+    mutating func refuse(_ waiter: Waiter, _ row: CredentialRow, key: LookupKey) {
+        if self.logsInByCertificate(row) {
+            let detail = "the device logs in by its certificate, and the client has none with its name"
+            self.answer(waiter.request, .deny, .wrongPassword, source: .redis, detail: detail, key: key)
+        } else if waiter.password?.isEmpty ?? false, self.checker.acceptsRowsWithoutPassword {
+            self.answer(waiter.request, .deny, .passwordMissing, source: .redis, key: key)
+        } else {
+            self.answer(waiter.request, .deny, .wrongPassword, source: .redis, key: key)
+        }
     }
 }

@@ -505,7 +505,7 @@ package struct Authenticator {
                     late.append(waiter)
                 } else {
                     self.waiterCount -= 1
-                    self.answer(waiter.request, .deny, .wrongPassword, source: .redis, key: key)
+                    self.refuse(waiter, row, key: key)
                 }
             }
         }
@@ -519,7 +519,9 @@ package struct Authenticator {
     }
 
     private mutating func store(_ row: CredentialRow, _ key: LookupKey, _ pending: Pending) {
-        if pending.generation != 0, self.settings.readsCache { self.commandsOfChanged.insert(pending.commands, for: key) }
+        if pending.generation != 0, self.settings.readsCache {
+            self.commandsOfChanged.insert(pending.commands, for: key)
+        }
         let time = pending.startedAt.wallMilliseconds
         self.actions.append(
             .write(.store(key, row, knownCurrentMilliseconds: time, generation: pending.generation))

@@ -18,6 +18,8 @@ package final class Secret: @unchecked Sendable {
         self.memory.deallocate()
     }
 
+    package var isEmpty: Bool { self.count == 0 }
+
     package func withBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
         body(UnsafeRawBufferPointer(rebasing: self.memory[..<self.count]))
     }

@@ -296,4 +296,41 @@ import Testing
         }
         #expect(row.isSuperuser == expected)
     }
+
+    /// That the row is there is all that is asked. A place in a set counts from 0, and a key that does not expire has -1 to live.
+    @Test(
+        arguments: [
+            ("ZRANK fleet %C", .integer(0), true), ("ZRANK fleet %C", .integer(7), true),
+            ("ZRANK fleet %C", .null, false),
+            ("LPOS fleet %C", .integer(0), true), ("LPOS fleet %C", .null, false),
+            ("TTL k:%C", .integer(-1), true), ("TTL k:%C", .integer(0), true), ("TTL k:%C", .integer(-2), false),
+            ("EXISTS k:%C", .integer(0), false), ("EXISTS k:%C", .integer(1), true),
+            ("SISMEMBER fleet %C", .integer(0), false), ("SISMEMBER fleet %C", .integer(1), true),
+            ("SMISMEMBER fleet %C", .array([.integer(1)]), true), ("SMISMEMBER fleet %C", .array([.integer(0)]), false),
+            ("SMISMEMBER fleet %C all", .array([.integer(1), .integer(0)]), false),
+            ("SMISMEMBER fleet %C all", .array([.integer(1), .integer(1)]), true),
+        ] as [(String, RedisReply, Bool)]
+    )
+    func existence(_ line: String, _ reply: RedisReply, _ isThere: Bool) throws {
+        let command = try CommandTemplate(line, purpose: .existence)
+        #expect(command.interpret(reply) == (isThere ? .found(CredentialReply(secret: nil)) : .absent))
+    }
+
+    @Test(
+        arguments: [
+            (.bulk([0x31]), true), (.integer(1), true), (.integer(0), false), (.bulk([0x30]), false), (.null, false),
+            (.bulk(Array("true".utf8)), false), (.integer(2), false),
+        ] as [(RedisReply, Bool)]
+    )
+    func superusers(_ reply: RedisReply, _ isSuperuser: Bool) throws {
+        let set = CommandSet(
+            row: try CommandTemplate("HMGET k:%C password"),
+            superuser: try CommandTemplate("SISMEMBER admins %C", purpose: .superuser)
+        )
+        guard case .found(let row) = set.interpret([.array([self.bulk("p")]), reply]) else {
+            Issue.record("there is no row")
+            return
+        }
+        #expect(row.isSuperuser == isSuperuser)
+    }
 }

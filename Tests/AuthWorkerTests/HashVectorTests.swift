@@ -89,6 +89,8 @@ import Testing
                 + "808760d85a0c61310737b19e410766903b202388ebbcc737f59e0995648d04f0",
             salt: "salt"
         ),
+        // In OpenSSL's legacy provider alone: each password was wrong.
+        Vector(scheme: "pbkdf2,md4,10,16", stored: "02475c89aa9363dad254f709c7fc98af", salt: "sa", password: "pw"),
         Vector(scheme: "pbkdf2,md5,100,16", stored: "5c581b4e05127c2f30076d1a10efab91", salt: "salt"),
         Vector(scheme: "pbkdf2,ripemd160,100,16", stored: "30f89fcbfa8f5b1ad16d4061b5e09134", salt: "salt"),
         Vector(scheme: "pbkdf2,sha224,100,16", stored: "c0072417446088f44648b1c6a7ce60ca", salt: "salt"),

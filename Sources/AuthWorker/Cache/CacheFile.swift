@@ -122,6 +122,18 @@ final class CacheFile {
         )
     }
 
+    /// All look-ups of a Redis key that there are rows of.
+    func keys(of redisKey: [UInt8]) throws(SQLiteError) -> [LookupKey] {
+        let statement = try self.database.prepare(
+            "SELECT variant FROM rows WHERE source = ?1 AND redis_key = ?2 LIMIT 100"
+        )
+        try statement.bind(self.source, at: 1)
+        try statement.bind(redisKey, at: 2)
+        var keys: [LookupKey] = []
+        while try statement.step() { keys.append(LookupKey(redisKey: redisKey, variant: statement.bytes(0) ?? [])) }
+        return keys
+    }
+
     /// Many `read`s in a row.
     func snapshot(_ body: () -> Void) {
         self.database.snapshot(body)

@@ -99,6 +99,11 @@ package final class CredentialCache {
         }
     }
 
+    /// See `CacheFile.keys`; empty where the file cannot be read.
+    package func keys(of redisKey: [UInt8]) -> [LookupKey] {
+        (try? self.file?.keys(of: redisKey)) ?? []
+    }
+
     /// Redis keys of known rows, those that were known current last first; nil: the file cannot be read at the moment.
     package func sampleOfKnownKeys(_ count: Int) -> [[UInt8]]? {
         guard let file = self.file else { return nil }

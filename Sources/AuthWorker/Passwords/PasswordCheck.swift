@@ -91,6 +91,17 @@ package struct PasswordCheck: Equatable, Sendable {
         return hash.first == UInt8(ascii: "*") ? nil : hash
     }
 
+    /// - Throws: where OpenSSL on this machine cannot check such passwords: nobody would get in.
+    static func checkAvailability(of scheme: PasswordHash) throws(ConfigurationMistake) {
+        guard case .pbkdf2(let mac, _, _) = scheme.algorithm, !KeyDerivation.isAvailable(digest: Self.digestName(mac))
+        else { return }
+        throw ConfigurationMistake(
+            subject: "authentication.password_hash",
+            reason:
+                "is \"\(scheme)\", and OpenSSL on this machine has no \(Self.digestName(mac)); its legacy provider may be missing"
+        )
+    }
+
     private static func digestName(_ mac: PasswordHash.MAC) -> String {
         switch mac {
         case .md4: "MD4"

@@ -66,11 +66,16 @@ extension RedisSource {
             notAfter: 0
         )
         let client = ClientAttributes(clientIdentifier: name, userName: name, peerAddress: [], identity: identity)
-        var keys = self.authenticator.known.keys.filter { $0.redisKey == name }
-        keys += self.authenticator.absent.keys.filter { $0.redisKey == name }
-        if let rendered = try? self.settings.command.render(client) { keys.append(rendered.key) }
-        if keys.isEmpty { keys.append(LookupKey(redisKey: name)) }
-        return keys
+        let rendered = try? self.settings.command.render(client)
+        var keys: [LookupKey] = []
+        // What else the look-up depends on need not be the device's name.
+        for redisKey in Set([name] + [rendered?.key.redisKey].compactMap { $0 }) {
+            let inMemory = (self.authenticator.known.keys + self.authenticator.absent.keys).filter {
+                $0.redisKey == redisKey
+            }
+            for key in inMemory + (self.cache?.keys(of: redisKey) ?? []) where !keys.contains(key) { keys.append(key) }
+        }
+        return keys.isEmpty ? [rendered?.key ?? LookupKey(redisKey: name)] : keys
     }
 
     /// The key is fetched again before it counts, also by other workers. Returns what it was.

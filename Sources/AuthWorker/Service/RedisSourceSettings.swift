@@ -20,6 +20,7 @@ package struct RedisSourceSettings {
     ) throws {
         self.source = source
         self.command = try source.commands()
+        try PasswordCheck.checkAvailability(of: source.passwordHash)
         self.ruleSets = ruleSets
         self.redis = RedisClient.Settings(
             user: source.redis.url.user.map { Array($0.utf8) },

@@ -24,8 +24,8 @@ extension CommandSet {
         guard self.asksForFurtherKeys, case .found(var row) = result else { return result }
         var rest = replies.dropFirst()
         if self.superuser != nil, let reply = rest.popFirst() {
-            // EMQX 4: the text "1" and nothing else.
-            row.isSuperuser = reply == .bulk([UInt8(ascii: "1")])
+            // EMQX 4: the text "1" and nothing else, as which its Redis client reads a number as well.
+            row.isSuperuser = reply == .bulk([UInt8(ascii: "1")]) || reply == .integer(1)
         }
         if self.access != nil, let reply = rest.popFirst() {
             guard let rows = Self.accessRows(reply) else {
@@ -58,7 +58,10 @@ extension CommandTemplate {
         case .null where self.name != "HMGET", .array([]) where self.isPositional:
             return .absent
         case .integer(let number) where self.purpose == .existence:
-            return number > 0 ? .found(CredentialReply(secret: nil)) : .absent
+            return RedisReadCommand.says(number, self.name) ? .found(CredentialReply(secret: nil)) : .absent
+        case .array(let elements)
+        where self.purpose == .existence && RedisReadCommand.answeringNumberLists.contains(self.name):
+            return Self.existence(elements)
         case .bulk(let bytes) where self.name != "HMGET":
             return self.row([.bulk(bytes)])
         case .array(let elements) where self.isPositional:
@@ -71,6 +74,15 @@ extension CommandTemplate {
         case .null, .bulk, .array, .integer, .status, .error:
             return .unusable("\(self.name) cannot have such a reply")
         }
+    }
+
+    /// One number for each thing that was asked about: all have to be there.
+    private static func existence(_ elements: [RedisReply]) -> LookupResult {
+        for element in elements {
+            guard case .integer(let number) = element else { return .unusable("one of its answers is no number") }
+            if number <= 0 { return .absent }
+        }
+        return .found(CredentialReply(secret: nil))
     }
 
     /// Whichever command is asked, the first value is the hash and the second the salt, as in EMQX 4.

@@ -178,7 +178,8 @@ public struct CommandTemplate: Equatable, Sendable {
             if name == "HGETALL" {
                 throw mistake("HGETALL answers names between the values; ask with HMGET for the fields that are needed")
             }
-            if RedisReadCommand.answeringNumbers.contains(name) {
+            if RedisReadCommand.answeringNumbers.contains(name) || RedisReadCommand.answeringNumberLists.contains(name)
+            {
                 throw mistake("\(name) answers a number, which is no password; with password_hash: none it can be used")
             }
         case .existence:

@@ -22,6 +22,18 @@ public enum RedisReadCommand {
         "ZSCORE",
     ]
 
+    /// Answers a list of numbers: the same.
+    public static let answeringNumberLists: Set<String> = ["BITFIELD_RO", "SMISMEMBER"]
+
+    /// Whether a number says that something is there: a place counts from 0, and a key without an expiry has the time to live -1.
+    public static func says(_ number: Int64, _ name: String) -> Bool {
+        switch name {
+        case "BITPOS", "LPOS", "ZRANK", "ZREVRANK": number >= 0
+        case "EXPIRETIME", "PEXPIRETIME", "PTTL", "TTL": number > -2
+        default: number > 0
+        }
+    }
+
     /// Answers a number: good for "the row is there", never for a password.
     public static let answeringNumbers: Set<String> = [
         "BITCOUNT", "BITPOS", "EXISTS", "EXPIRETIME", "GETBIT", "HEXISTS", "HLEN", "HSTRLEN", "LLEN", "LPOS",

@@ -25,7 +25,8 @@ public struct AccessRow: Equatable, Sendable {
         if let actions = Self.actions(access) {
             return .rule(AccessRule(permission: .allow, actions: actions, filter: []))
         }
-        guard access.first == UInt8(ascii: "{") else { return .skipped }
+        let first = access.first { !JSONValue.isSpace($0) }
+        guard first == UInt8(ascii: "{") else { return .skipped }
         guard let json = JSONValue(access), let action = json["action"], case .text(let word) = action,
             let actions = Self.actions(word), let permission = Self.permission(json["permission"]),
             let qosMask = Self.qosMask(json["qos"]), let retain = Self.retain(json["retain"])
@@ -73,7 +74,7 @@ public struct AccessRow: Equatable, Sendable {
                 mask |= one
             }
             return mask
-        case .flag, .object: return nil
+        case .flag, .object, .otherNumber: return nil
         }
     }
 

@@ -1,8 +1,10 @@
-/// A JSON value (RFC 8259), as far as access rows need it: numbers that are no whole ones are refused.
+/// A JSON value (RFC 8259), as far as access rows need it: of numbers that are no whole ones only that they are there.
 public indirect enum JSONValue: Equatable, Sendable {
     case null
     case flag(Bool)
     case integer(Int)
+    /// A fraction, or one that is too large.
+    case otherNumber
     case text([UInt8])
     case list([JSONValue])
     /// In the order written.
@@ -13,7 +15,9 @@ public indirect enum JSONValue: Equatable, Sendable {
         public var value: JSONValue
     }
 
-    /// Nil for anything but one whole value, and for one nested deeper than 8 levels.
+    static func isSpace(_ byte: UInt8) -> Bool { [0x20, 0x09, 0x0A, 0x0D].contains(byte) }
+
+    /// Nil for anything but one whole value, and for one nested deeper than 32 levels.
     public init?(_ bytes: [UInt8]) {
         var parser = JSONParser(bytes: bytes)
         guard let value = parser.readValue(depth: 0), parser.isAtEnd() else { return nil }
@@ -30,14 +34,12 @@ public indirect enum JSONValue: Equatable, Sendable {
 private struct JSONParser {
     let bytes: [UInt8]
     var index = 0
-    private static let depthMax = 8
+    private static let depthMax = 32
 
     init(bytes: [UInt8]) { self.bytes = bytes }
 
     private mutating func skipSpace() {
-        while self.index < self.bytes.count, [0x20, 0x09, 0x0A, 0x0D].contains(self.bytes[self.index]) {
-            self.index += 1
-        }
+        while self.index < self.bytes.count, JSONValue.isSpace(self.bytes[self.index]) { self.index += 1 }
     }
 
     mutating func isAtEnd() -> Bool {
@@ -68,7 +70,7 @@ private struct JSONParser {
         case UInt8(ascii: "t"): return self.take(word: "true") ? .flag(true) : nil
         case UInt8(ascii: "f"): return self.take(word: "false") ? .flag(false) : nil
         case UInt8(ascii: "n"): return self.take(word: "null") ? .null : nil
-        default: return self.readInteger()
+        default: return self.readNumber()
         }
     }
 
@@ -99,11 +101,40 @@ private struct JSONParser {
         }
     }
 
-    private mutating func readInteger() -> JSONValue? {
+    private func isNext(_ characters: String) -> Bool {
+        self.index < self.bytes.count && characters.utf8.contains(self.bytes[self.index])
+    }
+
+    /// - Returns: how many there are.
+    private mutating func skipDigits() -> Int {
         let start = self.index
-        if self.index < self.bytes.count, self.bytes[self.index] == UInt8(ascii: "-") { self.index += 1 }
         while self.index < self.bytes.count, (0x30...0x39).contains(self.bytes[self.index]) { self.index += 1 }
-        return Int(String(decoding: self.bytes[start..<self.index], as: UTF8.self)).map { .integer($0) }
+        return self.index - start
+    }
+
+    /// RFC 8259, section 6.
+    private mutating func readNumber() -> JSONValue? {
+        let start = self.index
+        if self.isNext("-") { self.index += 1 }
+        let digits = self.index
+        guard self.skipDigits() > 0 else { return nil }
+        guard self.bytes[digits] != UInt8(ascii: "0") || self.index == digits + 1 else { return nil }
+        var isWhole = true
+        if self.isNext(".") {
+            self.index += 1
+            isWhole = false
+            guard self.skipDigits() > 0 else { return nil }
+        }
+        if self.isNext("eE") {
+            self.index += 1
+            isWhole = false
+            if self.isNext("+-") { self.index += 1 }
+            guard self.skipDigits() > 0 else { return nil }
+        }
+        guard isWhole, let number = Int(String(decoding: self.bytes[start..<self.index], as: UTF8.self)) else {
+            return .otherNumber
+        }
+        return .integer(number)
     }
 
     private mutating func readText() -> [UInt8]? {

@@ -64,12 +64,18 @@ public struct TemplateText: Equatable, Sendable {
     }
 
     /// Text from a database rather than from the configuration: what is no placeholder stands for itself, as nobody could be
-    /// told of a mistake.
+    /// told of a mistake. `${$}` is a dollar sign here too, and `%%` is two percent signs.
     public init(stored text: [UInt8]) {
         var segments: [Segment] = []
         var literal: [UInt8] = []
         var index = 0
+        let dollar = Array("${$}".utf8)
         while index < text.count {
+            if text[index...].starts(with: dollar) {
+                literal.append(UInt8(ascii: "$"))
+                index += dollar.count
+                continue
+            }
             guard let (placeholder, end) = Self.placeholder(in: text, at: index) else {
                 literal.append(text[index])
                 index += 1

@@ -87,10 +87,22 @@ extension Configuration.Authentication.Source {
         Self.readCommand(&section, "acl_command", .access, into: &self.accessCommand)
         guard self.kind == .redis, let row = try? CommandTemplate(self.command, purpose: purpose) else { return }
         guard !row.isPositional, self.passwordHash.needsPassword else { return }
+        self.allowAbsentSalt(row, &section)
         do throws(ConfigurationMistake) {
             try self.passwordHash.check(asksForSalt: row.asksForSalt)
         } catch {
             section.report("password_hash", error.reason)
+        }
+    }
+
+    /// In EMQX 5's form a salt stands in front where nothing else is said, and is empty where none is asked for.
+    private mutating func allowAbsentSalt(_ row: CommandTemplate, _ section: inout ConfigurationSection) {
+        guard !row.asksForSalt, let node = section.value("password_hash"),
+            case .mapping = section.reading.expanded(node).value
+        else { return }
+        switch self.passwordHash.algorithm {
+        case .plain, .digest: self.passwordHash.salt = .ignored
+        case .none, .bcrypt, .pbkdf2: break
         }
     }
 

@@ -12,11 +12,8 @@ package enum KeyDerivation {
         byteCount: Int
     ) -> [UInt8]? {
         guard iterations > 0, byteCount > 0, let iterations = Int32(exactly: iterations),
-            let byteCount = Int32(exactly: byteCount), let digest = EVP_MD_fetch(nil, digest, nil)
-        else {
-            OpenSSLLibrary.clearErrors()
-            return nil
-        }
+            let byteCount = Int32(exactly: byteCount), let digest = Self.fetch(digest)
+        else { return nil }
         defer { EVP_MD_free(digest) }
         var output = [UInt8](repeating: 0, count: Int(byteCount))
         let result = PKCS5_PBKDF2_HMAC(
@@ -36,12 +33,18 @@ package enum KeyDerivation {
         return output
     }
 
+    /// Whether OpenSSL on this machine has it.
     package static func isAvailable(digest: String) -> Bool {
-        guard let digest = EVP_MD_fetch(nil, digest, nil) else {
-            OpenSSLLibrary.clearErrors()
-            return false
-        }
+        guard let digest = Self.fetch(digest) else { return false }
         EVP_MD_free(digest)
         return true
+    }
+
+    /// MD4 is in OpenSSL's legacy provider, which is loaded by whoever needs it and by nobody else.
+    private static func fetch(_ digest: String) -> OpaquePointer? {
+        if let found = EVP_MD_fetch(nil, digest, nil) { return found }
+        defer { OpenSSLLibrary.clearErrors() }
+        guard OSSL_PROVIDER_try_load(nil, "legacy", 1) != nil else { return nil }
+        return EVP_MD_fetch(nil, digest, nil)
     }
 }

@@ -28,7 +28,14 @@ import Testing
         ("1", false, true), ("2", true, false), ("3", true, true),
         ("subscribe", false, true), ("publish", true, false), ("all", true, true),
         (#"{"action":"pub"}"#, true, false), (#"{"action":"sub","qos":null}"#, false, true),
-        (#" {"action":"all"}"#, false, false), (#"{"action":"all","permission":"allow"}"#, true, true),
+        (#" {"action":"all"}"#, true, true), (#"{"action":"all","permission":"allow"}"#, true, true),
+        ("\r\n\t{ \"action\" : \"all\" }\n", true, true), (#" x{"action":"all"}"#, false, false),
+        // Members that nobody looks at may be anything.
+        (#"{"action":"publish","note":1.5e3}"#, true, false),
+        (#"{"action":"publish","n":[-0.1,1E+2,0,99999999999999999999]}"#, true, false),
+        (#"{"action":"publish","note":1.}"#, false, false), (#"{"action":"publish","note":01}"#, false, false),
+        (#"{"action":"publish","note":-}"#, false, false), (#"{"action":"publish","note":1e}"#, false, false),
+        (#"{"action":"publish","qos":1.0}"#, false, false), (#"{"action":"publish","retain":1.5}"#, false, false),
         ("0", false, false), ("4", false, false), ("", false, false), ("PUBLISH", false, false), ("12", false, false),
         (#"{"qos":1}"#, false, false), (#"{"action":"all""#, false, false), (#"["all"]"#, false, false),
         (#"{"action":"all","permission":"perhaps"}"#, false, false), (#"{"action":"all","qos":3}"#, false, false),
@@ -60,6 +67,20 @@ import Testing
         let rules = self.rules([("t", #"{"action":"publish","retain":\#(retain)}"#)])
         #expect(self.may(rules, publish: "t", retain: true) == retained)
         #expect(self.may(rules, publish: "t", retain: false) == notRetained)
+    }
+
+    /// A row whose JSON begins with a space was left out, and what it denied was allowed by the next one.
+    @Test func whatDeniesIsReadWithSpacesInFront() {
+        let rules = self.rules([("t/1", #" {"action":"publish","permission":"deny"}"#), ("t/#", "all")])
+        #expect(!self.may(rules, publish: "t/1"))
+        #expect(self.may(rules, publish: "t/2"))
+    }
+
+    @Test func aDollarSignIsWrittenAsInEMQX() {
+        let rules = self.rules([("c/${$}{clientid}/x", "3"), ("d/${clientid}", "3")])
+        #expect(self.may(rules, publish: "c/${clientid}/x"))
+        #expect(!self.may(rules, publish: "c/c1/x"))
+        #expect(self.may(rules, publish: "d/c1"))
     }
 
     @Test func filters() {
@@ -107,10 +128,13 @@ import Testing
         arguments: [
             ("null", .null), ("true", .flag(true)), ("-12", .integer(-12)),
             (#""a\n\u00e4\ud83d\ude00""#, .text(Array("a\nä😀".utf8))),
-            ("[1, []]", .list([.integer(1), .list([])])), ("{}", .object([])), ("", nil), ("1.5", nil), ("[1,]", nil),
-            (#""\ud83d""#, nil), ("{1:2}", nil), ("[[[[[[[[[1]]]]]]]]]", nil), ("tru", nil), ("\"\u{1}\"", nil),
+            ("[1, []]", .list([.integer(1), .list([])])), ("{}", .object([])), ("", nil), ("1.5", .otherNumber),
+            ("[1,]", nil),
+            (#""\ud83d""#, nil), ("{1:2}", nil),
+            (String(repeating: "[", count: 33) + String(repeating: "]", count: 33), nil), ("tru", nil),
+            ("\"\u{1}\"", nil),
             ("-", nil),
-            ("99999999999999999999", nil),
+            ("99999999999999999999", .otherNumber),
         ] as [(String, JSONValue?)]
     )
     func json(_ text: String, _ expected: JSONValue?) {

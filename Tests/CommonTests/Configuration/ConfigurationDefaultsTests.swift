@@ -344,6 +344,19 @@ import Testing
         #expect(configuration.mqtt.session.version3ExpirySeconds == 3600)
     }
 
+    /// EMQX 5 takes a salt that is not asked for as empty; in EMQX 4's form that is a mistake.
+    @Test(arguments: [
+        ("{name: sha256}", "HMGET k:%C password", PasswordHash.Salt.ignored),
+        ("{name: sha256}", "HMGET k:%C password salt", .prefix), ("{name: plain}", "HGET k:%C password", .ignored),
+        ("{name: sha256, salt_position: suffix}", "HMGET k:%C password", .ignored),
+        ("{name: sha256, salt_position: suffix}", "HMGET k:%C password salt", .suffix),
+        ("{name: sha256}", "GET k:%C", .ignored), ("{name: sha256}", "LRANGE k:%C 0 1", .prefix),
+    ])
+    func aSaltThatIsNotAskedFor(_ hash: String, _ command: String, _ salt: PasswordHash.Salt) throws {
+        let text = "authentication: {password_hash: \(hash), command: \"\(command)\"}\n" + smallestConfiguration
+        #expect(try parseConfiguration(text).authentication.passwordHash.salt == salt)
+    }
+
     @Test func pathsOfSockets() {
         var configuration = Configuration()
         configuration.runtimeDirectory = "/r"

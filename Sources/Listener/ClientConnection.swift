@@ -498,8 +498,8 @@ final class ClientConnection: EventHandler {
             return
         }
         self.uplink = nil
-        // A packet under way in parts cannot be ended: the client would take ours for its rest.
-        if !self.isInsideDelivery { self.output.write(packet) }
+        // Nothing goes into a packet under way in parts, and DISCONNECT not before CONNACK [MQTT-3.14.0-1].
+        if !self.isInsideDelivery, self.phase == .open || packet.first == 0x20 { self.output.write(packet) }
         self.endAfterOutput()
     }
 

@@ -161,4 +161,32 @@ import Testing
             healthy.send(.puback(AcknowledgementPacket(packetIdentifier: message.packetIdentifier)))
         }
     }
+
+    /// One that was taken over while its CONNACK waited for the store got DISCONNECT as its first packet [MQTT-3.14.0-1].
+    @Test func `clients that connect at once with one client id get CONNACK first, or nothing`() throws {
+        let setup = try Setup(listeners: 2)
+        for round in 0..<20 {
+            let clients = try (0..<3).map { _ in try setup.client() }
+            let connect = ConnectPacket(
+                version: .v5_0,
+                cleanStart: true,
+                keepAliveSeconds: 60,
+                clientIdentifier: Array("same-\(round)".utf8),
+                properties: Self.expiry(100)
+            )
+            for client in clients { client.send(.connect(connect)) }
+            var open = 0
+            for client in clients {
+                try setup.loop.wait("an answer") { client.hasEnded || !client.received.isEmpty }
+                guard let first = client.received.first else { continue }
+                guard case .connack(let connack) = first else {
+                    Issue.record("the first packet is \(first)")
+                    continue
+                }
+                #expect(connack.returnCode == 0)
+                open += 1
+            }
+            #expect(open > 0)
+        }
+    }
 }

@@ -215,6 +215,28 @@ import Testing
         #expect(harness.core.changes.records == records)
     }
 
+    /// They wait behind it with their identifiers, as repetitions do, and were taken for such [MQTT-3.3.1-1].
+    @Test(arguments: [false, true]) func whatWaitsBehindALargePacketIsNoRepetition(_ lasts: Bool) throws {
+        let (harness, publisher, device) = try self.startWithSmallParts(.exactlyOnce, lasts: lasts, room: 10_000)
+        device.returnsCredit = true
+        let texts = [Self.large, "one", "two"]
+        for (index, text) in texts.enumerated() {
+            var packet = PublishPacket(qos: .exactlyOnce, topic: Array("t".utf8), payload: Array(text.utf8))
+            packet.packetIdentifier = UInt16(index + 101)
+            publisher.send(.publish(packet))
+        }
+        // All are stored with their identifiers, and wait for that.
+        harness.commitsAtOnce = false
+        for index in texts.indices {
+            publisher.send(.pubrel(AcknowledgementPacket(packetIdentifier: UInt16(index + 101))))
+        }
+        harness.commitsAtOnce = true
+        harness.flush()
+        let received = device.takePublishes()
+        #expect(received.map { String(decoding: $0.payload, as: UTF8.self) } == [Self.large, "one", "two"])
+        #expect(received.map(\.dup) == [false, false, false])
+    }
+
     /// Of a QoS 0 packet nobody had the rest, and the client lost its connection.
     @Test(arguments: [false, true], [0, 1, 2]) func aLargeQoS0PacketIsContinued(_ lasts: Bool, _ kills: Int) throws {
         let (harness, publisher, device) = try self.startWithSmallParts(.atMostOnce, lasts: lasts)

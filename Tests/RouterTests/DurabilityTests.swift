@@ -61,6 +61,34 @@ import Testing
 
     // MARK: What comes back
 
+    /// They came with new ones, and as if for the first time, when the router was killed while the client was away [MQTT-4.4.0-1].
+    @Test(arguments: [false, true]) func messagesUnderWayKeepTheirIdentifiers(_ isTakenOver: Bool) throws {
+        var harness = try self.start()
+        let publisher = self.passing("publisher", harness)
+        var device = self.lasting("device", harness)
+        device.acknowledges = false
+        device.subscribe("t", .atLeastOnce)
+        for number in 0..<4 { publisher.publish("t", "\(number)", .atLeastOnce) }
+        let first = device.takePublishes()
+        device.send(.puback(AcknowledgementPacket(packetIdentifier: first[1].packetIdentifier)))
+        if isTakenOver {
+            device = harness.client("device")
+            device.acknowledges = false
+            device.connect(clean: false, expiry: 3600)
+            _ = device.takePublishes()
+        }
+        device.drop()
+        publisher.publish("t", "4", .atLeastOnce)
+        harness = try harness.restart(self.path)
+        device = harness.client("device")
+        device.acknowledges = false
+        device.connect(clean: false, expiry: 3600)
+        let again = device.takePublishes()
+        #expect(self.texts(again) == ["0", "2", "3", "4"])
+        #expect(again.prefix(3).map(\.packetIdentifier) == [0, 2, 3].map { first[$0].packetIdentifier })
+        #expect(again.map(\.dup) == [true, true, true, false])
+    }
+
     @Test func sessionsSubscriptionsAndQueuesComeBack() throws {
         var harness = try self.start()
         var device = self.lasting("device", harness)

@@ -269,6 +269,7 @@ extension RouterCore {
             }
             session.sendQuota += 1
             pending.resend.insert(identifier, at: 0)
+            pending.unsent.insert(identifier)
             return
         }
         if isWhole {

@@ -178,13 +178,7 @@ extension RouterCore {
         }
         guard !self.changes.isInTrouble, session.inflight.entry(of: identifier)?.number ?? 0 != 0 else { return }
         // With those before it, which would come after it otherwise: what has no identifier in the store is sent after what has one.
-        for other in session.inflight.identifiersInOrder() {
-            guard let entry = session.inflight.entry(of: other), entry.sequence >= session.unidentifiedSequence,
-                entry.number != 0, entry.stage == .published, entry.item?.qos == .atLeastOnce
-            else { continue }
-            self.recordInflight(other, session, isNew: false)
-        }
-        session.unidentifiedSequence = session.inflight.nextSequence
+        self.recordIdentifiers(session)
         partial.group = self.changes.group
         partial.isStored = true
     }
@@ -256,6 +250,7 @@ extension RouterCore {
         if self.waitsForCommit(session.resendGroup, session, pending, link) { return false }
         if stage == .published, session.sendQuota <= 0 { return false }
         pending.resend.removeLast()
+        let isRepetition = pending.unsent.remove(identifier) == nil
         session.dropPendingIfEmpty()
         switch stage {
         case .free:
@@ -273,7 +268,7 @@ extension RouterCore {
             pubrel.withUnsafeBytes { self.sendControl($0, session) }
         case .published:
             guard let item = session.inflight.item(of: identifier) else { return true }
-            let shape = item.shape(hasProperties: session.hasProperties, dup: true)
+            let shape = item.shape(hasProperties: session.hasProperties, dup: isRepetition)
             let further = item.furtherIdentifiers ?? []
             let layout = PublishLayout(item.message.view, shape, furtherIdentifiers: further, now: self.now)
             guard layout.packetBytes <= session.maximumPacketBytes, layout.isPossible else {

@@ -62,6 +62,19 @@ extension RouterCore {
         self.recordItem(stored, session, isNew: isNew)
     }
 
+    /// The identifiers of QoS 1 messages under way are stored when somebody will need them: when the client is gone, who gets them again
+    /// with the same [MQTT-4.4.0-1], and when a large one begins.
+    mutating func recordIdentifiers(_ session: Session) {
+        guard session.isStored else { return }
+        for identifier in session.inflight.identifiersInOrder() {
+            guard let entry = session.inflight.entry(of: identifier), entry.sequence >= session.unidentifiedSequence,
+                entry.number != 0, entry.stage == .published, entry.item?.qos == .atLeastOnce
+            else { continue }
+            self.recordInflight(identifier, session, isNew: false)
+        }
+        session.unidentifiedSequence = session.inflight.nextSequence
+    }
+
     /// Stores a QoS 1 message that was sent without being stored, as one that was not: in the order of the numbers it is before those
     /// that come after it, and it may be sent twice.
     mutating func recordUnidentified(_ identifier: UInt16, _ session: Session) {

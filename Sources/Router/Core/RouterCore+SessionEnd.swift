@@ -112,6 +112,7 @@ extension RouterCore {
             let expiry = UInt64(session.expirySeconds) * Nanoseconds.perSecond
             session.expiryDue = self.now &+ max(expiry, attachGraceNanoseconds)
         }
+        if attachGraceNanoseconds == 0 { self.recordIdentifiers(session) }
         self.schedule(session)
         self.recordSession(session)
     }

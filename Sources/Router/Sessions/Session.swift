@@ -72,6 +72,8 @@ final class Session {
         var partialOutput: PartialOutput?
         /// What was under way when the session was resumed and is not sent again yet, last one first.
         var resend: [UInt16] = []
+        /// Of them those that were never sent, which are no repetitions [MQTT-3.3.1-1].
+        var unsent: Set<UInt16> = []
         /// Retained messages still to be sent for subscriptions of this connection.
         var retainedCursors = RetainedCursorQueue()
         /// They wait for the SUBACK, which waits for this group's commit.

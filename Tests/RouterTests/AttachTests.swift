@@ -237,6 +237,31 @@ import Testing
         #expect(received.map(\.dup) == [false, false, false])
     }
 
+    /// A client that takes its time with PUBACK got all of them again, with other identifiers, on the connection that it has.
+    @Test func whatIsWithTheClientForAWhileIsNotSentAgain() throws {
+        let (harness, publisher, device) = try self.startWithSmallParts(.atLeastOnce, lasts: true, room: 10_000)
+        device.returnsCredit = true
+        device.acknowledges = false
+        for number in 0..<4 { publisher.publish("t", "\(number)", .atLeastOnce) }
+        let first = device.takePublishes()
+        device.send(.puback(AcknowledgementPacket(packetIdentifier: first[1].packetIdentifier)))
+        harness.pass(seconds: 1)
+        let next = try harness.replaceRouter(self.path)
+        next.flush()
+        #expect(device.isOpen && device.takePublishes().isEmpty)
+        #expect(next.core.queuedMessages == 0)
+        for place in [0, 2, 3] {
+            device.send(.puback(AcknowledgementPacket(packetIdentifier: first[place].packetIdentifier)))
+        }
+        let last = try next.replaceRouter(self.path)
+        last.flush()
+        #expect(device.isOpen && device.takePublishes().isEmpty)
+        let publisherAgain = last.client("another", on: last.addListener())
+        publisherAgain.connect()
+        publisherAgain.publish("t", "4", .atLeastOnce)
+        #expect(self.texts(device) == ["4"])
+    }
+
     /// Of a QoS 0 packet nobody had the rest, and the client lost its connection.
     @Test(arguments: [false, true], [0, 1, 2]) func aLargeQoS0PacketIsContinued(_ lasts: Bool, _ kills: Int) throws {
         let (harness, publisher, device) = try self.startWithSmallParts(.atMostOnce, lasts: lasts)

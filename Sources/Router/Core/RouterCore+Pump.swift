@@ -86,6 +86,7 @@ extension RouterCore {
             guard let free = session.inflight.add(item) else { return false }
             identifier = free
             session.sendQuota -= 1
+            if item.qos == .atLeastOnce { self.noteUnidentified(session) }
             if session.isStored, self.isHeldBack(identifier, item, layout, session, link) { return true }
         }
         self.chooseAlias(&shape, &layout, message, session, furtherIdentifiers: further)

@@ -62,8 +62,28 @@ extension RouterCore {
         self.recordItem(stored, session, isNew: isNew)
     }
 
-    /// The identifiers of QoS 1 messages under way are stored when somebody will need them: when the client is gone, who gets them again
-    /// with the same [MQTT-4.4.0-1], and when a large one begins.
+    /// A QoS 1 message got its identifier, which is not stored.
+    @inline(__always)
+    mutating func noteUnidentified(_ session: Session) {
+        guard !session.isInUnidentified, session.isStored, session.isDurable else { return }
+        session.isInUnidentified = true
+        self.unidentified.append((self.now &+ RouterLimits.unidentifiedNanoseconds, session.index))
+    }
+
+    /// Of clients that take their time with PUBACK.
+    mutating func storeIdentifiers() {
+        let due = self.unidentified.prefix { $0.due <= self.now }
+        guard !due.isEmpty else { return }
+        self.unidentified.removeFirst(due.count)
+        for (_, index) in due {
+            guard let session = self.sessions[Int(index)], session.isInUnidentified else { continue }
+            session.isInUnidentified = false
+            self.recordIdentifiers(session)
+        }
+    }
+
+    /// The identifiers of QoS 1 messages under way are stored when somebody will need them: when they are with the client for a while,
+    /// when it is gone, and gets them again with the same [MQTT-4.4.0-1], and when a large one begins.
     mutating func recordIdentifiers(_ session: Session) {
         guard session.isStored else { return }
         for identifier in session.inflight.identifiersInOrder() {

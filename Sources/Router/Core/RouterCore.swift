@@ -67,6 +67,8 @@ package struct RouterCore: ~Copyable {
     var awaited: [AwaitedMessage] = []
     /// Sessions with such messages, the oldest look at them first: what is there still at the next one is stored.
     var unstoredQueues: [(due: Instant, awaited: AwaitedMessage)] = []
+    /// Sessions with QoS 1 messages under way whose identifiers are not stored.
+    var unidentified: [(due: Instant, session: UInt32)] = []
     /// Some answer waits until messages are with other listeners (`handedOver`).
     package internal(set) var waitsForHandOver = false
     /// Turns ended.
@@ -233,7 +235,7 @@ package struct RouterCore: ~Copyable {
         var earliest = self.system.due
         for deadline in [
             self.deadlines.earliest, self.retained.nextExpiry, self.unstoredQueues.first?.due,
-            self.unfinished.nextExpiry,
+            self.unfinished.nextExpiry, self.unidentified.first?.due,
         ] {
             if let deadline { earliest = min(deadline, earliest ?? deadline) }
         }
@@ -252,6 +254,7 @@ package struct RouterCore: ~Copyable {
         }
         if let due = self.system.due, due <= now { self.publishSystemTopics() }
         self.storeWhatWaitsLong()
+        self.storeIdentifiers()
         self.unfinished.dropUnclaimed(now: now)
         self.settle()
     }

@@ -23,6 +23,10 @@ enum RouterLimits {
     /// stored; up to twice as long where the queue moves.
     static let unstoredNanoseconds = 20 * Nanoseconds.perMillisecond
 
+    /// How long a QoS 1 message may be with a client before its identifier is stored. Most are acknowledged sooner, and what is younger
+    /// comes again from the next router when this one is killed.
+    static let unidentifiedNanoseconds = 500 * Nanoseconds.perMillisecond
+
     /// Bytes of messages of one session that wait so, and sessions of one frame.
     static let unstoredBytesMax = 1 << 20
     static let awaitedPerFrameMax = 8

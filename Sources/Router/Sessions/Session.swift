@@ -140,6 +140,7 @@ final class Session {
     /// The last group in which some of those were stored instead.
     var unstoredGroup: UInt64 = 0
     var isInUnstoredQueues = false
+    var isInUnidentified = false
     /// Of its answers in the link's `held`.
     var heldCount = 0
     /// Of those, first sendings of QoS 2 messages, behind which others of QoS 2 stay.

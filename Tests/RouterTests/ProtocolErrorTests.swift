@@ -191,6 +191,27 @@ import Testing
         #expect(client.closeReason == .notAuthorized)
     }
 
+    /// As EMQX does: none of the filters is subscribed to.
+    @Test(arguments: ProtocolVersion.allCases) func deniedSubscriptionsMayCloseTheConnection(_ version: ProtocolVersion)
+    {
+        let harness = RouterHarness { $0.authorization.denyAction = .disconnect }
+        let client = harness.client("client", version)
+        client.access = self.rules
+        client.connect()
+        #expect(client.subscribe("in/+/x", .atMostOnce) == 0)
+        client.send(
+            .subscribe(
+                SubscribePacket(
+                    packetIdentifier: 7,
+                    subscriptions: ["in/+/y", "out/x"].map { .init(filter: Array($0.utf8), qos: .atMostOnce) }
+                )
+            )
+        )
+        #expect(client.closeReason == .notAuthorized)
+        #expect(!client.takeAll().contains { $0.type == .suback })
+        #expect(harness.core.counters.subscriptionsDenied == 1)
+    }
+
     @Test func deniedSubscriptionsAreToldByVersion() {
         let harness = RouterHarness()
         let client = harness.client("client")

@@ -84,6 +84,7 @@ package final class AuthWorkerService: Role {
     package func start() throws {
         for source in self.redisSources { try source.start() }
         for case .embedded(let source) in self.sources { source.start() }
+        self.warnOfTrustedNames()
         self.server = try LinkServer(
             loop: self.loop,
             path: self.context.configuration.authWorkerSocketPath(self.context.instance),
@@ -95,6 +96,20 @@ package final class AuthWorkerService: Role {
         )
         self.loop.atEndOfTurn { [weak self] in self?.endTurn() }
         self.endTurn()
+    }
+
+    private func warnOfTrustedNames() {
+        let configuration = self.context.configuration
+        for source in configuration.authentication.sources where source.trustsNames {
+            for listener in configuration.listeners
+            where !listener.anonymous && listener.clientCertificate != .required && source.isAsked(about: listener.name)
+            {
+                self.logger.warning(
+                    "whoever knows a name gets in: password_hash is none, the command asks for nothing of a certificate, and none is required",
+                    metadata: ["listener": "\(listener.name)", "command": "\(source.command)"]
+                )
+            }
+        }
     }
 
     package func stop() {

@@ -76,6 +76,11 @@ extension Configuration.Authentication {
             }
         }
 
+        /// A name that the client writes into CONNECT is all that it asks for.
+        public var trustsNames: Bool {
+            self.kind == .redis && !self.passwordHash.needsPassword && self.certificatePlaceholder == nil
+        }
+
         public func isAsked(about listener: String) -> Bool {
             self.listeners.isEmpty || self.listeners.contains(listener)
         }

@@ -113,9 +113,10 @@ extension Configuration.Authentication.Source {
         into value: inout String?
     ) {
         guard let (command, _, _) = section.text(key) else { return }
+        // Also one with a mistake: what else is said of it would be of the default.
+        value = command
         do throws(ConfigurationMistake) {
             _ = try CommandTemplate(command, purpose: purpose)
-            value = command
         } catch {
             section.report(key, error.reason)
         }

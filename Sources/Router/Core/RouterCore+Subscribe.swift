@@ -7,6 +7,10 @@ extension RouterCore {
         if identifier != 0, !self.offer(to: session).subscriptionIdentifiers {
             return self.close(session, .subscriptionIdentifiersNotSupported)
         }
+        if self.denyAction == .disconnect, packet.subscriptions.contains(where: { !self.mayHave($0, session) }) {
+            self.counters.subscriptionsDenied += 1
+            return self.close(session, .notAuthorized)
+        }
         // From its first SUBACK on its listener counts on the store.
         self.bringIntoStore(session)
         var codes: [UInt8] = []
@@ -33,6 +37,11 @@ extension RouterCore {
         guard let pending = session.pending else { return }
         if session.heldCount > 0 { pending.retainedGroup = session.touchedGroup }
         self.markForPump(session)
+    }
+
+    private func mayHave(_ subscription: SubscribePacket.Subscription, _ session: Session) -> Bool {
+        let qos = min(subscription.qos, self.offer(to: session).maxQoS)
+        return subscription.filter.withUnsafeBytes { session.access.allowsSubscribe(filter: $0, qos: qos) }
     }
 
     /// - Returns: what SUBACK says of this filter.

@@ -262,7 +262,8 @@ extension RouterCore {
             item.groupStamp = self.trie.groups[Int(group)].stamp
         }
         guard let link = session.link, session.credit > 0, link.credit > 0, !session.hasBacklog, qos.isAcknowledged,
-            message.expiry > self.now, self.mayStart(session), !self.waitsForPacketBefore(item, session)
+            message.expiry > self.now, self.mayStart(session),
+            message.payload.count <= self.partBytes || !self.waitsForPacketBefore(item, session)
         else { return self.enqueue(item, session) }
         // It needs no place in the queue. QoS 2 is stored with its packet identifier.
         let isUnstored = self.mayGoUnstored(item, session)

@@ -44,7 +44,7 @@ extension RouterCore {
             return true
         }
         if item.qos.isAcknowledged, !self.mayStart(session) { return false }
-        if self.waitsForPacketBefore(item, session) {
+        if item.message.header.payloadBytes > self.partBytes, self.waitsForPacketBefore(item, session) {
             self.waitsForUnfinished.insert(session.index)
             return false
         }
@@ -159,10 +159,11 @@ extension RouterCore {
 
     // MARK: Large packets
 
-    /// Whether a packet that will be kept, instead of stored, has to wait for the one before it to leave: the time of a write.
+    /// Whether a large packet that will be kept, instead of stored, has to wait for the one before it to leave: the time of a write.
+    @inline(never)
     func waitsForPacketBefore(_ item: QueuedMessage, _ session: Session) -> Bool {
-        item.message.header.payloadBytes > self.partBytes && item.qos == .atLeastOnce && item.number == 0
-            && session.isStored && self.unfinished.isLeaving(session.storeNumber) && self.mayGoUnstored(item, session)
+        item.qos == .atLeastOnce && item.number == 0 && session.isStored
+            && self.unfinished.isLeaving(session.storeNumber) && self.mayGoUnstored(item, session)
     }
 
     /// Has the store know the packet before it begins, or goes on. Where the disk is full it begins all the same.

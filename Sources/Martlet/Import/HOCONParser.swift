@@ -13,7 +13,7 @@ struct HOCONParser {
     private static let depthMax = 32
 
     init(_ text: String) {
-        self.bytes = Array(text.utf8)
+        self.bytes = Array(ImportedText.bytes(text))
     }
 
     /// The whole text.
@@ -75,16 +75,21 @@ struct HOCONParser {
                 continue
             }
             self.skipSpace(withLines: false)
-            if self.current == UInt8(ascii: "{") {
-                object.set(path, try self.readValue(depth: depth + 1), line: line)
+            var isAppended = false
+            if self.current != UInt8(ascii: "{") {
+                isAppended = self.take(UInt8(ascii: "+"))
+                guard self.take(UInt8(ascii: "=")) || (!isAppended && self.take(UInt8(ascii: ":"))) else {
+                    throw self.failure("= or : is missing after \(path.joined(separator: "."))")
+                }
+                self.skipSpace(withLines: true)
+            }
+            let value = try self.readValue(depth: depth + 1)
+            guard object.set(path, isAppended ? .addition(value.elements) : value, line: line) else {
+                let name = path.joined(separator: ".")
+                let text = "\(name) is left out: it names no element of the list; they count from 1"
+                self.problems.append(Failure(line: line, text: text))
                 continue
             }
-            _ = self.take(UInt8(ascii: "+"))
-            guard self.take(UInt8(ascii: "=")) || self.take(UInt8(ascii: ":")) else {
-                throw self.failure("= or : is missing after \(path.joined(separator: "."))")
-            }
-            self.skipSpace(withLines: true)
-            object.set(path, try self.readValue(depth: depth + 1), line: line)
         }
     }
 
@@ -107,11 +112,39 @@ struct HOCONParser {
                 path.append(String(decoding: word, as: UTF8.self))
             }
             guard self.take(UInt8(ascii: ".")) else { return path }
+            guard path.count < Self.depthMax else { throw self.failure("the key has too many parts") }
         }
     }
 
     private mutating func readValue(depth: Int) throws(Failure) -> HOCONValue {
         guard depth < Self.depthMax else { throw self.failure("values are nested too deep") }
+        var value = try self.readPart(depth: depth)
+        while true {
+            let start = self.index
+            self.skipBlanks()
+            guard self.continues(value) else { return value }
+            let space = String(decoding: self.bytes[start..<self.index], as: UTF8.self)
+            guard let joined = value.joined(with: try self.readPart(depth: depth), space: space) else {
+                throw self.failure("these values do not go together")
+            }
+            value = joined
+        }
+    }
+
+    private mutating func skipBlanks() {
+        while let byte = self.current, byte == 0x20 || byte == 0x09 || byte == 0x0D { self.index += 1 }
+    }
+
+    /// Values of one kind that stand side by side are one. Anything else begins the next key: EMQX needs neither comma nor line end.
+    private func continues(_ value: HOCONValue) -> Bool {
+        switch (value, self.current) {
+        case (.object, UInt8(ascii: "{")), (.array, UInt8(ascii: "[")), (.text, UInt8(ascii: "\"")): true
+        case (.text(""), UInt8(ascii: "{")), (.text(""), UInt8(ascii: "[")): true
+        default: self.starts(with: "${")
+        }
+    }
+
+    private mutating func readPart(depth: Int) throws(Failure) -> HOCONValue {
         switch self.current {
         case nil:
             throw self.failure("a value is missing")
@@ -142,8 +175,8 @@ struct HOCONParser {
     /// To the end of the line, or what ends a value.
     private mutating func readUnquoted() -> String {
         var word: [UInt8] = []
-        let line = self.line
-        while let byte = self.current, !Array("\n,{}[]#".utf8).contains(byte), !self.starts(with: "//") {
+        let (start, line) = (self.index, self.line)
+        while let byte = self.current, !Array("\n,{}[]#\"".utf8).contains(byte), !self.starts(with: "//") {
             if self.starts(with: "${") {
                 self.problems.append(Failure(line: line, text: "a substitution is left out"))
                 while let byte = self.current, byte != UInt8(ascii: "}"), byte != UInt8(ascii: "\n") { self.index += 1 }
@@ -154,10 +187,14 @@ struct HOCONParser {
             self.index += 1
         }
         // What ends no value that we know must not be met for ever.
-        if word.isEmpty, let byte = self.current, byte != UInt8(ascii: "\n"), byte != UInt8(ascii: "#") {
+        if self.index == start, let byte = self.current, byte != UInt8(ascii: "\n"), byte != UInt8(ascii: "#") {
             self.advance()
         }
-        while let last = word.last, last == 0x20 || last == 0x09 || last == 0x0D { word.removeLast() }
+        // Blanks count only between two parts, where they are read again.
+        while let last = word.last, last == 0x20 || last == 0x09 || last == 0x0D {
+            word.removeLast()
+            if self.bytes[self.index - 1] == last { self.index -= 1 }
+        }
         return String(decoding: word, as: UTF8.self)
     }
 
@@ -165,33 +202,72 @@ struct HOCONParser {
         let start = self.line
         if self.starts(with: "\"\"\"") {
             self.index += 3
-            var text: [UInt8] = []
-            while self.current != nil, !self.starts(with: "\"\"\"") {
-                text.append(self.bytes[self.index])
-                self.advance()
-            }
+            let begin = self.index
+            while self.current != nil, !self.starts(with: "\"\"\"") { self.advance() }
             guard self.current != nil else { throw Failure(line: start, text: "the quote has no end") }
+            let text = Self.block(self.bytes[begin..<self.index])
             self.index += 3
             return String(decoding: text, as: UTF8.self)
         }
         self.index += 1
         var text: [UInt8] = []
-        while let byte = self.current, byte != UInt8(ascii: "\"") {
-            guard byte != UInt8(ascii: "\n") else { break }
+        while let byte = self.current, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\n") {
             self.index += 1
-            guard byte == UInt8(ascii: "\\"), let escaped = self.current else {
+            guard byte == UInt8(ascii: "\\"), let escaped = self.current, escaped != UInt8(ascii: "\n") else {
                 text.append(byte)
                 continue
             }
             self.index += 1
             switch escaped {
+            case UInt8(ascii: "b"): text.append(0x08)
+            case UInt8(ascii: "f"): text.append(0x0C)
             case UInt8(ascii: "n"): text.append(0x0A)
-            case UInt8(ascii: "t"): text.append(0x09)
             case UInt8(ascii: "r"): text.append(0x0D)
+            case UInt8(ascii: "t"): text.append(0x09)
+            case UInt8(ascii: "u"): text += try self.readScalar()
             default: text.append(escaped)
             }
         }
         guard self.take(UInt8(ascii: "\"")) else { throw Failure(line: start, text: "the quote has no end") }
         return String(decoding: text, as: UTF8.self)
+    }
+
+    /// What stands behind `\u`, as UTF-8: four digits, or twice four for what UTF-16 writes as a pair.
+    private mutating func readScalar() throws(Failure) -> [UInt8] {
+        var value = try self.readFourDigits()
+        if (0xD800..<0xDC00).contains(value), self.starts(with: "\\u") {
+            self.index += 2
+            let low = try self.readFourDigits()
+            guard (0xDC00..<0xE000).contains(low) else { throw self.failure("\\u names half a character") }
+            value = 0x10000 + (value - 0xD800) << 10 + (low - 0xDC00)
+        }
+        guard let scalar = Unicode.Scalar(value) else { throw self.failure("\\u names half a character") }
+        return Array(String(Character(scalar)).utf8)
+    }
+
+    private mutating func readFourDigits() throws(Failure) -> UInt32 {
+        let digits = self.bytes[self.index...].prefix(4)
+        let isNumber = digits.allSatisfy { Character(UnicodeScalar($0)).isHexDigit }
+        guard digits.count == 4, isNumber, let value = UInt32(String(decoding: digits, as: UTF8.self), radix: 16) else {
+            throw self.failure("four hexadecimal digits are missing after \\u")
+        }
+        self.index += 4
+        return value
+    }
+
+    /// What stands between triple quotes. EMQX leaves out a `~` at either end, which keeps quotes apart from the text's own; with a
+    /// line end behind the first one, also the indentation that all lines have in common.
+    private static func block(_ text: ArraySlice<UInt8>) -> [UInt8] {
+        let tilde = UInt8(ascii: "~")
+        let lines = ImportedText.lines(text)
+        guard lines.count > 1, lines[0].elementsEqual([tilde]) else {
+            let isMarked = text.count >= 2 && text.first == tilde && text.last == tilde
+            return Array(isMarked ? text.dropFirst().dropLast() : text)
+        }
+        var rest = Array(lines.dropFirst())
+        if let last = rest.last, last.last == tilde { rest[rest.count - 1] = last.dropLast() }
+        func indentation(_ line: ArraySlice<UInt8>) -> Int { line.prefix { $0 == 0x20 }.count }
+        let common = rest.map { ($0.count, indentation($0)) }.filter { $0.0 > $0.1 }.map(\.1).min() ?? 0
+        return Array(rest.map { $0.dropFirst(min(common, indentation($0))) }.joined(separator: [UInt8(ascii: "\n")]))
     }
 }

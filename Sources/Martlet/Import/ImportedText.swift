@@ -1,0 +1,29 @@
+/// What stands in a file that may have been written on Windows.
+enum ImportedText {
+    private static let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
+
+    /// Without the mark that some editors put in front of UTF-8: it would become part of the first key.
+    static func bytes(_ text: String) -> ArraySlice<UInt8> {
+        let bytes = Array(text.utf8)
+        return bytes.starts(with: Self.byteOrderMark) ? bytes.dropFirst(Self.byteOrderMark.count) : bytes[...]
+    }
+
+    /// Without their ends. Split as bytes: in a String "\r\n" is one Character, and no "\n" is found.
+    static func lines(_ text: String) -> [String] {
+        Self.lines(Self.bytes(text)).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    static func lines(_ bytes: ArraySlice<UInt8>) -> [ArraySlice<UInt8>] {
+        bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { line in
+            line.last == UInt8(ascii: "\r") ? line.dropLast() : line
+        }
+    }
+
+    /// Without blanks and line ends around it.
+    static func trimmed(_ text: String) -> String {
+        var scalars = Substring(text).unicodeScalars
+        while let first = scalars.first, first.properties.isWhitespace { scalars.removeFirst() }
+        while let last = scalars.last, last.properties.isWhitespace { scalars.removeLast() }
+        return String(scalars)
+    }
+}

@@ -175,15 +175,17 @@ import Testing
     @Test func noTextCrashesTheReaders() {
         let seed = testSeed()
         var random = SeededRandom(seed: seed)
-        let originals = [Self.emqx4, Self.emqx5].map { Array($0.utf8) }
-        for _ in 0..<400 {
-            var bytes = originals[Int.random(in: 0..<2, using: &random)]
+        let texts = [Self.emqx4, Self.emqx5] + ImportSamples.emqx4 + ImportSamples.emqx5
+        let originals = texts.map { Array($0.utf8) }
+        let inserted = Array("{}[]\"=,.$\n\\u~+1".utf8)
+        for _ in 0..<1000 {
+            var bytes = originals[Int.random(in: 0..<originals.count, using: &random)]
             for _ in 0..<Int.random(in: 1...20, using: &random) {
                 let place = Int.random(in: 0..<bytes.count, using: &random)
                 switch Int.random(in: 0..<3, using: &random) {
                 case 0: bytes[place] = UInt8.random(in: 0...255, using: &random)
                 case 1: bytes.remove(at: place)
-                default: bytes.insert(Array("{}[]\"=,.$\n".utf8)[Int.random(in: 0..<10, using: &random)], at: place)
+                default: bytes.insert(inserted[Int.random(in: 0..<inserted.count, using: &random)], at: place)
                 }
             }
             let text = String(decoding: bytes, as: UTF8.self)

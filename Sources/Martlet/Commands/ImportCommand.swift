@@ -37,7 +37,11 @@ struct ImportOptions: ParsableArguments {
             for warning in imported.warnings {
                 Terminal.complain(of: CommandFailure(mistakes: ["\(self.file):\(warning)"]))
             }
-            Terminal.say(imported.yaml(passwordFiles: try self.keepPasswords(imported)))
+            let yaml = imported.yaml(passwordFiles: try self.keepPasswords(imported))
+            for mistake in ImportedConfiguration.mistakes(in: yaml) {
+                Terminal.complain("\(self.file): to be put right in what is written: \(mistake)")
+            }
+            Terminal.say(yaml)
         }
     }
 

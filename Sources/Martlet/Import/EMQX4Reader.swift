@@ -23,27 +23,43 @@ struct EMQX4Reader {
     }
 
     private mutating func readLines(_ text: String) {
-        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            let content = line.drop { $0 == " " || $0 == "\t" }
-            guard !content.isEmpty, content.first != "#" else { continue }
+        for (index, line) in ImportedText.lines(text).enumerated() {
+            let content = ImportedText.trimmed(line)
+            guard !content.isEmpty, !content.hasPrefix("#") else { continue }
             guard let equals = content.firstIndex(of: "=") else {
-                if content.contains(where: { !$0.isWhitespace }) {
-                    self.result.warn(index + 1, "this line is not understood")
-                }
+                self.result.warn(index + 1, "this line is not understood")
                 continue
             }
             let key = String(content[..<equals].filter { !$0.isWhitespace })
-            var value = content[content.index(after: equals)...].drop { $0.isWhitespace }
-            while value.last?.isWhitespace == true { value.removeLast() }
-            if value.count >= 2, value.first == "\"", value.last == "\"" { value = value.dropFirst().dropLast() }
+            let written = ImportedText.trimmed(String(content[content.index(after: equals)...]))
+            var value = Self.withoutComment(written)
+            if value != written { self.result.warn(index + 1, "what follows # is taken for a comment") }
+            if value.count >= 2, value.first == "\"", value.last == "\"" {
+                value = String(value.dropFirst().dropLast())
+            }
             if self.settings[key] == nil { self.order.append(key) }
-            self.settings[key] = Setting(line: index + 1, value: String(value))
+            self.settings[key] = Setting(line: index + 1, value: value)
         }
     }
 
+    /// Up to a `#` behind a blank; within a word or quotes it is part of the value.
+    private static func withoutComment(_ value: String) -> String {
+        var isQuoted = value.hasPrefix("\"")
+        var last: UInt8 = isQuoted ? UInt8(ascii: "\"") : UInt8(ascii: " ")
+        for (index, byte) in zip(value.utf8.indices, value.utf8).dropFirst(isQuoted ? 1 : 0) {
+            if byte == UInt8(ascii: "#"), !isQuoted, last == 0x20 || last == 0x09 {
+                return ImportedText.trimmed(String(value[..<index]))
+            }
+            if byte == UInt8(ascii: "\"") { isQuoted = false }
+            last = byte
+        }
+        return value
+    }
+
+    /// An empty value is none.
     private mutating func take(_ key: String) -> Setting? {
         self.used.insert(key)
-        return self.settings[key]
+        return self.settings[key].flatMap { $0.value.isEmpty ? nil : $0 }
     }
 
     private mutating func value(_ key: String) -> String? { self.take(key)?.value }
@@ -58,18 +74,18 @@ struct EMQX4Reader {
         var source = ImportedConfiguration.Source()
         source.name = "redis"
         source.kind = self.value("auth.redis.type") ?? "single"
-        let servers = self.value("auth.redis.server") ?? "127.0.0.1:6379"
-        source.servers = servers.split(separator: ",").map { String($0.filter { !$0.isWhitespace }) }
+        let server = self.take("auth.redis.server")
+        source.setServers([server?.value ?? "127.0.0.1"])
         source.sentinelMaster = self.value("auth.redis.sentinel")
         source.database = self.value("auth.redis.database").flatMap { Int($0) } ?? 0
-        if let password = self.value("auth.redis.password"), !password.isEmpty { source.password = password }
+        source.password = self.value("auth.redis.password")
         source.command = self.value("auth.redis.auth_cmd") ?? "HMGET mqtt_user:%u password"
         self.checkTemplate("auth.redis.auth_cmd", source.command)
         source.superCommand = self.value("auth.redis.super_cmd")
         source.accessCommand = self.value("auth.redis.acl_cmd")
         if source.accessCommand != nil { self.result.accessRows = "only" }
         if let hash = self.take("auth.redis.password_hash") {
-            source.passwordHash = hash.value
+            source.passwordHash = ImportedConfiguration.quoted(hash.value)
             do throws(ConfigurationMistake) {
                 _ = try PasswordHash(text: hash.value)
             } catch {
@@ -77,12 +93,15 @@ struct EMQX4Reader {
             }
         }
         self.readTLS(&source)
+        self.result.check(&source, line: server?.line ?? 0)
         for key in ["auth.redis.pool", "auth.redis.query_timeout"] { _ = self.take(key) }
         self.result.sources = [source]
     }
 
     private mutating func readTLS(_ source: inout ImportedConfiguration.Source) {
-        source.usesTLS = self.value("auth.redis.ssl") == "on" || self.value("auth.redis.ssl.enable") == "true"
+        source.usesTLS = ["auth.redis.ssl", "auth.redis.ssl.enable"].contains { key in
+            ["on", "true"].contains(self.value(key))
+        }
         source.caFile = self.value("auth.redis.ssl.cacertfile") ?? self.value("auth.redis.cafile")
         source.certificateFile = self.value("auth.redis.ssl.certfile") ?? self.value("auth.redis.certfile")
         source.keyFile = self.value("auth.redis.ssl.keyfile") ?? self.value("auth.redis.keyfile")
@@ -144,6 +163,11 @@ struct EMQX4Reader {
         for key in self.order {
             let words = key.split(separator: ".").map(String.init)
             guard words.count == 3, words[0] == "listener", let setting = self.settings[key] else { continue }
+            if let enable = self.take("\(key).enable"), ["off", "false"].contains(enable.value) {
+                for name in self.order where name == key || name.hasPrefix("\(key).") { self.used.insert(name) }
+                self.result.warn(enable.line, "listener \(words[1]).\(words[2]) is off, and left out")
+                continue
+            }
             guard ["ssl", "tcp"].contains(words[1]) else {
                 self.used.insert(key)
                 self.result.warn(
@@ -155,52 +179,26 @@ struct EMQX4Reader {
             self.readListener(words[1], words[2])
         }
         if self.result.listeners.isEmpty {
-            self.result.warn(0, "no listener is named; one for TLS on port 8883 is written")
-            var listener = ImportedConfiguration.Listener(name: "devices")
-            listener.clientCertificate = "required"
-            self.result.listeners = [listener]
+            self.result.listeners = [self.result.listenerForNone()]
         }
     }
 
     private mutating func readListener(_ transport: String, _ name: String) {
         let prefix = "listener.\(transport).\(name)"
-        var listener = ImportedConfiguration.Listener(name: Self.listenerName(transport, name))
-        listener.isTLS = transport == "ssl"
-        let address = self.value(prefix) ?? "8883"
-        listener.address = Self.address(address)
+        var listener = ImportedConfiguration.Listener(transport: transport, name: name)
+        listener.setAddress(self.value(prefix) ?? "8883")
         listener.certificateFile = self.value("\(prefix).certfile")
         listener.keyFile = self.value("\(prefix).keyfile")
         listener.clientCAFile = self.value("\(prefix).cacertfile")
         let verifies = self.value("\(prefix).verify") == "verify_peer"
         let needs = self.value("\(prefix).fail_if_no_peer_cert") == "true"
-        listener.clientCertificate = verifies ? (needs ? "required" : "optional") : "none"
-        if let setting = self.take("\(prefix).peer_cert_as_username") {
-            switch setting.value {
-            case "cn", "dn": listener.userNameFrom = setting.value
-            case "disabled", "": break
-            default:
-                self.result.warn(setting.line, "peer_cert_as_username = \(setting.value) is not supported: cn or dn")
-            }
+        listener.clientCertificate = listener.isTLS && verifies ? (needs ? "required" : "optional") : "none"
+        for use in ImportedConfiguration.CertificateUse.allCases {
+            guard let setting = self.take("\(prefix).\(use.rawValue)") else { continue }
+            self.result.use(setting.value, as: use, of: &listener, line: setting.line)
         }
-        if let setting = self.take("\(prefix).peer_cert_as_clientid"), setting.value == "cn" {
-            listener.clientIDFromCommonName = true
-        }
-        if !listener.isTLS {
-            self.result.warn(
-                self.settings[prefix]?.line ?? 0,
-                "\(listener.name) is open to the network without encryption; is that meant?"
-            )
-        }
-        self.result.listeners.append(listener)
+        self.result.add(listener, line: self.settings[prefix]?.line ?? 0)
     }
-
-    static func listenerName(_ transport: String, _ name: String) -> String {
-        let plain = name.map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") ? $0 : "-" }
-        return "\(transport)-\(String(plain))"
-    }
-
-    /// `8883`, `0.0.0.0:8883` or `[::]:8883`.
-    static func address(_ text: String) -> String { text.contains(":") ? text : "[::]:\(text)" }
 
     private mutating func nameTheRest() {
         for key in self.order where !self.used.contains(key) {

@@ -32,21 +32,37 @@ struct EMQX5Reader {
         return line
     }
 
+    /// Of a list.
+    private mutating func elements(_ path: String...) -> [HOCONValue] {
+        guard let value = self.root.value(at: path) else { return [] }
+        for member in value.strayMembers {
+            let name = path.joined(separator: ".")
+            self.result.warn(
+                member.line,
+                "\(name).\(member.key) is left out: elements count from 1, and without gaps"
+            )
+        }
+        return value.elements
+    }
+
     // MARK: Authentication
 
     private mutating func readAuthentication() {
         let line = self.line("authentication")
-        guard let authentication = self.root["authentication"] else {
+        guard self.root["authentication"] != nil else {
             return self.result.warn(
                 0,
                 "there is no authentication: every client was let in; write authentication by hand"
             )
         }
-        for (index, element) in authentication.elements.enumerated() {
+        for (index, element) in self.elements("authentication").enumerated() {
             let backend = element["backend"]?.text ?? ""
             let mechanism = element["mechanism"]?.text ?? ""
             let line = element.member("backend")?.line ?? element.member("mechanism")?.line ?? line
-            guard element["enable"]?.text != "false" else { continue }
+            guard element["enable"]?.isOff != true else {
+                self.result.warn(line, "authenticator \(mechanism):\(backend) is off, and left out")
+                continue
+            }
             guard backend == "redis", mechanism == "password_based" else {
                 self.result.warn(
                     line,
@@ -59,7 +75,7 @@ struct EMQX5Reader {
         if self.result.sources.isEmpty {
             self.result.warn(line, "there is no Redis authenticator; write authentication by hand")
         }
-        if self.root["authentication_settings", "ignore_backend_failures"]?.text == "true" {
+        if self.root["authentication_settings", "ignore_backend_failures"]?.isOn == true {
             self.result.warn(
                 self.line("authentication_settings", "ignore_backend_failures"),
                 "failures of Redis were ignored; here a source that cannot say stops, unless it has on_failure: next"
@@ -70,7 +86,7 @@ struct EMQX5Reader {
     private mutating func readSource(_ element: HOCONValue, index: Int, line: Int) {
         var source = ImportedConfiguration.Source()
         source.name = "redis-\(index + 1)"
-        source.command = element["cmd"]?.text ?? ""
+        source.command = ImportedText.trimmed(element["cmd"]?.text ?? "")
         if source.command.isEmpty { self.result.warn(line, "cmd is missing") }
         source.passwordHash = self.passwordHash(element["password_hash_algorithm"], line: line)
         self.readConnection(element, line: line, into: &source)
@@ -85,10 +101,12 @@ struct EMQX5Reader {
         case "pbkdf2":
             let mac = value?["mac_fun"]?.text ?? "sha256"
             let iterations = value?["iterations"]?.text ?? "1000"
-            let length = value?["dk_length"]?.text.map { ", dk_length: \($0)" } ?? ""
-            return "{name: pbkdf2, mac_fun: \(mac), iterations: \(iterations)\(length)}"
+            let length = value?["dk_length"]?.text.map { ", dk_length: \(ImportedConfiguration.scalar($0))" } ?? ""
+            return "{name: pbkdf2, mac_fun: \(ImportedConfiguration.scalar(mac)), "
+                + "iterations: \(ImportedConfiguration.scalar(iterations))\(length)}"
         case "plain", "md5", "sha", "sha256", "sha512":
-            return "{name: \(name), salt_position: \(value?["salt_position"]?.text ?? "prefix")}"
+            let position = value?["salt_position"]?.text ?? "prefix"
+            return "{name: \(name), salt_position: \(ImportedConfiguration.scalar(position))}"
         default:
             self.result.warn(line, "password_hash_algorithm \(name) is not known; choose one")
             return "plain"
@@ -101,18 +119,17 @@ struct EMQX5Reader {
         into source: inout ImportedConfiguration.Source
     ) {
         source.kind = element["redis_type"]?.text ?? "single"
-        let servers = element["servers"] ?? element["server"]
-        source.servers = (servers?.elements ?? []).compactMap(\.text).flatMap { text in
-            text.split(separator: ",").map { String($0.filter { !$0.isWhitespace }) }
-        }
+        let names = source.kind == "single" ? ["server", "servers"] : ["servers", "server"]
+        source.setServers(names.lazy.compactMap { element.value(at: [$0]) }.first?.elements.compactMap(\.text) ?? [])
         source.sentinelMaster = element["sentinel"]?.text
         source.user = element["username"]?.text.flatMap { $0.isEmpty ? nil : $0 }
         source.password = element["password"]?.text.flatMap { $0.isEmpty ? nil : $0 }
         source.database = element["database"]?.text.flatMap { Int($0) } ?? 0
-        if element["sentinel_username"] != nil || element["sentinel_password"] != nil {
+        let credentials = [element["sentinel_username"]?.text ?? "", element["sentinel_password"]?.text ?? ""]
+        if credentials.contains(where: { !$0.isEmpty }) {
             self.result.warn(line, "the Sentinels' own credentials belong into redis.sentinel: user and password_file")
         }
-        source.usesTLS = element["ssl", "enable"]?.text == "true"
+        source.usesTLS = element["ssl", "enable"]?.isOn == true
         source.caFile = element["ssl", "cacertfile"]?.text
         source.certificateFile = element["ssl", "certfile"]?.text
         source.keyFile = element["ssl", "keyfile"]?.text
@@ -123,6 +140,7 @@ struct EMQX5Reader {
                 "EMQX did not verify Redis' certificate; it is verified here: name its authority in tls.ca_file"
             )
         }
+        self.result.check(&source, line: line)
     }
 
     // MARK: Authorization
@@ -140,11 +158,15 @@ struct EMQX5Reader {
         self.result.noMatch = "deny"
         self.result.denyAction = authorization?["deny_action"]?.text
         var hasRows = false
-        for element in authorization?["sources"]?.elements ?? [] {
+        for element in self.elements("authorization", "sources") {
             let type = element["type"]?.text ?? ""
             let line = element.member("type")?.line ?? self.line("authorization", "sources")
-            guard element["enable"]?.text != "false" else { continue }
-            guard type == "redis", !hasRows, let command = element["cmd"]?.text, !self.result.sources.isEmpty else {
+            guard element["enable"]?.isOff != true else {
+                self.result.warn(line, "authorization source \(type) is off, and left out")
+                continue
+            }
+            let command = ImportedText.trimmed(element["cmd"]?.text ?? "")
+            guard type == "redis", !hasRows, !command.isEmpty, !self.result.sources.isEmpty else {
                 self.result.warn(
                     line,
                     "authorization source \(type) is not taken over; write its rules into authorization.rules"
@@ -169,6 +191,10 @@ struct EMQX5Reader {
     private mutating func readListeners() {
         for transport in self.root["listeners"]?.members ?? [] {
             for member in transport.value.members {
+                guard !["enable", "enabled"].contains(where: { member.value.value(at: [$0])?.isOff == true }) else {
+                    self.result.warn(member.line, "listener \(transport.key):\(member.key) is off, and left out")
+                    continue
+                }
                 guard ["ssl", "tcp"].contains(transport.key) else {
                     self.result.warn(
                         member.line,
@@ -176,71 +202,53 @@ struct EMQX5Reader {
                     )
                     continue
                 }
-                guard member.value["enable"]?.text != "false", member.value["enabled"]?.text != "false" else {
-                    continue
-                }
                 self.readListener(transport.key, member)
             }
         }
         if self.result.listeners.isEmpty {
-            self.result.warn(0, "no listener is named; one for TLS on port 8883 is written")
-            var listener = ImportedConfiguration.Listener(name: "devices")
-            listener.clientCertificate = "required"
-            self.setUserName(&listener)
+            var listener = self.result.listenerForNone()
+            self.readCertificateUses(&listener)
             self.result.listeners = [listener]
         }
     }
 
     private mutating func readListener(_ transport: String, _ member: HOCONValue.Member) {
-        var listener = ImportedConfiguration.Listener(name: EMQX4Reader.listenerName(transport, member.key))
-        listener.isTLS = transport == "ssl"
-        let bind = member.value["bind"]?.text ?? (listener.isTLS ? "8883" : "1883")
-        listener.address = EMQX4Reader.address(bind)
+        var listener = ImportedConfiguration.Listener(transport: transport, name: member.key)
+        listener.setAddress(member.value["bind"]?.text ?? (listener.isTLS ? "8883" : "1883"))
         let options = member.value["ssl_options"]
         listener.certificateFile = options?["certfile"]?.text
         listener.keyFile = options?["keyfile"]?.text
         listener.clientCAFile = options?["cacertfile"]?.text
         let verifies = options?["verify"]?.text == "verify_peer"
-        let needs = options?["fail_if_no_peer_cert"]?.text == "true"
-        listener.clientCertificate = verifies ? (needs ? "required" : "optional") : "none"
-        if listener.isTLS { self.setUserName(&listener) }
+        let needs = options?["fail_if_no_peer_cert"]?.isOn == true
+        listener.clientCertificate = listener.isTLS && verifies ? (needs ? "required" : "optional") : "none"
+        if listener.isTLS { self.readCertificateUses(&listener) }
         if member.value["authentication"] != nil {
             self.result.warn(
                 member.line,
                 "the listener's own authentication is not taken over; give a source `listeners: [\(listener.name)]`"
             )
         }
-        if member.value["enable_authn"]?.text == "false" {
+        if member.value["enable_authn"]?.isOff == true {
             self.result.warn(
                 member.line,
                 "clients of \(listener.name) were not authenticated; here they are, unless you write anonymous: true"
             )
         }
-        if options?["enable_crl_check"]?.text == "true" {
+        if options?["enable_crl_check"]?.isOn == true {
             self.result.warn(
                 member.line,
                 "revocation lists: set crl_directory, and let a timer run martlet crl refresh"
             )
         }
-        if !listener.isTLS {
-            self.result.warn(member.line, "\(listener.name) is open to the network without encryption; is that meant?")
-        }
-        self.result.listeners.append(listener)
+        self.result.add(listener, line: member.line)
     }
 
-    private mutating func setUserName(_ listener: inout ImportedConfiguration.Listener) {
-        guard listener.clientCertificate != "none" else { return }
-        switch self.root["mqtt", "peer_cert_as_username"]?.text {
-        case "cn": listener.userNameFrom = "cn"
-        case "dn": listener.userNameFrom = "dn"
-        case nil, "disabled": break
-        case .some(let other):
-            self.result.warn(
-                self.line("mqtt", "peer_cert_as_username"),
-                "peer_cert_as_username = \(other) is not supported: cn or dn"
-            )
+    private mutating func readCertificateUses(_ listener: inout ImportedConfiguration.Listener) {
+        for use in ImportedConfiguration.CertificateUse.allCases {
+            guard let value = self.root["mqtt", use.rawValue]?.text else { continue }
+            self.result.use(value, as: use, of: &listener, line: self.line("mqtt", use.rawValue))
         }
-        if self.root["mqtt", "peer_cert_as_clientid"]?.text == "cn" { listener.clientIDFromCommonName = true }
     }
 
     private mutating func nameTheRest() {

@@ -53,8 +53,10 @@ struct ImportedConfiguration: Equatable {
     var accessRows = "first"
     private(set) var warnings: [Warning] = []
 
+    /// Once, even if it concerns several listeners.
     mutating func warn(_ line: Int, _ text: String) {
-        self.warnings.append(Warning(line: line, text: text))
+        let warning = Warning(line: line, text: text)
+        if !self.warnings.contains(warning) { self.warnings.append(warning) }
     }
 }
 
@@ -65,7 +67,10 @@ extension ImportedConfiguration {
             "# Made by `martlet import`; read the warnings that it gave, and docs/emqx-migration.md.\n\nlisteners:\n"
         for listener in self.listeners { text += Self.yaml(listener) }
         text += "\nauthentication:\n"
-        if self.sources.count == 1 {
+        if self.sources.isEmpty {
+            // Nothing is made up that would let somebody in: `martlet config check` asks for a source.
+            text += "  sources: []\n"
+        } else if self.sources.count == 1 {
             text += Self.yaml(self.sources[0], passwordFile: passwordFiles.first ?? nil, indent: "  ")
         } else {
             text += "  sources:\n"
@@ -75,15 +80,16 @@ extension ImportedConfiguration {
             }
         }
         text += "\nauthorization:\n"
-        if let noMatch = self.noMatch { text += "  no_match: \(noMatch)\n" }
-        if let denyAction = self.denyAction { text += "  deny_action: \(denyAction)\n" }
+        if let noMatch = self.noMatch { text += "  no_match: \(Self.scalar(noMatch))\n" }
+        if let denyAction = self.denyAction { text += "  deny_action: \(Self.scalar(denyAction))\n" }
         text += "  acl: \(self.accessRows)\n  rules:\n    default: []\n"
         return text
     }
 
     private static func yaml(_ listener: Listener) -> String {
         var text = "  - name: \(listener.name)\n    addresses: [\(Self.quoted(listener.address))]\n"
-        if !listener.isTLS { text += "    transport: tcp\n    allow_insecure_network: true\n" }
+        if !listener.isTLS { text += "    transport: tcp\n" }
+        if !listener.isTLS, !listener.isLocal { text += "    allow_insecure_network: true\n" }
         if listener.isTLS { text += "    client_certificate: \(listener.clientCertificate)\n" }
         if listener.userNameFrom != "client" { text += "    user_name_from: \(listener.userNameFrom)\n" }
         if listener.clientIDFromCommonName { text += "    client_id: from_cn\n" }
@@ -140,4 +146,22 @@ extension ImportedConfiguration {
 
     /// A YAML scalar in double quotes.
     static func quoted(_ text: String) -> String { ReportText.quoted(text) }
+
+    /// A word as it is, anything else in double quotes.
+    static func scalar(_ text: String) -> String {
+        let isWord = text.utf8.allSatisfy { byte in
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20) || Array("0123456789_".utf8).contains(byte)
+        }
+        return isWord && !text.isEmpty ? text : Self.quoted(text)
+    }
+
+    /// What `martlet config check` would say of it; what the source file has and Martlet cannot take is known here at the latest.
+    static func mistakes(in yaml: String) -> [String] {
+        do throws(ConfigurationError) {
+            _ = try Configuration.parse(Array(yaml.utf8), file: "", baseDirectory: "/")
+            return []
+        } catch {
+            return error.problems.map { $0.key.isEmpty ? $0.message : "\($0.key): \($0.message)" }
+        }
+    }
 }

@@ -1,0 +1,112 @@
+import Common
+import Testing
+
+@testable import Martlet
+
+/// What `martlet import emqx4` lost, or took for something else.
+@Suite struct EMQX4ImportTests {
+    private static let source = "auth.redis.auth_cmd = HMGET mqtt_user:%u password\n"
+
+    private func warns(_ imported: ImportedConfiguration, _ line: Int, _ text: String) -> Bool {
+        imported.warnings.contains { $0.line == line && $0.text.contains(text) }
+    }
+
+    private func configuration(_ imported: ImportedConfiguration) throws -> Configuration {
+        let yaml = imported.yaml(passwordFiles: imported.sources.map { $0.password.map { _ in "redis.password" } })
+        return try Configuration.parse(Array(yaml.utf8), file: "made.yaml", baseDirectory: "/base")
+    }
+
+    @Test(arguments: ImportSamples.emqx4) func windowsLineEndsAndByteOrderMarksChangeNothing(_ text: String) {
+        let plain = EMQX4Reader.read(text + "\n")
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        #expect(plain.sources.count == 1)
+        #expect(EMQX4Reader.read(lines.joined(separator: "\r\n") + "\r\n") == plain)
+        #expect(EMQX4Reader.read("\u{FEFF}" + text + "\n") == plain)
+    }
+
+    @Test func sentinelsWithoutAPortAreOnEMQXsDefaultPort() throws {
+        let text =
+            Self.source
+            + "auth.redis.type = sentinel\nauth.redis.sentinel = m\nauth.redis.server = 10.0.0.5, s2:26380,[::1]\n"
+        let imported = EMQX4Reader.read(text)
+        #expect(imported.sources[0].servers == ["10.0.0.5:6379", "s2:26380", "[::1]:6379"])
+        guard case .sentinel(let sentinel) = try self.configuration(imported).authentication.redis.topology else {
+            return #expect(Bool(false))
+        }
+        #expect(sentinel.servers.first == .tcp(host: "10.0.0.5", port: 6379))
+    }
+
+    @Test func partsOfTheCertificateThatMartletDoesNotUseAreNamed() throws {
+        let text =
+            Self.source + """
+                listener.ssl.external = 8883
+                listener.ssl.external.verify = verify_peer
+                listener.ssl.external.peer_cert_as_username = crt
+                listener.ssl.external.peer_cert_as_clientid = dn
+                listener.tcp.external = 1883
+                listener.tcp.external.peer_cert_as_username = cn
+                """
+        let imported = EMQX4Reader.read(text)
+        #expect(self.warns(imported, 4, "peer_cert_as_username = crt is not supported"))
+        #expect(self.warns(imported, 5, "peer_cert_as_clientid = dn is not supported"))
+        #expect(self.warns(imported, 7, "peer_cert_as_username = cn is left out: tcp-external asks for no certificate"))
+        #expect(try self.configuration(imported).listeners.map(\.userNameFrom) == [.client, .client])
+    }
+
+    @Test func emptyValuesAreNone() throws {
+        let text = Self.source + "auth.redis.super_cmd =\nauth.redis.acl_cmd = \nauth.redis.password = \"\"\n"
+        let imported = EMQX4Reader.read(text)
+        let source = try self.configuration(imported).authentication.sources[0]
+        #expect(source.superCommand == nil && source.accessCommand == nil && source.redis.passwordFile == nil)
+        #expect(imported.accessRows == "first")
+    }
+
+    @Test func aListenerThatIsOffIsLeftOutByName() throws {
+        let text =
+            Self.source + """
+                listener.ssl.external = 8883
+                listener.ssl.external.max_connections = 10
+                listener.ssl.external.enable = off
+                listener.tcp.internal = 127.0.0.1:1883
+                """
+        let imported = EMQX4Reader.read(text)
+        #expect(self.warns(imported, 4, "listener ssl.external is off, and left out"))
+        #expect(!imported.warnings.contains { $0.text.contains("max_connections") })
+        #expect(try self.configuration(imported).listeners.map(\.name) == ["tcp-internal"])
+        #expect(
+            self.warns(
+                EMQX4Reader.read("listener.ssl.a = 1\nlistener.ssl.a.enable = false"),
+                0,
+                "no listener is taken over"
+            )
+        )
+    }
+
+    @Test func aListenerOfThisHostAloneIsNotOpenToTheNetwork() throws {
+        let local = EMQX4Reader.read(Self.source + "listener.tcp.internal = 127.0.0.1:11883\n")
+        #expect(!local.warnings.contains { $0.text.contains("open to the network") })
+        #expect(try self.configuration(local).listeners[0].allowInsecureNetwork == false)
+        let open = EMQX4Reader.read(Self.source + "listener.tcp.external = 11883\n")
+        #expect(self.warns(open, 2, "tcp-external is open to the network"))
+        #expect(try self.configuration(open).listeners[0].allowInsecureNetwork)
+    }
+
+    @Test(arguments: [
+        ("sha256 # hash", "sha256", true), ("pub#lic", "pub#lic", false), ("\"a # b\"", "a # b", false),
+        ("\"a # b\" # c", "a # b", true), ("x\t#", "x", true), ("\"", "\"", false), ("# x", nil, true),
+    ])
+    func commentsBehindValuesAreLeftOutByLine(_ written: String, _ value: String?, _ isNamed: Bool) {
+        let imported = EMQX4Reader.read(Self.source + "auth.redis.password = \(written)\n")
+        #expect(imported.sources[0].password == value)
+        #expect(self.warns(imported, 2, "what follows # is taken for a comment") == isNamed)
+    }
+
+    @Test func aDatabaseOfAClusterIsLeftOut() throws {
+        let imported = EMQX4Reader.read(
+            Self.source + "auth.redis.type = cluster\nauth.redis.server = a,b:7000\nauth.redis.database = 2\n"
+        )
+        #expect(self.warns(imported, 3, "database 2 is left out"))
+        let topology = try self.configuration(imported).authentication.redis.topology
+        #expect(topology == .cluster([.tcp(host: "a", port: 6379), .tcp(host: "b", port: 7000)]))
+    }
+}

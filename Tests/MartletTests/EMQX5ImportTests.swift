@@ -1,0 +1,171 @@
+import Common
+import Testing
+
+@testable import Martlet
+
+/// What `martlet import emqx5` lost, or took for something else.
+@Suite struct EMQX5ImportTests {
+    private static func redis(_ name: String) -> String {
+        #"{mechanism = password_based, backend = redis, server = "\#(name):6379", cmd = "HMGET \#(name):${username} password_hash salt"}"#
+    }
+
+    private func warns(_ imported: ImportedConfiguration, _ line: Int, _ text: String) -> Bool {
+        imported.warnings.contains { $0.line == line && $0.text.contains(text) }
+    }
+
+    private func configuration(_ imported: ImportedConfiguration) throws -> Configuration {
+        let yaml = imported.yaml(passwordFiles: imported.sources.map { $0.password.map { _ in "redis.password" } })
+        return try Configuration.parse(Array(yaml.utf8), file: "made.yaml", baseDirectory: "/base")
+    }
+
+    private func commands(_ text: String) throws -> [String] {
+        try EMQX5Reader.read(text).sources.map { String($0.command.dropFirst(6).prefix(1)) }
+    }
+
+    @Test(arguments: ImportSamples.emqx5) func windowsLineEndsAndByteOrderMarksChangeNothing(_ text: String) throws {
+        let plain = try EMQX5Reader.read(text + "\n")
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        #expect(!plain.sources.isEmpty)
+        #expect(try EMQX5Reader.read(lines.joined(separator: "\r\n") + "\r\n") == plain)
+        #expect(try EMQX5Reader.read("\u{FEFF}" + text + "\n") == plain)
+    }
+
+    @Test func anAuthenticatorThatIsAppendedLeavesTheOthers() throws {
+        #expect(
+            try self.commands("authentication = [\(Self.redis("a"))]\nauthentication += \(Self.redis("b"))") == [
+                "a", "b",
+            ]
+        )
+        #expect(
+            try self.commands("authentication += \(Self.redis("a"))\nauthentication += \(Self.redis("b"))") == [
+                "a", "b",
+            ]
+        )
+        #expect(
+            try self.commands("authentication = \(Self.redis("a"))\nauthentication += [\(Self.redis("b"))]") == [
+                "a", "b",
+            ]
+        )
+        #expect(
+            try self.commands("authentication.1 \(Self.redis("a"))\nauthentication += \(Self.redis("b"))") == [
+                "a", "b",
+            ]
+        )
+        let nested = """
+            authentication = \(Self.redis("a"))
+            authorization { sources = [{type = file}] }
+            authorization { sources += {type = redis, server = "a:6379", cmd = "HGETALL acl:${username}"} }
+            """
+        #expect(try EMQX5Reader.read(nested).sources[0].accessCommand == "HGETALL acl:${username}")
+    }
+
+    @Test func numbersAreElementsOfAList() throws {
+        let text = """
+            authentication.2 \(Self.redis("b"))
+            authentication.1 \(Self.redis("a"))
+            authorization.sources.1 { type = redis, server = "a:6379", cmd = "HGETALL acl:${username}" }
+            """
+        let imported = try EMQX5Reader.read(text)
+        #expect(imported.sources.map(\.servers) == [["a:6379"], ["b:6379"]])
+        #expect(imported.sources[0].accessCommand == "HGETALL acl:${username}")
+        #expect(!imported.warnings.contains { $0.text.contains("not taken over") })
+        #expect(try self.configuration(imported).authentication.sources.count == 2)
+    }
+
+    @Test func aNumberOverridesAnElementOfTheList() throws {
+        let list = "authentication = [\(Self.redis("a")), \(Self.redis("b"))]\n"
+        let overridden = try EMQX5Reader.read(
+            list + "authentication.2.cmd = \"HMGET c:%u password\"\nauthentication {1 {cmd = x}}"
+        )
+        #expect(overridden.sources.map(\.command) == ["x", "HMGET c:%u password"])
+        #expect(overridden.sources.map(\.servers) == [["a:6379"], ["b:6379"]])
+        #expect(try self.commands(list + "authentication.3 = \(Self.redis("d"))") == ["a", "b", "d"])
+    }
+
+    @Test(arguments: ["0.cmd = x", "4.cmd = x", "cmd = x", "99999999999999999999.cmd = x"])
+    func whatNamesNoElementIsNamedWithItsLine(_ rest: String) throws {
+        let imported = try EMQX5Reader.read(
+            "authentication = [\(Self.redis("a")), \(Self.redis("b"))]\nauthentication.\(rest)"
+        )
+        #expect(imported.sources.map(\.servers) == [["a:6379"], ["b:6379"]])
+        #expect(self.warns(imported, 2, "names no element of the list"))
+        #expect(!imported.sources.contains { $0.command == "x" })
+    }
+
+    @Test func numbersWithAGapAreNamedWithTheirLines() throws {
+        let imported = try EMQX5Reader.read(
+            "authentication.0 \(Self.redis("z"))\nauthentication.1 \(Self.redis("a"))\nauthentication.3 \(Self.redis("c"))"
+        )
+        #expect(imported.sources.map(\.servers) == [["a:6379"]])
+        #expect(self.warns(imported, 1, "authentication.0 is left out"))
+        #expect(self.warns(imported, 3, "authentication.3 is left out"))
+    }
+
+    @Test func aListenerMayHaveANumberForItsName() throws {
+        let imported = try EMQX5Reader.read("authentication = \(Self.redis("a"))\nlisteners.ssl.1 { bind = 8883 }")
+        #expect(imported.listeners.map(\.name) == ["ssl-1"])
+    }
+
+    @Test(arguments: [
+        ("8883", "[::]:8883"), ("\":8883\"", "[::]:8883"), ("\"*:8883\"", "[::]:8883"), ("\":::8883\"", "[::]:8883"),
+        ("\"0.0.0.0:8883\"", "0.0.0.0:8883"), ("\"[::1]:8883\"", "[::1]:8883"), ("\"::1:8883\"", "[::1]:8883"),
+        ("\"localhost:8883\"", "127.0.0.1:8883"),
+    ])
+    func addressesAreWrittenAsMartletWantsThem(_ bind: String, _ address: String) throws {
+        let imported = try EMQX5Reader.read("authentication = \(Self.redis("a"))\nlisteners.ssl.default.bind = \(bind)")
+        #expect(try self.configuration(imported).listeners[0].addresses == [ListenAddress.parse(address)])
+    }
+
+    @Test(arguments: ["enable = false", "enabled = off"])
+    func aListenerThatIsOffIsLeftOutByName(_ setting: String) throws {
+        let text = """
+            authentication = \(Self.redis("a"))
+            listeners.tcp.default { bind = 1883, \(setting) }
+            listeners.tcp.local { bind = "127.0.0.1:1883" }
+            """
+        let imported = try EMQX5Reader.read(text)
+        #expect(self.warns(imported, 2, "listener tcp:default is off, and left out"))
+        #expect(imported.listeners.map(\.name) == ["tcp-local"])
+        #expect(!imported.warnings.contains { $0.text.contains("open to the network") })
+    }
+
+    @Test func partsOfTheCertificateThatMartletDoesNotUseAreNamedOnce() throws {
+        let text = """
+            authentication = \(Self.redis("a"))
+            mqtt { peer_cert_as_username = cn, peer_cert_as_clientid = dn }
+            listeners.ssl.a { bind = 1, ssl_options.verify = verify_peer }
+            listeners.ssl.b { bind = 2, ssl_options.verify = verify_peer }
+            listeners.ssl.c { bind = 3, ssl_options.verify = verify_none }
+            """
+        let imported = try EMQX5Reader.read(text)
+        #expect(
+            imported.warnings.filter { $0.text.contains("peer_cert_as_clientid = dn is not supported") }.map(\.line)
+                == [2]
+        )
+        #expect(self.warns(imported, 2, "peer_cert_as_username = cn is left out: ssl-c asks for no certificate"))
+        #expect(try self.configuration(imported).listeners.map(\.userNameFrom) == [.commonName, .commonName, .client])
+    }
+
+    @Test func aUserWithoutAPasswordIsLeftOut() throws {
+        let imported = try EMQX5Reader.read("authentication = \(Self.redis("a").dropLast()), username = u}")
+        #expect(self.warns(imported, 1, "the user name u is left out"))
+        #expect(try self.configuration(imported).authentication.redis.url.user == nil)
+    }
+
+    @Test func sentinelsWithoutAPortAreOnEMQXsDefaultPort() throws {
+        let text =
+            "authentication = \(Self.redis("a").dropLast()), redis_type = sentinel, sentinel = m, servers = \"s1,s2:26380\"}"
+        #expect(try EMQX5Reader.read(text).sources[0].servers == ["s1:6379", "s2:26380"])
+    }
+
+    @Test func whatIsOffIsNamed() throws {
+        let text = """
+            authentication = [\(Self.redis("a")), {backend = redis, mechanism = password_based, enable = false}]
+            authorization.sources = [{type = redis, enable = off, cmd = "x"}]
+            """
+        let imported = try EMQX5Reader.read(text)
+        #expect(self.warns(imported, 1, "authenticator password_based:redis is off"))
+        #expect(self.warns(imported, 2, "authorization source redis is off"))
+        #expect(imported.sources.count == 1 && imported.sources[0].accessCommand == nil)
+    }
+}

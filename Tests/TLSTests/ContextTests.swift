@@ -117,10 +117,12 @@ import Testing
         try #require(status == 0, "\(output)")
         let right = try self.file("right", "se cret\n")
         let exact = try self.file("exact", "se cret")
+        let windows = try self.file("windows", "se cret\r\n")
         let wrong = try self.file("wrong", "secret\n")
         let long = try self.file("long", String(repeating: "x", count: 5000))
         #expect(try self.message { ($0.keyFile, $0.keyPasswordFile) = (encrypted, right) } == "")
         #expect(try self.message { ($0.keyFile, $0.keyPasswordFile) = (encrypted, exact) } == "")
+        #expect(try self.message { ($0.keyFile, $0.keyPasswordFile) = (encrypted, windows) } == "")
         let message = try self.message { ($0.keyFile, $0.keyPasswordFile) = (encrypted, wrong) }
         #expect(message.contains("cannot decrypt key_file \(encrypted)"))
         #expect(message.contains(wrong))

@@ -74,7 +74,7 @@ enum TLSFiles {
         return certificates
     }
 
-    /// The private key of a PEM file, decrypted with the password in `passwordFile` (one newline at its end is left out).
+    /// The private key of a PEM file, decrypted with the password in `passwordFile` (one line end, `\n` or `\r\n`, is left out).
     static func privateKey(
         _ path: String,
         setting: String,
@@ -85,7 +85,10 @@ enum TLSFiles {
         defer { request.wipe() }
         if let passwordFile {
             var password = try Self.read(passwordFile, setting: passwordSetting)
-            if password.last == UInt8(ascii: "\n") { password.removeLast() }
+            if password.last == UInt8(ascii: "\n") {
+                password.removeLast()
+                if password.last == UInt8(ascii: "\r") { password.removeLast() }
+            }
             request.password = consume password
         }
         var bytes = try Self.read(path, setting: setting)

@@ -94,6 +94,28 @@ import Testing
         #expect(try self.connect(broker, loop, "csv-b", nil).code == 0)
     }
 
+    /// The line on top became a device with a password that everybody knows.
+    @Test("a CSV file may come from a spreadsheet")
+    func spreadsheet() throws {
+        let broker = try self.broker()
+        let loop = try EventLoop()
+        let csv = broker.directory.file("fleet.csv")
+        for broken in ["a,\"open", "\"a,b", "\"a\"x,b", "a,\"b\"x"] {
+            try writeFile(csv, Array("Name,Password\n\(broken)\n".utf8))
+            let result = try self.device(broker, "import-csv", csv)
+            #expect(result.status == 1 && result.output.contains("fleet.csv:2: "), "\(result.output)")
+        }
+        try writeFile(
+            csv,
+            Array("\u{FEFF}Name,Password\r\n\"csv-q\",\"with \"\"quotes\"\", and more\"\r\nname,x\r\n".utf8)
+        )
+        #expect(try self.device(broker, "import-csv", csv).output.contains("2 devices"))
+        try broker.authWorkers[0].waitForLog("file of devices in use")
+        #expect(try self.connect(broker, loop, "csv-q", "with \"quotes\", and more").code == 0)
+        #expect(try self.connect(broker, loop, "name", "password").code == 0x86)
+        #expect(try self.connect(broker, loop, "name", "x").code == 0)
+    }
+
     @Test("a broken file denies nobody for good")
     func brokenFile() throws {
         let broker = try self.broker()

@@ -67,17 +67,23 @@ struct DeviceStore {
             throw CommandFailure("\(file): \(error.message)")
         }
         var devices: [Device] = []
-        for (index, line) in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
-            let content = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
-            guard !content.isEmpty else { continue }
-            let fields = content.split(separator: UInt8(ascii: ","), maxSplits: 1, omittingEmptySubsequences: false)
-            var device = Device(name: Array(fields[0]))
+        for (number, line) in CSVLines(bytes) {
+            // What spreadsheets put on top is no device with a password that everybody knows.
+            if devices.isEmpty, number == 1, Self.isHeader(line) { continue }
+            guard let (name, password) = CSVLines.pair(line) else {
+                throw CommandFailure(
+                    mistakes: [
+                        "\(file):\(number): a quote has no end, or something stands behind it; a quote in a field stands twice"
+                    ]
+                )
+            }
+            var device = Device(name: name)
             do throws(CommandFailure) {
                 try Self.check(device.name)
             } catch {
-                throw CommandFailure(mistakes: ["\(file):\(index + 1): \(error)"])
+                throw CommandFailure(mistakes: ["\(file):\(number): \(error)"])
             }
-            if fields.count > 1, !fields[1].isEmpty { try Self.set(Array(fields[1]), of: &device) }
+            if !password.isEmpty { try Self.set(password, of: &device) }
             devices.append(device)
         }
         try self.attempt { database throws(SQLiteError) in try database.put(devices) }
@@ -85,6 +91,12 @@ struct DeviceStore {
     }
 
     // MARK: Parts
+
+    private static func isHeader(_ line: ArraySlice<UInt8>) -> Bool {
+        guard let (name, password) = CSVLines.pair(line) else { return false }
+        func word(_ field: [UInt8]) -> String { String(decoding: field, as: UTF8.self).lowercased() }
+        return word(name) == "name" && ["", "password"].contains(word(password))
+    }
 
     private static func check(_ name: [UInt8]) throws(CommandFailure) {
         guard !name.isEmpty, name.count <= Self.nameBytesMax, !TemplateText.hasControlCharacters(name) else {

@@ -1,0 +1,65 @@
+/// The lines of a file of comma-separated values (RFC 4180, without line ends in fields), with their numbers; empty ones are left out, and
+/// so is a byte order mark.
+struct CSVLines: Sequence {
+    private let bytes: [UInt8]
+
+    init(_ bytes: [UInt8]) {
+        self.bytes = bytes
+    }
+
+    func makeIterator() -> AnyIterator<(number: Int, line: ArraySlice<UInt8>)> {
+        var rest = self.bytes[...]
+        if rest.starts(with: [0xEF, 0xBB, 0xBF]) { rest = rest.dropFirst(3) }
+        var number = 0
+        return AnyIterator {
+            while !rest.isEmpty {
+                number += 1
+                let end = rest.firstIndex(of: UInt8(ascii: "\n")) ?? rest.endIndex
+                var line = rest[..<end]
+                rest = rest[end...].dropFirst()
+                if line.last == UInt8(ascii: "\r") { line = line.dropLast() }
+                if !line.isEmpty { return (number, line) }
+            }
+            return nil
+        }
+    }
+
+    /// The two fields of a line; the second is empty where there is none, and goes to the end with all its commas where it is not in
+    /// quotes. Nil: a quote has no end, or something stands behind one.
+    static func pair(_ line: ArraySlice<UInt8>) -> (first: [UInt8], second: [UInt8])? {
+        var rest = line
+        guard let first = Self.quoted(&rest) ?? Self.plain(&rest) else { return nil }
+        guard let comma = rest.popFirst() else { return (first, []) }
+        guard comma == UInt8(ascii: ",") else { return nil }
+        guard rest.first == Self.quote else { return (first, Array(rest)) }
+        guard let second = Self.quoted(&rest), rest.isEmpty else { return nil }
+        return (first, second)
+    }
+
+    private static let quote = UInt8(ascii: "\"")
+
+    /// Nil: there is none, or one without an end; then it is left where it was.
+    private static func quoted(_ rest: inout ArraySlice<UInt8>) -> [UInt8]? {
+        guard rest.first == Self.quote else { return nil }
+        var text: [UInt8] = []
+        var left = rest.dropFirst()
+        while let end = left.firstIndex(of: Self.quote) {
+            text += left[..<end]
+            left = left[end...].dropFirst()
+            guard left.first == Self.quote else {
+                rest = left
+                return text
+            }
+            text.append(Self.quote)
+            left = left.dropFirst()
+        }
+        return nil
+    }
+
+    private static func plain(_ rest: inout ArraySlice<UInt8>) -> [UInt8]? {
+        guard rest.first != Self.quote else { return nil }
+        let end = rest.firstIndex(of: UInt8(ascii: ",")) ?? rest.endIndex
+        defer { rest = rest[end...] }
+        return Array(rest[..<end])
+    }
+}

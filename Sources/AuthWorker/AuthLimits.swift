@@ -58,6 +58,9 @@ package enum AuthLimits {
     /// not keep a device out.
     package static let outdatedLookupsMax = 3
 
+    /// Until then all workers have been told of a change and have marked the row.
+    package static let lookAgainNanoseconds: UInt64 = Nanoseconds.perSecond
+
     /// Keys announced as changed that are remembered while the cache file is being marked.
     package static let namedKeysMax = 65_536
 

@@ -132,6 +132,25 @@ import Testing
         #expect(harness.ask("a", "p")?.outcome == .allow)
     }
 
+    /// Another worker was told later than this one had fetched the row, and marked it; Redis is gone before anybody looks.
+    @Test(arguments: [false, true]) func `a row that is marked late is fetched once more`(_ isDown: Bool) throws {
+        var (harness, _) = try self.harness("a")
+        harness.change("a")
+        #expect(harness.ask("a", "p")?.outcome == .allow)
+        harness.anotherWorkerMarks("a")
+        if isDown { harness.redis = .isDown }
+        harness.advance(seconds: 2)
+        #expect(harness.lookups == 3)
+        #expect(harness.disk[harness.key("a")]?.mustFetch == isDown)
+        harness.redis = .isDown
+        #expect(harness.ask("a", "p")?.outcome == .allow)
+        try harness.restart()
+        #expect(harness.ask("a", "p")?.outcome == (isDown ? .unknown : .allow))
+        // Nothing is left to be looked at.
+        harness.advance(seconds: 10)
+        #expect(harness.authenticator.nextLookAgain == nil)
+    }
+
     /// The device came back over another worker than the one that had fetched its row.
     @Test func `a row that another worker has fetched after a change is used`() throws {
         var (harness, _) = try self.harness("a")

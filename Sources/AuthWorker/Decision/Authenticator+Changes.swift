@@ -146,9 +146,39 @@ extension Authenticator {
     package mutating func storeRefused(_ key: LookupKey, now: AuthTime) {
         self.known.remove(key)
         self.absent.remove(key)
-        guard let commands = self.commandsOfChanged.remove(key), self.pending[key] == nil else { return }
+        guard let commands = self.unsettled.remove(key)?.commands else { return }
+        self.readAgain(key, commands, now: now)
+    }
+
+    private mutating func readAgain(_ key: LookupKey, _ commands: [[[UInt8]]], now: AuthTime) {
+        guard self.pending[key] == nil else { return }
         self.counters.refetches += 1
         self.pending[key] = Pending(commands: commands, stage: .readingCache, startedAt: now)
         self.actions.append(.readCache(key))
+    }
+
+    // MARK: Rows that have changed
+
+    /// A row that had changed is about to be stored.
+    mutating func willLookAgain(_ key: LookupKey, _ commands: [[[UInt8]]], now: AuthTime) {
+        let until = now.monotonic &+ Int64(AuthLimits.lookAgainNanoseconds)
+        self.unsettled.insert((commands, until), for: key)
+        guard self.unsettledOrder.count < AuthLimits.namedKeysMax else { return }
+        self.unsettledOrder.append((key, until))
+    }
+
+    /// When `lookAgain` has something to do.
+    package var nextLookAgain: Instant? { self.unsettledOrder.first.map { Instant(clamping: $0.until) } }
+
+    /// Another worker may be told of a change when this one has fetched and stored the row already: the file then takes the row for
+    /// outdated, and this worker, which serves it from memory, would not notice until Redis is away. Once all must have been told,
+    /// it looks.
+    package mutating func lookAgain(now: AuthTime) {
+        while let next = self.unsettledOrder.first, next.until <= now.monotonic {
+            _ = self.unsettledOrder.popFirst()
+            guard let (commands, until) = self.unsettled.value(for: next.key), until <= now.monotonic else { continue }
+            self.unsettled.remove(next.key)
+            self.readAgain(next.key, commands, now: now)
+        }
     }
 }

@@ -193,8 +193,9 @@ package struct Authenticator {
     /// Rows known current before this moment are fetched again before they count as fresh: nobody knows which have changed.
     var doubtedBefore = Int64.min
     var unwrittenMarks = UnwrittenMarks()
-    /// How rows that had changed before are fetched, in case that the file refuses them: see `storeRefused`.
-    var commandsOfChanged = BoundedCache<LookupKey, [[[UInt8]]]>(capacity: AuthLimits.namedKeysMax)
+    /// How rows that had changed are fetched, and until when their state in the file is not settled: see `storeRefused`, `lookAgain`.
+    var unsettled = BoundedCache<LookupKey, (commands: [[[UInt8]]], until: Int64)>(capacity: AuthLimits.namedKeysMax)
+    var unsettledOrder = FirstInFirstOut<(key: LookupKey, until: Int64)>()
 
     package init(
         settings: Settings,
@@ -330,11 +331,19 @@ package struct Authenticator {
     package mutating func cacheAnswered(_ key: LookupKey, _ answer: CacheAnswer, now: AuthTime) {
         guard var pending = self.pending[key] else { return }
         var entry: Entry?
+        // Without waiters it is a row whose state in the file is not settled.
+        var isWanted = pending.waiters.isEmpty && self.entry(for: key)?.mustFetch ?? true
         switch answer {
         case .found(let cached):
             pending.isOnDisk = true
             pending.generation = cached.generation
-            entry = self.keep(cached, for: key, now: now)
+            if pending.waiters.isEmpty, self.entry(for: key) != nil {
+                // It stays as it is in memory until Redis has answered, which may be away.
+                isWanted = isWanted || cached.mustFetch
+            } else {
+                entry = self.keep(cached, for: key, now: now)
+                isWanted = isWanted && entry?.mustFetch ?? true
+            }
         case .notFound:
             break
         case .notReadable:
@@ -349,8 +358,6 @@ package struct Authenticator {
         case .readingCache:
             self.pending[key] = nil
             let left = self.judgeAll(pending, entry, key: key, now: now)
-            // Without waiters it is a row that the file refused.
-            let isWanted = pending.waiters.isEmpty && !(entry.map { self.isFresh($0, now: now) } ?? false)
             guard !left.isEmpty || isWanted else { return }
             if let entry, left.contains(where: { $0.password != nil }), self.isFresh(entry, now: now) {
                 self.known.update(key) { $0.forceLookup(at: now.monotonic) }
@@ -483,7 +490,7 @@ package struct Authenticator {
         )
         self.known.insert(entry, for: key)
         // One that may be older than a change is for those who wait, and for nobody else.
-        if !pending.isOutdated { self.store(row, key, pending) }
+        if !pending.isOutdated { self.store(row, key, pending, now: now) }
         var late: [Waiter] = []
         let rendered = CommandSet.Rendered(key: key, commands: pending.commands)
         for waiter in pending.waiters {
@@ -518,10 +525,8 @@ package struct Authenticator {
         self.lookUpForLate(late, key, again, now: now)
     }
 
-    private mutating func store(_ row: CredentialRow, _ key: LookupKey, _ pending: Pending) {
-        if pending.generation != 0, self.settings.readsCache {
-            self.commandsOfChanged.insert(pending.commands, for: key)
-        }
+    private mutating func store(_ row: CredentialRow, _ key: LookupKey, _ pending: Pending, now: AuthTime) {
+        if pending.generation != 0, self.settings.readsCache { self.willLookAgain(key, pending.commands, now: now) }
         let time = pending.startedAt.wallMilliseconds
         self.actions.append(
             .write(.store(key, row, knownCurrentMilliseconds: time, generation: pending.generation))

@@ -123,7 +123,9 @@ final class RedisSource {
 
     /// When `endTurn` has something to do next without an event.
     var nextDeadline: Instant? {
-        let deadlines = [self.redis.nextDeadline, self.authenticator.nextLate] + self.feeds.values.map(\.nextDeadline)
+        let deadlines =
+            [self.redis.nextDeadline, self.authenticator.nextLate, self.authenticator.nextLookAgain]
+            + self.feeds.values.map(\.nextDeadline)
         return deadlines.compactMap { $0 }.min()
     }
 
@@ -145,6 +147,7 @@ final class RedisSource {
         self.takeChanges()
         self.redis.advance()
         self.authenticator.serveLate(now: self.time)
+        self.authenticator.lookAgain(now: self.time)
         self.performActions()
         self.redis.flush()
         // A connection that broke while it was written to.

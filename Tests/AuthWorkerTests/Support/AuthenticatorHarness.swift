@@ -81,6 +81,7 @@ struct AuthenticatorHarness {
         self.now += UInt64(seconds * 1e9)
         self.wallMilliseconds += Int64(seconds * 1000)
         self.authenticator.serveLate(now: self.time)
+        self.authenticator.lookAgain(now: self.time)
         self.performActions()
     }
 

@@ -26,6 +26,7 @@ extension RedisSource {
         report.add("slow_password_checks", counters.slowChecks)
         report.add("slow_password_checks_waiting", self.authenticator.checksPending)
         report.add("revalidations", counters.revalidations)
+        report.add("refetches", counters.refetches)
         report.add("rules_dropped", counters.rulesDropped)
         report.add("rows_in_memory", self.authenticator.rowsInMemory)
         report.add("absent_keys_in_memory", self.authenticator.absentKeysInMemory)

@@ -223,12 +223,7 @@ extension RouterCore {
         for session in self.sessions {
             guard let session, session.isStored else { continue }
             self.storeQueue(session)
-            for identifier in session.inflight.identifiersInOrder() {
-                guard let entry = session.inflight.entry(of: identifier), entry.number != 0,
-                    entry.item?.qos == .atLeastOnce
-                else { continue }
-                self.recordInflight(identifier, session, isNew: false)
-            }
+            self.recordIdentifiers(session)
         }
     }
 }

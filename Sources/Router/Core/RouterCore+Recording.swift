@@ -84,11 +84,12 @@ extension RouterCore {
 
     /// The identifiers of QoS 1 messages under way are stored when somebody will need them: when they are with the client for a while,
     /// when it is gone, and gets them again with the same [MQTT-4.4.0-1], and when a large one begins.
-    mutating func recordIdentifiers(_ session: Session) {
+    /// - Parameter all: also of those that were under way, and not stored, when that was done last.
+    mutating func recordIdentifiers(_ session: Session, all: Bool = false) {
         guard session.isStored else { return }
         for identifier in session.inflight.identifiersInOrder() {
-            guard let entry = session.inflight.entry(of: identifier), entry.sequence >= session.unidentifiedSequence,
-                entry.number != 0, entry.stage == .published, entry.item?.qos == .atLeastOnce
+            guard let entry = session.inflight.entry(of: identifier), entry.number != 0, entry.stage == .published,
+                entry.item?.qos == .atLeastOnce, all || entry.sequence >= session.unidentifiedSequence
             else { continue }
             self.recordInflight(identifier, session, isNew: false)
         }

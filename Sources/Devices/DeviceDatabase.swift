@@ -44,9 +44,14 @@ package final class DeviceDatabase {
     private let selectDevice: Statement
     private let selectAccess: Statement
     private let selectVersion: Statement
+    private let path: String
+    /// Device and inode, size and time of the last change.
+    private var stamp: [Int]
 
     /// - Throws: also for a file of a later release, `SQLiteError` with the reason.
     package init(path: String, use: Use) throws(SQLiteError) {
+        self.path = path
+        self.stamp = Self.stamp(of: path)
         self.database = try Database(
             path: path,
             access: use == .write ? .create : .readOnly,
@@ -72,6 +77,25 @@ package final class DeviceDatabase {
             "SELECT filter, access FROM access WHERE name = ?1 ORDER BY position"
         )
         self.selectVersion = try self.database.prepare("PRAGMA data_version")
+    }
+
+    private static func stamp(of path: String) -> [Int] {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return [] }
+        return [
+            Int(truncatingIfNeeded: status.st_dev), Int(truncatingIfNeeded: status.st_ino), Int(status.st_size),
+            status.st_mtim.tv_sec, status.st_mtim.tv_nsec,
+        ]
+    }
+
+    /// Another file is at the path, or none: what is read here is of the one that was there.
+    package var isReplaced: Bool { Self.stamp(of: self.path).prefix(2) != self.stamp.prefix(2) }
+
+    /// The file was written since the last call, whatever SQLite says of it: somebody may have copied another one over it.
+    package func wasWritten() -> Bool {
+        let stamp = Self.stamp(of: self.path)
+        defer { self.stamp = stamp }
+        return stamp != self.stamp
     }
 
     // MARK: Reading

@@ -138,6 +138,8 @@ package final class ListenerService: Role {
         self.drain(until: nil)
     }
 
+    /// Thousandths of clients that may be let go.
+    private var drainAllowance = 0
     private static let drainStepNanoseconds = 50 * Nanoseconds.perMillisecond
     /// For goodbyes on their way, and for clients in the middle of their handshake.
     private static let drainEndNanoseconds = Nanoseconds.perSecond
@@ -146,7 +148,10 @@ package final class ListenerService: Role {
     private func drain(until end: Instant?) {
         guard !self.isStopping else { return }
         let now = self.loop.now
-        var closable = max(1, self.configuration.processes.drainRate / 20)
+        self.drainAllowance +=
+            self.configuration.processes.drainRate * Int(Self.drainStepNanoseconds / Nanoseconds.perMillisecond)
+        var closable = self.drainAllowance / 1000
+        self.drainAllowance %= 1000
         for connection in self.table.all where connection.phase == .open && closable > 0 {
             closable -= 1
             connection.close(.listenerShutdown, code: .serverShuttingDown, "the listener is stopping")

@@ -57,11 +57,20 @@ struct RevocationFiles: Sendable {
         var files = outcome.files
         for path in paths where files.read(path, &outcome.problems) { outcome.hasChanged = true }
         outcome.files = files
-        for path in outcome.files.loaded.keys where !paths.contains(path) {
-            outcome.files.loaded[path] = nil
-            outcome.hasChanged = true
+        let present = paths.flatMap { outcome.files.loaded[$0]?.parts ?? [] }
+        var kept: [RevocationList.Part] = []
+        for path in outcome.files.loaded.keys.sorted() where !paths.contains(path) {
+            let parts = outcome.files.loaded[path]?.parts ?? []
+            // One that a file under another name has taken the place of may go.
+            if parts.allSatisfy({ part in present.contains { $0.replaces(part) } }) {
+                outcome.files.loaded[path] = nil
+                outcome.hasChanged = true
+            } else {
+                kept += parts
+                outcome.problems.append("\(path) is gone; what it held counts until this process is restarted")
+            }
         }
-        outcome.list = RevocationList(paths.flatMap { outcome.files.loaded[$0]?.parts ?? [] })
+        outcome.list = RevocationList(present + kept)
         return outcome
     }
 

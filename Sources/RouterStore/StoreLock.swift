@@ -8,12 +8,15 @@ package final class StoreLock {
         case cannotOpen(String)
     }
 
+    /// What the lock's file is called: the store's name, and this.
+    package static let suffix = ".lock"
+
     private let lock: FileLock
 
     package init(storePath: String) throws(Failure) {
         let isFree: Bool
         do throws(SystemError) {
-            self.lock = try FileLock(path: storePath + ".lock")
+            self.lock = try FileLock(path: storePath + Self.suffix)
             isFree = try self.lock.acquire()
         } catch {
             throw .cannotOpen(error.description)

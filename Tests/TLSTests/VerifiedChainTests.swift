@@ -43,8 +43,11 @@ import Testing
             RevocationList.Part(
                 issuer: Array("other".utf8),
                 issuerName: "other",
+                signer: [],
+                signerKeyIdentifier: [],
                 distributionPoint: [],
                 madeAt: 1,
+                number: [],
                 nextUpdate: nil,
                 revoked: revoked.sorted()
             )

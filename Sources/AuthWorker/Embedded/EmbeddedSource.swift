@@ -86,10 +86,17 @@ final class EmbeddedSource {
     }
 
     private func lookForChanges() {
-        guard let database = self.database else { return self.open() }
+        guard let database = self.database, !database.isReplaced else {
+            self.database = nil
+            return self.open()
+        }
         do throws(SQLiteError) {
+            let wasWritten = database.wasWritten()
             let version = try database.dataVersion()
-            guard version != self.dataVersion else { return }
+            guard version != self.dataVersion else {
+                if wasWritten { self.open() }
+                return
+            }
             let names = try database.namesChanged(after: self.revision)
             self.revision = try database.revision()
             self.dataVersion = version

@@ -112,7 +112,7 @@ extension Configuration.Listener {
         /// TLS 1.3 cipher suites in OpenSSL's form; nil: OpenSSL's default.
         public var cipherSuites: String?
         /// Key exchange groups, most wanted first, separated by colons.
-        public var groups = "X25519:P-256"
+        public var groups = "X25519:P-256:P-384"
         /// Longest chain of intermediate CAs.
         public var verifyDepth = 4
         /// Devices that come back resume their TLS session, which costs a third of a full handshake.

@@ -15,12 +15,14 @@ public struct ServiceNotifier: Sendable {
     public func reloading() {
         self.send("RELOADING=1\nMONOTONIC_USEC=\(Clock.monotonic() / 1000)")
     }
-    public func status(_ text: String) { self.send("STATUS=\(text)") }
+    public func status(_ text: String) { self.send("STATUS=\(text)", mayWait: false) }
     /// The loop still turns.
-    public func alive() { self.send("WATCHDOG=1") }
+    public func alive() { self.send("WATCHDOG=1", mayWait: false) }
     public func stopping() { self.send("STOPPING=1") }
 
-    private func send(_ message: String) {
+    /// A manager that does not read for a moment must not stop the loop: what it would only miss is left out, for the rest there is
+    /// a time.
+    private func send(_ message: String, mayWait: Bool = true) {
         guard let path = self.path else { return }
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -30,9 +32,12 @@ public struct ServiceNotifier: Sendable {
         if bytes[0] == UInt8(ascii: "@") { bytes[0] = 0 }
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
         let length = socklen_t(MemoryLayout<sa_family_t>.size + bytes.count)
-        let fileDescriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        let type = SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | (mayWait ? 0 : SOCK_NONBLOCK.rawValue)
+        let fileDescriptor = socket(AF_UNIX, Int32(type), 0)
         guard fileDescriptor >= 0 else { return }
         defer { close(fileDescriptor) }
+        var patience = timeval(tv_sec: 0, tv_usec: 500_000)
+        setsockopt(fileDescriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
         let payload = Array(message.utf8)
         withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { socketAddress in

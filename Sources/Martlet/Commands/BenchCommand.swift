@@ -9,10 +9,10 @@ struct BenchCommand: ParsableCommand {
         abstract:
             "Measures an MQTT broker, of whatever make: rates, latencies, CPU and memory, and whether messages are lost.",
         discussion: """
-            Scenarios: connect (open and hold --clients connections; with --churn close and open again), fanout (--publishers to one \
-            topic, heard by --subscribers), fanin (a topic of each publisher, heard by all subscribers), pairs (--clients publishers, \
+            Scenarios: connect (open and hold --number connections; with --churn close and open again), fanout (--publishers to one \
+            topic, heard by --subscribers), fanin (a topic of each publisher, heard by all subscribers), pairs (--number publishers, \
             each heard by one), storm (all are cut at once and come back), retained (--count messages, then --subscribers ask for \
-            all), offline (--count messages for each of --clients that are away, who then come for them).
+            all), offline (--count messages for each of --number clients that are away, who then come for them).
 
             Without --rate each publisher has up to --window messages under way, and latency shows little more than the window; with \
             --rate latency counts from the moment at which a message was due. Exits with 0 when all messages arrived as they \

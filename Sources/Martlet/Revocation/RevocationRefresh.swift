@@ -41,7 +41,8 @@ enum RevocationRefresh {
             let parts = try RevocationList.Part.read(bytes, file: url, authorities: authorities)
             let list = RevocationList(parts)
             if let present = try? RevocationList.Part.read(file: path, authorities: authorities),
-                let latest = present.map(\.madeAt).max(), let offered = parts.map(\.madeAt).max(), offered < latest
+                present.contains(where: { former in parts.contains { $0.replaces(former) && former.isNewer(than: $0) } }
+                )
             {
                 return Result(url: url, text: "is older than the one that is there; kept that", isGood: false)
             }

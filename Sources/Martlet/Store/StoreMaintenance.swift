@@ -159,9 +159,20 @@ struct StoreMaintenance {
 
     // MARK: Files
 
+    private var folder: String { self.path.lastIndex(of: "/").map { String(self.path[..<$0]) } ?? "." }
+
     private func takeLock() throws(CommandFailure) -> StoreLock {
+        var status = stat()
+        guard stat(self.folder, &status) == 0 else {
+            throw CommandFailure(
+                "there is no folder \(self.folder); a router that was started once has made it, with its user as the owner"
+            )
+        }
         do throws(StoreLock.Failure) {
-            return try StoreLock(storePath: self.path)
+            let lock = try StoreLock(storePath: self.path)
+            let lockPath = self.path + StoreLock.suffix
+            if geteuid() == 0 { _ = chown(lockPath, status.st_uid, status.st_gid) }
+            return lock
         } catch {
             switch error {
             case .isTaken:
@@ -175,10 +186,13 @@ struct StoreMaintenance {
     private func exchange(_ fresh: String) throws(CommandFailure) -> String? {
         try Self.synchronize(fresh)
         var status = stat()
+        // Whose it was, or else whose the folder is: the command may be run by root.
         if stat(self.path, &status) == 0 {
-            // Whose it was: the command may be run by root.
             _ = chown(fresh, status.st_uid, status.st_gid)
             chmod(fresh, status.st_mode & 0o777)
+        } else if stat(self.folder, &status) == 0 {
+            _ = chown(fresh, status.st_uid, status.st_gid)
+            chmod(fresh, 0o600)
         }
         var former: String?
         if access(self.path, F_OK) == 0 {

@@ -13,6 +13,25 @@ final class X509Certificate {
         X509_free(self.pointer)
     }
 
+    /// SHA-256 of its public key.
+    var keyDigest: [UInt8] {
+        var digest = [UInt8](repeating: 0, count: 32)
+        var count = UInt32(digest.count)
+        guard X509_pubkey_digest(self.pointer, EVP_sha256(), &digest, &count) == 1 else { return [] }
+        return digest
+    }
+
+    /// Empty where it has none.
+    var subjectKeyIdentifier: [UInt8] { Self.bytes(of: X509_get0_subject_key_id(self.pointer)) }
+
+    /// Of an ASN1_STRING; empty for none.
+    static func bytes(of string: UnsafePointer<ASN1_STRING>?) -> [UInt8] {
+        guard let string else { return [] }
+        return [UInt8](
+            UnsafeBufferPointer(start: ASN1_STRING_get0_data(string), count: Int(ASN1_STRING_length(string)))
+        )
+    }
+
     /// Whether its public key, one on an elliptic curve, is the very object that another certificate has.
     func hasKeyObject(of other: X509Certificate) -> Bool {
         let keys = [self, other].map { EVP_PKEY_get0_EC_KEY(X509_get0_pubkey($0.pointer)) }

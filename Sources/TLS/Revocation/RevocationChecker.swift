@@ -36,7 +36,10 @@ package final class RevocationChecker {
     func problem(with certificate: OpaquePointer) -> Problem? {
         if self.list.count > 0, self.list.contains(CertificateKey(certificate)) { return .revoked }
         guard self.policy.refusesMissing || self.policy.refusesOverdue else { return nil }
-        let parts = self.list.parts(of: DER.encode(X509_get_issuer_name(certificate)))
+        let parts = self.list.parts(
+            of: DER.encode(X509_get_issuer_name(certificate)),
+            keyIdentifier: X509Certificate.bytes(of: X509_get0_authority_key_id(certificate))
+        )
         if parts.isEmpty { return self.policy.refusesMissing ? .missing : nil }
         guard self.policy.refusesOverdue else { return nil }
         let now = self.now()

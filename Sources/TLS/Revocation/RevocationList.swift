@@ -9,14 +9,33 @@ package struct RevocationList: Sendable {
         let issuer: [UInt8]
         /// For people.
         package let issuerName: String
+        /// SHA-256 of the key that signed it: an authority that was made anew has the same name, and lists of its own.
+        let signer: [UInt8]
+        /// The key identifier of the signer's certificate; empty: it has none.
+        let signerKeyIdentifier: [UInt8]
         /// Lists of one issuer for different distribution points stand beside each other; of two for the same, the later counts.
         let distributionPoint: [UInt8]
         /// Seconds since 1970.
         package let madeAt: Int64
+        /// CRL number (RFC 5280, section 5.2.3), big-endian without zeros in front; empty: there is none.
+        let number: [UInt8]
         /// When a newer one should be there; nil: it does not say.
         package let nextUpdate: Int64?
         /// Sorted.
         let revoked: [CertificateKey]
+
+        /// Both are of one issuer, for one distribution point: one takes the place of the other.
+        package func replaces(_ other: Part) -> Bool {
+            self.issuer == other.issuer && self.signer == other.signer
+                && self.distributionPoint == other.distributionPoint
+        }
+
+        /// By the time it was made, and by its number where that is the same second.
+        package func isNewer(than other: Part) -> Bool {
+            if self.madeAt != other.madeAt { return self.madeAt > other.madeAt }
+            if self.number.count != other.number.count { return self.number.count > other.number.count }
+            return other.number.lexicographicallyPrecedes(self.number)
+        }
     }
 
     package let parts: [Part]
@@ -24,8 +43,7 @@ package struct RevocationList: Sendable {
     /// Of several lists of one issuer and distribution point the latest is kept.
     package init(_ parts: [Part]) {
         var kept: [Part] = []
-        for part in parts.sorted(by: { $0.madeAt > $1.madeAt })
-        where !kept.contains(where: { $0.issuer == part.issuer && $0.distributionPoint == part.distributionPoint }) {
+        for part in parts.sorted(by: { $0.isNewer(than: $1) }) where !kept.contains(where: { $0.replaces(part) }) {
             kept.append(part)
         }
         self.parts = kept
@@ -50,7 +68,14 @@ package struct RevocationList: Sendable {
     }
 
     /// The lists of an issuer.
-    func parts(of issuer: [UInt8]) -> [Part] { self.parts.filter { $0.issuer == issuer } }
+    /// - Parameter keyIdentifier: what the certificate says of the key that signed it; empty: nothing.
+    func parts(of issuer: [UInt8], keyIdentifier: [UInt8]) -> [Part] {
+        self.parts.filter { part in
+            part.issuer == issuer
+                && (keyIdentifier.isEmpty || part.signerKeyIdentifier.isEmpty
+                    || part.signerKeyIdentifier == keyIdentifier)
+        }
+    }
 
     /// Those whose time is over.
     package func overdue(now: Int64) -> [Part] {
@@ -104,11 +129,11 @@ extension RevocationList.Part {
         guard !named.isEmpty else {
             throw TLSError("\(file): its issuer \"\(shown)\" is not among the certificates of client_ca_file")
         }
-        let isSigned = named.contains { issuer in
+        let signer = named.first { issuer in
             guard let key = X509_get0_pubkey(issuer.pointer) else { return false }
             return X509_CRL_verify(list.pointer, key) == 1
         }
-        guard isSigned else { throw TLSError("\(file): the signature of \"\(shown)\" is wrong") }
+        guard let signer else { throw TLSError("\(file): the signature of \"\(shown)\" is wrong") }
         guard !martlet_crl_has_extension(list.pointer, NID_delta_crl).isTrue else {
             throw TLSError("\(file) is a delta list; give whole ones")
         }
@@ -130,8 +155,11 @@ extension RevocationList.Part {
         return Self(
             issuer: issuer,
             issuerName: shown,
+            signer: signer.keyDigest,
+            signerKeyIdentifier: signer.subjectKeyIdentifier,
             distributionPoint: list.distributionPoint,
             madeAt: madeAt,
+            number: list.number,
             nextUpdate: X509Dates.seconds(X509_CRL_get0_nextUpdate(list.pointer)),
             revoked: revoked
         )
@@ -162,9 +190,15 @@ private final class RevocationListObject {
     /// The extension's value as it is; empty when there is none.
     var distributionPoint: [UInt8] {
         let place = X509_CRL_get_ext_by_NID(self.pointer, NID_issuing_distribution_point, -1)
-        guard place >= 0, let value = X509_EXTENSION_get_data(X509_CRL_get_ext(self.pointer, place)) else { return [] }
-        return [UInt8](
-            UnsafeBufferPointer(start: ASN1_STRING_get0_data(value), count: Int(ASN1_STRING_length(value)))
-        )
+        guard place >= 0 else { return [] }
+        return X509Certificate.bytes(of: UnsafePointer(X509_EXTENSION_get_data(X509_CRL_get_ext(self.pointer, place))))
+    }
+
+    /// See `RevocationList.Part.number`.
+    var number: [UInt8] {
+        guard let value = X509_CRL_get_ext_d2i(self.pointer, NID_crl_number, nil, nil) else { return [] }
+        let number = value.assumingMemoryBound(to: ASN1_INTEGER.self)
+        defer { ASN1_INTEGER_free(number) }
+        return Array(X509Certificate.bytes(of: number).drop { $0 == 0 })
     }
 }

@@ -55,7 +55,7 @@ final class ListenerPolicy {
     ) throws(StartError) -> TLSServerContext? {
         guard let tls = listener.tls else { return nil }
         do {
-            var settings = Self.tlsConfiguration(listener, tls)
+            var settings = TLSServerConfiguration(listener, tls)
             settings.tickets = try TicketSecrets.load(tls, runtimeDirectory: configuration.runtimeDirectory)
             return try TLSServerContext(settings, revocation: revocation)
         } catch {
@@ -88,33 +88,6 @@ final class ListenerPolicy {
     /// What an anonymous client may do; nil where clients are authenticated.
     func anonymousAccess(for client: ClientAttributes) -> AccessRules? {
         self.rules?.render(for: client).access
-    }
-
-    private static func tlsConfiguration(
-        _ listener: Configuration.Listener,
-        _ tls: Configuration.Listener.TLS
-    ) -> TLSServerConfiguration {
-        let clientCertificate: TLSServerConfiguration.ClientCertificate =
-            switch listener.clientCertificate {
-            case .required: .required
-            case .optional: .optional
-            case .none: .none
-            }
-        func version(_ version: Configuration.TLSVersion) -> TLSVersion { version == .version12 ? .v1_2 : .v1_3 }
-        return TLSServerConfiguration(
-            certificateFile: tls.certificateFile,
-            keyFile: tls.keyFile,
-            keyPasswordFile: tls.keyPasswordFile,
-            clientCAFile: tls.clientCAFile,
-            clientCertificate: clientCertificate,
-            minimumVersion: version(tls.minVersion),
-            maximumVersion: version(tls.maxVersion),
-            ciphers: tls.ciphers,
-            cipherSuites: tls.cipherSuites,
-            groups: tls.groups,
-            verifyDepth: tls.verifyDepth,
-            sessionContext: Array("\(listener.name)/\(listener.clientCertificate)".utf8)
-        )
     }
 }
 

@@ -7,7 +7,10 @@ import Testing
 /// Certificates that are no longer good get nobody in, and keep nobody in.
 @Suite struct CertificateRevocationTests {
     /// Lists are files in the folder `crl` of the broker's; certificates alone let in.
-    private func broker(_ settings: String = "") throws -> (broker: TestBroker, folder: String) {
+    private func broker(
+        _ settings: String = "",
+        authorities: String? = nil
+    ) throws -> (broker: TestBroker, folder: String) {
         var folder = ""
         let broker = try TestBroker { text in
             let state = text.split(separator: "state_directory: ")[1].prefix { $0 != "\n" }
@@ -17,6 +20,10 @@ import Testing
                 "  - name: plain\n",
                 with: "      crl_directory: \(folder)\n\(settings)  - name: plain\n"
             ).replacing("  command: HMGET tls_domain:%C password\n", with: "  source: certificate\n")
+                .replacing(
+                    "client_ca_file: \(TestPKI.shared.caFile)",
+                    with: "client_ca_file: \(authorities ?? TestPKI.shared.caFile)"
+                )
         }
         return (broker, folder)
     }
@@ -95,6 +102,74 @@ import Testing
         broker.listeners[0].signal(SIGHUP)
         try broker.listeners[0].waitForLog("revocation lists in force", count: 3)
         _ = try self.connect(broker, loop, device)
+    }
+
+    /// The later list took the place of the other authority's, whose revoked devices came in.
+    @Test("two authorities of one name have lists of their own")
+    func authoritiesOfOneName() throws {
+        let pki = TestPKI.shared
+        try pki.makeAuthority("remade", name: "Test CA")
+        let authorities = try TemporaryDirectory("martlet-authorities")
+        let both = authorities.file("both.pem")
+        let texts = try [pki.caFile, pki.directory.file("remade.crt")].map {
+            try String(decoding: Configuration.readFile($0, bytesMax: 1 << 20), as: UTF8.self)
+        }
+        try writeFile(both, Array(texts.joined().utf8))
+        let (broker, folder) = try self.broker("      crl_missing: refuse\n", authorities: both)
+        let loop = try EventLoop()
+        let revoked = try pki.device("of-the-old")
+        let good = try pki.device("of-the-new", authority: "remade")
+        try pki.revocationList("\(folder)/old", revoked: [revoked], madeAt: "20260101000000Z")
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("revocation lists in force")
+        #expect(try self.openssl(broker, revoked, "-tls1_2").contains("alert certificate revoked"))
+        try pki.revocationList("\(folder)/new", authority: "remade", revoked: [], madeAt: "20260601000000Z")
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("revocation lists in force", count: 2)
+        #expect(try self.openssl(broker, revoked, "-tls1_2").contains("alert certificate revoked"))
+        _ = try self.connect(broker, loop, good)
+    }
+
+    /// A script that clears the folder and fills it again opened a gap.
+    @Test("a list that is removed from the folder goes on counting, until another takes its place")
+    func removedLists() throws {
+        let (broker, folder) = try self.broker()
+        let loop = try EventLoop()
+        let device = try broker.pki.device("crl-removed")
+        try broker.pki.revocationList("\(folder)/list", revoked: [device])
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("revocation lists in force")
+        unlink("\(folder)/list")
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("list is gone")
+        #expect(try self.openssl(broker, device, "-tls1_2").contains("alert certificate revoked"))
+        #expect(try broker.status(of: "listener").contains("alarm revocation list not usable"))
+        try broker.pki.revocationList("\(folder)/another", revoked: [])
+        broker.listeners[0].signal(SIGHUP)
+        try waitUntil("the alarm is over") { try !broker.status(of: "listener").contains("alarm ") }
+        _ = try self.connect(broker, loop, device)
+    }
+
+    @Test("of two lists of one moment the one with the higher number counts", arguments: [false, true])
+    func numberedLists(_ isFirst: Bool) throws {
+        let (broker, folder) = try self.broker()
+        let device = try broker.pki.device("crl-numbered")
+        let madeAt = "20260101000000Z"
+        try broker.pki.revocationList(
+            "\(folder)/a",
+            revoked: isFirst ? [device] : [],
+            number: isFirst ? "0100" : "FF",
+            madeAt: madeAt
+        )
+        try broker.pki.revocationList(
+            "\(folder)/b",
+            revoked: isFirst ? [] : [device],
+            number: isFirst ? "FF" : "0100",
+            madeAt: madeAt
+        )
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("revocation lists in force")
+        #expect(try self.openssl(broker, device, "-tls1_2").contains("alert certificate revoked"))
     }
 
     @Test("an overdue list goes on counting, or shuts its issuer out, by policy")

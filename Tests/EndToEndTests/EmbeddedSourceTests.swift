@@ -162,4 +162,30 @@ import Testing
         #expect(try code("emb-other", "emb-c", right) == 0)
         #expect(try code("emb-c", "emb-c", nil) == 0x86)
     }
+
+    /// The worker went on with the file that had been there: devices that were taken out came in.
+    @Test("a file that is removed or replaced is noticed")
+    func anotherFile() throws {
+        let broker = try self.broker()
+        let loop = try EventLoop()
+        for device in ["emb-old", "emb-both"] { #expect(try self.device(broker, "add", device).status == 0) }
+        try broker.authWorkers[0].waitForLog("file of devices in use")
+        let (live, code) = try self.connect(broker, loop, "emb-old", nil)
+        #expect(code == 0)
+        let (_, stateText) = try runProcess("find", arguments: [broker.directory.path, "-name", "devices.db"])
+        let file = String(stateText.split(separator: "\n").first ?? "")
+        let other = broker.directory.file("other.db")
+        for device in ["emb-both", "emb-new"] {
+            #expect(try self.device(broker, "add", device, "--file", other).status == 0)
+        }
+        #expect(rename(file, file + ".away") == 0)
+        try waitUntil("nobody can say without the file") {
+            try self.connect(broker, loop, "emb-both", nil).code == 0x88
+        }
+        #expect(!live.hasEnded)
+        #expect(rename(other, file) == 0)
+        guard case .disconnect = try live.next("DISCONNECT") else { throw ProcessError(description: "no DISCONNECT") }
+        #expect(try self.connect(broker, loop, "emb-old", nil).code == 0x87)
+        for device in ["emb-both", "emb-new"] { #expect(try self.connect(broker, loop, device, nil).code == 0) }
+    }
 }

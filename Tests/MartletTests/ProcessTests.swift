@@ -83,7 +83,29 @@ import Testing
                 """
         )
 
+        let environment = ["MARTLET_LOG__LEVEL": "debug"]
         for name in ["server.crt", "server.key", "client-ca.crt"] { try Folder.writeFile(directory.file(name), "x") }
+        let senseless = try self.martlet(["config", "check", file], environment: environment)
+        #expect(senseless.0 == 1)
+        #expect(senseless.1.hasPrefix("\(file): listener a: certificate_file \(path)/server.crt holds no certificate"))
+        let pki = TestPKI.shared
+        let other = try pki.device("another-key")
+        for (from, to) in [
+            (pki.server.certificateFile, "server.crt"), (other.keyFile, "server.key"), (pki.caFile, "client-ca.crt"),
+        ] {
+            unlink(directory.file(to))
+            #expect(symlink(from, directory.file(to)) == 0)
+        }
+        let mismatched = try self.martlet(["config", "check", file], environment: environment)
+        #expect(mismatched.0 == 1)
+        #expect(mismatched.1.hasPrefix("\(file): listener a: ") && mismatched.1.contains("they must be made together"))
+        let unknown = try self.martlet(
+            ["config", "check", file, "--set", "listeners=[{name: a, tls: {groups: NOWHERE}}]"],
+            environment: environment
+        )
+        #expect(unknown.0 == 1 && unknown.1.contains("groups"), "\(unknown.1)")
+        unlink(directory.file("server.key"))
+        #expect(symlink(pki.server.keyFile, directory.file("server.key")) == 0)
         let good = try self.martlet(["config", "check", file], environment: ["MARTLET_LOG__LEVEL": "debug"])
         #expect(good.1 == "\(file): no mistakes found\n")
         #expect(good.0 == 0)

@@ -66,7 +66,9 @@ package final class TestPKI: Sendable {
         authority: String = "ca",
         revoked: [Credentials],
         isOverdue: Bool = false,
-        isDER: Bool = false
+        isDER: Bool = false,
+        number: String? = nil,
+        madeAt: String? = nil
     ) throws {
         let folder = try TemporaryDirectory("martlet-crl")
         var index = ""
@@ -79,7 +81,7 @@ package final class TestPKI: Sendable {
             index += "R\t491231235959Z\t250101000000Z\t\(serial)\tunknown\t/CN=revoked\n"
         }
         try writeFile(folder.file("index.txt"), Array(index.utf8))
-        try writeFile(folder.file("number"), Array("\(Self.serial().prefix(10))\n".utf8))
+        try writeFile(folder.file("number"), Array("\(number ?? String(Self.serial().prefix(10)))\n".utf8))
         let settings = """
             [ca]
             default_ca = d
@@ -92,7 +94,8 @@ package final class TestPKI: Sendable {
         try writeFile(folder.file("ca.cnf"), Array(settings.utf8))
         let dates =
             isOverdue
-            ? ["-crl_lastupdate", "20250101000000Z", "-crl_nextupdate", "20250102000000Z"] : ["-crldays", "30"]
+            ? ["-crl_lastupdate", "20250101000000Z", "-crl_nextupdate", "20250102000000Z"]
+            : ["-crldays", "30"] + (madeAt.map { ["-crl_lastupdate", $0] } ?? [])
         let pem = isDER ? folder.file("list.pem") : path + ".tmp"
         try self.openssl(
             [
@@ -104,7 +107,7 @@ package final class TestPKI: Sendable {
         guard rename(path + ".tmp", path) == 0 else { throw ProcessError(description: "rename \(path)") }
     }
 
-    private func makeAuthority(_ file: String, name: String) throws {
+    package func makeAuthority(_ file: String, name: String) throws {
         try self.openssl([
             "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
             "-subj", "/CN=\(name)", "-keyout", self.directory.file("\(file).key"), "-out",

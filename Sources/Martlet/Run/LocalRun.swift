@@ -1,5 +1,6 @@
 import Common
 import Glibc
+import TLS
 
 /// `martlet run`: all roles of a configuration on this host, under one supervisor in the foreground.
 package enum LocalRun {
@@ -43,9 +44,34 @@ package enum LocalRun {
         } catch {
             throw CommandFailure(mistakes: error.lines)
         }
-        let problems = checksFiles ? configuration.check() : []
+        var problems = checksFiles ? configuration.check() : []
+        // Files that are not there have been named.
+        if checksFiles, problems.isEmpty { problems = Self.checkCertificates(configuration) }
         guard problems.isEmpty else { throw CommandFailure(mistakes: problems.map { "\(file): \($0)" }) }
         return configuration
+    }
+
+    /// What a listener would refuse to start with, and lists that it would not take.
+    private static func checkCertificates(_ configuration: Configuration) -> [String] {
+        var problems: [String] = []
+        for listener in configuration.listeners {
+            guard let tls = listener.tls else { continue }
+            do throws(TLSError) {
+                _ = try TLSServerContext(TLSServerConfiguration(listener, tls))
+            } catch {
+                problems.append("listener \(listener.name): \(error)")
+                continue
+            }
+            guard let authorities = tls.clientCAFile else { continue }
+            for list in tls.crlFiles {
+                do throws(TLSError) {
+                    _ = try RevocationList.Part.read(file: list, authorities: authorities)
+                } catch {
+                    problems.append("listener \(listener.name): \(error)")
+                }
+            }
+        }
+        return problems
     }
 
     static func makeDirectories(_ configuration: Configuration) throws(CommandFailure) {

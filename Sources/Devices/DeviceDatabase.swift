@@ -12,6 +12,13 @@ package final class DeviceDatabase {
         case write
     }
 
+    package enum FileChange {
+        case none
+        case written
+        /// Another file is at the path, or none: what is read here is of the one that was there.
+        case replaced
+    }
+
     private static let schema = [
         """
         CREATE TABLE devices (
@@ -45,13 +52,12 @@ package final class DeviceDatabase {
     private let selectAccess: Statement
     private let selectVersion: Statement
     private let path: String
-    /// Device and inode, size and time of the last change.
-    private var stamp: [Int]
+    private var stamp: FileStamp?
 
     /// - Throws: also for a file of a later release, `SQLiteError` with the reason.
     package init(path: String, use: Use) throws(SQLiteError) {
         self.path = path
-        self.stamp = Self.stamp(of: path)
+        self.stamp = FileStamp(path)
         self.database = try Database(
             path: path,
             access: use == .write ? .create : .readOnly,
@@ -79,23 +85,13 @@ package final class DeviceDatabase {
         self.selectVersion = try self.database.prepare("PRAGMA data_version")
     }
 
-    private static func stamp(of path: String) -> [Int] {
-        var status = stat()
-        guard stat(path, &status) == 0 else { return [] }
-        return [
-            Int(truncatingIfNeeded: status.st_dev), Int(truncatingIfNeeded: status.st_ino), Int(status.st_size),
-            status.st_mtim.tv_sec, status.st_mtim.tv_nsec,
-        ]
-    }
-
-    /// Another file is at the path, or none: what is read here is of the one that was there.
-    package var isReplaced: Bool { Self.stamp(of: self.path).prefix(2) != self.stamp.prefix(2) }
-
-    /// The file was written since the last call, whatever SQLite says of it: somebody may have copied another one over it.
-    package func wasWritten() -> Bool {
-        let stamp = Self.stamp(of: self.path)
-        defer { self.stamp = stamp }
-        return stamp != self.stamp
+    /// What has become of the file at the path since the last call, whatever SQLite says of it: somebody may have copied another one
+    /// over it.
+    package func fileChange() -> FileChange {
+        let former = self.stamp
+        self.stamp = FileStamp(self.path)
+        guard let former, let stamp = self.stamp, stamp.isOfSameFile(as: former) else { return .replaced }
+        return stamp == former ? .none : .written
     }
 
     // MARK: Reading

@@ -31,26 +31,14 @@ import Testing
     }
 
     @Test func anAuthenticatorThatIsAppendedLeavesTheOthers() throws {
-        #expect(
-            try self.commands("authentication = [\(Self.redis("a"))]\nauthentication += \(Self.redis("b"))") == [
-                "a", "b",
-            ]
-        )
-        #expect(
-            try self.commands("authentication += \(Self.redis("a"))\nauthentication += \(Self.redis("b"))") == [
-                "a", "b",
-            ]
-        )
-        #expect(
-            try self.commands("authentication = \(Self.redis("a"))\nauthentication += [\(Self.redis("b"))]") == [
-                "a", "b",
-            ]
-        )
-        #expect(
-            try self.commands("authentication.1 \(Self.redis("a"))\nauthentication += \(Self.redis("b"))") == [
-                "a", "b",
-            ]
-        )
+        for text in [
+            "authentication = [\(Self.redis("a"))]\nauthentication += \(Self.redis("b"))",
+            "authentication += \(Self.redis("a"))\nauthentication += \(Self.redis("b"))",
+            "authentication = \(Self.redis("a"))\nauthentication += [\(Self.redis("b"))]",
+            "authentication.1 \(Self.redis("a"))\nauthentication += \(Self.redis("b"))",
+        ] {
+            #expect(try self.commands(text) == ["a", "b"], "\(text)")
+        }
         let nested = """
             authentication = \(Self.redis("a"))
             authorization { sources = [{type = file}] }

@@ -161,24 +161,19 @@ extension Authenticator {
 
     /// A row that had changed is about to be stored.
     mutating func willLookAgain(_ key: LookupKey, _ commands: [[[UInt8]]], now: AuthTime) {
-        let until = now.monotonic &+ Int64(AuthLimits.lookAgainNanoseconds)
-        self.unsettled.insert((commands, until), for: key)
-        guard self.unsettledOrder.count < AuthLimits.namedKeysMax else { return }
-        self.unsettledOrder.append((key, until))
+        self.unsettled.insert((commands, now.monotonic &+ Int64(AuthLimits.lookAgainNanoseconds)), for: key)
     }
 
     /// When `lookAgain` has something to do.
-    package var nextLookAgain: Instant? { self.unsettledOrder.first.map { Instant(clamping: $0.until) } }
+    package var nextLookAgain: Instant? { self.unsettled.oldestEntry.map { Instant(clamping: $0.value.until) } }
 
     /// Another worker may be told of a change when this one has fetched and stored the row already: the file then takes the row for
     /// outdated, and this worker, which serves it from memory, would not notice until Redis is away. Once all must have been told,
     /// it looks.
     package mutating func lookAgain(now: AuthTime) {
-        while let next = self.unsettledOrder.first, next.until <= now.monotonic {
-            _ = self.unsettledOrder.popFirst()
-            guard let (commands, until) = self.unsettled.value(for: next.key), until <= now.monotonic else { continue }
-            self.unsettled.remove(next.key)
-            self.readAgain(next.key, commands, now: now)
+        while let (key, row) = self.unsettled.oldestEntry, row.until <= now.monotonic {
+            self.unsettled.remove(key)
+            self.readAgain(key, row.commands, now: now)
         }
     }
 }

@@ -62,8 +62,8 @@ extension Authenticator {
         }
         // A live session was let in by its password before.
         guard let password = waiter.password else { return .fits }
+        if self.logsInByCertificate(row) { return self.isNamedByCertificate(waiter.client, key) ? .fits : .doesNotFit }
         let answer = self.checker.compare(password, with: row, key: key)
-        if self.logsInByCertificate(row), !self.isNamedByCertificate(waiter.client, key) { return .doesNotFit }
         guard case .slow = answer, let accepted = entry.acceptanceCode else { return answer }
         let code = self.checker.acceptanceCode(password, of: row, key: key)
         return constantTimeEquals(code, accepted) ? .fits : answer

@@ -195,7 +195,6 @@ package struct Authenticator {
     var unwrittenMarks = UnwrittenMarks()
     /// How rows that had changed are fetched, and until when their state in the file is not settled: see `storeRefused`, `lookAgain`.
     var unsettled = BoundedCache<LookupKey, (commands: [[[UInt8]]], until: Int64)>(capacity: AuthLimits.namedKeysMax)
-    var unsettledOrder = FirstInFirstOut<(key: LookupKey, until: Int64)>()
 
     package init(
         settings: Settings,
@@ -331,18 +330,15 @@ package struct Authenticator {
     package mutating func cacheAnswered(_ key: LookupKey, _ answer: CacheAnswer, now: AuthTime) {
         guard var pending = self.pending[key] else { return }
         var entry: Entry?
-        // Without waiters it is a row whose state in the file is not settled.
-        var isWanted = pending.waiters.isEmpty && self.entry(for: key)?.mustFetch ?? true
+        var isMarked = false
         switch answer {
         case .found(let cached):
             pending.isOnDisk = true
             pending.generation = cached.generation
-            if pending.waiters.isEmpty, self.entry(for: key) != nil {
-                // It stays as it is in memory until Redis has answered, which may be away.
-                isWanted = isWanted || cached.mustFetch
-            } else {
+            isMarked = cached.mustFetch
+            // Without waiters one that is in memory stays as it is until Redis has answered, which may be away.
+            if !pending.waiters.isEmpty || self.entry(for: key) == nil {
                 entry = self.keep(cached, for: key, now: now)
-                isWanted = isWanted && entry?.mustFetch ?? true
             }
         case .notFound:
             break
@@ -357,6 +353,9 @@ package struct Authenticator {
             self.settleAll(pending, key: key, reason, detail, now: now)
         case .readingCache:
             self.pending[key] = nil
+            // Without waiters it is a row whose state in the file is not settled.
+            let isWanted =
+                pending.waiters.isEmpty && (isMarked || (entry ?? self.entry(for: key))?.mustFetch ?? true)
             let left = self.judgeAll(pending, entry, key: key, now: now)
             guard !left.isEmpty || isWanted else { return }
             if let entry, left.contains(where: { $0.password != nil }), self.isFresh(entry, now: now) {

@@ -35,6 +35,13 @@ package struct BoundedCache<Key: Hashable, Value> {
         return keys
     }
 
+    /// The one that would go next.
+    package var oldestEntry: (key: Key, value: Value)? {
+        guard self.oldest != Self.none else { return nil }
+        let node = self.nodes[Int(self.oldest)]
+        return (node.key, node.value)
+    }
+
     /// Reading makes an entry the last to go.
     package mutating func value(for key: Key) -> Value? {
         guard let index = self.indices[key] else { return nil }

@@ -86,15 +86,16 @@ final class EmbeddedSource {
     }
 
     private func lookForChanges() {
-        guard let database = self.database, !database.isReplaced else {
+        guard let database = self.database else { return self.open() }
+        let change = database.fileChange()
+        guard change != .replaced else {
             self.database = nil
             return self.open()
         }
         do throws(SQLiteError) {
-            let wasWritten = database.wasWritten()
             let version = try database.dataVersion()
             guard version != self.dataVersion else {
-                if wasWritten { self.open() }
+                if change == .written { self.open() }
                 return
             }
             let names = try database.namesChanged(after: self.revision)

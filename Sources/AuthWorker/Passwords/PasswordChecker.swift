@@ -48,7 +48,7 @@ package struct PasswordChecker: Sendable {
         case (_, .none):
             return .fits
         case (.none, _):
-            return self.acceptsRowsWithoutPassword ? .fits : .doesNotFit
+            return .doesNotFit
         case (.passwordCode(let stored), .plain):
             let given = self.plainCode(password, salt: row.salt, key: key)
             return constantTimeEquals(given, stored) ? .fits : .doesNotFit

@@ -102,12 +102,9 @@ public struct CommandTemplate: Equatable, Sendable {
     /// What the command asks the client for: all placeholders of its arguments.
     public var placeholders: [Placeholder] { self.arguments.flatMap(\.placeholders) }
 
-    /// What all rendered keys begin with; empty when the key begins with a placeholder.
-    public var keyPrefix: [UInt8] { self.arguments[self.keyIndex].literalPrefix }
-
-    /// The same of all keys in it.
+    /// What each of its keys begins with, rendered; empty when the key begins with a placeholder.
     public var keyPrefixes: [[UInt8]] {
-        [self.keyPrefix] + self.furtherKeyIndices.map { self.arguments[$0].literalPrefix }
+        ([self.keyIndex] + self.furtherKeyIndices).map { self.arguments[$0].literalPrefix }
     }
 
     /// It reads more keys than the one that a row is known by.

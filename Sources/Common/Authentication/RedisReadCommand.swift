@@ -22,9 +22,6 @@ public enum RedisReadCommand {
         "ZSCORE",
     ]
 
-    /// Answers a list of numbers: the same.
-    public static let answeringNumberLists: Set<String> = ["BITFIELD_RO", "SMISMEMBER"]
-
     /// Whether a number says that something is there: a place counts from 0, and a key without an expiry has the time to live -1.
     public static func says(_ number: Int64, _ name: String) -> Bool {
         switch name {
@@ -40,4 +37,7 @@ public enum RedisReadCommand {
         "PEXPIRETIME",
         "PTTL", "SCARD", "SISMEMBER", "STRLEN", "TTL", "ZCARD", "ZCOUNT", "ZLEXCOUNT", "ZRANK", "ZREVRANK",
     ]
+
+    /// Answers a list of numbers: the same.
+    public static let answeringNumberLists: Set<String> = ["BITFIELD_RO", "SMISMEMBER"]
 }

@@ -71,7 +71,7 @@ public struct TemplateText: Equatable, Sendable {
         var index = 0
         let dollar = Array("${$}".utf8)
         while index < text.count {
-            if text[index...].starts(with: dollar) {
+            if text[index] == dollar[0], text[index...].starts(with: dollar) {
                 literal.append(UInt8(ascii: "$"))
                 index += dollar.count
                 continue

@@ -31,8 +31,7 @@ struct YAMLReader {
         }
         defer { yaml_parser_delete(parser) }
         // libyaml insists on a pointer; a line feed more changes nothing. With the encoding set it takes no byte order mark.
-        let mark: [UInt8] = [0xEF, 0xBB, 0xBF]
-        let terminated = (text.starts(with: mark) ? Array(text.dropFirst(mark.count)) : text) + [UInt8(ascii: "\n")]
+        let terminated = ByteOrderMark.removed(from: text) + [UInt8(ascii: "\n")]
         let outcome = terminated.withUnsafeBufferPointer { bytes in
             // Without this a byte order mark would choose UTF-16.
             yaml_parser_set_encoding(parser, YAML_UTF8_ENCODING)

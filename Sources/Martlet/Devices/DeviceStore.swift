@@ -67,10 +67,11 @@ struct DeviceStore {
             throw CommandFailure("\(file): \(error.message)")
         }
         var devices: [Device] = []
-        for (number, line) in CSVLines(bytes) {
+        for (index, line) in ImportedText.lines(ByteOrderMark.removed(from: bytes)).enumerated() where !line.isEmpty {
+            let number = index + 1
             // What spreadsheets put on top is no device with a password that everybody knows.
             if devices.isEmpty, number == 1, Self.isHeader(line) { continue }
-            guard let (name, password) = CSVLines.pair(line) else {
+            guard let (name, password) = CSVLine.pair(line) else {
                 throw CommandFailure(
                     mistakes: [
                         "\(file):\(number): a quote has no end, or something stands behind it; a quote in a field stands twice"
@@ -93,7 +94,7 @@ struct DeviceStore {
     // MARK: Parts
 
     private static func isHeader(_ line: ArraySlice<UInt8>) -> Bool {
-        guard let (name, password) = CSVLines.pair(line) else { return false }
+        guard let (name, password) = CSVLine.pair(line) else { return false }
         func word(_ field: [UInt8]) -> String { String(decoding: field, as: UTF8.self).lowercased() }
         return word(name) == "name" && ["", "password"].contains(word(password))
     }

@@ -1,12 +1,8 @@
+import Common
+
 /// What stands in a file that may have been written on Windows.
 enum ImportedText {
-    private static let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
-
-    /// Without the mark that some editors put in front of UTF-8: it would become part of the first key.
-    static func bytes(_ text: String) -> ArraySlice<UInt8> {
-        let bytes = Array(text.utf8)
-        return bytes.starts(with: Self.byteOrderMark) ? bytes.dropFirst(Self.byteOrderMark.count) : bytes[...]
-    }
+    static func bytes(_ text: String) -> ArraySlice<UInt8> { ByteOrderMark.removed(from: Array(text.utf8)) }
 
     /// Without their ends. Split as bytes: in a String "\r\n" is one Character, and no "\n" is found.
     static func lines(_ text: String) -> [String] {

@@ -31,7 +31,7 @@ package enum Folder {
         }
     }
 
-    private static func parent(of path: String) -> String? {
+    static func parent(of path: String) -> String? {
         let bytes = Array(path.utf8)
         guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")), slash > 0 else { return nil }
         return String(decoding: bytes[..<slash], as: UTF8.self)

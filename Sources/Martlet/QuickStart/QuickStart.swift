@@ -42,13 +42,13 @@ package final class QuickStart {
             all.append("authentication.redis.url=\(url)")
         }
         all += settings
-        var configuration = try LocalRun.load(file: layout.configurationFile, settings: all)
+        var configuration = try LocalRun.load(file: layout.configurationFile, settings: all, checksFiles: false)
         let namesNoRedis = configuration.authentication.redis.url == Configuration().authentication.redis.url
         self.runsOwnRedis = namesNoRedis && (environment["REDIS_URL"] ?? "").isEmpty
         if self.runsOwnRedis {
             all.append("authentication.redis.url=unix://\(layout.redisSocket)")
-            configuration = try LocalRun.load(file: layout.configurationFile, settings: all)
         }
+        configuration = try LocalRun.load(file: layout.configurationFile, settings: all)
         self.settings = all
         self.configuration = configuration
         if layout.usesRuntimeDirectoryElsewhere, configuration.runtimeDirectory == layout.runtimeDirectory {

@@ -159,7 +159,7 @@ struct StoreMaintenance {
 
     // MARK: Files
 
-    private var folder: String { self.path.lastIndex(of: "/").map { String(self.path[..<$0]) } ?? "." }
+    private var folder: String { Folder.parent(of: self.path) ?? "." }
 
     private func takeLock() throws(CommandFailure) -> StoreLock {
         var status = stat()

@@ -1,29 +1,5 @@
-/// The lines of a file of comma-separated values (RFC 4180, without line ends in fields), with their numbers; empty ones are left out, and
-/// so is a byte order mark.
-struct CSVLines: Sequence {
-    private let bytes: [UInt8]
-
-    init(_ bytes: [UInt8]) {
-        self.bytes = bytes
-    }
-
-    func makeIterator() -> AnyIterator<(number: Int, line: ArraySlice<UInt8>)> {
-        var rest = self.bytes[...]
-        if rest.starts(with: [0xEF, 0xBB, 0xBF]) { rest = rest.dropFirst(3) }
-        var number = 0
-        return AnyIterator {
-            while !rest.isEmpty {
-                number += 1
-                let end = rest.firstIndex(of: UInt8(ascii: "\n")) ?? rest.endIndex
-                var line = rest[..<end]
-                rest = rest[end...].dropFirst()
-                if line.last == UInt8(ascii: "\r") { line = line.dropLast() }
-                if !line.isEmpty { return (number, line) }
-            }
-            return nil
-        }
-    }
-
+/// A line of comma-separated values (RFC 4180, without line ends in fields).
+enum CSVLine {
     /// The two fields of a line; the second is empty where there is none, and goes to the end with all its commas where it is not in
     /// quotes. Nil: a quote has no end, or something stands behind one.
     static func pair(_ line: ArraySlice<UInt8>) -> (first: [UInt8], second: [UInt8])? {

@@ -1,19 +1,24 @@
 import Glibc
 
 /// What tells a file from its successor under the same name.
-struct FileStamp: Equatable, Sendable {
-    var device: UInt64
-    var inode: UInt64
-    var bytes: Int64
-    var modifiedNanoseconds: Int64
+public struct FileStamp: Equatable, Sendable {
+    public var device: UInt64
+    public var inode: UInt64
+    public var bytes: Int64
+    public var modifiedNanoseconds: Int64
 
     /// Nil where there is no such file.
-    init?(_ path: String) {
+    public init?(_ path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
         self.device = UInt64(status.st_dev)
         self.inode = UInt64(status.st_ino)
         self.bytes = Int64(status.st_size)
         self.modifiedNanoseconds = Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec)
+    }
+
+    /// The same file, written or not.
+    public func isOfSameFile(as other: FileStamp) -> Bool {
+        self.device == other.device && self.inode == other.inode
     }
 }

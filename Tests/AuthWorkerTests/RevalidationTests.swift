@@ -114,6 +114,18 @@ import Testing
         #expect(harness.ask("a", "p")?.outcome == .unknown)
     }
 
+    /// The file was read before its mark was there, and refused what was fetched with the generation that it had: one look-up too many.
+    @Test func `a row fetched before its own mark is written is stored`() throws {
+        var (harness, _) = try self.harness("a")
+        harness.holdsWrites = true
+        harness.change("a")
+        #expect(harness.ask("a", "p")?.source == .redis)
+        harness.performWrites()
+        #expect(harness.ask("a", "p")?.source == .memoryCache)
+        #expect(harness.lookups == 2)
+        #expect(harness.disk[harness.key("a")]?.mustFetch == false)
+    }
+
     /// What a refused row is fetched once more for may be fresh already.
     @Test func `a refused row is taken from the file where another worker has fetched it`() throws {
         var (harness, _) = try self.harness("a")

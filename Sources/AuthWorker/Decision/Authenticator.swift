@@ -334,7 +334,9 @@ package struct Authenticator {
         switch answer {
         case .found(let cached):
             pending.isOnDisk = true
-            pending.generation = cached.generation
+            // The file lacks marks of our own that will be in it before what is fetched now.
+            let isBehind = self.unwrittenMarks.concern(key)
+            pending.generation = max(cached.generation, isBehind ? pending.generation : 0)
             isMarked = cached.mustFetch
             // Without waiters one that is in memory stays as it is until Redis has answered, which may be away.
             if !pending.waiters.isEmpty || self.entry(for: key) == nil {

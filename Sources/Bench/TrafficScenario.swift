@@ -24,6 +24,8 @@ final class TrafficScenario: Scenario {
     private var nextPublisher = 0
     private var rateBegan: Instant = 0
     private var rateSent = 0
+    /// Of those: their publishers had lost their connections.
+    private var unsent = 0
 
     init(_ fleet: BenchFleet, _ shape: Shape) {
         self.shape = shape
@@ -124,9 +126,14 @@ final class TrafficScenario: Scenario {
         let due = Int(Double(now - self.rateBegan) / 1e9 * rate)
         while self.rateSent < due {
             let moment = self.rateBegan + UInt64(Double(self.rateSent + 1) / rate * 1e9)
-            self.publishers[self.nextPublisher].send(due: min(moment, now))
+            let publisher = self.publishers[self.nextPublisher]
             self.nextPublisher = (self.nextPublisher + 1) % self.publishers.count
             self.rateSent += 1
+            guard publisher.client.state == .open else {
+                self.unsent += 1
+                continue
+            }
+            publisher.send(due: min(moment, now))
             if self.isMeasuring { self.published += 1 }
         }
         self.fleet.loop.schedule(afterNanoseconds: Self.rateStepNanoseconds) { [weak self] in self?.sendDue() }
@@ -192,6 +199,9 @@ final class TrafficScenario: Scenario {
         ] {
             self.report.add(name, count)
             if count > 0 { self.report.complain("\(name): \(count)") }
+        }
+        if self.unsent > 0 {
+            self.report.complain("\(self.unsent) messages were not sent: their connections had ended")
         }
         for (code, count) in self.refusals.sorted(by: { $0.key < $1.key }) {
             self.report.complain("\(count) messages were refused with 0x\(String(code, radix: 16))")

@@ -62,7 +62,7 @@ struct RevocationFiles: Sendable {
         for path in outcome.files.loaded.keys.sorted() where !paths.contains(path) {
             let parts = outcome.files.loaded[path]?.parts ?? []
             // One that a file under another name has taken the place of may go.
-            if parts.allSatisfy({ part in present.contains { $0.replaces(part) } }) {
+            if parts.allSatisfy({ part in present.contains { $0.replaces(part) && !part.isNewer(than: $0) } }) {
                 outcome.files.loaded[path] = nil
                 outcome.hasChanged = true
             } else {
@@ -88,12 +88,19 @@ struct RevocationFiles: Sendable {
         }
         entry.stamp = stamp
         do throws(TLSError) {
-            entry.parts = try RevocationList.Part.read(file: path, authorities: self.authorities)
-            entry.problem = nil
+            let found = try RevocationList.Part.read(file: path, authorities: self.authorities)
+            // Whoever can only replay what was signed once must not bring a revoked device back.
+            let newer = entry.parts.filter { former in
+                found.contains { $0.replaces(former) && former.isNewer(than: $0) }
+            }
+            entry.parts = found + newer
+            entry.problem = newer.first.map {
+                "\(path) holds an older list of \($0.issuerName) than before; the newer one counts until this process is restarted"
+            }
         } catch {
             entry.problem = error.description
-            problems.append(error.description)
         }
+        if let problem = entry.problem { problems.append(problem) }
         self.loaded[path] = entry
         return true
     }

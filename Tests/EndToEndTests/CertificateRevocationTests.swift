@@ -172,6 +172,22 @@ import Testing
         #expect(try self.openssl(broker, device, "-tls1_2").contains("alert certificate revoked"))
     }
 
+    @Test("a list that was signed before the one in force does not take its place", arguments: ["list", "another"])
+    func replayedLists(_ name: String) throws {
+        let (broker, folder) = try self.broker()
+        let device = try broker.pki.device("crl-replayed")
+        try broker.pki.revocationList("\(folder)/list", revoked: [device], number: "02", madeAt: "20260102000000Z")
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("revocation lists in force")
+        unlink("\(folder)/list")
+        try broker.pki.revocationList("\(folder)/\(name)", revoked: [], number: "01", madeAt: "20260101000000Z")
+        broker.listeners[0].signal(SIGHUP)
+        try waitUntil("the alarm") {
+            try broker.status(of: "listener").contains("alarm revocation list not usable: \(folder)/list")
+        }
+        #expect(try self.openssl(broker, device, "-tls1_2").contains("alert certificate revoked"))
+    }
+
     @Test("an overdue list goes on counting, or shuts its issuer out, by policy")
     func overdueLists() throws {
         for (policy, getsIn) in [("soft", true), ("hard", false)] {

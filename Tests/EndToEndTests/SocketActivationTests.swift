@@ -38,6 +38,32 @@ import Testing
         return (fileDescriptor, bound.port)
     }
 
+    @Test func `a reload names the changes that wait for a restart, and no others`() throws {
+        let router = try ChildProcess(
+            TestBroker.executable("martlet-router"),
+            arguments: ["--config", self.configuration],
+            name: "martlet-router",
+            logFile: self.directory.file("router.log")
+        )
+        try router.waitForLog(" ready")
+        let text = String(decoding: try readFile(self.configuration), as: UTF8.self)
+        try writeFile(self.configuration, Array("log: {level: debug}\n\(text)".utf8))
+        router.signal(SIGHUP)
+        try router.waitForLog("configuration read again")
+        let changed = text.replacing("127.0.0.1:1/0", with: "127.0.0.1:2/0").replacing("allow: all", with: "deny: all")
+        try writeFile(self.configuration, Array("log: {level: debug}\nprocesses: {drain_rate: 7}\n\(changed)".utf8))
+        router.signal(SIGHUP)
+        try router.waitForLog("changes that wait for a restart")
+        let keys = [
+            "authentication.redis.url", "authorization.rules.default.0.allow", "authorization.rules.default.0.deny",
+            "processes.drain_rate",
+        ]
+        let lines = router.log.split(separator: "\n").filter { $0.contains("changes that wait") }
+        #expect(lines.count == 1 && lines[0].contains("keys=\"\(keys.joined(separator: ", "))\""), "\(router.log)")
+        router.signal(SIGTERM)
+        #expect(try router.waitForExit() == 0)
+    }
+
     @Test func `the connection that starts a listener is served by it`() throws {
         let router = try ChildProcess(
             TestBroker.executable("martlet-router"),

@@ -84,6 +84,40 @@ import Testing
         }
     }
 
+    @Test func `a router that finds its store emptied says so`() throws {
+        let broker = try TestBroker()
+        broker.killRouter()
+        let path = broker.directory.file("state") + "/router/store.db"
+        for suffix in ["-wal", "-shm"] { unlink(path + suffix) }
+        try writeFile(path, [])
+        try broker.restartRouter()
+        try broker.router.waitForLog("the store is an empty file")
+    }
+
+    @Test func `a store that lost its end is refused, and repaired as far as it goes`() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        try self.fill(broker, loop, count: 300)
+        let path = broker.directory.file("state") + "/router/store.db"
+        broker.processes.last?.signal(SIGTERM)
+        #expect(try broker.processes.last?.waitForExit() == 0)
+        // A copy is all in one file, as the store is after a crash of the host.
+        let copy = broker.directory.file("copy.db")
+        #expect(try self.store(broker, "backup", copy).status == 0)
+        let bytes = try readFile(copy)
+        try writeFile(path, Array(bytes.prefix(bytes.count * 2 / 3)))
+        #expect(try self.store(broker, "check").status == 1)
+        let router = try broker.startRouterAgain()
+        #expect(try router.waitForExit() != 0)
+
+        let repaired = try self.store(broker, "repair")
+        #expect(repaired.status == 0 && repaired.output.contains("store.db.former-1"), "\(repaired.output)")
+        #expect(try self.store(broker, "check").status == 0)
+        try broker.restartRouter()
+        let kept = try #require(try broker.figure("retained_messages", of: "router"))
+        #expect(kept > 50 && kept < 300, "\(kept) of 300")
+    }
+
     @Test func `a damaged store is refused, and repaired as far as it can be read`() throws {
         let broker = try TestBroker()
         let loop = try EventLoop()

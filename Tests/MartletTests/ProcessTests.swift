@@ -76,9 +76,9 @@ import Testing
         let path = directory.path
         #expect(
             overridden.1 == """
-                \(file): listeners.a.tls.certificate_file: \(path)/server.crt: \(missing)
-                \(file): listeners.a.tls.key_file: \(path)/server.key: \(missing)
-                \(file): listeners.a.tls.client_ca_file: \(path)/client-ca.crt: \(missing)
+                \(file):2:28: listeners.a.tls.certificate_file: \(path)/server.crt: \(missing)
+                \(file):2:28: listeners.a.tls.key_file: \(path)/server.key: \(missing)
+                \(file):2:28: listeners.a.tls.client_ca_file: \(path)/client-ca.crt: \(missing)
 
                 """
         )
@@ -87,7 +87,9 @@ import Testing
         for name in ["server.crt", "server.key", "client-ca.crt"] { try Folder.writeFile(directory.file(name), "x") }
         let senseless = try self.martlet(["config", "check", file], environment: environment)
         #expect(senseless.0 == 1)
-        #expect(senseless.1.hasPrefix("\(file): listener a: certificate_file \(path)/server.crt holds no certificate"))
+        #expect(
+            senseless.1.hasPrefix("\(file):2:28: listener a: certificate_file \(path)/server.crt holds no certificate")
+        )
         let pki = TestPKI.shared
         let other = try pki.device("another-key")
         for (from, to) in [
@@ -98,7 +100,9 @@ import Testing
         }
         let mismatched = try self.martlet(["config", "check", file], environment: environment)
         #expect(mismatched.0 == 1)
-        #expect(mismatched.1.hasPrefix("\(file): listener a: ") && mismatched.1.contains("they must be made together"))
+        #expect(
+            mismatched.1.hasPrefix("\(file):2:28: listener a: ") && mismatched.1.contains("they must be made together")
+        )
         let unknown = try self.martlet(
             ["config", "check", file, "--set", "listeners=[{name: a, tls: {groups: NOWHERE}}]"],
             environment: environment

@@ -1,3 +1,4 @@
+import Common
 import Glibc
 
 /// Certificate authorities and certificates made with the openssl command, so that tests do not rely on our own issuing.
@@ -81,7 +82,7 @@ package final class TestPKI: Sendable {
             index += "R\t491231235959Z\t250101000000Z\t\(serial)\tunknown\t/CN=revoked\n"
         }
         try writeFile(folder.file("index.txt"), Array(index.utf8))
-        try writeFile(folder.file("number"), Array("\(number ?? String(Self.serial().prefix(10)))\n".utf8))
+        try writeFile(folder.file("number"), Array("\(number ?? String(Clock.wall(), radix: 16))\n".utf8))
         let settings = """
             [ca]
             default_ca = d

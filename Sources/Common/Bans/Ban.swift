@@ -130,10 +130,7 @@ public struct Ban: Equatable, Sendable {
             }
             return .fingerprint(Self.bytes(digits))
         case .address:
-            guard let range = AddressRange(Self.text(value)) else {
-                throw ValueError("\"\(shown)\" is neither an IP address nor a range such as 192.0.2.0/24")
-            }
-            return .address(range)
+            return .address(try AddressRange(Self.text(value)))
         }
     }
 

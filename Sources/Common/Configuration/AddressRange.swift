@@ -4,17 +4,27 @@ public struct AddressRange: Hashable, Sendable, CustomStringConvertible {
     public var bytes: [UInt8]
     public var prefixBits: Int
 
-    /// Nil: the text is no range. Bits behind the prefix must be 0: `10.1.2.3/8` may well be a mistake.
-    public init?(_ text: String) {
+    /// - Throws: what is wrong with the text. Bits behind the prefix must be 0: `10.1.2.3/8` may well be a mistake.
+    public init(_ text: String) throws(ValueError) {
+        let shown = ConfigurationText.shown(text)
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        guard let host = parts.first, let bytes = ListenAddress.numeric(String(host)) else { return nil }
+        guard let host = parts.first, let bytes = ListenAddress.numeric(String(host)) else {
+            throw ValueError("\"\(shown)\" is neither an IP address nor a range such as 192.0.2.0/24")
+        }
         self.bytes = bytes
         self.prefixBits = self.bytes.count * 8
         if parts.count == 2 {
-            guard let bits = NumberText.parse(String(parts[1])), bits >= 0, bits <= self.prefixBits else { return nil }
+            guard let bits = NumberText.parse(String(parts[1])), bits >= 0, bits <= self.prefixBits else {
+                throw ValueError(
+                    "\"\(shown)\" is not a range: behind the slash is a number from 0 to \(self.prefixBits)"
+                )
+            }
             self.prefixBits = Int(bits)
         }
-        guard Self.masked(self.bytes, self.prefixBits) == self.bytes else { return nil }
+        let range = AddressRange(around: self.bytes, prefixBits: self.prefixBits)
+        guard range == self else {
+            throw ValueError("\"\(shown)\" is an address in the range \(range); write one or the other")
+        }
     }
 
     /// The range of this length that an address lies in.

@@ -1,26 +1,23 @@
 import Glibc
 
 extension Configuration {
-    /// What is wrong with the files, folders and users that the configuration names, as this process sees them: one sentence
-    /// each. Folders that are not there yet are made at start-up and no mistake.
-    public func check() -> [String] {
-        var problems: [String] = []
-        for listener in self.listeners {
+    /// What is wrong with the files, folders and users that the configuration names, as this process sees them. Folders that are
+    /// not there yet are made at start-up and no mistake.
+    public func check() -> [ConfigurationError.Problem] {
+        var problems: [ConfigurationError.Problem] = []
+        for (index, listener) in self.listeners.enumerated() {
             guard let tls = listener.tls else { continue }
+            let section = CheckedSection(written: "listeners.\(index).tls", shown: "listeners.\(listener.name).tls")
             let files = [
                 ("certificate_file", tls.certificateFile), ("key_file", tls.keyFile),
                 ("key_password_file", tls.keyPasswordFile), ("client_ca_file", tls.clientCAFile),
             ]
-            for case (let key, let path?) in files {
-                Self.checkFile(path, "listeners.\(listener.name).tls.\(key)", &problems)
-            }
-            for path in tls.crlFiles { Self.checkFile(path, "listeners.\(listener.name).tls.crl_files", &problems) }
-            if let path = tls.crlDirectory {
-                Self.checkDirectory(path, "listeners.\(listener.name).tls.crl_directory", &problems)
-            }
+            for case (let key, let path?) in files { self.checkFile(path, section, key, &problems) }
+            for path in tls.crlFiles { self.checkFile(path, section, "crl_files", &problems) }
+            if let path = tls.crlDirectory { self.checkDirectory(path, section, "crl_directory", &problems) }
         }
-        for source in self.authentication.sources where source.kind == .redis {
-            let path = source.name.isEmpty ? "authentication" : "authentication.sources.\(source.name)"
+        for (index, source) in self.authentication.sources.enumerated() where source.kind == .redis {
+            let section = Self.section(source, index, "redis")
             var files = [
                 ("password_file", source.redis.passwordFile), ("tls.ca_file", source.redis.tls.caFile),
                 ("tls.certificate_file", source.redis.tls.certificateFile), ("tls.key_file", source.redis.tls.keyFile),
@@ -29,43 +26,89 @@ extension Configuration {
             if case .sentinel(let sentinel) = source.redis.topology {
                 files.append(("sentinel.password_file", sentinel.passwordFile))
             }
-            for case (let key, let file?) in files { Self.checkFile(file, "\(path).redis.\(key)", &problems) }
+            for case (let key, let file?) in files { self.checkFile(file, section, key, &problems) }
         }
-        Self.checkDirectory(self.runtimeDirectory, "runtime_directory", &problems)
-        Self.checkDirectory(self.stateDirectory, "state_directory", &problems)
-        for source in self.authentication.sources where source.cache.enabled {
-            let path = source.name.isEmpty ? "authentication" : "authentication.sources.\(source.name)"
-            Self.checkDirectory(source.cache.directory, "\(path).cache.directory", &problems)
+        let top = CheckedSection(written: "", shown: "")
+        self.checkDirectory(self.runtimeDirectory, top, "runtime_directory", &problems)
+        self.checkDirectory(self.stateDirectory, top, "state_directory", &problems)
+        for (index, source) in self.authentication.sources.enumerated() where source.cache.enabled {
+            self.checkDirectory(source.cache.directory, Self.section(source, index, "cache"), "directory", &problems)
         }
         do throws(BanList.Problem) {
             _ = try self.loadBans()
         } catch {
-            problems.append("bans_file: \(error)")
+            problems.append(self.problem("\(error)", top, "bans_file"))
         }
         for user in self.linkUsers where getpwnam(user) == nil {
-            problems.append("link_users: this host has no user \(user)")
+            problems.append(self.problem("this host has no user \(user)", top, "link_users"))
         }
         return problems
+    }
+
+    /// What is wrong with a listener's `tls` section.
+    public func problem(_ message: String, ofListener index: Int) -> ConfigurationError.Problem {
+        ConfigurationError.Problem(
+            origin: self.written.origin(of: "listeners.\(index).tls"),
+            key: "",
+            message: "listener \(self.listeners[index].name): \(message)"
+        )
+    }
+
+    /// A section by its place in the file, and by the name of its list entry for people.
+    private struct CheckedSection {
+        var written: String
+        var shown: String
+
+        func path(_ section: String, _ key: String) -> String { section.isEmpty ? key : "\(section).\(key)" }
+    }
+
+    private static func section(_ source: Authentication.Source, _ index: Int, _ key: String) -> CheckedSection {
+        source.name.isEmpty
+            ? CheckedSection(written: "authentication.\(key)", shown: "authentication.\(key)")
+            : CheckedSection(
+                written: "authentication.sources.\(index).\(key)",
+                shown: "authentication.sources.\(source.name).\(key)"
+            )
+    }
+
+    private func problem(_ message: String, _ section: CheckedSection, _ key: String) -> ConfigurationError.Problem {
+        ConfigurationError.Problem(
+            origin: self.written.origin(of: section.path(section.written, key)),
+            key: section.path(section.shown, key),
+            message: message
+        )
     }
 
     /// No key or certificate bundle is larger.
     private static let secretFileBytesMax = 16 * 1024 * 1024
 
-    private static func checkFile(_ path: String, _ key: String, _ problems: inout [String]) {
+    private func checkFile(
+        _ path: String,
+        _ section: CheckedSection,
+        _ key: String,
+        _ problems: inout [ConfigurationError.Problem]
+    ) {
         do {
             let bytes = try Self.readFile(path, bytesMax: Self.secretFileBytesMax)
-            if bytes.isEmpty { problems.append("\(key): \(path): is empty") }
+            if bytes.isEmpty { problems.append(self.problem("\(path): is empty", section, key)) }
         } catch {
-            problems.append("\(key): \(path): \(error.message)")
+            problems.append(self.problem("\(path): \(error.message)", section, key))
         }
     }
 
-    private static func checkDirectory(_ path: String, _ key: String, _ problems: inout [String]) {
+    private func checkDirectory(
+        _ path: String,
+        _ section: CheckedSection,
+        _ key: String,
+        _ problems: inout [ConfigurationError.Problem]
+    ) {
         var status = stat()
         guard stat(path, &status) == 0 else {
-            if errno != ENOENT { problems.append("\(key): \(path): \(Self.describe(errno))") }
+            if errno != ENOENT { problems.append(self.problem("\(path): \(Self.describe(errno))", section, key)) }
             return
         }
-        if status.st_mode & S_IFMT != S_IFDIR { problems.append("\(key): \(path): is not a directory") }
+        if status.st_mode & S_IFMT != S_IFDIR {
+            problems.append(self.problem("\(path): is not a directory", section, key))
+        }
     }
 }

@@ -88,7 +88,9 @@ extension Configuration {
                 reading.problems.append(error)
             }
         }
-        return (Configuration(reading: root, into: reading), reading)
+        var configuration = Configuration(reading: root, into: reading)
+        configuration.written = WrittenValues(root)
+        return (configuration, reading)
     }
 
     /// The folder of a file, absolute.

@@ -37,15 +37,11 @@ extension Configuration.Listener {
         guard let elements = section.list("trusted") else { return }
         for (node, path) in elements {
             guard let (text, _) = section.reading.text(of: node, path: path) else { continue }
-            guard let range = AddressRange(text) else {
-                section.reading.report(
-                    node.origin,
-                    path,
-                    "\"\(ConfigurationText.shown(text))\" is no range of addresses; write one such as 10.0.0.0/8 or 192.0.2.7"
-                )
-                continue
+            do {
+                self.proxyProtocolTrusted.append(try AddressRange(text))
+            } catch {
+                section.reading.report(node.origin, path, error.message)
             }
-            self.proxyProtocolTrusted.append(range)
         }
         if elements.isEmpty { section.report("trusted", "is empty; name the load balancers, or remove proxy_protocol") }
     }

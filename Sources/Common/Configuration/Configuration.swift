@@ -24,6 +24,8 @@ public struct Configuration: Equatable, Sendable {
     public var authorization = Authorization()
     public var mqtt = MQTT()
     public var flowControl = FlowControl()
+    /// What all of that was read from; empty: nothing was read.
+    public internal(set) var written = WrittenValues()
 
     public init() {}
 

@@ -14,6 +14,11 @@ public struct ConfigurationError: Error, Equatable, CustomStringConvertible {
     /// In the order of the file, then of variables and flags. Never empty.
     public var problems: [Problem]
 
+    public init(file: String, problems: [Problem]) {
+        self.file = file
+        self.problems = problems
+    }
+
     /// One line a problem: `FILE:LINE:COLUMN: key.path: what is wrong`.
     public var lines: [String] {
         self.problems.map { problem in

@@ -16,6 +16,8 @@ struct YAMLReader {
     private let fixedOrigin: ConfigurationOrigin?
     private var nodes = 0
     private var problems: [ConfigurationError.Problem] = []
+    /// Of the last event.
+    private var lastOrigin = ConfigurationOrigin.file(line: 1, column: 1)
 
     /// The document's value, nil for an empty document, and keys that are there twice (of which the first counts).
     ///
@@ -162,11 +164,12 @@ struct YAMLReader {
 // MARK: - libyaml
 
 extension YAMLReader {
-    private func next() throws(ConfigurationError.Problem) -> (Event, ConfigurationOrigin) {
+    private mutating func next() throws(ConfigurationError.Problem) -> (Event, ConfigurationOrigin) {
         var event = yaml_event_t()
         guard yaml_parser_parse(self.parser, &event) == 1 else { throw self.parserProblem() }
         defer { yaml_event_delete(&event) }
         let origin = self.origin(event.start_mark)
+        self.lastOrigin = origin
         switch event.type {
         case YAML_STREAM_START_EVENT: return (.streamStart, origin)
         case YAML_STREAM_END_EVENT: return (.streamEnd, origin)
@@ -214,6 +217,9 @@ extension YAMLReader {
             return self.problem("not UTF-8 text: \(what)", self.place(of: parser.problem_offset))
         case YAML_MEMORY_ERROR:
             return self.problem("not read: out of memory", self.fixedOrigin)
+        case YAML_PARSER_ERROR where self.endsBefore(parser.problem_mark):
+            // libyaml would name the line behind the last.
+            return self.problem("not valid YAML: what begins or goes on here has no end", self.lastOrigin)
         default:
             var context = ""
             if let text = parser.context {
@@ -221,6 +227,12 @@ extension YAMLReader {
             }
             return self.problem("not valid YAML: \(context)\(what)", self.origin(parser.problem_mark))
         }
+    }
+
+    /// Whether nothing but blanks, line ends and comments follows.
+    private func endsBefore(_ mark: yaml_mark_t) -> Bool {
+        let rest = self.bytes.dropFirst(Int(clamping: mark.index))
+        return rest.allSatisfy { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }
     }
 
     /// Line and column of a byte that the reader refused; columns count characters.

@@ -35,7 +35,7 @@ public enum RoleProcess {
             let role = try makeRole(context)
             var isStopping = false
             let signals = try SignalSource(loop: loop) { signal in
-                if signal == SIGHUP, !isStopping { Self.reload(role, reload, logger, environment) }
+                if signal == SIGHUP, !isStopping { Self.reload(role, context, reload) }
                 guard signal == SIGTERM || signal == SIGINT else { return }
                 if isStopping { return role.stopAtOnce() }
                 isStopping = true
@@ -57,26 +57,40 @@ public enum RoleProcess {
         }
     }
 
-    private static func reload(
-        _ role: any Role,
-        _ load: () throws -> Configuration,
-        _ logger: Logger,
-        _ environment: [String: String]
-    ) {
-        let notifier = ServiceNotifier(environment: environment)
+    private static func reload(_ role: any Role, _ context: RoleContext, _ load: () throws -> Configuration) {
+        let notifier = ServiceNotifier(environment: context.environment)
         notifier.reloading()
         do {
             let configuration = try load()
             StandardErrorLogHandler.setLevel(configuration.log.level)
             role.reload(configuration)
-            logger.notice("configuration read again")
+            context.logger.notice("configuration read again")
+            let waiting = context.configuration.written.changedKeys(in: configuration.written)
+                .filter { !Self.isReloaded($0) }
+            if !waiting.isEmpty {
+                context.logger.warning(
+                    "changes that wait for a restart",
+                    metadata: ["keys": "\(Self.listed(waiting))"]
+                )
+            }
         } catch {
-            logger.error(
+            context.logger.error(
                 "configuration not usable, the one read before stays in force",
                 metadata: ["reason": "\(error)"]
             )
         }
         notifier.ready(status: "ready")
+    }
+
+    /// Whether a change of the key is in force after SIGHUP: the level of the log, and what a listener that was there says of TLS.
+    private static func isReloaded(_ key: String) -> Bool {
+        let parts = key.split(separator: ".")
+        return key == "log.level" || (parts.count > 2 && parts[0] == "listeners" && parts[2] == "tls")
+    }
+
+    private static func listed(_ keys: [String]) -> String {
+        let shown = keys.prefix(20).map(ConfigurationText.shown).joined(separator: ", ")
+        return keys.count > 20 ? "\(shown) and \(keys.count - 20) more" : shown
     }
 
     /// 16 random bytes, new with every start.

@@ -57,7 +57,13 @@ struct ImportOptions: ParsableArguments {
                 return name
             }
             let name = index == 0 ? path : "\(path)-\(index + 1)"
-            try AtomicFile.write(Array("\(password)\n".utf8), to: name, permissions: 0o600)
+            let text = Array("\(password)\n".utf8)
+            if Folder.exists(name), (try? Configuration.readFile(name, bytesMax: text.count)) != text {
+                throw CommandFailure(
+                    "\(name) is there already, with something else in it; name another --password-file"
+                )
+            }
+            try AtomicFile.write(text, to: name, permissions: 0o600)
             return name
         }
     }

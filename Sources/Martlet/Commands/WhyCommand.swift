@@ -6,7 +6,9 @@ struct WhyCommand: ParsableCommand {
         commandName: "why",
         abstract: "Tells why a device was let in, or was not.",
         discussion: """
-            The last attempts to connect and the last decisions of the auth workers about a device, the newest first: what its             certificate says, which look-up was made, what of the row is known (never a value), and how long it took. The device             is named by its common name, client id, user name, address, or the first digits of its certificate's fingerprint.
+            The last attempts to connect and the last decisions of the auth workers about a device, the newest first: what its \
+            certificate says, which look-up was made, what of the row is known (never a value), and how long it took. The device \
+            is named by its common name, client id, user name, address, or the first digits of its certificate's fingerprint.
             """
     )
 
@@ -20,6 +22,10 @@ struct WhyCommand: ParsableCommand {
     var json = false
 
     @OptionGroup var file: ConfigurationFile
+
+    func validate() throws {
+        guard self.last >= 1 else { throw ValidationError("--last is a number of at least 1.") }
+    }
 
     func run() throws {
         try MartletCommand.perform {

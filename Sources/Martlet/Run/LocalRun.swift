@@ -47,19 +47,21 @@ package enum LocalRun {
         var problems = checksFiles ? configuration.check() : []
         // Files that are not there have been named.
         if checksFiles, problems.isEmpty { problems = Self.checkCertificates(configuration) }
-        guard problems.isEmpty else { throw CommandFailure(mistakes: problems.map { "\(file): \($0)" }) }
+        guard problems.isEmpty else {
+            throw CommandFailure(mistakes: ConfigurationError(file: file, problems: problems).lines)
+        }
         return configuration
     }
 
     /// What a listener would refuse to start with, and lists that it would not take.
-    private static func checkCertificates(_ configuration: Configuration) -> [String] {
-        var problems: [String] = []
-        for listener in configuration.listeners {
+    private static func checkCertificates(_ configuration: Configuration) -> [ConfigurationError.Problem] {
+        var problems: [ConfigurationError.Problem] = []
+        for (index, listener) in configuration.listeners.enumerated() {
             guard let tls = listener.tls else { continue }
             do throws(TLSError) {
                 _ = try TLSServerContext(TLSServerConfiguration(listener, tls))
             } catch {
-                problems.append("listener \(listener.name): \(error)")
+                problems.append(configuration.problem("\(error)", ofListener: index))
                 continue
             }
             guard let authorities = tls.clientCAFile else { continue }
@@ -67,7 +69,7 @@ package enum LocalRun {
                 do throws(TLSError) {
                     _ = try RevocationList.Part.read(file: list, authorities: authorities)
                 } catch {
-                    problems.append("listener \(listener.name): \(error)")
+                    problems.append(configuration.problem("\(error)", ofListener: index))
                 }
             }
         }

@@ -13,12 +13,14 @@ final class StoreImage {
     private(set) var logged: [[UInt8]: [UInt8]?] = [:]
     private(set) var brokenGroups = 0
 
-    init(path: String) throws(CommandFailure) {
+    /// - Parameter isDamaged: whatever can be read is wanted, also of a file that lost its end, which SQLite refuses as a whole otherwise.
+    init(path: String, isDamaged: Bool = false) throws(CommandFailure) {
         guard access(path, F_OK) == 0 else { throw CommandFailure("there is no store \(path)") }
         self.path = path
         let version: Int
         do throws(SQLiteError) {
             self.database = try Database(path: path, access: .readOnly, busyTimeoutMilliseconds: 5_000)
+            if isDamaged { try self.database.execute("PRAGMA writable_schema = ON") }
             // One moment for all that follows.
             try self.database.execute("BEGIN")
             version = try self.database.userVersion()

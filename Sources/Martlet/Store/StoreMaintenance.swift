@@ -110,7 +110,7 @@ struct StoreMaintenance {
     func repair() throws(CommandFailure) -> (kept: Int, left: Int, former: String?) {
         let lock = try self.takeLock()
         defer { withExtendedLifetime(lock) {} }
-        let image = try StoreImage(path: self.path)
+        let image = try StoreImage(path: self.path, isDamaged: true)
         let fresh = self.path + ".new"
         for suffix in ["", "-wal", "-shm"] { unlink(fresh + suffix) }
         var entries: [[UInt8]: [UInt8]] = [:]

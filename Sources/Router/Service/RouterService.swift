@@ -152,6 +152,12 @@ package final class RouterService: Role, LinkDelegate {
                 )
             }
         }
+        if FileStamp(path)?.bytes == 0 {
+            self.logger.error(
+                "the store is an empty file, and a new one begins; `martlet store restore` puts a backup in its place",
+                metadata: ["file": "\(path)"]
+            )
+        }
         let file = try StoreFile(path: path, survivesPowerLoss: configuration.durability == .disk)
         let began = Clock.monotonic()
         self.core.startStamp = Clock.bootTime()

@@ -216,6 +216,19 @@ import Testing
         #expect(mistakes == [line])
     }
 
+    @Test(
+        "What is not closed at the end is named by the last line that says something",
+        arguments: [
+            ("log: {}\nlisteners: [\n\n", "2:12"), ("log: {}\nlisteners: [a,\n  b\n", "3:3"),
+            ("listeners: [a]\nlog: {level: info\n", "2:14"), ("log: {", "1:6"),
+        ]
+    )
+    func notClosed(text: String, place: String) {
+        #expect(
+            configurationMistakes(text) == ["m.yaml:\(place): not valid YAML: what begins or goes on here has no end"]
+        )
+    }
+
     /// Listeners in place of the smallest configuration's.
     @Test(arguments: [
         ("[]", "m.yaml:1:12: listeners: there is none; name at least one, with addresses and a tls section"),

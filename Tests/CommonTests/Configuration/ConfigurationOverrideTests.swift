@@ -202,7 +202,7 @@ import Testing
         listener.tls = tls
         configuration.listeners = [listener]
         #expect(
-            configuration.check() == [
+            configuration.check().map { "\($0.key): \($0.message)" } == [
                 "listeners.devices.tls.key_file: \(tls.keyFile): not readable: No such file or directory",
                 "listeners.devices.tls.client_ca_file: \(directory.path): not readable: not a regular file",
                 "authentication.redis.password_file: /dev/null: not readable: not a regular file",

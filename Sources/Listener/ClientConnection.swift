@@ -65,7 +65,7 @@ final class ClientConnection: EventHandler {
     /// What of `input` is in the service's `connectBytes`.
     private var countedConnectBytes = 0
     private var isDirty = false
-    private var readWantsWrite = false
+    private var (readWantsWrite, writeWantsWrite) = (false, false)
     private var writeWantsRead = false
 
     var version = ProtocolVersion.v3_1_1
@@ -598,7 +598,7 @@ final class ClientConnection: EventHandler {
         self.isDirty = false
         guard self.phase != .closed, self.phase != .lingering, self.phase != .handshaking else { return }
         let wantedInput = self.wantsInput
-        var wantsWrite = false
+        self.writeWantsWrite = false
         self.writeWantsRead = false
         writing: while !self.output.isEmpty {
             switch self.socket.write(self.output.readable) {
@@ -606,7 +606,7 @@ final class ClientConnection: EventHandler {
                 self.output.consume(count)
                 self.service.counters.bytesSent += UInt64(count)
             case .wantsWrite:
-                wantsWrite = true
+                self.writeWantsWrite = true
                 break writing
             case .wantsRead:
                 self.writeWantsRead = true
@@ -624,13 +624,13 @@ final class ClientConnection: EventHandler {
             self.service.counters.slowClientsClosed += 1
             return self.lost("the client does not read")
         }
-        self.setInterest(wantsWrite ? [self.interest, .writable] : self.interest.subtracting(.writable))
+        self.updateInterest()
         if self.wantsInput != wantedInput { self.resumeInput() }
     }
 
     func updateInterest() {
-        var interest: IOEvents = self.wantsInput || self.writeWantsRead ? .readable : []
-        if self.interest.contains(.writable) || self.readWantsWrite { interest.insert(.writable) }
+        var interest: IOEvents = self.wantsInput && !self.readWantsWrite || self.writeWantsRead ? .readable : []
+        if self.writeWantsWrite || self.readWantsWrite { interest.insert(.writable) }
         self.setInterest(interest)
     }
 

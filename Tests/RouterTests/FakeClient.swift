@@ -225,6 +225,12 @@ final class FakeClient {
         }
     }
 
+    /// Its listener has heard of them, and no router yet.
+    func rulesChanged(_ access: AccessRules) {
+        self.access = access
+        self.lastOpen?.access = access
+    }
+
     func send(bytes: [UInt8], flushes: Bool = true, partBytes: Int = 1 << 20) {
         var start = 0
         while start < bytes.count {

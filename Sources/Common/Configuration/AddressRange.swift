@@ -21,6 +21,12 @@ public struct AddressRange: Hashable, Sendable, CustomStringConvertible {
             }
             self.prefixBits = Int(bits)
         }
+        let mapped = ListenAddress(bytes: self.bytes, port: 0).unmapped.bytes
+        if mapped.count < self.bytes.count, self.prefixBits >= 96 {
+            // ::ffff:192.0.2.0/120 is 192.0.2.0/24: that is what such clients count as.
+            self.bytes = mapped
+            self.prefixBits -= 96
+        }
         let range = AddressRange(around: self.bytes, prefixBits: self.prefixBits)
         guard range == self else {
             throw ValueError("\"\(shown)\" is an address in the range \(range); write one or the other")

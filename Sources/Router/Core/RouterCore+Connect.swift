@@ -187,7 +187,7 @@ extension RouterCore {
         session.credit = Int(link.peer.sessionCreditBytes)
         session.version = connect.version
         session.isBridge = connect.isBridge
-        session.setAccess(open.access)
+        self.apply(open.access, to: session)
         session.willDue = nil
         session.expiryDue = nil
         self.deadlines.set(session.index, deadline: nil)

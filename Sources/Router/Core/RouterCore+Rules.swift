@@ -1,6 +1,6 @@
 import Common
 
-// Rules that change while a session is connected.
+// Rules that change while a session is connected, or while it is away.
 extension RouterCore {
     /// New rules apply at once: subscriptions that they do not allow end. MQTT has no word for that to the client; what it is
     /// told is that its next SUBSCRIBE or PUBLISH is not authorized.
@@ -9,28 +9,63 @@ extension RouterCore {
         guard let slot = link.slot(of: frame.handle), link.slots[slot].session != RouterLink.Slot.noSession,
             let session = self.sessions[Int(link.slots[slot].session)]
         else { return nil }
-        session.setAccess(access)
-        for subscription in session.subscriptions where !self.isAllowed(subscription, session) {
-            self.endSubscription(subscription, session)
-            self.counters.subscriptionsEndedByRules += 1
-        }
+        self.apply(access, to: session)
         return nil
     }
 
+    /// The session has these rules from now on: what it subscribed to under others and may not any more ends, and what waits for it
+    /// because of that alone goes. A session that comes back has them too.
+    mutating func apply(_ access: AccessRules, to session: Session) {
+        guard access != session.access else { return }
+        session.setAccess(access)
+        let ended = session.subscriptions.filter { !self.isAllowed($0, session) }
+        guard !ended.isEmpty else { return }
+        let filters = ended.map { self.trie.filter(of: self.node(of: $0)) }
+        for subscription in ended { self.endSubscription(subscription, session) }
+        self.counters.subscriptionsEndedByRules += UInt64(ended.count)
+        self.dropQueued(session, after: filters)
+    }
+
+    private func node(of subscription: Session.Subscription) -> UInt32 {
+        subscription.isShared ? self.trie.groups[Int(subscription.place)].node : subscription.place
+    }
+
     private func isAllowed(_ subscription: Session.Subscription, _ session: Session) -> Bool {
-        let node: UInt32
-        let options: Subscriber.Options?
-        if subscription.isShared {
-            let group = self.trie.groups[Int(subscription.place)]
-            node = group.node
-            options = group.members.first { $0.session == session.index }?.options
-        } else {
-            node = subscription.place
-            options = self.trie.subscription(node: node, session: session.index)
-        }
+        let node = self.node(of: subscription)
+        let options =
+            subscription.isShared
+            ? self.trie.groups[Int(subscription.place)].members.first { $0.session == session.index }?.options
+            : self.trie.subscription(node: node, session: session.index)
         guard let options else { return false }
         return self.trie.filter(of: node).withUnsafeBytes {
             session.access.allowsSubscribe(filter: $0, qos: options.qos)
+        }
+    }
+
+    /// Messages that only the ended subscriptions brought; those of shared ones go to other members.
+    private mutating func dropQueued(_ session: Session, after ended: [[UInt8]]) {
+        guard !session.queue.isEmpty else { return }
+        func isMatched(_ topic: UnsafeRawBufferPointer, _ filters: [[UInt8]]) -> Bool {
+            filters.contains { $0.withUnsafeBytes { TopicFilter.matches(filter: $0, topic: topic) } }
+        }
+        let others = session.subscriptions.map { self.trie.filter(of: self.node(of: $0)) }
+        var dropped: [QueuedMessage] = []
+        _ = session.queue.removeAll { item in
+            let topic = item.message.view.topic
+            let isWanted = !isMatched(topic, ended) || isMatched(topic, others)
+            if !isWanted { dropped.append(item) }
+            return isWanted
+        }
+        let storesAllCopies = self.storesAllCopies
+        self.storesAllCopies = self.changes.isOn
+        defer { self.storesAllCopies = storesAllCopies }
+        for item in dropped {
+            self.queuedBytes -= item.message.countedBytes
+            self.queuedMessages -= 1
+            self.leftQueue(item, session)
+            self.recordDone(item, session)
+            self.counters.droppedByRules += 1
+            if item.group != QueuedMessage.noGroup { self.redistribute(item) }
         }
     }
 }

@@ -96,7 +96,13 @@ extension RouterCore {
         } else {
             self.unfinished.release(session.storeNumber, due: self.now &+ RouterLimits.unclaimedPacketNanoseconds)
         }
-        if !publishesWill { session.will = nil }
+        if !publishesWill {
+            session.will = nil
+        } else if let will = session.will?.message, !self.mayPublish(will, session) {
+            // Also if its delay ends under another router, which does not know the rules.
+            self.counters.publishesDenied += 1
+            session.will = nil
+        }
         if let will = session.will {
             let expiry = UInt64(session.expirySeconds) * Nanoseconds.perSecond
             let wanted = max(UInt64(will.delaySeconds) * Nanoseconds.perSecond, willGraceNanoseconds)
@@ -195,15 +201,19 @@ extension RouterCore {
             // Counted from here: the will is published now (section 3.1.3.2.4).
             message.expiry = self.now &+ UInt64(seconds) * Nanoseconds.perSecond
         }
-        guard session.mayPublish(topic: message.topic, qos: message.qos, retain: message.retain),
-            !Self.isReserved(message.topic)
-        else {
+        guard self.mayPublish(will.message, session) else {
             self.counters.publishesDenied += 1
             return
         }
         self.counters.willsPublished += 1
         self.publishStored(message, publisher: session.index)
         withExtendedLifetime(will.message) {}
+    }
+
+    private func mayPublish(_ will: Message, _ session: Session) -> Bool {
+        let message = will.view
+        return session.mayPublish(topic: message.topic, qos: message.qos, retain: message.retain)
+            && !Self.isReserved(message.topic)
     }
 
     // MARK: The end

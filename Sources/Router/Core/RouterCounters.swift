@@ -26,6 +26,8 @@ package struct RouterCounters: Equatable, Sendable {
     package var subscriptionsDenied: UInt64 = 0
     /// Because the rules of a live session have changed.
     package var subscriptionsEndedByRules: UInt64 = 0
+    /// They had waited for such a subscription.
+    package var droppedByRules: UInt64 = 0
     /// QoS 0 messages for which a slow client's queue had no room.
     package var droppedQoS0: UInt64 = 0
     /// QoS 1 and 2 messages for which a queue had no room.
@@ -88,6 +90,7 @@ package struct RouterCounters: Equatable, Sendable {
             ("dropped_queue_full", self.droppedQueueFull),
             ("dropped_total_full", self.droppedTotalFull),
             ("dropped_too_large", self.droppedTooLarge),
+            ("dropped_by_rules", self.droppedByRules),
             ("dropped_expired", self.droppedExpired),
             ("dropped_offline", self.droppedOffline),
             ("retained_refused", self.retainedRefused),

@@ -34,6 +34,8 @@ package final class TLSConnection {
     /// Server: the client's certificates were verified in an earlier handshake, and their signatures not checked again in this one.
     package internal(set) var hasKnownChain = false
     private var failure: TLSFailure?
+    /// Handshake messages since the connection was last read from with success: see `messageCallback`.
+    var messagesWithoutData = 0
     /// Whose connection it is; nil for a client. OpenSSL's context, which lives as long as its last connection, calls back into this one:
     /// until its end, for tickets are renewed in connections that are older than the last change of settings.
     private let server: TLSServerContext?
@@ -91,7 +93,11 @@ package final class TLSConnection {
         OpenSSLLibrary.clearErrors()
         errno = 0
         let count = SSL_read(self.pointer, base, Int32(truncatingIfNeeded: min(buffer.count, Self.bytesMax)))
-        return count > 0 ? .bytes(Int(count)) : self.result(of: count, systemError: errno)
+        let code = errno
+        if self.messagesWithoutData > Self.messagesWithoutDataMax { return .failed(self.fail(Self.tooManyMessages)) }
+        guard count > 0 else { return self.result(of: count, systemError: code) }
+        self.messagesWithoutData = 0
+        return .bytes(Int(count))
     }
 
     /// OpenSSL holds bytes that were read from the socket and not delivered yet, so epoll will not report them. They may be

@@ -34,6 +34,7 @@ package final class TLSServerContext: @unchecked Sendable {
         now: @escaping () -> Int64 = { Int64(time(nil)) }
     ) throws(TLSError) {
         var builder = try ContextBuilder(server: true)
+        SSL_CTX_set_info_callback(builder.pointer, TLSConnection.messageCallback)
         martlet_ssl_context_set_server_options(builder.pointer)
         if let tickets = configuration.tickets {
             let issuer = TicketIssuer(

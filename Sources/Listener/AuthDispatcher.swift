@@ -10,11 +10,13 @@ final class AuthDispatcher: LinkDelegate {
     private var links: [Link?]
     /// What a worker has said about the verdict that it sends next: the sources that it had asked before.
     private var consulted: [(request: UInt64, keyHashes: [UInt64])?]
+    private var pulses: [AuthWorkerPulse]
 
     init(service: ListenerService, workers: Int) {
         self.service = service
         self.links = Array(repeating: nil, count: workers)
         self.consulted = Array(repeating: nil, count: workers)
+        self.pulses = Array(repeating: AuthWorkerPulse(), count: workers)
     }
 
     func start(hello: LinkHello) {
@@ -29,6 +31,7 @@ final class AuthDispatcher: LinkDelegate {
             self.connectors.append(connector)
             connector.start()
         }
+        self.schedulePings()
     }
 
     func stop() {
@@ -36,7 +39,10 @@ final class AuthDispatcher: LinkDelegate {
         self.links = Array(repeating: nil, count: self.links.count)
     }
 
-    var workersUp: Int { self.links.count { $0 != nil } }
+    /// Linked, and not silent.
+    var workersUp: Int { self.links.indices.count { self.isUp($0) } }
+
+    private func isUp(_ worker: Int) -> Bool { self.links[worker] != nil && !self.pulses[worker].isSilent }
 
     // MARK: Queries
 
@@ -55,7 +61,7 @@ final class AuthDispatcher: LinkDelegate {
             )
         }
         let silent = connection.authWorker
-        if self.links.indices.contains(where: { $0 != silent && self.links[$0] != nil }) {
+        if self.links.indices.contains(where: { $0 != silent && self.isUp($0) }) {
             self.ask(connection, excluding: silent)
         } else {
             // The only one there is: asking it twice would not make it faster.
@@ -88,11 +94,12 @@ final class AuthDispatcher: LinkDelegate {
         query.encode(into: &link.output, request: connection.handle)
     }
 
-    /// The worker for a query: the one that the identity's hash names, or the next that is up.
+    /// The worker for a query: the one that the identity's hash names, or the next that is up; of silent ones only if there is no other.
     private func choose(_ query: AuthQuery, excluding silent: Int?) -> Int? {
         let preferred = Int(truncatingIfNeeded: Self.hash(query) % UInt64(self.links.count))
         let order = self.links.indices.map { (preferred + $0) % self.links.count }
-        return order.first { $0 != silent && self.links[$0] != nil }
+        return order.first { $0 != silent && self.isUp($0) }
+            ?? order.first { $0 != silent && self.links[$0] != nil }
     }
 
     /// FNV-1a over what identifies the device.
@@ -105,6 +112,49 @@ final class AuthDispatcher: LinkDelegate {
         for link in self.links { link?.flush() }
     }
 
+    // MARK: Silent workers
+
+    /// A worker that hangs keeps its link, and hears of no change of a row.
+    private func schedulePings() {
+        self.service.loop.schedule(afterNanoseconds: AuthWorkerPulse.periodNanoseconds) { [weak self] in
+            guard let self, !self.service.isStopping else { return }
+            for worker in self.links.indices { self.ping(worker) }
+            self.schedulePings()
+        }
+    }
+
+    private func ping(_ worker: Int) {
+        guard let link = self.links[worker] else { return }
+        let timeout = self.service.configuration.authentication.workerTimeoutNanoseconds
+        switch self.pulses[worker].tick(now: self.service.loop.now, timeout: timeout) {
+        case .wait: break
+        case .ping:
+            link.output.writeFrameHeader(.authPing, handle: 0, bodyBytes: 0)
+            link.flush()
+        case .fellSilent: self.fellSilent(worker)
+        }
+    }
+
+    private func fellSilent(_ worker: Int) {
+        self.service.logger.warning("auth worker does not answer", metadata: ["worker": "\(worker + 1)"])
+        guard self.workersUp > 0 else { return }
+        for connection in self.service.connections where connection.authWorker == worker {
+            switch connection.phase {
+            case .authenticating: self.ask(connection, excluding: worker)
+            case .open:
+                // Changes of their rows were for that worker to hear. Whoever is asked now hears of later ones.
+                connection.revalidationLost()
+                self.service.revalidateInTurn(connection.handle)
+            case .handshaking, .awaitingConnect, .opening, .closing, .lingering, .closed: break
+            }
+        }
+    }
+
+    private func heard(_ worker: Int, isPong: Bool) {
+        guard self.pulses[worker].heard(isPong: isPong) else { return }
+        self.service.logger.notice("auth worker answers again", metadata: ["worker": "\(worker + 1)"])
+    }
+
     // MARK: Links
 
     private func worker(of link: Link) -> Int? {
@@ -115,6 +165,8 @@ final class AuthDispatcher: LinkDelegate {
         guard let worker = self.worker(of: link) else { return }
         self.links[worker] = link
         link.index = worker
+        self.pulses[worker] = AuthWorkerPulse()
+        self.ping(worker)
         self.service.logger.info("auth worker connected", metadata: ["worker": "\(worker + 1)"])
         for connection in self.service.connections where connection.phase == .authenticating {
             if connection.authWorker == nil { self.ask(connection, excluding: nil) }
@@ -122,6 +174,7 @@ final class AuthDispatcher: LinkDelegate {
     }
 
     func link(_ link: Link, received frame: Frame) {
+        self.heard(link.index, isPong: frame.kind == .authPong)
         switch frame.kind {
         case .authVerdict: self.receivedVerdict(frame, link.index)
         case .authConsulted: self.receivedConsulted(frame, link.index)
@@ -156,6 +209,8 @@ final class AuthDispatcher: LinkDelegate {
             self.service.counters.framesWithoutConnection += 1
             return
         }
+        // One that was silent may say what it knew before.
+        guard connection.authWorker == worker else { return }
         connection.received(verdict, consulted?.request == frame.handle ? consulted?.keyHashes ?? [] : [])
     }
 

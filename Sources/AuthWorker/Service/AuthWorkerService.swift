@@ -316,8 +316,13 @@ extension AuthWorkerService: LinkDelegate {
     }
 
     package func link(_ link: Link, received frame: Frame) {
-        guard frame.kind == .authQuery else { return }
-        self.take(frame, from: link)
+        switch frame.kind {
+        case .authQuery: self.take(frame, from: link)
+        case .authPing:
+            link.output.writeFrameHeader(.authPong, handle: 0, bodyBytes: 0)
+            self.linksToFlush.insert(link.index)
+        default: break
+        }
     }
 
     package func linkFinishedReading(_ link: Link) {}

@@ -29,11 +29,14 @@ public enum FrameKind: UInt8, Sendable, CaseIterable {
 
     // Listener to auth worker.
     case authQuery = 0x50
+    /// Has no body; is answered with `authPong` at once.
+    case authPing = 0x51
 
     // Auth worker to listener.
     case authVerdict = 0x70
     case authChanged = 0x71
     case authConsulted = 0x72
+    case authPong = 0x73
 
     // The tool to any role, and back.
     case statusRequest = 0x90

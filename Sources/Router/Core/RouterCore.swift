@@ -170,9 +170,8 @@ package struct RouterCore: ~Copyable {
         case nil: return nil
         case .linkHello, .sessionAccepted, .sessionRefused, .sessionDeliver, .sessionMulticast, .sessionClose,
             .publishCredit, .sessionGone, .linkClosing, .sessionResumed, .sessionUnstored, .exchangesSettled,
-            .authQuery,
-            .authVerdict, .authChanged,
-            .authConsulted, .statusRequest, .statusReport, .controlCommand, .controlReply:
+            .authQuery, .authPing, .authVerdict, .authChanged, .authConsulted, .authPong, .statusRequest,
+            .statusReport, .controlCommand, .controlReply:
             return "frame of a kind that a listener does not send"
         }
     }

@@ -18,7 +18,8 @@ import Testing
         let numbers = FrameKind.allCases.map { "\($0)=\(self.hexadecimal([$0.rawValue]))" }.sorted()
         #expect(
             numbers == [
-                "authChanged=71", "authConsulted=72", "authQuery=50", "authVerdict=70", "controlCommand=91",
+                "authChanged=71", "authConsulted=72", "authPing=51", "authPong=73", "authQuery=50", "authVerdict=70",
+                "controlCommand=91",
                 "controlReply=b1", "deliveryCredit=15", "exchangesSettled=3a", "linkClosing=37", "linkDrained=17",
                 "linkHello=01",
                 "publishCredit=35",

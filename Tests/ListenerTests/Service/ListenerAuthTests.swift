@@ -147,6 +147,42 @@ import Testing
         #expect(harness.log.lines.contains { $0.message == "auth worker lost" })
     }
 
+    @Test(
+        "A worker that hangs: live sessions of its are asked about elsewhere, and so are new clients, until it answers again"
+    )
+    func workerHangs() throws {
+        let harness = try ServiceHarness(isAnonymous: false, workers: 2) {
+            $0.authentication.workerTimeoutNanoseconds = 200 * Nanoseconds.perMillisecond
+        }
+        let client = try harness.client()
+        client.send(.connect(self.connect("a")), .v5_0)
+        try harness.wait("the first query") { self.queries(harness).count == 1 }
+        let first = self.queries(harness)[0]
+        let (hung, other) = (harness.workers[first.worker], harness.workers[1 - first.worker])
+        hung.answer(first.frame.handle, AuthVerdict(outcome: .allow, access: self.access, keyHash: 7))
+        try harness.wait("sessionOpen") { harness.router.frames(.sessionOpen).count == 1 }
+        harness.router.accept(harness.router.frames(.sessionOpen)[0].handle, .v5_0)
+        for worker in harness.workers {
+            try harness.wait("a ping") { !worker.frames(.authPing).isEmpty }
+            worker.pong()
+        }
+        try harness.wait("the listener to notice") {
+            if other.frames(.authPing).count > 1 { other.pong() }
+            return harness.service.auth.workersUp == 1
+        }
+        try harness.wait("the question about the session") { !other.frames(.authQuery).isEmpty }
+        #expect(other.frames(.authQuery)[0].handle == first.frame.handle)
+        // What it says late does not count.
+        other.answer(first.frame.handle, AuthVerdict(outcome: .deny, reason: .noSuchDevice))
+        try harness.wait("the end of the session") { harness.router.frames(.sessionClosed).count == 1 }
+        hung.pong()
+        try harness.wait("the listener to notice") {
+            other.pong()
+            return harness.service.auth.workersUp == 2
+        }
+        #expect(harness.log.lines.contains { $0.message == "auth worker does not answer" })
+    }
+
     @Test("Without any worker a CONNECT waits, and is asked when one comes, and again when that one is replaced")
     func noWorker() throws {
         let harness = try ServiceHarness(isAnonymous: false, workers: 1)

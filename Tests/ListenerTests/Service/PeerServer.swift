@@ -107,6 +107,10 @@ final class PeerServer: LinkDelegate {
         }
     }
 
+    func pong() {
+        self.send { $0.writeFrameHeader(.authPong, handle: 0, bodyBytes: 0) }
+    }
+
     func announceStop() {
         self.send { $0.writeFrameHeader(.linkClosing, handle: 0, bodyBytes: 0) }
     }

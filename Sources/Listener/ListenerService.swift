@@ -89,6 +89,7 @@ package final class ListenerService: Role {
                 let fileDescriptor: Int32
                 if let passed = inherited.take(name: policy.configuration.name, address: address) {
                     fileDescriptor = passed
+                    try Self.check(passed, policy.configuration)
                 } else {
                     fileDescriptor = try ListeningSocket.open(address)
                 }
@@ -109,6 +110,17 @@ package final class ListenerService: Role {
         self.router.start(hello: hello)
         if self.configuration.authentication.usesWorkers { self.auth.start(hello: hello) }
         self.loop.atEndOfTurn { [unowned self] in self.endOfTurn() }
+    }
+
+    /// A passed socket may be bound to another address than the configuration says.
+    private static func check(_ passed: Int32, _ listener: Configuration.Listener) throws(StartError) {
+        guard listener.transport == .tcp, !listener.allowInsecureNetwork,
+            let bound = SocketAddress.local(of: passed)?.listenAddress, !bound.isLoopback
+        else { return }
+        throw StartError(
+            "listener \(listener.name): the socket that was passed to it is on \(bound), where everything would be readable on the "
+                + "network: bind it to loopback, use TLS, or set allow_insecure_network"
+        )
     }
 
     private func listen(on fileDescriptor: Int32, _ policy: ListenerPolicy) throws(SystemError) {

@@ -116,6 +116,55 @@ import Testing
         #expect(try self.connect(broker, loop, "name", "x").code == 0)
     }
 
+    /// A disabled device came in again, and lost its rows, when the list that it is in was imported once more.
+    @Test("a list that is imported again changes passwords, and nothing that it does not say")
+    func importedAgain() throws {
+        let broker = try self.broker()
+        let csv = broker.directory.file("fleet.csv")
+        try writeFile(csv, Array("again,first\n".utf8))
+        #expect(try self.device(broker, "import-csv", csv).status == 0)
+        #expect(try self.device(broker, "set-acl", "again", "publish:own/#").status == 0)
+        #expect(try self.device(broker, "disable", "again").status == 0)
+        try writeFile(csv, Array("again,second\n".utf8))
+        #expect(try self.device(broker, "import-csv", csv).status == 0)
+        let shown = try self.device(broker, "show", "again").output
+        #expect(shown.contains("disabled") && shown.contains("publish:own/#"), "\(shown)")
+        try broker.authWorkers[0].waitForLog("file of devices in use")
+        let loop = try EventLoop()
+        #expect(try self.connect(broker, loop, "again", "second").code == 0x87)
+        #expect(try self.device(broker, "enable", "again").status == 0)
+        #expect(try self.connect(broker, loop, "again", "second").code == 0)
+        for (text, place) in [
+            ("a,1\nb,2\na,3\n", ":3: the device is in line 1"), ("a;1\n", ":1: fields are separated"),
+        ] {
+            try writeFile(csv, Array(text.utf8))
+            let refused = try self.device(broker, "import-csv", csv)
+            #expect(refused.status == 1 && refused.output.contains("fleet.csv\(place)"), "\(refused.output)")
+        }
+    }
+
+    @Test("a mistyped file is not made, and output that nobody takes is a failure")
+    func mistypedFileAndFullDisk() throws {
+        let broker = try self.broker()
+        #expect(try self.device(broker, "add", "one").status == 0)
+        let path = broker.directory.file("typo.db")
+        for command in [["export"], ["list"], ["show", "one"], ["remove", "one"], ["disable", "one"]] {
+            let result = try runProcess(
+                TestBroker.executable("martlet"),
+                arguments: ["device"] + command + ["--file", path]
+            )
+            #expect(result.status == 1 && result.output.contains("there is no file"), "\(command) \(result.output)")
+        }
+        #expect(access(path, F_OK) != 0)
+        let martlet = try TestBroker.executable("martlet")
+        let configuration = broker.directory.file("martlet.yaml")
+        let full = try runProcess(
+            "sh",
+            arguments: ["-c", "'\(martlet)' device export --config '\(configuration)' > /dev/full"]
+        )
+        #expect(full.status == 1)
+    }
+
     @Test("a broken file denies nobody for good")
     func brokenFile() throws {
         let broker = try self.broker()

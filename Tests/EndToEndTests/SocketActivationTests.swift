@@ -22,11 +22,11 @@ import Testing
         try writeFile(self.configuration, Array(text.utf8))
     }
 
-    private func listeningSocket() throws -> (fileDescriptor: Int32, port: UInt16) {
+    private func listeningSocket(_ host: UInt32 = 0x7F00_0001) throws -> (fileDescriptor: Int32, port: UInt16) {
         let fileDescriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        address.sin_addr.s_addr = host.bigEndian
         let result = withUnsafePointer(to: &address) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 bind(fileDescriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
@@ -62,6 +62,21 @@ import Testing
         #expect(lines.count == 1 && lines[0].contains("keys=\"\(keys.joined(separator: ", "))\""), "\(router.log)")
         router.signal(SIGTERM)
         #expect(try router.waitForExit() == 0)
+    }
+
+    @Test func `a passed socket is not served in plain text where the configuration does not allow that`() throws {
+        let (fileDescriptor, _) = try self.listeningSocket(0)
+        defer { close(fileDescriptor) }
+        let listener = try ChildProcess(
+            TestBroker.executable("martlet-listener"),
+            arguments: ["--config", self.configuration],
+            sockets: [fileDescriptor],
+            socketNames: ["plain"],
+            name: "martlet-listener",
+            logFile: self.directory.file("listener.log")
+        )
+        #expect(try listener.waitForExit() == 1)
+        #expect(listener.log.contains("allow_insecure_network"), "\(listener.log)")
     }
 
     @Test func `the connection that starts a listener is served by it`() throws {

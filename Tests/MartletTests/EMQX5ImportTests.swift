@@ -156,4 +156,42 @@ import Testing
         #expect(self.warns(imported, 2, "authorization source redis is off"))
         #expect(imported.sources.count == 1 && imported.sources[0].accessCommand == nil)
     }
+
+    @Test func whatAListenerSaysBesideIsNamedWithItsLine() throws {
+        let text = """
+            listeners.ssl.default {
+              bind = 8883
+              mountpoint = "site/${clientid}"
+              access_rules = ["deny 10.0.0.0/8", "allow all"]
+              max_conn_rate = 100
+              ssl_options { certfile = a, keyfile = b, password = secret, depth = 3 }
+            }
+            """
+        let warnings = try EMQX5Reader.read(text).warnings.map(\.description)
+        for start in [
+            "3: mountpoint of ssl-default is not taken over", "4: access_rules of ssl-default are not taken over",
+            "6: the password of ssl-default's key",
+            "1: of ssl-default not taken over: max_conn_rate, ssl_options.depth",
+        ] {
+            #expect(warnings.contains { $0.hasPrefix(start) }, "\(start): \(warnings)")
+        }
+        #expect(!warnings.contains { $0.contains("secret") })
+    }
+
+    @Test func rowsInAnotherDatabaseOrUnderAnotherUserAreNamed() throws {
+        let text = """
+            authentication = [{mechanism = password_based, backend = redis, server = "r:6379", database = 1, username = a, password = x,
+              cmd = "HMGET u:${username} password_hash", ssl.enable = true}]
+            authorization.sources = [{type = redis, server = "r:6379", database = 5, username = b, password = x,
+              cmd = "HGETALL acl:${username}"}]
+            """
+        let warnings = try EMQX5Reader.read(text).warnings.map(\.description)
+        for what in ["another database", "another user or password", "another setting of TLS"] {
+            #expect(
+                warnings.contains { $0.hasPrefix("3: the rows are in another Redis") && $0.contains(what) },
+                "\(warnings)"
+            )
+        }
+        #expect(!warnings.contains { $0.contains("other servers") })
+    }
 }

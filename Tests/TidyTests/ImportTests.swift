@@ -25,7 +25,9 @@ import Testing
         "Sources/AuthWorker/Redis/": ["Common", "Glibc", "CLinux", "CHiredis", "TLS"],
         "Sources/AuthWorker/Main/": ["ArgumentParser", "AuthWorker", "Common", "Glibc", "RoleCommand"],
         // The tool links no role: it starts them as programs and speaks to them over their control sockets.
-        "Sources/Martlet/": ["ArgumentParser", "Bench", "Common", "Glibc", "CLinux", "Devices", "Logging", "TLS"],
+        "Sources/Martlet/": [
+            "ArgumentParser", "Bench", "Common", "Glibc", "CLinux", "Devices", "Logging", "Synchronization", "TLS",
+        ],
         "Sources/Martlet/Devices/": ["Common", "Devices", "SQLite", "TLS"],
         "Sources/Martlet/Cache/": ["AuthCache", "Common", "Glibc", "SQLite"],
         "Sources/Martlet/Store/": ["Common", "Glibc", "RouterStore", "SQLite", "TLS"],

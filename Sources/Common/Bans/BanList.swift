@@ -40,7 +40,10 @@ public struct BanList: Sendable {
     /// - Throws: the first broken line with its place.
     public static func parse(_ text: [UInt8], file: String) throws(Problem) -> BanList {
         var list = BanList()
-        for (index, line) in text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).enumerated() {
+        for (index, line) in ByteOrderMark.removed(from: text).split(
+            separator: UInt8(ascii: "\n"),
+            omittingEmptySubsequences: false
+        ).enumerated() {
             do throws(ValueError) {
                 guard let ban = try Ban.parse(Array(line)) else { continue }
                 list.add(ban)

@@ -4,7 +4,9 @@ extension RedisURL {
 
     public static func parse(_ text: String) throws(ValueError) -> RedisURL {
         let shown = "\"\(ConfigurationText.shown(text))\""
-        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
+        // The path of a socket may have spaces.
+        let lowest: UInt8 = text.hasPrefix("unix://") ? 0x20 : 0x21
+        guard text.utf8.allSatisfy({ $0 >= lowest && $0 != 0x7F }) else {
             throw ValueError("\(shown) holds spaces or control characters; write \(Self.form)")
         }
         if text.hasPrefix("redis://") {

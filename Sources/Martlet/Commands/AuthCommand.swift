@@ -63,6 +63,12 @@ struct AuthTestCommand: ParsableCommand {
     @Flag(help: "Reads the password from standard input, one line.")
     var passwordStdin = false
 
+    func validate() throws {
+        guard self.password == nil || !self.passwordStdin else {
+            throw ValidationError("Choose one of --password and --password-stdin.")
+        }
+    }
+
     @Flag(help: "Has the row fetched from Redis first, however fresh the cached one is.")
     var noCache = false
 

@@ -196,7 +196,7 @@ struct BenchLoad: ParsableArguments {
             (1...1_000_000).contains(self.subscribers)
         else { throw ValidationError("Clients are counted from 1 to 1000000.") }
         guard self.qos <= 2 else { throw ValidationError("--qos is 0, 1 or 2.") }
-        guard (16...268_000_000).contains(self.bytes) else { throw ValidationError("--bytes is at least 16.") }
+        guard (16...268_000_000).contains(self.bytes) else { throw ValidationError("--bytes is from 16 to 268000000.") }
         guard self.window >= 1, self.inflight >= 1, self.count >= 1 else {
             throw ValidationError("--window, --inflight and --count are at least 1.")
         }

@@ -1,5 +1,6 @@
 import Common
 import Glibc
+import Synchronization
 
 /// Why a command ends with exit code 1, in one sentence for the person who typed it.
 package struct CommandFailure: Error, Equatable, CustomStringConvertible {
@@ -19,6 +20,15 @@ package struct CommandFailure: Error, Equatable, CustomStringConvertible {
 
 /// What people read: one write per text, so that lines of several processes do not mix.
 package enum Terminal {
+    /// The error number of the first text that standard output did not take; 0: it took all.
+    private static let outputError = Atomic<Int32>(0)
+
+    /// - Throws: when something that was said went nowhere, as a full disk has it: whoever redirects a command relies on its end.
+    static func checkOutput() throws(CommandFailure) {
+        let code = Self.outputError.load(ordering: .relaxed)
+        guard code == 0 else { throw CommandFailure("standard output: \(Configuration.describe(code))") }
+    }
+
     package static func say(_ line: String) {
         Self.write(Array("\(line)\n".utf8), to: STDOUT_FILENO)
     }
@@ -38,7 +48,10 @@ package enum Terminal {
             while !rest.isEmpty {
                 let count = Glibc.write(fileDescriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
                 if count < 0, errno == EINTR { continue }
-                guard count > 0 else { return }
+                guard count > 0 else {
+                    if fileDescriptor == STDOUT_FILENO { Self.outputError.store(errno, ordering: .relaxed) }
+                    return
+                }
                 rest = rest.dropFirst(count)
             }
         }

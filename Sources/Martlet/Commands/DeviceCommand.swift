@@ -41,6 +41,12 @@ struct PasswordOptions: ParsableArguments {
     @Flag(help: "Makes a random password and prints it.")
     var passwordRandom = false
 
+    func validate() throws {
+        guard !self.passwordStdin || !self.passwordRandom else {
+            throw ValidationError("Choose one of --password-stdin and --password-random.")
+        }
+    }
+
     /// Nil: none was asked for.
     func password() throws -> [UInt8]? {
         if self.passwordRandom { return DeviceStore.randomPassword() }
@@ -237,7 +243,7 @@ struct DeviceImportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import-csv",
         abstract:
-            "Adds or replaces devices from lines of name,password; no password: the certificate is enough. All or none."
+            "Adds devices, or changes their passwords, from lines of name,password; no password: the certificate is enough. All or none."
     )
 
     @Argument(help: "The file of devices, with one per line.")

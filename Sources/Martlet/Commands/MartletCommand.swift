@@ -7,6 +7,7 @@ package struct MartletCommand: ParsableCommand {
     package static let configuration = CommandConfiguration(
         commandName: "martlet",
         abstract: "Runs and inspects the Martlet MQTT broker.",
+        version: "\(ProgramVersion.text)",
         subcommands: [
             RunCommand.self, ConfigCommand.self, StatusCommand.self, WhyCommand.self, AuthCommand.self,
             CacheCommand.self, DeviceCommand.self, BanCommand.self,
@@ -20,6 +21,7 @@ package struct MartletCommand: ParsableCommand {
     static func perform(_ work: () throws -> Void) throws {
         do {
             try work()
+            try Terminal.checkOutput()
         } catch let exit as ExitCode {
             throw exit
         } catch let failure as CommandFailure {

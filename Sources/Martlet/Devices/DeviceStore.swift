@@ -10,7 +10,17 @@ struct DeviceStore {
     private static let csvBytesMax = 256 << 20
     private static let nameBytesMax = 1024
 
-    private func open() throws(CommandFailure) -> DeviceDatabase {
+    /// - Parameter makes: the file, when it is not there; a name that is mistyped must not look like an empty one.
+    private func open(makes: Bool) throws(CommandFailure) -> DeviceDatabase {
+        if !Folder.exists(self.path) {
+            guard makes else {
+                throw CommandFailure(
+                    "there is no file \(self.path); martlet device add makes the file of the configuration"
+                )
+            }
+            let folder = Folder.parent(of: self.path) ?? "."
+            guard Folder.exists(folder) else { throw CommandFailure("there is no folder \(folder); make it first") }
+        }
         do throws(SQLiteError) {
             return try DeviceDatabase(path: self.path, use: .write)
         } catch {
@@ -19,9 +29,10 @@ struct DeviceStore {
     }
 
     private func attempt<Result>(
+        makes: Bool = false,
         _ body: (DeviceDatabase) throws(SQLiteError) -> Result
     ) throws(CommandFailure) -> Result {
-        let database = try self.open()
+        let database = try self.open(makes: makes)
         do throws(SQLiteError) {
             return try body(database)
         } catch {
@@ -42,7 +53,9 @@ struct DeviceStore {
     func add(_ device: Device) throws(CommandFailure) {
         let shown = String(decoding: device.name, as: UTF8.self)
         try Self.check(device.name)
-        let isThere = try self.attempt { database throws(SQLiteError) in try database.device(device.name) != nil }
+        let isThere = try self.attempt(makes: true) { database throws(SQLiteError) in
+            try database.device(device.name) != nil
+        }
         guard !isThere else { throw CommandFailure("\(shown) is there already; see martlet device show") }
         try self.attempt { database throws(SQLiteError) in try database.put([device]) }
     }
@@ -58,7 +71,8 @@ struct DeviceStore {
         guard removed else { throw CommandFailure("there is no device \(name) in \(self.path)") }
     }
 
-    /// Returns how many there were.
+    /// What a line does not say stays as it is: whether a device is disabled, what it may do, its note.
+    /// - Returns: how many there were.
     func importCSV(_ file: String) throws(CommandFailure) -> Int {
         let bytes: [UInt8]
         do throws(ValueError) {
@@ -66,7 +80,10 @@ struct DeviceStore {
         } catch {
             throw CommandFailure("\(file): \(error.message)")
         }
+        let known = try self.attempt(makes: true) { database throws(SQLiteError) in try database.all() }
+        let former = Dictionary(known.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         var devices: [Device] = []
+        var numbers: [[UInt8]: Int] = [:]
         for (index, line) in ImportedText.lines(ByteOrderMark.removed(from: bytes)).enumerated() where !line.isEmpty {
             let number = index + 1
             // What spreadsheets put on top is no device with a password that everybody knows.
@@ -78,12 +95,20 @@ struct DeviceStore {
                     ]
                 )
             }
-            var device = Device(name: name)
             do throws(CommandFailure) {
-                try Self.check(device.name)
+                try Self.check(name)
+                if let first = numbers[name] { throw CommandFailure("the device is in line \(first) already") }
+                if !line.contains(UInt8(ascii: ",")), line.contains(UInt8(ascii: ";")),
+                    !line.contains(UInt8(ascii: "\""))
+                {
+                    throw CommandFailure("fields are separated by commas; a name with a semicolon is put in quotes")
+                }
             } catch {
                 throw CommandFailure(mistakes: ["\(file):\(number): \(error)"])
             }
+            numbers[name] = number
+            var device = former[name] ?? Device(name: name)
+            (device.secret, device.salt) = (nil, nil)
             if !password.isEmpty { try Self.set(password, of: &device) }
             devices.append(device)
         }
@@ -122,6 +147,9 @@ struct DeviceStore {
         let row = AccessRow(filter: Array(text[text.index(after: colon)...].utf8), access: Array(text[..<colon].utf8))
         guard case .rule = AccessRow.meaning(of: row.access), !row.filter.isEmpty else {
             throw CommandFailure("\(text): the access is publish, subscribe or all")
+        }
+        guard row.filter.withUnsafeBytes({ TopicFilter.isValid($0) }) else {
+            throw CommandFailure("\(text): the filter is not valid: + and # stand alone between slashes, # at the end")
         }
         return row
     }

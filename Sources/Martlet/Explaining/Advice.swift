@@ -11,7 +11,9 @@ enum Advice {
         let key = block.value("key") ?? "the key"
         switch reason {
         case "noSuchDevice":
-            let command = block.value("command") ?? ""
+            guard let command = block.value("command") else {
+                return "no source knows the device; see martlet device list, or the source that should have it"
+            }
             return "Redis has no such row; look with redis-cli: \(command); make one with: HSET \(key) password …"
         case "wrongPassword": return "the password that the device sends is not the one in \(key)"
         case "passwordMissing": return "the device sends no password; give it one, or set password_hash: none"

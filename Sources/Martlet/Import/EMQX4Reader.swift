@@ -94,7 +94,10 @@ struct EMQX4Reader {
         }
         self.readTLS(&source)
         self.result.check(&source, line: server?.line ?? 0)
-        for key in ["auth.redis.pool", "auth.redis.query_timeout"] { _ = self.take(key) }
+        for key in ["auth.redis.pool", "auth.redis.query_timeout"] {
+            guard let setting = self.take(key) else { continue }
+            self.result.warn(setting.line, "\(key) is left out: one connection takes all look-ups, see redis.timeout")
+        }
         self.result.sources = [source]
     }
 
@@ -105,7 +108,8 @@ struct EMQX4Reader {
         source.caFile = self.value("auth.redis.ssl.cacertfile") ?? self.value("auth.redis.cafile")
         source.certificateFile = self.value("auth.redis.ssl.certfile") ?? self.value("auth.redis.certfile")
         source.keyFile = self.value("auth.redis.ssl.keyfile") ?? self.value("auth.redis.keyfile")
-        source.serverName = self.value("auth.redis.ssl.server_name_indication")
+        let serverName = self.value("auth.redis.ssl.server_name_indication")
+        source.serverName = serverName == "disable" ? nil : serverName
         let verify = self.take("auth.redis.ssl.verify")
         guard source.usesTLS, verify?.value != "true", verify?.value != "verify_peer" else { return }
         self.result.warn(

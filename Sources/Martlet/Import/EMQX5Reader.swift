@@ -177,13 +177,31 @@ struct EMQX5Reader {
             for index in self.result.sources.indices { self.result.sources[index].accessCommand = command }
             var connection = ImportedConfiguration.Source()
             self.readConnection(element, line: line, into: &connection)
-            if connection.servers != self.result.sources[0].servers {
+            for (what, isSame) in Self.comparison(connection, self.result.sources[0]) where !isSame {
                 self.result.warn(
                     line,
-                    "the rows are in another Redis than the passwords; here they must be in the same one"
+                    "the rows are in another Redis than the passwords (\(what)); here one connection asks for both"
+                )
+            }
+            if self.result.sources.count > 1 {
+                self.result.warn(
+                    line,
+                    "each of the sources is asked for the rows; remove acl_command where there are none"
                 )
             }
         }
+    }
+
+    private static func comparison(
+        _ one: ImportedConfiguration.Source,
+        _ other: ImportedConfiguration.Source
+    ) -> [(what: String, isSame: Bool)] {
+        [
+            ("other servers", one.servers == other.servers && one.sentinelMaster == other.sentinelMaster),
+            ("another database", one.database == other.database),
+            ("another user or password", one.user == other.user && one.password == other.password),
+            ("another setting of TLS", one.usesTLS == other.usesTLS && one.caFile == other.caFile),
+        ]
     }
 
     // MARK: Listeners
@@ -241,7 +259,40 @@ struct EMQX5Reader {
                 "revocation lists: set crl_directory, and let a timer run martlet crl refresh"
             )
         }
+        self.nameTheRest(of: member, listener.name)
         self.result.add(listener, line: member.line)
+    }
+
+    /// What is not taken over of a listener; first what lets somebody in, or sends messages elsewhere.
+    private mutating func nameTheRest(of member: HOCONValue.Member, _ name: String) {
+        if let rules = member.value.member("access_rules") {
+            self.result.warn(
+                rules.line,
+                "access_rules of \(name) are not taken over: addresses that were kept out are let in; see martlet ban add address"
+            )
+        }
+        if let mountpoint = member.value.member("mountpoint"), mountpoint.value.text?.isEmpty == false {
+            self.result.warn(
+                mountpoint.line,
+                "mountpoint of \(name) is not taken over: topics are what clients write, without anything in front"
+            )
+        }
+        let known: Set = [
+            "bind", "enable", "enabled", "ssl_options", "authentication", "enable_authn", "access_rules", "mountpoint",
+        ]
+        let options: Set = [
+            "certfile", "keyfile", "cacertfile", "verify", "fail_if_no_peer_cert", "enable_crl_check", "password",
+        ]
+        let members = member.value.value(at: ["ssl_options"])?.members ?? []
+        if let password = members.first(where: { $0.key == "password" }), password.value.text?.isEmpty == false {
+            self.result.warn(password.line, "the password of \(name)'s key goes into a file: tls.key_password_file")
+        }
+        let others =
+            (member.value.members.map(\.key).filter { !known.contains($0) })
+            + (members.map(\.key).filter { !options.contains($0) }.map { "ssl_options.\($0)" })
+        if !others.isEmpty {
+            self.result.warn(member.line, "of \(name) not taken over: \(others.joined(separator: ", "))")
+        }
     }
 
     private mutating func readCertificateUses(_ listener: inout ImportedConfiguration.Listener) {

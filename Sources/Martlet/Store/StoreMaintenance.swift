@@ -76,6 +76,7 @@ struct StoreMaintenance {
         do throws(SQLiteError) {
             try image.copy(to: target)
         } catch {
+            unlink(target)
             throw CommandFailure("\(target): \(error.message)")
         }
         chmod(target, 0o600)

@@ -22,7 +22,7 @@ enum TLSFiles {
         setting: String,
         bytesMax: Int = TLSFiles.bytesMax
     ) throws(TLSError) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw Self.unreadable(path, setting: setting, code: errno) }
         defer { close(descriptor) }
         var status = stat()

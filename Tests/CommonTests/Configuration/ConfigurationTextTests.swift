@@ -116,6 +116,7 @@ import Testing
         ("redis://[::1]", RedisURL.tcp(host: "::1", port: 6379)),
         ("redis://martlet@h:1/2", RedisURL(server: .tcp(host: "h", port: 1), user: "martlet", database: 2)),
         ("unix:///run/redis/redis.sock", RedisURL.unixSocket("/run/redis/redis.sock")),
+        ("unix:///srv/my dir/redis.sock", RedisURL.unixSocket("/srv/my dir/redis.sock")),
         ("unix:///run/r@1.sock?db=4", RedisURL.unixSocket("/run/r@1.sock", database: 4)),
     ])
     func reads(text: String, url: RedisURL) throws {

@@ -1,3 +1,4 @@
+import Glibc
 import SQLite
 
 /// The router's state in one SQLite file (write-ahead log).
@@ -12,8 +13,9 @@ package final class StoreFile {
     private let database: Database
     private let insertLog: Statement
     private let editor: StoreEditor
-    /// What it holds, apart from the log.
-    package let rows: StoreRows
+    /// What it holds, the log folded into it. While there is no room for that, a copy in memory.
+    package private(set) var rows: StoreRows
+    private var rowsAreCopied = false
     /// The net effect of the rows in `log`, but for those of `unnoted`.
     private var changes = NetChanges()
     /// Groups of the last commit.
@@ -32,10 +34,9 @@ package final class StoreFile {
     /// Opens or makes the file, brings its schema up to date and folds the log that the last router left.
     ///
     /// - Parameter checkpointPages: of 8 KiB, in the database's own log before it is copied into the file. Pages are used again by the
-    ///   next groups: a checkpoint that comes seldom copies each of them once, not each time.
+    ///   next groups: a checkpoint that comes seldom copies each of them once, not each time. On a small file system fewer.
     package init(path: String, survivesPowerLoss: Bool, checkpointPages: Int = 8192) throws(StoreError) {
         self.path = path
-        self.checkpointPages = checkpointPages
         do throws(StoreLock.Failure) {
             self.lock = try StoreLock(storePath: path)
         } catch {
@@ -61,6 +62,7 @@ package final class StoreFile {
         } catch {
             throw StoreError(error, path: path)
         }
+        self.checkpointPages = min(checkpointPages, Self.checkpointPages(fileSystemOf: path))
         guard version <= StoreSchema.version else {
             throw StoreError(
                 "the router's store \(path) has schema version \(version), and this release knows versions up to "
@@ -73,9 +75,38 @@ package final class StoreFile {
             self.editor = try StoreEditor(self.database)
             self.rows = StoreRows(self.database)
             try self.readLog()
-            try self.fold()
+            try self.foldOrCopy()
         } catch {
             throw StoreError(error, path: path)
+        }
+    }
+
+    /// The database's own log takes at most a thirty-second of the file system, and not less than its largest group.
+    private static func checkpointPages(fileSystemOf path: String) -> Int {
+        var status = statvfs()
+        guard statvfs(path, &status) == 0 else { return .max }
+        let bytes = UInt64(status.f_blocks).multipliedReportingOverflow(by: UInt64(status.f_frsize))
+        return bytes.overflow ? .max : max(64, Int(clamping: bytes.partialValue / 32 / 8192))
+    }
+
+    /// A full disk keeps nobody from what is stored.
+    private func foldOrCopy() throws(SQLiteError) {
+        do throws(SQLiteError) {
+            try self.fold()
+        } catch {
+            guard error.isDiskFull else { throw error }
+            let copy = try Database(path: ":memory:", busyTimeoutMilliseconds: 0)
+            try copy.migrate(StoreSchema.steps)
+            let attach = try copy.prepare("ATTACH ? AS disk")
+            try attach.bind(self.path, at: 1)
+            try attach.run()
+            try copy.execute(
+                "INSERT INTO entry SELECT * FROM disk.entry; INSERT INTO message SELECT * FROM disk.message"
+            )
+            let editor = try StoreEditor(copy)
+            try self.changes.forEach { key, value throws(SQLiteError) in try editor.set(key, value) }
+            self.rows = StoreRows(copy)
+            self.rowsAreCopied = true
         }
     }
 
@@ -123,6 +154,10 @@ package final class StoreFile {
             try self.database.execute("DELETE FROM log")
         }
         self.changes.removeAll()
+        if self.rowsAreCopied {
+            self.rows = StoreRows(self.database)
+            self.rowsAreCopied = false
+        }
         self.noteLog()
     }
 

@@ -37,6 +37,31 @@ import Testing
         publishes.map { String(decoding: $0.payload, as: UTF8.self) }
     }
 
+    // MARK: What came due
+
+    /// A client that was back within the first seconds found its session, and its will was never published.
+    @Test func whatCameDueWhileNobodyWasThereComesFirst() throws {
+        var harness = try self.start()
+        let device = harness.client("device")
+        let topic = Array("wills".utf8)
+        var will = ConnectPacket.Will(qos: .atLeastOnce, retain: false, topic: topic, payload: Array("gone".utf8))
+        will.properties.willDelayInterval = 2
+        device.connect(clean: false, expiry: 4, will: will)
+        device.subscribe("t", .atLeastOnce)
+        device.drop()
+        harness = try harness.restart(self.path, after: 3)
+        let watcher = harness.client("watcher")
+        watcher.connect()
+        watcher.subscribe("wills", .atLeastOnce)
+        let again = harness.client("device")
+        #expect(again.connect(clean: false, expiry: 4)?.sessionPresent == true)
+        #expect(watcher.takePayloads() == ["gone"])
+        again.drop()
+        harness = try harness.restart(self.path, after: 5)
+        let late = harness.client("device")
+        #expect(late.connect(clean: false, expiry: 4)?.sessionPresent == false)
+    }
+
     // MARK: What goes
 
     /// Folding the log takes as long as entries are changed by it: a message that came and went in between is none.

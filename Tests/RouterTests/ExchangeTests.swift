@@ -181,6 +181,24 @@ import Testing
         #expect(Self.answers(setup.publisher) == (1...6).map { _ in .pubcomp })
     }
 
+    /// The copy for the plain subscription was taken for the group's, which never got it.
+    @Test(arguments: [false, true], [0, 3600] as [UInt32]) func eachGroupOfASessionGetsAMessageThatComesAgain(
+        isPlain: Bool,
+        expiry: UInt32
+    ) throws {
+        var setup = try self.start(expiry: expiry)
+        setup.reader.subscribe(isPlain ? "s" : "$share/h/s", .exactlyOnce)
+        setup.reader.subscribe("$share/g/s", .exactlyOnce)
+        setup.publish("1", 7, topic: "s")
+        setup.publisher.takeAll()
+        try setup.kill(self.path)
+        setup.release(7)
+        #expect(setup.reader.takePayloads() == ["1", "1"])
+        #expect(Self.answers(setup.publisher) == [.pubcomp])
+        try setup.kill(self.path)
+        #expect(setup.reader.takePayloads() == [])
+    }
+
     /// One that has waited in the subscriber's queue is with its listener before the publisher is told.
     @Test func pubcompWaitsForAMessageThatLeavesTheQueue() throws {
         var setup = try self.start()

@@ -129,6 +129,64 @@ import Testing
         #expect(nodes == 0)
     }
 
+    private static func tenRetained(_ harness: RouterHarness) {
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        for number in 0..<10 { publisher.publish("r/\(number)", "\(number)", .atLeastOnce, retain: true) }
+    }
+
+    /// It does not subscribe again, and never got the rest.
+    @Test func aSessionThatComesBackGetsTheRest() {
+        let harness = RouterHarness()
+        Self.tenRetained(harness)
+        let client = harness.client("client")
+        client.acknowledges = false
+        client.connect(clean: false, expiry: 100, receiveMaximum: 3)
+        client.subscribe("r/+", .atLeastOnce)
+        let first = client.takePayloads()
+        #expect(first.count == 3)
+        client.drop()
+        client.acknowledges = true
+        #expect(client.connect(clean: false, expiry: 100, receiveMaximum: 3)?.sessionPresent == true)
+        let rest = client.takePayloads()
+        #expect(Set(first + rest) == Set((0..<10).map { "\($0)" }) && rest.count == 10, "\(first) \(rest)")
+        client.drop()
+        client.connect(clean: true)
+        for number in 0..<10 { client.publish("r/\(number)", "", .atLeastOnce, retain: true) }
+        let nodes = harness.core.retained.nodeCount
+        #expect(nodes == 0)
+    }
+
+    @Test func whatIsUnsubscribedOrSubscribedAnewBringsNothingMore() {
+        let harness = RouterHarness()
+        Self.tenRetained(harness)
+        let client = harness.client("client")
+        client.acknowledges = false
+        client.connect(receiveMaximum: 2)
+        client.subscribe("r/+", .atLeastOnce, identifier: 1)
+        let first = client.takePublishes()
+        #expect(first.map(\.properties.subscriptionIdentifiers) == [[1], [1]])
+        // What was sent keeps its identifier; the others come with the new one, each once.
+        client.subscribe("r/+", .atLeastOnce, identifier: 2)
+        client.acknowledges = true
+        for publish in first {
+            client.send(.puback(AcknowledgementPacket(packetIdentifier: publish.packetIdentifier)))
+        }
+        let second = client.takePublishes()
+        #expect(second.count == 10 && second.allSatisfy { $0.properties.subscriptionIdentifiers == [2] })
+
+        client.acknowledges = false
+        client.subscribe("r/+", .atLeastOnce, identifier: 3)
+        let third = client.takePublishes()
+        #expect(third.count == 2)
+        client.unsubscribe("r/+")
+        client.acknowledges = true
+        for publish in third {
+            client.send(.puback(AcknowledgementPacket(packetIdentifier: publish.packetIdentifier)))
+        }
+        #expect(client.takePublishes().isEmpty)
+    }
+
     @Test func wildcardsFindWhatTheNaiveMatcherFinds() {
         let seed = testSeed()
         var random = SeededRandom(seed: seed)

@@ -62,6 +62,10 @@ extension RouterCore {
         }
         // The very CONNECT that the router before this one took, and whose CONNACK it could not send.
         let isRepeated = known.map { $0.connectStamp == open.connectStamp } ?? false
+        if let session = known, !isRepeated, !session.isConnected, self.isOverdue(session) {
+            self.deadlineReached(session)
+            if self.sessionsByClient[clientIdentifier] == nil { known = nil }
+        }
         if let session = known, !isRepeated, connect.cleanStart || session.expirySeconds == 0 {
             // [MQTT-3.1.2-4]; a pending will is published: its session ends [MQTT-3.1.3-9]. One that should have ended with
             // its connection is there only when the router was restarted meanwhile.
@@ -190,6 +194,7 @@ extension RouterCore {
         self.apply(open.access, to: session)
         session.willDue = nil
         session.expiryDue = nil
+        session.dueNotBefore = 0
         self.deadlines.set(session.index, deadline: nil)
         let properties = connect.properties
         session.sendQuotaMax = Int(min(properties.receiveMaximum ?? UInt16.max, self.settings.session.maxInflight))

@@ -57,7 +57,10 @@ extension RouterCore {
             self.repeatedExchange = held.exchange
             self.exchanges(of: session).complete(repeated: held.exchange)
         }
-        defer { self.repeatedExchange = 0 }
+        defer {
+            self.repeatedExchange = 0
+            self.repeatedReceivers = []
+        }
         self.findReceivers(view.topic, of: session)
         if self.matchesGoUnstored(view) {
             self.settling.messages += self.matches.subscribers.count
@@ -108,10 +111,13 @@ extension RouterCore {
 
     // MARK: To a subscriber
 
-    /// Whether the message at hand comes again, and the session has it, or will.
+    /// Whether the message at hand comes again, and a former router gave it to the session; otherwise it gets a copy now.
     @inline(__always)
-    func hasRepeated(_ session: Session) -> Bool {
-        self.repeatedExchange != 0 && self.has(self.repeatedExchange, session)
+    mutating func hasRepeated(_ session: Session) -> Bool {
+        guard self.repeatedExchange != 0, !self.repeatedReceivers.contains(session.index) else { return false }
+        if self.has(self.repeatedExchange, session) { return true }
+        self.repeatedReceivers.insert(session.index)
+        return false
     }
 
     private func has(_ exchange: UInt64, _ session: Session) -> Bool {

@@ -149,7 +149,7 @@ extension RouterCore {
         session.topicAliases = []
         session.outboundAliases = nil
         session.partialInput = nil
-        self.dropPending(session)
+        self.keepRetained(session)
         // QoS 0 messages do not wait for a client that is away.
         var lostBytes = session.queue.bytes
         let lost = session.queue.removeAll { $0.qos.isAcknowledged }
@@ -159,6 +159,13 @@ extension RouterCore {
         self.counters.droppedOffline += UInt64(lost)
         session.inflight.removeUnknown()
         session.inflight.releaseMemoryIfEmpty()
+    }
+
+    /// Retained messages that were asked for go on when the client comes back, which does not subscribe again.
+    private func keepRetained(_ session: Session) {
+        guard let cursors = session.pending?.retainedCursors else { return }
+        session.dropPending()
+        if !cursors.isEmpty { session.makePending().retainedCursors = cursors }
     }
 
     private mutating func dropPending(_ session: Session) {
@@ -173,10 +180,13 @@ extension RouterCore {
     // MARK: Time
 
     mutating func schedule(_ session: Session) {
-        guard let will = session.willDue else {
-            return self.deadlines.set(session.index, deadline: session.expiryDue)
-        }
-        self.deadlines.set(session.index, deadline: session.expiryDue.map { min($0, will) } ?? will)
+        let due = [session.willDue, session.expiryDue].compactMap { $0 }.min()
+        self.deadlines.set(session.index, deadline: due.map { max($0, session.dueNotBefore) })
+    }
+
+    /// A client comes to its session: what was due before comes first [MQTT-3.1.2-8], also what nobody was there to see.
+    func isOverdue(_ session: Session) -> Bool {
+        (session.willDue ?? .max) <= self.now || (session.expiryDue ?? .max) <= self.now
     }
 
     mutating func deadlineReached(_ session: Session) {

@@ -79,19 +79,19 @@ extension RouterCore {
                 subscription.retainHandling == .send
                 || (subscription.retainHandling == .sendIfNew && result == .added)
             let sendsRetained = wantsRetained && !self.retained.isEmpty
+            // Those that are not sent yet are so with the new options, or not at all, unless what was asked for first goes on.
+            let goesOn =
+                subscription.retainHandling == .sendIfNew
+                && session.pending?.retainedCursors.contains(place: place) == true
+            if !goesOn { self.dropCursors(place, session) }
             self.recordSubscription(
                 Session.Subscription(place: place, isShared: false),
                 filter,
                 options,
                 session,
-                awaitsRetained: sendsRetained
+                awaitsRetained: sendsRetained || goesOn
             )
             if sendsRetained {
-                // Somebody who subscribes again and again without reading gets no more cursors than subscriptions.
-                let underWay = session.pending?.retainedCursors.count ?? 0
-                guard underWay < self.settings.session.maxSubscriptions else {
-                    return .quotaExceeded
-                }
                 let cursor = RetainedCursor(
                     filter: filter,
                     options: options,
@@ -191,6 +191,13 @@ extension RouterCore {
         }
     }
 
+    /// Retained messages that a subscription has not brought yet are not sent any more [MQTT-3.10.4-2].
+    private mutating func dropCursors(_ place: UInt32, _ session: Session) {
+        guard let pending = session.pending else { return }
+        for var cursor in pending.retainedCursors.removeAll(place: place) { cursor.close(&self.retained) }
+        session.dropPendingIfEmpty()
+    }
+
     /// Ends a subscription from this side.
     mutating func endSubscription(_ subscription: Session.Subscription, _ session: Session) {
         if subscription.isShared {
@@ -202,6 +209,7 @@ extension RouterCore {
     }
 
     private mutating func forget(_ subscription: Session.Subscription, _ session: Session) {
+        if !subscription.isShared { self.dropCursors(subscription.place, session) }
         guard let position = session.subscriptions.firstIndex(of: subscription) else { return }
         self.recordUnsubscribed(session.subscriptions[position], session)
         session.subscriptions.remove(at: position)

@@ -77,6 +77,8 @@ package struct RouterCore: ~Copyable {
     var storesAllCopies = false
     /// The QoS 2 message that is being routed, if a listener sent it again.
     var repeatedExchange: UInt64 = 0
+    /// Sessions that got a copy of it just now: a plain subscription and each shared group bring one.
+    var repeatedReceivers: Set<UInt32> = []
     /// PUBCOMPs of the frame that is being handled whose messages are marked as completed in the store.
     var completedInFrame = 0
     var settling = ExchangeSettling()

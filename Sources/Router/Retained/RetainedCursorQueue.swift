@@ -25,6 +25,15 @@ struct RetainedCursorQueue: Sequence {
         _modify { yield &self.cursors[self.head] }
     }
 
+    /// Those for one filter, which the caller closes.
+    mutating func removeAll(place: UInt32) -> [RetainedCursor] {
+        guard self.places.removeValue(forKey: place) != nil else { return [] }
+        let removed = self.filter { $0.place == place }
+        self.cursors = self.filter { $0.place != place }
+        self.head = 0
+        return removed
+    }
+
     mutating func removeFirst() -> RetainedCursor {
         let cursor = self.cursors[self.head]
         self.head += 1

@@ -74,7 +74,7 @@ final class Session {
         var resend: [UInt16] = []
         /// Of them those that were never sent, which are no repetitions [MQTT-3.3.1-1].
         var unsent: Set<UInt16> = []
-        /// Retained messages still to be sent for subscriptions of this connection.
+        /// Retained messages still to be sent; those of a session that lasts go on at its next connection.
         var retainedCursors = RetainedCursorQueue()
         /// They wait for the SUBACK, which waits for this group's commit.
         var retainedGroup: UInt64 = 0
@@ -154,6 +154,8 @@ final class Session {
     // While disconnected.
     var willDue: Instant?
     var expiryDue: Instant?
+    /// A router that has just started waits for what listeners say of the session.
+    var dueNotBefore: Instant = 0
 
     // The connection.
     unowned(unsafe) var link: RouterLink?

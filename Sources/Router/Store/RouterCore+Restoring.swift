@@ -119,16 +119,14 @@ extension RouterCore {
             if session.will != nil { session.willDue = max(graceEnd, self.now &+ delay) }
             if stored.expirySeconds != UInt32.max { session.expiryDue = max(graceEnd, self.now &+ expiry) }
         } else {
-            // A listener may hold a connection of it that was not stored yet: what came due meanwhile waits for its word.
-            let graceEnd = self.now &+ RouterLimits.relinkGraceNanoseconds
+            // A listener may hold a connection of it that was not stored yet: what came due meanwhile waits for its word, but not for
+            // a client that comes anew.
+            session.dueNotBefore = self.now &+ RouterLimits.relinkGraceNanoseconds
             if stored.willDue != 0, session.will != nil {
-                session.willDue = max(graceEnd, StoredMessage.instant(stored.willDue, storeOffset: self.storeOffset))
+                session.willDue = StoredMessage.instant(stored.willDue, storeOffset: self.storeOffset)
             }
             if stored.expiryDue != 0 {
-                session.expiryDue = max(
-                    graceEnd,
-                    StoredMessage.instant(stored.expiryDue, storeOffset: self.storeOffset)
-                )
+                session.expiryDue = StoredMessage.instant(stored.expiryDue, storeOffset: self.storeOffset)
             }
         }
         self.sessions.append(session)

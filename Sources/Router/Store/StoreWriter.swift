@@ -139,6 +139,8 @@ final class StoreWriter: @unchecked Sendable {
                 self.shared.progress.trouble = error.description
             }
             self.waker.wake()
+            // What is in the file already makes room in the database's own log.
+            if error.isDiskFull, case .idle = self.checkpointer.current { try? self.file?.checkpoint() }
             return false
         }
         self.monitor.locked {

@@ -258,6 +258,23 @@ import Testing
         #expect(harness.core.counters.droppedExpired == 1)
     }
 
+    /// Every other message went to the member at QoS 0, for which none waits.
+    @Test func ofAbsentMembersOneGetsItForWhomMessagesWait() {
+        let harness = RouterHarness()
+        for (name, qos) in [("a", QoS.atMostOnce), ("b", .atLeastOnce), ("c", .atMostOnce)] {
+            let member = harness.client(name)
+            member.connect(clean: false, expiry: 100)
+            member.subscribe("$share/g/t", qos)
+            member.drop()
+        }
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        for number in 0..<6 { publisher.publish("t", "\(number)", .atLeastOnce) }
+        let member = harness.client("b")
+        member.connect(clean: false, expiry: 100)
+        #expect(member.takePayloads() == (0..<6).map { "\($0)" })
+    }
+
     @Test func sharedSubscriptionsSpreadAndRedistribute() {
         let harness = RouterHarness()
         let publisher = harness.client("publisher")

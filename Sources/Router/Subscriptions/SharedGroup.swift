@@ -40,7 +40,7 @@ struct SharedGroup {
     private static let compared = 64
 
     /// The member that gets a message: one that is connected if there is any, and among these the next one that can take it at
-    /// once, or the one with the least to do.
+    /// once, or the one with the least to do; if none is, one for which messages wait, as they do not at QoS 0.
     mutating func choose(
         _ spread: Configuration.MQTT.SharedSpread,
         _ state: (UInt32) -> Member
@@ -48,6 +48,10 @@ struct SharedGroup {
         guard !self.members.isEmpty else { return nil }
         var best = self.next % self.members.count
         var bestState = state(self.members[best].session)
+        func rank(_ position: Int, _ state: Member) -> Int {
+            guard case .away = state, !self.members[position].options.qos.isAcknowledged else { return state.rank }
+            return state.rank + 1
+        }
         for step in 1..<max(1, self.members.count) {
             if bestState.rank == 0 {
                 if spread == .roundRobin || bestState.waiting == 0 || step >= Self.compared { break }
@@ -57,7 +61,8 @@ struct SharedGroup {
             let position = (self.next + step) % self.members.count
             let candidate = state(self.members[position].session)
             let isLess = spread == .leastInflight && candidate.waiting < bestState.waiting
-            if candidate.rank < bestState.rank || (candidate.rank == bestState.rank && isLess) {
+            let (rank, bestRank) = (rank(position, candidate), rank(best, bestState))
+            if rank < bestRank || (rank == bestRank && isLess) {
                 best = position
                 bestState = candidate
             }

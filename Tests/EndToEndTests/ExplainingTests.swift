@@ -43,6 +43,24 @@ import Testing
         #expect(try self.martlet(broker, "why", "nobody").output.contains("nothing is known of nobody"))
     }
 
+    @Test("A name that hides something is shown for what it is to people, and as it is to programs")
+    func hiddenCharacters() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        try broker.provision("why-hidden", password: "secret")
+        let tls = try broker.tlsContext(try broker.pki.device("why-hidden"))
+        let client = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: tls)
+        let (name, user) = ("room\u{202E}nimda", "zero\u{200B}width\u{2028}line")
+        #expect(try client.connect(clientIdentifier: name, userName: user, password: "secret").returnCode == 0)
+        let why = try self.martlet(broker, "why", "why-hidden").output
+        #expect(why.contains(#"room\u{202e}nimda"#) && why.contains(#"zero\u{200b}width\u{2028}line"#), "\(why)")
+        #expect(!why.unicodeScalars.contains { [0x202E, 0x200B, 0x2028].contains($0.value) })
+        let json = try self.martlet(broker, "why", "why-hidden", "--json").output
+        #expect(json.contains(#""client_id":"\#(name)""#) && json.contains(#""user_name":"\#(user)""#), "\(json)")
+        let nobody = try self.martlet(broker, "why", "\u{202E}x").output
+        #expect(nobody.contains(#"nothing is known of \u{202e}x"#))
+    }
+
     @Test("why tells of a handshake that failed")
     func failedHandshakes() throws {
         let broker = try TestBroker()

@@ -1,13 +1,12 @@
 /// Texts for messages.
 enum ConfigurationText {
-    /// A text from the file as messages show it: no control characters, not longer than a line bears.
+    /// A text from the file as messages show it: no hidden characters, not longer than a line bears.
     static func shown(_ text: String) -> String {
         var result = ""
         var count = 0
         for scalar in text.unicodeScalars {
             if count == 80 { return result + "…" }
-            let isControl = scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
-            result.unicodeScalars.append(isControl ? "?" : scalar)
+            result.unicodeScalars.append(ReadableText.isHidden(scalar) ? "?" : scalar)
             count += 1
         }
         return result

@@ -7,7 +7,7 @@ import Logging
 /// 2026-11-23T18:03:36.123Z notice  listener-1 connection refused address=192.0.2.7:40112 reason=certificate-expired
 /// ```
 ///
-/// Values with spaces, quotes or control characters are quoted and escaped: a line is a line whatever a client sends.
+/// Values with spaces, quotes or characters that hide something are quoted and escaped: a line is a line whatever a client sends.
 public struct StandardErrorLogHandler: LogHandler {
     public var logLevel: Logger.Level {
         get { self.ownLevel ?? Self.level.value }
@@ -55,7 +55,7 @@ public struct StandardErrorLogHandler: LogHandler {
         let level = event.level.rawValue
         var line = Self.timestamp(nanoseconds: wallNanoseconds) + " " + level
         line += String(repeating: " ", count: max(1, 8 - level.utf8.count))
-        line += self.process + " " + Self.printable(event.message.description)
+        line += self.process + " " + ReadableText.escaped(event.message.description)
         let fields = event.metadata.map { self.metadata.merging($0) { $1 } } ?? self.metadata
         for (name, value) in fields.sorted(by: { $0.key < $1.key }) {
             line += " \(name)=\(Self.quoted(value.description))"
@@ -89,25 +89,10 @@ public struct StandardErrorLogHandler: LogHandler {
             switch scalar {
             case "\"": text += "\\\""
             case "\\": text += "\\\\"
-            default: text += Self.printable(String(scalar))
+            default: text += ReadableText.escaped(String(scalar))
             }
         }
         return text + "\""
-    }
-
-    /// Control characters as `\u{…}`.
-    private static func printable(_ text: String) -> String {
-        guard text.unicodeScalars.contains(where: { Self.isControl($0) }) else { return text }
-        return text.unicodeScalars.map {
-            Self.isControl($0) ? "\\u{\(String($0.value, radix: 16))}" : String($0)
-        }.joined()
-    }
-
-    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.value {
-        case 0..<0x20, 0x7F..<0xA0, 0x2028, 0x2029: true
-        default: false
-        }
     }
 }
 

@@ -105,7 +105,11 @@ struct AuthTestCommand: ParsableCommand {
                 listener: found
             )
             let (result, block) = try test.run()
-            Terminal.say(self.json ? ReportText.json([block]) : ReportText.people(block))
+            if self.json {
+                Terminal.give(ReportText.json([block]))
+            } else {
+                Terminal.say(ReportText.people(block))
+            }
             outcome = result
         } catch {
             Terminal.complain("\(error)")

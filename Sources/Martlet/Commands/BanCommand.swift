@@ -97,7 +97,7 @@ struct BanListCommand: ParsableCommand {
             let bans = try BanFile(path: try self.file.load().bansFile).load().bans
             let now = Int64(Clock.wall() / Nanoseconds.perSecond)
             if self.json {
-                Terminal.say(ReportText.json(bans.map { Self.block($0, now) }))
+                Terminal.give(ReportText.json(bans.map { Self.block($0, now) }))
             } else {
                 Terminal.say(
                     bans.isEmpty ? "nobody is banned" : bans.map { Self.line($0, now) }.joined(separator: "\n")

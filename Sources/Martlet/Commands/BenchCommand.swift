@@ -57,7 +57,7 @@ struct BenchCommand: ParsableCommand {
             Terminal.complain("\(error)")
             throw ExitCode(2)
         }
-        Terminal.say(self.json ? report.json : report.people)
+        if self.json { Terminal.give(report.json) } else { Terminal.say(report.people) }
         if !report.isGood { throw ExitCode(1) }
     }
 

@@ -33,10 +33,11 @@ struct CacheShowCommand: ParsableCommand {
                 Terminal.complain("\(answer.process): \(answer.reply.text)")
             }
             let blocks = answers.filter(\.reply.isDone).flatMap { Report(text: $0.reply.text).blocks }
-            Terminal.say(
-                self.json
-                    ? ReportText.json(blocks) : blocks.map { ReportText.people($0) }.joined(separator: "\n\n")
-            )
+            if self.json {
+                Terminal.give(ReportText.json(blocks))
+            } else {
+                Terminal.say(blocks.map { ReportText.people($0) }.joined(separator: "\n\n"))
+            }
             if answers.contains(where: { !$0.reply.isDone }) { throw ExitCode(1) }
         }
     }

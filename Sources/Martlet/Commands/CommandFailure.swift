@@ -29,17 +29,24 @@ package enum Terminal {
         guard code == 0 else { throw CommandFailure("standard output: \(Configuration.describe(code))") }
     }
 
-    package static func say(_ line: String) {
-        Self.write(Array("\(line)\n".utf8), to: STDOUT_FILENO)
+    package static func say(_ text: String) {
+        Self.give(ReadableText.escaped(text, keepsLines: true))
+    }
+
+    /// What programs read, as it is.
+    package static func give(_ text: String) {
+        Self.write(Array("\(text)\n".utf8), to: STDOUT_FILENO)
     }
 
     package static func complain(of failure: CommandFailure) {
         guard failure.isListOfMistakes else { return Self.complain(failure.description) }
-        Self.write(Array("\(failure)\n".utf8), to: STDERR_FILENO)
+        let text = ReadableText.escaped(failure.description, keepsLines: true)
+        Self.write(Array("\(text)\n".utf8), to: STDERR_FILENO)
     }
 
     package static func complain(_ line: String) {
-        Self.write(Array("martlet: \(line)\n".utf8), to: STDERR_FILENO)
+        let text = ReadableText.escaped(line, keepsLines: true)
+        Self.write(Array("martlet: \(text)\n".utf8), to: STDERR_FILENO)
     }
 
     package static func write(_ bytes: [UInt8], to fileDescriptor: Int32) {

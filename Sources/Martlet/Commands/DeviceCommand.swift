@@ -92,7 +92,7 @@ struct DeviceAddCommand: ParsableCommand {
             try store.add(device)
             Terminal.say(ReportText.people(DeviceStore.describe(device)))
             if self.password.passwordRandom, let password {
-                Terminal.say("password  \(String(decoding: password, as: UTF8.self))")
+                Terminal.give("password  \(String(decoding: password, as: UTF8.self))")
             }
         }
     }
@@ -124,14 +124,15 @@ struct DeviceListCommand: ParsableCommand {
     func run() throws {
         try MartletCommand.perform {
             let devices = try self.options.store().all()
-            if self.json { return Terminal.say(ReportText.json(devices.map { DeviceStore.describe($0) })) }
+            if self.json { return Terminal.give(ReportText.json(devices.map { DeviceStore.describe($0) })) }
             for device in devices {
                 let marks = [
                     device.isDisabled ? "disabled" : nil, device.secret == nil ? "no password" : nil,
                     device.isSuperuser ? "superuser" : nil,
                 ]
                 let shown = marks.compactMap { $0 }.joined(separator: ", ")
-                Terminal.say(String(decoding: device.name, as: UTF8.self) + (shown.isEmpty ? "" : "  (\(shown))"))
+                let name = ReadableText.escaped(String(decoding: device.name, as: UTF8.self))
+                Terminal.say(name + (shown.isEmpty ? "" : "  (\(shown))"))
             }
         }
     }
@@ -196,7 +197,7 @@ struct DeviceSetPasswordCommand: ParsableCommand {
                 device.salt = nil
                 if let password { try DeviceStore.set(password, of: &device) }
             }
-            if self.password.passwordRandom, let password { Terminal.say(String(decoding: password, as: UTF8.self)) }
+            if self.password.passwordRandom, let password { Terminal.give(String(decoding: password, as: UTF8.self)) }
         }
     }
 }
@@ -275,7 +276,7 @@ struct DeviceExportCommand: ParsableCommand {
                 block.add("salt", bytes: device.salt)
                 return block
             }
-            Terminal.say(ReportText.json(blocks))
+            Terminal.give(ReportText.json(blocks))
         }
     }
 }

@@ -41,7 +41,7 @@ struct ImportOptions: ParsableArguments {
             for mistake in ImportedConfiguration.mistakes(in: yaml) {
                 Terminal.complain("\(self.file): to be put right in what is written: \(mistake)")
             }
-            Terminal.say(yaml)
+            Terminal.give(yaml)
         }
     }
 

@@ -114,7 +114,7 @@ struct StoreExportCommand: ParsableCommand {
 
     func run() throws {
         try MartletCommand.perform {
-            try self.options.maintenance().export { Terminal.say($0) }
+            try self.options.maintenance().export { Terminal.give($0) }
         }
     }
 }

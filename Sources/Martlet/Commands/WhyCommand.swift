@@ -38,7 +38,7 @@ struct WhyCommand: ParsableCommand {
             let blocks = answers.filter(\.reply.isDone).flatMap { Report(text: $0.reply.text).blocks }
             let newest = blocks.sorted { ($0.value("time") ?? "") > ($1.value("time") ?? "") }.prefix(self.last)
             if self.json {
-                Terminal.say(ReportText.json(Array(newest)))
+                Terminal.give(ReportText.json(Array(newest)))
             } else if newest.isEmpty {
                 Terminal.say("nothing is known of \(self.device): nobody of that name has tried to connect lately")
             } else {

@@ -5,7 +5,8 @@ enum ReportText {
     static func people(_ block: Report.Block) -> String {
         let width = block.map(\.name.count).max() ?? 0
         return block.map { line in
-            line.name + String(repeating: " ", count: width - line.name.count + 2) + line.value
+            let space = String(repeating: " ", count: width - line.name.count + 2)
+            return line.name + space + ReadableText.escaped(line.value)
         }.joined(separator: "\n")
     }
 

@@ -58,8 +58,5 @@ package enum StatusTable {
         }
     }
 
-    private static func printable(_ text: String) -> String {
-        let scalars = text.unicodeScalars.map { $0.value < 0x20 || (0x7F..<0xA0).contains($0.value) ? "?" : $0 }
-        return String(String.UnicodeScalarView(scalars))
-    }
+    private static func printable(_ text: String) -> String { ReadableText.escaped(text) }
 }

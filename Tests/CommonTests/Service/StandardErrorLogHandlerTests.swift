@@ -73,6 +73,17 @@ import Testing
         }
     }
 
+    @Test("What shows as nothing, or turns the direction of what stands beside it, is written out")
+    func hiddenCharacters() {
+        for (value, written) in [
+            ("admin\u{202E}live", "admin\\u{202e}live"), ("a\u{200B}b", "a\\u{200b}b"), ("\u{2066}x", "\\u{2066}x"),
+            ("x\u{2028}y", "x\\u{2028}y"), ("\u{FEFF}x", "\\u{feff}x"), ("x\u{E0041}", "x\\u{e0041}"),
+            ("\u{3164}", "\\u{3164}"), ("soft\u{AD}", "soft\\u{ad}"), ("日本 é ✓", "日本 é ✓"),
+        ] {
+            #expect(self.line("m", metadata: ["device": "\(value)"]).hasSuffix(" m device=\"\(written)\"\n"))
+        }
+    }
+
     @Test("Random values give one line, and no field can be read twice out of it")
     func randomValues() {
         let seed = testSeed()

@@ -38,8 +38,11 @@ public enum Limits {
     /// How long a peer may take for its hello.
     public static let helloNanoseconds = 5 * Nanoseconds.perSecond
 
-    /// Connections that wait for their TLS handshake in a listener; further ones stay in the kernel's queue.
+    /// Connections whose turn for a TLS handshake has not come, in a listener process; further ones stay in the kernel's queue.
     public static let waitingHandshakesMax = 4096
+
+    /// TLS connections of an entry of `listeners` that have said nothing yet; when there is one more, one of an address with many goes.
+    public static let silentConnectionsMax = 4096
 
     /// Bytes of unfinished CONNECT packets that a listener keeps for all clients together: nobody has authenticated them. Beyond it
     /// those with more than `connectBytesFree` are refused.

@@ -20,6 +20,10 @@ final class ListenerPolicy {
     private let rules: RuleTemplate?
     /// Of connections accepted; nil: no limit.
     var connectionRate: TokenBucket?
+    /// Accepted and not closed.
+    var connectionCount = 0
+    /// Of those, the ones whose TLS handshake has not begun because nothing has come.
+    var silent = SilentConnections()
 
     /// - Throws: a sentence that names the listener and the file or key with the mistake.
     init(_ listener: Configuration.Listener, configuration: Configuration) throws {

@@ -47,7 +47,7 @@ extension ListenerService {
             listener: policy,
             detail: problem
         )
-        close(fileDescriptor)
+        self.drop(fileDescriptor, policy)
     }
 
     func closeProxyReaders() {

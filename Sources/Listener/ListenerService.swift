@@ -145,7 +145,7 @@ package final class ListenerService: Role {
     package func stop() {
         for socket in self.sockets { socket.close() }
         self.sockets.removeAll()
-        self.admission.close()
+        self.admission.closeQueue()
         guard self.configuration.processes.drainRate > 0 else { return self.stopAtOnce() }
         self.drain(until: nil)
     }
@@ -170,8 +170,9 @@ package final class ListenerService: Role {
         }
         let isOpen = closable == 0
         let end = isOpen ? nil : end ?? now &+ Self.drainEndNanoseconds
-        if self.table.count == 0 || end.map({ $0 <= now }) ?? false { return self.stopAtOnce() }
-        ServiceNotifier(environment: self.context.environment).status("draining, \(self.table.count) connections left")
+        let left = self.table.count + self.admission.silentCount
+        if left == 0 || end.map({ $0 <= now }) ?? false { return self.stopAtOnce() }
+        ServiceNotifier(environment: self.context.environment).status("draining, \(left) connections left")
         self.loop.schedule(afterNanoseconds: Self.drainStepNanoseconds) { [unowned self] in self.drain(until: end) }
     }
 
@@ -211,6 +212,7 @@ package final class ListenerService: Role {
         report.add("connections", self.table.count)
         report.add("handshakes_under_way", self.admission.underWay)
         report.add("handshakes_waiting", self.admission.waitingCount)
+        report.add("connections_silent", self.admission.silentCount)
         report.add("sessions", self.table.all.count { $0.phase == .open })
         report.add("router", self.router.link == nil ? "down" : "up")
         report.add("auth_workers_up", self.auth.workersUp)
@@ -230,7 +232,7 @@ package final class ListenerService: Role {
     /// Nil: another connection may be accepted now. Otherwise when it may.
     private func acceptingBlockedUntil(_ policy: ListenerPolicy) -> Instant? {
         let now = self.loop.now
-        if self.admission.isFull() {
+        if policy.tls != nil, self.admission.isFull() {
             self.counters.acceptPauses += 1
             return now &+ Self.fullNanoseconds
         }
@@ -245,8 +247,9 @@ package final class ListenerService: Role {
         self.counters.accepted += 1
         self.connectionRate?.take(1, now: self.loop.now)
         policy.connectionRate?.take(1, now: self.loop.now)
-        let others = self.proxyReaders.count + self.admission.waitingCount
-        guard self.table.count + others < policy.configuration.maxConnections else {
+        policy.connectionCount += 1
+        let isTooMany = policy.connectionCount > policy.configuration.maxConnections
+        guard !isTooMany || self.admission.giveUpSilent(of: policy) else {
             self.logRefusal(
                 .tooManyConnections,
                 address: address.description,
@@ -254,7 +257,7 @@ package final class ListenerService: Role {
                 listener: policy,
                 detail: ""
             )
-            close(fileDescriptor)
+            self.drop(fileDescriptor, policy)
             return
         }
         if self.awaitsProxyHeader(fileDescriptor, address, policy) { return }
@@ -268,11 +271,17 @@ package final class ListenerService: Role {
         {
             let text = address.description
             self.logRefusal(.banned, address: text, device: "-", listener: policy, detail: ban.detail)
-            close(fileDescriptor)
+            self.drop(fileDescriptor, policy)
             return
         }
         if policy.tls != nil, self.admission.mustWait(fileDescriptor, address, policy) { return }
         self.begin(fileDescriptor, address, policy)
+    }
+
+    /// Closes an accepted connection that is not in the table.
+    func drop(_ fileDescriptor: Int32, _ policy: ListenerPolicy) {
+        policy.connectionCount -= 1
+        close(fileDescriptor)
     }
 
     /// It is the connection's turn.
@@ -285,7 +294,7 @@ package final class ListenerService: Role {
             tls = context.makeConnection(fileDescriptor: fileDescriptor)
             guard tls != nil else {
                 self.logger.error("no memory for another TLS connection")
-                close(fileDescriptor)
+                self.drop(fileDescriptor, policy)
                 return
             }
         }
@@ -313,6 +322,7 @@ package final class ListenerService: Role {
 
     func removed(_ connection: ClientConnection) {
         self.table.remove(connection.handle)
+        connection.policy.connectionCount -= 1
     }
 
     // MARK: The turn

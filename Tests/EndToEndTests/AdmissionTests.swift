@@ -16,6 +16,15 @@ import Testing
         try broker.figure(name, of: "listener") ?? -1
     }
 
+    /// A client that has the only place: it does not answer what it gets for its first message.
+    private static func holder(_ broker: TestBroker, _ loop: EventLoop) throws -> TestClient {
+        let tls = try broker.tlsContext(try broker.pki.device("holder"))
+        let holder = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0)
+        holder.send(bytes: try firstTLSMessage(tls))
+        try loop.wait("it to have the place") { (try? Self.number("handshakes_under_way", broker)) == 1 }
+        return holder
+    }
+
     @Test func `a fleet that comes at once gets in, a few at a time`() throws {
         let broker = try Self.broker(4)
         let loop = try EventLoop()
@@ -52,7 +61,8 @@ import Testing
         #expect(try Self.number("handshakes_under_way", broker) == 0)
     }
 
-    @Test func `a client that says nothing holds the others up for three seconds at most, and a ticket is seen`() throws
+    @Test func `a client that goes on with nothing holds others up for three seconds at most, and a ticket is seen`()
+        throws
     {
         let broker = try Self.broker(1)
         let loop = try EventLoop()
@@ -67,13 +77,12 @@ import Testing
             return try runProcess("/bin/sh", arguments: ["-c", "(sleep 0.5) | \(words)"]).output
         }
         #expect(try connect("-sess_out", session).contains("New, TLS"))
-        let silent = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0)
-        try loop.wait("it holds the place") { (try? Self.number("handshakes_under_way", broker)) == 1 }
+        let holder = try Self.holder(broker, loop)
         let began = Clock.monotonic()
         #expect(try connect("-sess_in", session).contains("Reused, TLS"))
         #expect(Clock.monotonic() - began < 10 * Nanoseconds.perSecond)
         #expect(try Self.number("handshakes_waited_with_ticket_total", broker) == 1)
-        #expect(!silent.hasEnded)
+        #expect(!holder.hasEnded)
     }
 
     @Test func `devices from addresses that are known for good ones wait the least`() throws {
@@ -110,8 +119,7 @@ import Testing
         let first = try connect(0, from: knownSource, isStranger: false)
         let refused = try connect(0, from: refusedSource, isStranger: true)
         try loop.wait("their answers") { !first.received.isEmpty && !refused.received.isEmpty }
-        let silent = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0)
-        try loop.wait("it holds the place") { (try? Self.number("handshakes_under_way", broker)) == 1 }
+        let holder = try Self.holder(broker, loop)
         var waiting: [(source: UInt8, client: TestClient)] = []
         for source in [refusedSource, newSource, knownSource] {
             for number in 1...30 {
@@ -134,7 +142,7 @@ import Testing
         #expect(mean(newSource) + 10 < mean(refusedSource), "\(positions)")
         #expect(try Self.number("handshakes_waited_from_known_addresses_total", broker) >= 25)
         #expect(try Self.number("handshakes_waited_from_refused_addresses_total", broker) >= 25)
-        withExtendedLifetime(silent) {}
+        withExtendedLifetime(holder) {}
     }
 
     @Test func `one whose turn does not come in time is told so at once, and logged`() throws {
@@ -142,10 +150,15 @@ import Testing
             $0.replacing("auth_workers: 1}", with: "auth_workers: 1, max_handshakes: 1}")
         }
         let loop = try EventLoop()
+        let tls = try broker.tlsContext(try broker.pki.device("unanswering"))
         // Each holds the place for its second.
-        var silent: [TestClient] = []
-        for _ in 0..<3 { silent.append(try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0)) }
-        try loop.wait("their ends", seconds: 20) { silent.allSatisfy(\.hasEnded) }
-        try broker.listeners[0].waitForLog("its turn did not come in time")
+        var clients: [TestClient] = []
+        for _ in 0..<3 {
+            clients.append(try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0))
+            clients[clients.count - 1].send(bytes: try firstTLSMessage(tls))
+        }
+        let log = broker.listeners[0]
+        try loop.wait("the refusals", seconds: 20) { log.log.contains("its turn did not come in time") }
+        withExtendedLifetime(clients) {}
     }
 }

@@ -77,6 +77,19 @@ import Testing
         #expect(queue.removeRefused() == nil)
     }
 
+    @Test func oneThatTurnsOutBadWhileItWaitsCostsOtherNewOnesNothing() {
+        var queue = HandshakeQueue()
+        for number in 0..<2000 as Range<Int32> { queue.append(number, .new) }
+        queue.append(2000, .new)
+        for number in 0..<2000 as Range<Int32> {
+            #expect(queue.firstNew == number)
+            queue.moveFirstNewToRefused()
+        }
+        #expect(queue.next(withRefused: false) == 2000)
+        #expect(queue.next(withRefused: false) == nil)
+        #expect(queue.next() == 0)
+    }
+
     // MARK: Addresses
 
     private func address(_ text: String, port: UInt16 = 1) throws -> SocketAddress {

@@ -53,6 +53,18 @@ import Testing
         }
     }
 
+    @Test func howLongTheFirstRecordIsShowsInItsFirstBytes() {
+        func bytes(_ beginning: [UInt8]) -> Int { beginning.withUnsafeBytes { ClientHello.firstRecordBytes($0) } }
+        let whole = self.hello([(35, [UInt8](repeating: 3, count: 300))])
+        for count in 1..<5 { #expect(bytes(Array(whole[..<count])) == 5) }
+        for count in 5...whole.count { #expect(bytes(Array(whole[..<count])) == whole.count) }
+        #expect(bytes(whole + whole) == whole.count)
+        // Nothing more is expected of what is no TLS, or has a length that none may have.
+        for other in [[0x10, 0], [0x16, 2], [0x16, 3, 1, 0x40, 1], Array("GET / HTTP/1.1".utf8)] as [[UInt8]] {
+            #expect(bytes(other) == 5)
+        }
+    }
+
     @Test func onlyATicketThatWasMadeWithOurKeyIsOurs() throws {
         let now: Int64 = 1_800_000_000
         let secret = [UInt8](repeating: 9, count: 32)

@@ -2,7 +2,8 @@ import Common
 import Glibc
 
 /// Bounds the TLS handshakes under way: a fleet that comes at once would otherwise make each of them so slow that none ends in time.
-/// The others wait, with nothing spent on them.
+/// The others wait, with nothing spent on them; and so does every client until its first message is there, so that connections that say
+/// nothing take no turn of those that do.
 final class HandshakeAdmission {
     /// A handshake that waits for its client for so long does not hold others up.
     private static let stallNanoseconds = 3 * Nanoseconds.perSecond
@@ -11,8 +12,9 @@ final class HandshakeAdmission {
     private unowned let service: ListenerService
     private let maximum: Int
     private(set) var underWay = 0
-    /// By descriptor.
+    /// By descriptor; those that have said nothing are in their listener's `silent` too, the others in `queue`.
     private var waiting: [Int32: WaitingConnection] = [:]
+    private(set) var silentCount = 0
     private var queue = HandshakeQueue()
     private var history = SourceHistory()
     /// Handshakes under way by their start; some have ended.
@@ -25,50 +27,86 @@ final class HandshakeAdmission {
         self.maximum = maximum == 0 ? Int.max : maximum
     }
 
-    var waitingCount: Int { self.waiting.count }
+    /// Those whose turn has not come.
+    var waitingCount: Int { self.waiting.count - self.silentCount }
+
     /// No more should be accepted. Before that those have to go whose turn would come last, and who would most likely be refused.
     func isFull() -> Bool {
-        while self.waiting.count >= Limits.waitingHandshakesMax {
+        if self.waitingCount >= Limits.waitingHandshakesMax { self.rankAgain() }
+        while self.waitingCount >= Limits.waitingHandshakesMax {
             guard let descriptor = self.queue.removeRefused() else { return true }
-            guard let connection = self.waiting[descriptor], connection.hasSpoken else { continue }
-            self.waiting[descriptor] = nil
-            self.service.logRefusal(
+            guard let connection = self.waiting[descriptor], connection.state != .silent else { continue }
+            self.giveUp(
+                connection,
                 .noPlace,
-                address: connection.address.description,
-                device: "-",
-                listener: connection.policy,
-                detail: "\(Limits.waitingHandshakesMax) connections wait, and others from its address were refused"
+                "\(Limits.waitingHandshakesMax) connections wait, and others from its address were refused"
             )
-            Self.reset(descriptor)
         }
         return false
     }
 
-    /// - Returns: false when the connection may begin its handshake at once; true: it waits, and begins when it is its turn.
+    // MARK: New connections
+
+    /// - Returns: false when the connection may begin its handshake at once; true: it is kept here until it may.
     func mustWait(_ fileDescriptor: Int32, _ address: SocketAddress, _ policy: ListenerPolicy) -> Bool {
-        guard self.underWay >= self.maximum || !self.waiting.isEmpty else { return false }
-        do throws(SystemError) {
-            self.waiting[fileDescriptor] = try WaitingConnection(
-                loop: self.service.loop,
-                fileDescriptor: fileDescriptor,
-                address: address,
-                policy: policy
-            ) { [unowned self] in self.spoke($0, $1) }
-        } catch {
-            return false
+        guard self.maximum < Int.max else { return false }
+        let connection = WaitingConnection(
+            loop: self.service.loop,
+            fileDescriptor: fileDescriptor,
+            address: address,
+            policy: policy
+        )
+        switch connection.state {
+        case .silent:
+            do throws(SystemError) {
+                try connection.watch { [unowned self] in self.isSilentNoMore($0) }
+            } catch {
+                return false
+            }
+            self.waiting[fileDescriptor] = connection
+            self.silentCount += 1
+            policy.silent.insert(fileDescriptor, from: ConnectionSource(address))
+            self.startSweeping()
+            if policy.silent.count > Limits.silentConnectionsMax { self.giveUpSilent(of: policy) }
+        case .spoke(let hasTicket):
+            let rank = self.rank(of: connection, hasTicket: hasTicket)
+            if self.mayBeginAtOnce(rank) { return false }
+            self.enqueue(connection, rank)
+        case .ended:
+            self.service.drop(fileDescriptor, policy)
         }
-        self.service.counters.handshakesWaited += 1
-        self.startSweeping()
         return true
     }
 
-    private func spoke(_ connection: WaitingConnection, _ hasTicket: Bool?) {
-        guard let hasTicket else {
-            self.waiting[connection.fileDescriptor] = nil
-            Glibc.close(connection.fileDescriptor)
-            return
+    private func rank(of connection: WaitingConnection, hasTicket: Bool) -> HandshakeQueue.Rank {
+        hasTicket ? .ticket : self.history.rank(of: connection.address)
+    }
+
+    private func mayBeginAtOnce(_ rank: HandshakeQueue.Rank) -> Bool {
+        self.underWay < (rank == .refused ? self.maximumOfRefused : self.maximum) && self.waitingCount == 0
+    }
+
+    /// A quarter of the places is never for those from addresses from which came only what was refused: who begins handshakes and does
+    /// not go on cannot hold all of them.
+    private var maximumOfRefused: Int { self.maximum - self.maximum / 4 }
+
+    private func isSilentNoMore(_ connection: WaitingConnection) {
+        self.forgetSilent(connection)
+        switch connection.state {
+        case .spoke(let hasTicket):
+            let rank = self.rank(of: connection, hasTicket: hasTicket)
+            if self.mayBeginAtOnce(rank) {
+                return self.service.begin(connection.fileDescriptor, connection.address, connection.policy)
+            }
+            self.enqueue(connection, rank)
+        case .ended, .silent:
+            self.service.drop(connection.fileDescriptor, connection.policy)
         }
-        let rank = hasTicket ? .ticket : self.history.rank(of: connection.address)
+    }
+
+    private func enqueue(_ connection: WaitingConnection, _ rank: HandshakeQueue.Rank) {
+        self.waiting[connection.fileDescriptor] = connection
+        self.service.counters.handshakesWaited += 1
         switch rank {
         case .ticket: self.service.counters.handshakesWaitedWithTicket += 1
         case .known: self.service.counters.handshakesWaitedFromKnown += 1
@@ -76,6 +114,38 @@ final class HandshakeAdmission {
         case .new: break
         }
         self.queue.append(connection.fileDescriptor, rank)
+        self.startSweeping()
+    }
+
+    private func forgetSilent(_ connection: WaitingConnection) {
+        self.waiting[connection.fileDescriptor] = nil
+        self.silentCount -= 1
+        connection.policy.silent.remove(connection.fileDescriptor)
+    }
+
+    /// Makes a place for another connection, by closing one that has said nothing.
+    /// - Returns: whether there was one.
+    @discardableResult
+    func giveUpSilent(of policy: ListenerPolicy) -> Bool {
+        guard let descriptor = policy.silent.removeOfMany(), let connection = self.waiting[descriptor] else {
+            return false
+        }
+        self.giveUp(connection, .noPlace, "it has said nothing, and others wait for its place")
+        return true
+    }
+
+    private func giveUp(_ connection: WaitingConnection, _ reason: RefusalReason, _ detail: String) {
+        if connection.state == .silent { self.forgetSilent(connection) }
+        self.waiting[connection.fileDescriptor] = nil
+        connection.cancel()
+        self.service.logRefusal(
+            reason,
+            address: connection.address.description,
+            device: "-",
+            listener: connection.policy,
+            detail: detail
+        )
+        self.reset(connection)
     }
 
     // MARK: What became of them
@@ -106,12 +176,24 @@ final class HandshakeAdmission {
 
     /// To be called in every turn: the next ones begin.
     func admit() {
-        guard !self.waiting.isEmpty else { return }
-        while self.underWay < self.maximum, let descriptor = self.queue.next() {
+        guard self.waitingCount > 0 else { return }
+        self.rankAgain()
+        while self.underWay < self.maximum,
+            let descriptor = self.queue.next(withRefused: self.underWay < self.maximumOfRefused)
+        {
             // Its place may have been given up, and even its descriptor be another's, which has not said anything.
-            guard let connection = self.waiting[descriptor], connection.hasSpoken else { continue }
+            guard let connection = self.waiting[descriptor], connection.state != .silent else { continue }
             self.waiting[descriptor] = nil
             self.service.begin(descriptor, connection.address, connection.policy)
+        }
+    }
+
+    /// Those whose address turned out bad while they waited do not go before others as new ones.
+    private func rankAgain() {
+        while let descriptor = self.queue.firstNew,
+            self.waiting[descriptor].map({ self.history.rank(of: $0.address) == .refused }) ?? true
+        {
+            self.queue.moveFirstNewToRefused()
         }
     }
 
@@ -129,39 +211,56 @@ final class HandshakeAdmission {
     private func sweepAll(now: Instant) {
         let stalled = self.started.prefix { $0.since &+ Self.stallNanoseconds <= now }
         self.started.removeFirst(stalled.count)
-        for entry in stalled { self.service.connection(entry.handle)?.givesUpHandshakeSlot() }
+        for entry in stalled {
+            guard let connection = self.service.connection(entry.handle), connection.holdsHandshakeSlot else {
+                continue
+            }
+            connection.givesUpHandshakeSlot()
+            // Until a device from there is let in, the next ones are likely to do the same.
+            self.history.refused(connection.address)
+        }
         if self.started.count > 2 * max(self.underWay, 64) {
             self.started.removeAll { self.service.connection($0.handle)?.holdsHandshakeSlot != true }
         }
-        for connection in self.waiting.values where connection.deadline <= now {
-            self.waiting[connection.fileDescriptor] = nil
-            connection.cancel()
-            self.service.logRefusal(
-                .handshakeTimeout,
-                address: connection.address.description,
-                device: "-",
-                listener: connection.policy,
-                detail: "its turn did not come in time: more clients connect than processes.max_handshakes lets through"
-            )
-            Self.reset(connection.fileDescriptor)
-        }
+        for connection in self.waiting.values where connection.deadline <= now { self.timedOut(connection) }
+    }
+
+    private func timedOut(_ connection: WaitingConnection) {
+        let isSilent = connection.state == .silent
+        let detail =
+            isSilent
+            ? "no TLS handshake began in time"
+            : "its turn did not come in time: more clients connect than processes.max_handshakes lets through"
+        // That its turn did not come says nothing of its address.
+        if isSilent { self.ended(at: connection.address, .handshakeTimeout) }
+        self.service.attempts.append(connection.attemptRecord(.handshakeTimeout, detail: detail))
+        self.giveUp(connection, .handshakeTimeout, detail)
     }
 
     /// The client learns at once that it has to come again.
-    private static func reset(_ fileDescriptor: Int32) {
+    private func reset(_ connection: WaitingConnection) {
         var option = linger(l_onoff: 1, l_linger: 0)
-        setsockopt(fileDescriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
-        Glibc.close(fileDescriptor)
+        setsockopt(connection.fileDescriptor, SOL_SOCKET, SO_LINGER, &option, socklen_t(MemoryLayout<linger>.size))
+        self.service.drop(connection.fileDescriptor, connection.policy)
     }
 
-    /// The process stops: those that wait try another one.
+    /// The process accepts no more: those that wait for their turn try another one. What has just connected is still let in.
+    func closeQueue() {
+        self.admit()
+        for connection in self.waiting.values where connection.state != .silent { self.close(connection) }
+    }
+
+    /// The process stops.
     func close() {
         if let sweep = self.sweep { self.service.loop.cancel(sweep) }
         self.sweep = nil
-        for connection in self.waiting.values {
-            connection.cancel()
-            Self.reset(connection.fileDescriptor)
-        }
-        self.waiting = [:]
+        for connection in self.waiting.values { self.close(connection) }
+    }
+
+    private func close(_ connection: WaitingConnection) {
+        if connection.state == .silent { self.forgetSilent(connection) }
+        self.waiting[connection.fileDescriptor] = nil
+        connection.cancel()
+        self.reset(connection)
     }
 }

@@ -39,9 +39,10 @@ struct HandshakeQueue {
     }
 
     /// The next one, which leaves the queue; it may have gone meanwhile.
-    mutating func next() -> Int32? {
+    /// - Parameter withRefused: otherwise it is not the turn of those from addresses from which came what was refused.
+    mutating func next(withRefused: Bool = true) -> Int32? {
         var best: Rank?
-        for rank in Rank.allCases where !self.waiting[rank.rawValue].isEmpty {
+        for rank in Rank.allCases where !self.waiting[rank.rawValue].isEmpty && (withRefused || rank != .refused) {
             if let other = best, self.passes[other.rawValue] <= self.passes[rank.rawValue] { continue }
             best = rank
         }
@@ -49,6 +50,14 @@ struct HandshakeQueue {
         self.passOfLastTurn = self.passes[rank.rawValue]
         self.passes[rank.rawValue] += Self.whole / rank.share
         return self.waiting[rank.rawValue].removeFirst()
+    }
+
+    var firstNew: Int32? { self.waiting[Rank.new.rawValue].first }
+
+    /// Its rank has had no turn for it.
+    mutating func moveFirstNewToRefused() {
+        guard self.firstNew != nil else { return }
+        self.append(self.waiting[Rank.new.rawValue].removeFirst(), .refused)
     }
 
     /// The one that has waited longest of those from addresses from which came what was refused; it leaves the queue.

@@ -5,24 +5,13 @@ import Common
 ///
 /// Bounded: addresses of which nothing was heard for long are forgotten when there are many others.
 struct SourceHistory {
-    /// An IPv4 address, or the /64 of an IPv6 one: of the rest devices choose another from time to time.
-    private struct Source: Hashable {
-        var bits: UInt64
-
-        init?(_ address: SocketAddress) {
-            guard let bytes = address.listenAddress?.unmapped.bytes, bytes.count >= 4 else { return nil }
-            // No IPv6 network that is routed begins with 32 zero bits.
-            self.bits = bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
-        }
-    }
-
     /// Many devices may share an address, and one among them that is refused must not cost the others their place.
     private static let successWeight = 8
     private static let scoreMax = 64
 
     private let generationMax: Int
-    private var recent: [Source: Int8] = [:]
-    private var former: [Source: Int8] = [:]
+    private var recent: [ConnectionSource: Int8] = [:]
+    private var former: [ConnectionSource: Int8] = [:]
 
     /// - Parameter sourcesMax: addresses that it remembers at most.
     init(sourcesMax: Int = 65_536) {
@@ -33,7 +22,8 @@ struct SourceHistory {
 
     /// Of a connection from there whose client has shown no ticket.
     func rank(of address: SocketAddress) -> HandshakeQueue.Rank {
-        guard let source = Source(address), let score = self.recent[source] ?? self.former[source], score != 0 else {
+        guard let source = ConnectionSource(address), let score = self.recent[source] ?? self.former[source], score != 0
+        else {
             return .new
         }
         return score > 0 ? .known : .refused
@@ -50,7 +40,7 @@ struct SourceHistory {
     }
 
     private mutating func add(_ points: Int, _ address: SocketAddress) {
-        guard let source = Source(address) else { return }
+        guard let source = ConnectionSource(address) else { return }
         let score = Int(self.recent[source] ?? self.former[source] ?? 0) + points
         self.recent[source] = Int8(max(-Self.scoreMax, min(Self.scoreMax, score)))
         guard self.recent.count >= self.generationMax else { return }

@@ -2,49 +2,82 @@ import Common
 import Glibc
 import TLS
 
-/// A connection that waits for its TLS handshake. Nothing is kept for it but its socket, and nothing is read off that.
+/// A TLS connection before its handshake: until its client has said something, and then until it is its turn. Nothing is kept for it but
+/// its socket, and nothing is read off that.
 final class WaitingConnection: EventHandler {
-    /// A ClientHello with a ticket takes some 500 bytes; one with keys for quantum computers 2,000.
+    enum State: Equatable {
+        /// Its client's first message has not come, or not all of it.
+        case silent
+        /// Whether that shows a ticket of ours.
+        case spoke(hasTicket: Bool)
+        /// The client has gone.
+        case ended
+    }
+
+    /// A ClientHello with a ticket takes some 500 bytes; one with keys for quantum computers 2,000. Of a longer one this much is waited
+    /// for.
     private static let peekBytes = 8192
 
     let fileDescriptor: Int32
     let address: SocketAddress
     let policy: ListenerPolicy
-    /// When it has waited long enough.
-    let deadline: Instant
+    let accepted: Instant
     private let loop: EventLoop
     private var registration: EventLoop.Registration?
-    /// Called once, when its client has said something: whether that shows a ticket of ours. Nil: the client has gone.
-    private let spoke: (WaitingConnection, Bool?) -> Void
+    private(set) var state = State.silent
+    /// Bytes without which the kernel does not wake us.
+    private var wakingBytes = 1
+    /// Called once, when it is silent no more.
+    private var changed: ((WaitingConnection) -> Void)?
 
-    init(
-        loop: EventLoop,
-        fileDescriptor: Int32,
-        address: SocketAddress,
-        policy: ListenerPolicy,
-        spoke: @escaping (WaitingConnection, Bool?) -> Void
-    ) throws(SystemError) {
+    init(loop: EventLoop, fileDescriptor: Int32, address: SocketAddress, policy: ListenerPolicy) {
         self.loop = loop
         self.fileDescriptor = fileDescriptor
         self.address = address
         self.policy = policy
-        self.deadline = loop.now &+ policy.configuration.handshakeTimeoutNanoseconds
-        self.spoke = spoke
-        self.registration = try loop.register(fileDescriptor, for: .readable, handler: self)
+        self.accepted = loop.now
+        self.look()
     }
 
-    var hasSpoken: Bool { self.registration == nil }
+    /// When it has waited long enough.
+    var deadline: Instant { self.accepted &+ self.policy.configuration.handshakeTimeoutNanoseconds }
+
+    /// Tells when it is silent no more.
+    func watch(_ changed: @escaping (WaitingConnection) -> Void) throws(SystemError) {
+        self.changed = changed
+        self.registration = try self.loop.register(self.fileDescriptor, for: .readable, handler: self)
+    }
 
     func handle(_ events: IOEvents) {
-        withUnsafeTemporaryAllocation(byteCount: Self.peekBytes, alignment: 16) { space in
+        self.look()
+        guard self.state != .silent else { return }
+        self.cancel()
+        let changed = self.changed
+        self.changed = nil
+        changed?(self)
+    }
+
+    private func look() {
+        self.state = withUnsafeTemporaryAllocation(byteCount: Self.peekBytes, alignment: 16) { space in
             let count = recv(self.fileDescriptor, space.baseAddress, space.count, Int32(MSG_PEEK))
-            if count < 0, errno == EAGAIN || errno == EINTR { return }
-            self.cancel()
-            guard count > 0 else { return self.spoke(self, nil) }
-            // One that comes in pieces is not waited for.
+            if count < 0, errno == EAGAIN || errno == EINTR { return .silent }
+            guard count > 0 else { return .ended }
             let hello = UnsafeRawBufferPointer(rebasing: space[..<count])
-            self.spoke(self, self.policy.tls?.showsOwnTicket(hello) ?? false)
+            let wanted = min(TLSServerContext.firstMessageBytes(hello), Self.peekBytes)
+            // Woken with less than it asked for, it does not ask again: the kernel has no room for more.
+            if wanted > count, wanted > self.wakingBytes {
+                self.setWakingBytes(wanted)
+                return .silent
+            }
+            if self.wakingBytes > 1 { self.setWakingBytes(1) }
+            return .spoke(hasTicket: self.policy.tls?.showsOwnTicket(hello) ?? false)
         }
+    }
+
+    private func setWakingBytes(_ count: Int) {
+        self.wakingBytes = count
+        var bytes = Int32(count)
+        setsockopt(self.fileDescriptor, SOL_SOCKET, SO_RCVLOWAT, &bytes, socklen_t(MemoryLayout<Int32>.size))
     }
 
     /// Lets go of the descriptor.

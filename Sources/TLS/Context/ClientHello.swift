@@ -4,6 +4,9 @@ import Common
 enum ClientHello {
     private static let sessionTicketExtension: UInt16 = 35
     private static let preSharedKeyExtension: UInt16 = 41
+    /// Of a record (RFC 8446, section 5.1).
+    private static let headerBytes = 5
+    private static let recordBytesMax = 1 << 14
 
     /// The session ticket that a ClientHello shows: the first identity of "pre_shared_key" in TLS 1.3, "session_ticket" (RFC 5077)
     /// before. Nil when it shows none, or the bytes are not a whole ClientHello in one record.
@@ -26,6 +29,16 @@ enum ClientHello {
             let extensions = hello.readBytes(Int(extensionBytes))
         else { return nil }
         return Self.ticket(inExtensions: extensions)
+    }
+
+    /// How long a client's first record is, as far as its beginning tells: more than there are bytes when some are missing. Of what is
+    /// no TLS the header is waited for, by which OpenSSL sees that.
+    static func firstRecordBytes(_ bytes: UnsafeRawBufferPointer) -> Int {
+        var record = ByteReader(bytes)
+        guard record.readUInt8() == 22, record.readUInt8() == 3, record.readUInt8() != nil,
+            let length = record.readBigEndian(UInt16.self), length <= self.recordBytesMax
+        else { return self.headerBytes }
+        return self.headerBytes + Int(length)
     }
 
     private static func ticket(inExtensions bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {

@@ -18,6 +18,11 @@ package final class TLSServerContext: @unchecked Sendable {
     /// The trusted authorities: a chain must end in one of them.
     package let authorities: Set<CertificateKey>
 
+    /// How long a client's first message is at least, by its beginning.
+    package static func firstMessageBytes(_ beginning: UnsafeRawBufferPointer) -> Int {
+        ClientHello.firstRecordBytes(beginning)
+    }
+
     /// Whether a client that begins with these bytes shows a ticket that one of our listeners gave it: it was authenticated before, and
     /// its handshake costs little.
     package func showsOwnTicket(_ clientHello: UnsafeRawBufferPointer) -> Bool {

@@ -11,11 +11,19 @@ final class TCPClient {
     /// The connection was reset.
     private(set) var isReset = false
 
-    /// - Parameter receiveBufferBytes: small for a client that is slow.
-    init(_ address: ListenAddress, receiveBufferBytes: Int32? = nil) throws {
+    /// - Parameters:
+    ///   - receiveBufferBytes: small for a client that is slow.
+    ///   - source: the last byte of the loopback address that it comes from.
+    init(_ address: ListenAddress, receiveBufferBytes: Int32? = nil, source: UInt8 = 1) throws {
         self.fileDescriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         if var bytes = receiveBufferBytes {
             setsockopt(self.fileDescriptor, SOL_SOCKET, SO_RCVBUF, &bytes, socklen_t(MemoryLayout<Int32>.size))
+        }
+        if source != 1 {
+            let own = ListenAddress(bytes: [127, 0, 0, source], port: 0)
+            guard own.withSocketAddress({ bind(self.fileDescriptor, $0, $1) }) == 0 else {
+                throw SystemError("bind to \(own)")
+            }
         }
         // The kernel takes it into the backlog: nobody has to accept it for this to return.
         guard address.withSocketAddress({ connect(self.fileDescriptor, $0, $1) }) == 0 else {

@@ -22,5 +22,23 @@ package enum CacheSchema {
         """,
         // What the device may do: filters and accesses, each after its length; NULL where nobody asked.
         "ALTER TABLE rows ADD COLUMN access BLOB",
+        // Which rows were made from other Redis keys beside their own: access rows, marks of superusers. `related_listed` is NULL where
+        // nobody has entered them yet: in rows of earlier releases, and in imported ones.
+        """
+        ALTER TABLE rows ADD COLUMN related_listed INTEGER;
+        CREATE INDEX rows_not_listed ON rows (source) WHERE related_listed IS NULL AND variant <> x'';
+        CREATE TABLE related_keys (
+            source BLOB NOT NULL,
+            related_key BLOB NOT NULL,
+            redis_key BLOB NOT NULL, -- of the row, as its variant
+            variant BLOB NOT NULL,
+            PRIMARY KEY (source, related_key, redis_key, variant)
+        ) WITHOUT ROWID;
+        CREATE INDEX related_keys_by_row ON related_keys (source, redis_key, variant);
+        CREATE TRIGGER rows_removed AFTER DELETE ON rows WHEN OLD.variant <> x'' BEGIN
+            DELETE FROM related_keys
+            WHERE source = OLD.source AND redis_key = OLD.redis_key AND variant = OLD.variant;
+        END;
+        """,
     ]
 }

@@ -24,17 +24,16 @@ extension ClientConnection {
         )
     }
 
-    /// The rows that the session depends on are these: first that of the source that decided, 0 without one, then those of sources
-    /// before it.
+    /// The rows that the session depends on are these: first that of the source that decided, 0 without one, then the others.
     func isKnownBy(_ keyHashes: [UInt64]) {
         let keyHash = keyHashes.first ?? 0
-        let earlier = keyHashes.dropFirst()
-        guard self.credentials.keyHash != keyHash || self.credentials.earlierKeyHashes[...] != earlier else { return }
-        let former = [self.credentials.keyHash] + self.credentials.earlierKeyHashes
+        let others = keyHashes.dropFirst()
+        guard self.credentials.keyHash != keyHash || self.credentials.otherKeyHashes[...] != others else { return }
+        let former = [self.credentials.keyHash] + self.credentials.otherKeyHashes
         for hash in former { self.service.live.remove(self.handle, keyHash: hash) }
         for hash in keyHashes { self.service.live.add(self.handle, keyHash: hash) }
         self.credentials.keyHash = keyHash
-        self.credentials.earlierKeyHashes = Array(earlier)
+        self.credentials.otherKeyHashes = Array(others)
     }
 
     /// Every quarter of the time for which a row may be stale, spread so that a fleet that connected at once is not asked about

@@ -13,7 +13,16 @@ struct LiveSessions {
     /// Delays after the first, second, … answer that said nothing.
     static let retryDelaysNanoseconds: [UInt64] = [1, 2, 4, 8, 16, 32].map { $0 * Nanoseconds.perSecond }
 
-    private var handles: [UInt64: [UInt64]] = [:]
+    /// The sessions of one key.
+    private enum Holders {
+        case few([UInt64])
+        /// Of access rows that a whole fleet has in common.
+        case many(Set<UInt64>)
+
+        static let fewMax = 32
+    }
+
+    private var holders: [UInt64: Holders] = [:]
     private var urgent: [UInt64] = []
     private var sweep: [UInt64] = []
     /// By delay; each in the order in which they are due.
@@ -26,26 +35,59 @@ struct LiveSessions {
 
     mutating func add(_ handle: UInt64, keyHash: UInt64) {
         guard keyHash != 0 else { return }
-        self.handles[keyHash, default: []].append(handle)
-        self.count += 1
+        switch self.holders.removeValue(forKey: keyHash) {
+        case nil:
+            self.holders[keyHash] = .few([handle])
+            self.count += 1
+        case .few(var handles):
+            if !handles.contains(handle) {
+                handles.append(handle)
+                self.count += 1
+            }
+            self.holders[keyHash] = handles.count > Holders.fewMax ? .many(Set(handles)) : .few(handles)
+        case .many(var handles):
+            if handles.insert(handle).inserted { self.count += 1 }
+            self.holders[keyHash] = .many(handles)
+        }
     }
 
     mutating func remove(_ handle: UInt64, keyHash: UInt64) {
-        guard keyHash != 0, let position = self.handles[keyHash]?.firstIndex(of: handle) else { return }
-        self.handles[keyHash]?.remove(at: position)
-        if self.handles[keyHash]?.isEmpty == true { self.handles[keyHash] = nil }
-        self.count -= 1
+        guard keyHash != 0, let holders = self.holders.removeValue(forKey: keyHash) else { return }
+        switch holders {
+        case .few(var handles):
+            if let position = handles.firstIndex(of: handle) {
+                handles.remove(at: position)
+                self.count -= 1
+            }
+            if !handles.isEmpty { self.holders[keyHash] = .few(handles) }
+        case .many(var handles):
+            if handles.remove(handle) != nil { self.count -= 1 }
+            if !handles.isEmpty { self.holders[keyHash] = .many(handles) }
+        }
     }
 
     /// Rows were named as changed.
     mutating func changed(_ keyHashes: [UInt64]) {
-        for hash in keyHashes { self.urgent += self.handles[hash] ?? [] }
+        for hash in keyHashes {
+            switch self.holders[hash] {
+            case nil: break
+            case .few(let handles): self.urgent += handles
+            case .many(let handles): self.urgent += handles
+            }
+        }
     }
 
     /// Rows may have changed, and nobody knows which.
     mutating func allChanged() {
         // A sweep under way starts again: what it has asked about already may have changed since.
-        self.sweep = Array(Set(self.handles.values.joined()))
+        var all: Set<UInt64> = []
+        for holders in self.holders.values {
+            switch holders {
+            case .few(let handles): all.formUnion(handles)
+            case .many(let handles): all.formUnion(handles)
+            }
+        }
+        self.sweep = Array(all)
     }
 
     /// Is to be asked about when its turn comes.

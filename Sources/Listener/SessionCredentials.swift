@@ -6,8 +6,8 @@ struct SessionCredentials {
     var clientIdentifier: [UInt8] = []
     /// Of the look-up that let it in; 0: there was none.
     var keyHash: UInt64 = 0
-    /// Of look-ups in sources that come before that one, and did not know the client.
-    var earlierKeyHashes: [UInt64] = []
+    /// Of other keys that it depends on: see `AuthConsulted`.
+    var otherKeyHashes: [UInt64] = []
     var tag: [UInt8] = []
     var access: AccessRules?
     /// A worker is being asked.
@@ -22,5 +22,5 @@ struct SessionCredentials {
     var revalidation: Instant = .max
 
     /// Some row may change that it depends on.
-    var dependsOnRows: Bool { self.keyHash != 0 || !self.earlierKeyHashes.isEmpty }
+    var dependsOnRows: Bool { self.keyHash != 0 || !self.otherKeyHashes.isEmpty }
 }

@@ -205,6 +205,39 @@ import Testing
         try slow.wait("new row") { slow.hash("a") == "new" }
     }
 
+    @Test(
+        "a change of a key marks the rows that were made from it, also those that an earlier release wrote",
+        arguments: [true, false]
+    )
+    func relatedKeys(_ isListed: Bool) throws {
+        let opened = try Opened(self.path)
+        func key(_ name: String, _ related: String) -> LookupKey {
+            var variant: [UInt8] = []
+            LookupKey.append(Array(related.utf8), to: &variant)
+            LookupKey.append([], to: &variant)
+            return LookupKey(redisKey: Array(name.utf8), variant: variant, relatedKeys: [Array(related.utf8)])
+        }
+        let keys = [key("a", "acl:a"), key("b", "acl:b"), key("c", "acl:a"), key("acl:a", "x")]
+        for key in keys {
+            opened.cache.write(.store(key, CredentialRow(secret: .none), knownCurrentMilliseconds: 1000, generation: 0))
+        }
+        try opened.settle()
+        let file = try Database(path: self.currentFile(), access: .readWrite, busyTimeoutMilliseconds: 5000)
+        if !isListed { try file.execute("UPDATE rows SET related_listed = NULL; DELETE FROM related_keys") }
+        opened.cache.write(.markRelated(redisKey: Array("acl:a".utf8)))
+        opened.cache.write(.markRelated(redisKey: Array("acl:".utf8)))
+        try opened.settle()
+        let rows = keys.map { key -> CachedRow? in
+            if case .found(let row) = opened.cache.read(key) { row } else { nil }
+        }
+        #expect(rows.map { $0?.mustFetch } == [true, false, true, false])
+        #expect(rows.map { $0?.generation } == [1, 0, 1, 0])
+        // Rows that go take their entries with them.
+        try file.execute("DELETE FROM rows WHERE redis_key <> CAST('b' AS BLOB)")
+        let count = try file.prepare("SELECT count(*), min(redis_key) FROM related_keys WHERE related_key <> x''")
+        #expect(try count.step() && count.int64(0) == 1 && count.bytes(1) == Array("b".utf8))
+    }
+
     @Test func anotherGenerationIsNotOverwritten() throws {
         let opened = try Opened(self.path)
         opened.store("a", "old")

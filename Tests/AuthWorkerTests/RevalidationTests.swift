@@ -23,6 +23,49 @@ import Testing
         #expect(harness.ask("a", "q")?.outcome == .allow)
     }
 
+    @Test func `a change of a superuser's mark is one of the rows that were made with it`() throws {
+        var harness = try AuthenticatorHarness(superCommand: "GET s:%C")
+        for name in ["a", "b"] { harness.rows[name] = "p" }
+        let answer = harness.ask("a", "p")
+        let verdict = try #require(answer)
+        #expect(verdict.keyHash == LookupKey.hash(of: Array("d:a".utf8)))
+        #expect(verdict.relatedKeyHashes == [LookupKey.hash(of: Array("s:a".utf8))])
+        #expect(harness.ask("b", "p")?.outcome == .allow)
+        harness.changeKeys("s:a", "s:other")
+        harness.redis = .isDown
+        #expect(harness.ask("a", "p")?.outcome == .unknown)
+        #expect(harness.ask("b", "p")?.source == .memoryCache)
+        harness.redis = .works
+        #expect(harness.ask("a", "p")?.source == .redis)
+        #expect(harness.ask("a", "p")?.source == .memoryCache)
+        // It knows no device, and is on its way when the mark changes.
+        harness.holdsAnswers = true
+        let asked = harness.send("nobody", "p")
+        harness.changeKeys("s:nobody")
+        harness.rows["nobody"] = "p"
+        harness.land(0)
+        harness.land(0)
+        #expect(harness.verdicts[asked]?.outcome == .allow)
+    }
+
+    @Test func `a row that memory has let go and taken again is still found by a change`() throws {
+        var harness = try AuthenticatorHarness(superCommand: "GET s:%C") {
+            $0.memoryEntries = 3
+            $0.negativeEntries = 3
+        }
+        let names = (0..<50).map { "d\($0)" }
+        for name in names { harness.rows[name] = "p" }
+        for round in 0..<3 {
+            for name in names + names.map({ "unknown\($0)" }) { _ = harness.ask(name, "p") }
+            let last = names[names.count - 1 - round]
+            #expect(harness.ask(last, "p")?.outcome == .allow)
+            harness.changeKeys("s:\(last)")
+            harness.redis = .isDown
+            #expect(harness.ask(last, "p")?.outcome == .unknown)
+            harness.redis = .works
+        }
+    }
+
     @Test func `a live session is judged by the row as it is now`() throws {
         var (harness, tag) = try self.harness("a")
         let same = harness.revalidate("a", tag: tag)

@@ -66,6 +66,18 @@ import Testing
         #expect(chain.answered(self.request, allow) == .final(allow, .init(keyHashes: [11, 12])))
     }
 
+    @Test func whoIsLetInIsKnownByTheOtherKeysOfTheAnswerToo() {
+        let allow = AuthVerdict(outcome: .allow, source: .redis, keyHash: 13, relatedKeyHashes: [14])
+        var single = SourceChain([.init()])
+        _ = single.begin(self.query, self.request)
+        #expect(single.answered(self.request, allow) == .final(allow, .init(keyHashes: [14])))
+        var chain = SourceChain([.init(), .init()])
+        _ = chain.begin(self.query, self.request)
+        let deny = AuthVerdict(outcome: .deny, reason: .noSuchDevice, keyHash: 11, relatedKeyHashes: [12])
+        _ = chain.answered(self.request, deny)
+        #expect(chain.answered(self.request, allow) == .final(allow, .init(keyHashes: [11, 12, 14])))
+    }
+
     @Test(arguments: [[11], nil] as [[UInt64]?])
     func aChangeBetweenTwoSourcesIsToldWithTheVerdict(_ changed: [UInt64]?) {
         var chain = SourceChain([.init(), .init()])

@@ -88,6 +88,22 @@ import Testing
         #expect(try setup.isAlive(stays))
     }
 
+    @Test func `a superuser's mark that goes is noticed though the worker has forgotten the row`() throws {
+        let setup = try Setup(authentication: "super_command: GET super:%C\n  cache: {memory_entries: 1}")
+        for device in ["chief", "other"] { try setup.broker.provision(device, password: "secret") }
+        _ = try setup.broker.redisCommand("SET", "super:chief", "1")
+        let chief = try setup.connect("chief")
+        _ = try setup.connect("other")
+        func publish() throws -> UInt8 {
+            chief.publish("anywhere", [1], qos: .atLeastOnce, packetIdentifier: 7)
+            guard case .puback(let packet) = try chief.next("PUBACK") else { return 0xFF }
+            return packet.reasonCode.rawValue
+        }
+        #expect(try publish() < 0x80)
+        _ = try setup.broker.redisCommand("DEL", "super:chief")
+        try waitUntil("the right is gone") { try publish() == 0x87 }
+    }
+
     @Test func `a changed password closes the session where the configuration says so`() throws {
         let keeping = try Setup()
         try keeping.broker.provision("device", password: "secret")

@@ -34,6 +34,25 @@ import Testing
         #expect(live.count == 0)
     }
 
+    @Test("a key that a fleet has in common brings up all of them that are left")
+    func commonKey() {
+        var live = LiveSessions()
+        for handle in 1...UInt64(1000) {
+            live.add(handle, keyHash: handle + 5000)
+            live.add(handle, keyHash: 7)
+        }
+        live.add(1, keyHash: 7)
+        #expect(live.count == 2000)
+        for handle in 1...UInt64(990) { live.remove(handle, keyHash: 7) }
+        live.changed([7])
+        #expect(live.takeDue(now: 1).sorted() == Array(991...1000))
+        for handle in 991...UInt64(1000) { live.remove(handle, keyHash: 7) }
+        live.remove(1, keyHash: 7)
+        live.changed([7])
+        #expect(live.takeDue(now: 2) == [])
+        #expect(live.count == 1000)
+    }
+
     @Test("when all are in doubt, every session comes up, at the rate that Redis can stand")
     func sweep() {
         var live = LiveSessions()

@@ -24,6 +24,7 @@ final class CacheFile {
     private let correctTime: Statement?
     private let markChanged: Statement?
     private let insertChanged: Statement?
+    private let relatedKeys: RelatedKeys?
 
     init(_ directory: CacheDirectory, number: Int, source: [UInt8], use: Use) throws(SQLiteError) {
         self.number = number
@@ -47,6 +48,7 @@ final class CacheFile {
             self.correctTime = try self.database.prepare(Self.correctTimeSQL)
             self.markChanged = try self.database.prepare(Self.markChangedSQL)
             self.insertChanged = try self.database.prepare(Self.insertChangedSQL)
+            self.relatedKeys = try RelatedKeys(self.database, source: source)
             self.select = try self.database.prepare(Self.selectSQL)
         case .read:
             (self.database, self.select) = try Self.openForReading(path, directory)
@@ -55,6 +57,7 @@ final class CacheFile {
             self.correctTime = nil
             self.markChanged = nil
             self.insertChanged = nil
+            self.relatedKeys = nil
         }
     }
 
@@ -188,11 +191,12 @@ final class CacheFile {
     /// time lies in the future (after ?10), where a wrong clock put it.
     private static let upsertSQL = """
         INSERT INTO rows (source, redis_key, variant, secret_kind, secret, salt, superuser, must_fetch, known_current,
-            absent_since, generation, access)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, NULL, ?9, ?11)
+            absent_since, generation, access, related_listed)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, NULL, ?9, ?11, 1)
         ON CONFLICT (source, redis_key, variant) DO UPDATE SET
             secret_kind = excluded.secret_kind, secret = excluded.secret, salt = excluded.salt,
-            superuser = excluded.superuser, access = excluded.access, must_fetch = 0, known_current = excluded.known_current, absent_since = NULL
+            superuser = excluded.superuser, access = excluded.access, must_fetch = 0, known_current = excluded.known_current,
+            absent_since = NULL, related_listed = 1
         WHERE rows.generation = excluded.generation
             AND (max(rows.known_current, ifnull(rows.absent_since, 0)) <= excluded.known_current
                 OR max(rows.known_current, ifnull(rows.absent_since, 0)) > ?10)
@@ -213,11 +217,6 @@ final class CacheFile {
         UPDATE rows SET generation = generation + 1, must_fetch = 1 WHERE source = ?1 AND redis_key = ?2
         """
 
-    /// The other keys that a row was made from are part of what tells it from others. A rare look through all rows, by the thread.
-    private static let markRelatedSQL = """
-        UPDATE rows SET generation = generation + 1, must_fetch = 1 WHERE source = ?1 AND instr(variant, ?2) > 0
-        """
-
     private static let markAllChangedSQL =
         "UPDATE rows SET generation = generation + 1, must_fetch = 1 WHERE source = ?1"
 
@@ -230,13 +229,23 @@ final class CacheFile {
     /// All in one transaction. Returns the keys that were not stored, because the file holds something newer.
     func write(_ batch: ArraySlice<CacheWrite>, wallMilliseconds: Int64) throws(SQLiteError) -> [LookupKey] {
         let future = wallMilliseconds.addingReportingOverflow(Self.clockToleranceMilliseconds).partialValue
+        let marksRelated = batch.contains { if case .markRelated = $0 { true } else { false } }
+        if marksRelated { try self.listRelatedKeys() }
         return try self.database.transaction { () throws(SQLiteError) -> [LookupKey] in
             var refused: [LookupKey] = []
+            // Another worker, of a release that does not list them, may have written one meanwhile.
+            if marksRelated { while try self.relatedKeys?.listSome() ?? false {} }
             for write in Self.sorted(batch) {
                 if try !self.perform(write, future: future), let key = write.key { refused.append(key) }
             }
             return refused
         }
+    }
+
+    /// In transactions of their own, so that others get their turn.
+    private func listRelatedKeys() throws(SQLiteError) {
+        guard let relatedKeys = self.relatedKeys else { return }
+        while try self.database.transaction({ () throws(SQLiteError) in try relatedKeys.listSome() }) {}
     }
 
     /// In the order of the file, which then touches each page once. Writes of one key keep theirs, and none passes one that is about
@@ -272,7 +281,9 @@ final class CacheFile {
             try statement.bind(future, at: 10)
             try statement.bind(row.access.isEmpty ? nil : row.access.encoded, at: 11)
             try statement.run()
-            return self.database.changes > 0
+            guard self.database.changes > 0 else { return false }
+            try self.relatedKeys?.list(key)
+            return true
         case .markAbsent(let key, let time, let generation):
             guard let statement = self.markAbsent else { return true }
             try self.bindKey(key, to: statement)
@@ -299,12 +310,7 @@ final class CacheFile {
             try insert.run()
             return true
         case .markRelated(let redisKey):
-            var part: [UInt8] = []
-            LookupKey.append(redisKey, to: &part)
-            let statement = try self.database.prepare(Self.markRelatedSQL)
-            try statement.bind(self.source, at: 1)
-            try statement.bind(part, at: 2)
-            try statement.run()
+            try self.relatedKeys?.markRowsChanged(of: redisKey)
             return true
         case .markAllChanged:
             let statement = try self.database.prepare(Self.markAllChangedSQL)

@@ -73,29 +73,27 @@ extension Authenticator {
 
     /// Redis named these keys as changed: what is kept of them is not served before it was fetched again, not even while Redis
     /// is away, and what is on its way may be too old.
-    ///
-    /// - Returns: the keys under which listeners know the sessions: those named, and for a key of access rows or of a
-    ///   superuser's mark those of the devices in memory that it belongs to.
-    @discardableResult
-    package mutating func changed(_ redisKeys: [[UInt8]], now: AuthTime) -> [[UInt8]] {
-        var names = Set(redisKeys)
-        if self.command.hasOneKeyPerRedisKey {
-            for redisKey in redisKeys { self.markChanged(LookupKey(redisKey: redisKey)) }
-        } else {
-            func isNamed(_ key: LookupKey) -> Bool {
-                names.contains(key.redisKey) || key.relatedKeys.contains { names.contains($0) }
-            }
-            let affected = (self.known.keys + self.absent.keys + Array(self.pending.keys)).filter(isNamed)
-            for key in Set(affected) {
-                self.markChanged(key)
-                names.insert(key.redisKey)
-            }
-        }
+    package mutating func changed(_ redisKeys: [[UInt8]], now: AuthTime) {
         for redisKey in Set(redisKeys) {
+            if self.hasOneKeyPerRedisKey {
+                self.markChanged(LookupKey(redisKey: redisKey))
+            } else {
+                for key in self.dependents.lookups(of: redisKey) { self.markChanged(key) }
+            }
             self.mark(redisKey, .markChanged(redisKey: redisKey, atMilliseconds: now.wallMilliseconds))
             if self.command.hasRelatedKeys { self.mark(redisKey, .markRelated(redisKey: redisKey)) }
         }
-        return redisKeys + names.subtracting(redisKeys)
+    }
+
+    /// Before anything is kept of a look-up.
+    mutating func noteDependencies(of key: LookupKey) {
+        guard !self.hasOneKeyPerRedisKey, self.dependents.add(key) else { return }
+        // Two for each that comes: so there are never more than twice as many as are in use.
+        for _ in 0..<2 {
+            guard let old = self.dependents.takeOldest() else { return }
+            let isInUse = self.known.contains(old) || self.absent.contains(old) || self.pending[old] != nil
+            if isInUse || old == key { self.dependents.keep(old) } else { self.dependents.remove(old) }
+        }
     }
 
     private mutating func mark(_ redisKey: [UInt8], _ write: CacheWrite) {
@@ -153,6 +151,7 @@ extension Authenticator {
     private mutating func readAgain(_ key: LookupKey, _ commands: [[[UInt8]]], now: AuthTime) {
         guard self.pending[key] == nil else { return }
         self.counters.refetches += 1
+        self.noteDependencies(of: key)
         self.pending[key] = Pending(commands: commands, stage: .readingCache, startedAt: now)
         self.actions.append(.readCache(key))
     }

@@ -183,6 +183,9 @@ package struct Authenticator {
     var known: BoundedCache<LookupKey, Entry>
     var absent: BoundedCache<LookupKey, Entry>
     var pending: [LookupKey: Pending] = [:]
+    /// All of them by the Redis keys they depend on; empty where there is nothing to look up, because each has one of its own.
+    var dependents = DependentLookups()
+    let hasOneKeyPerRedisKey: Bool
     var keys: [UInt64: LookupKey] = [:]
     /// Look-ups in the order of their beginning, for those who wait with a row that is not fresh: see `serveLate`.
     var lateLookups = FirstInFirstOut<(token: UInt64, due: Int64)>()
@@ -204,6 +207,7 @@ package struct Authenticator {
     ) {
         self.settings = settings
         self.command = command
+        self.hasOneKeyPerRedisKey = command.hasOneKeyPerRedisKey
         self.checker = checker
         self.ruleSets = ruleSets
         self.known = BoundedCache(capacity: settings.memoryEntries)
@@ -270,6 +274,7 @@ package struct Authenticator {
         guard self.waiterCount < self.settings.waitersMax else {
             return self.settle(waiter, rendered, .overloaded, "too many queries are waiting", now: now)
         }
+        self.noteDependencies(of: key)
         self.waiterCount += 1
         if var pending = self.pending.removeValue(forKey: key) {
             self.counters.joined += 1
@@ -590,7 +595,13 @@ package struct Authenticator {
         guard waiter.password != nil, self.isFresh(entry, now: now) else { return .askRedis }
         guard let row = entry.row else {
             return .verdict(
-                AuthVerdict(outcome: .deny, reason: .noSuchDevice, source: entry.origin, keyHash: key.hash)
+                AuthVerdict(
+                    outcome: .deny,
+                    reason: .noSuchDevice,
+                    source: entry.origin,
+                    keyHash: key.hash,
+                    relatedKeyHashes: key.relatedHashes
+                )
             )
         }
         switch self.compare(waiter, row, entry, key: key) {
@@ -695,7 +706,8 @@ package struct Authenticator {
             source: source,
             access: access,
             credentialTag: entry.credentialTag,
-            keyHash: key.hash
+            keyHash: key.hash,
+            relatedKeyHashes: key.relatedHashes
         )
     }
 
@@ -714,7 +726,8 @@ package struct Authenticator {
                 reason: reason,
                 source: source,
                 detail: Array(detail.utf8),
-                keyHash: key?.hash ?? 0
+                keyHash: key?.hash ?? 0,
+                relatedKeyHashes: key?.relatedHashes ?? []
             )
         )
     }

@@ -42,6 +42,9 @@ package struct BoundedCache<Key: Hashable, Value> {
         return (node.key, node.value)
     }
 
+    /// Asking does not count as use.
+    package func contains(_ key: Key) -> Bool { self.indices[key] != nil }
+
     /// Reading makes an entry the last to go.
     package mutating func value(for key: Key) -> Value? {
         guard let index = self.indices[key] else { return nil }

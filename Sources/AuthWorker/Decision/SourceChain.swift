@@ -13,9 +13,10 @@ struct SourceChain {
         case ask(source: Int, AuthQuery)
     }
 
-    /// The sources that left the decision to the one that let the client in. With a row they would have decided.
+    /// What a client that is let in depends on beside the key of its row.
     struct Consulted: Equatable {
-        /// Of the keys that were looked up in them.
+        /// Of the keys that were looked up in the sources that left the decision to another one: with a row they would have decided. Then
+        /// of the other keys that its answer was made from.
         var keyHashes: [UInt64] = []
         /// A change of one of them was announced after it was asked: the verdict may be too old.
         var hasChanged = false
@@ -66,9 +67,12 @@ struct SourceChain {
 
     /// A source has answered.
     mutating func answered(_ request: Authenticator.Request, _ verdict: AuthVerdict) -> Step {
-        guard self.members.count > 1 else { return .final(verdict) }
-        guard var pending = self.pending.removeValue(forKey: request) else { return .final(verdict) }
+        guard self.members.count > 1, var pending = self.pending.removeValue(forKey: request) else {
+            let isAllowed = verdict.outcome == .allow
+            return .final(verdict, Consulted(keyHashes: isAllowed ? verdict.relatedKeyHashes : []))
+        }
         if verdict.outcome != .allow, verdict.keyHash != 0 { pending.consulted.keyHashes.append(verdict.keyHash) }
+        pending.consulted.keyHashes += verdict.relatedKeyHashes
         switch verdict.outcome {
         case .allow:
             return self.end(&pending, verdict)

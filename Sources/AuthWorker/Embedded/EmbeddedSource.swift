@@ -101,8 +101,8 @@ final class EmbeddedSource {
             let names = try database.namesChanged(after: self.revision)
             self.revision = try database.revision()
             self.dataVersion = version
-            let affected = self.authenticator.changed(names, now: self.service.time)
-            self.service.announce(affected.map { LookupKey(redisKey: $0).hash })
+            self.authenticator.changed(names, now: self.service.time)
+            self.service.announce(names.map(LookupKey.hash))
         } catch {
             if !error.isBusy { self.failed(error) }
         }

@@ -54,8 +54,8 @@ extension RedisSource {
             // What changed before is not told.
             self.doubtAll()
         case .changed(let keys):
-            let affected = self.authenticator.changed(keys, now: self.time)
-            self.service.announce(affected.map { LookupKey(redisKey: $0).hash })
+            self.authenticator.changed(keys, now: self.time)
+            self.service.announce(keys.map(LookupKey.hash))
         case .flushed:
             self.logger.warning("Redis was emptied", metadata: ["server": "\(self.serverDescription)"])
             self.authenticator.flushed(now: self.time)

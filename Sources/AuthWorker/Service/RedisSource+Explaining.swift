@@ -80,8 +80,8 @@ extension RedisSource {
 
     /// The key is fetched again before it counts, also by other workers. Returns what it was.
     func drop(_ key: LookupKey) {
-        let affected = self.authenticator.changed([key.redisKey], now: self.time)
-        self.service.announce(affected.map { LookupKey(redisKey: $0).hash })
+        self.authenticator.changed([key.redisKey], now: self.time)
+        self.service.announce([key.hash])
     }
 
     /// The same for all keys in memory and in the file.

@@ -29,9 +29,14 @@ public struct LookupKey: Hashable, Sendable {
 
     /// The key's number on links, the same in every process (FNV-1a, 64 bits). Changes are announced under it; two keys with
     /// one number cost a needless look-up and nothing else. Never 0.
-    public var hash: UInt64 {
+    public var hash: UInt64 { Self.hash(of: self.redisKey) }
+
+    /// The same of the other keys.
+    public var relatedHashes: [UInt64] { self.relatedKeys.map(Self.hash) }
+
+    public static func hash(of redisKey: [UInt8]) -> UInt64 {
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in self.redisKey {
+        for byte in redisKey {
             hash ^= UInt64(byte)
             hash = hash &* 0x0000_0100_0000_01B3
         }
@@ -42,5 +47,20 @@ public struct LookupKey: Hashable, Sendable {
     public static func append(_ field: [UInt8], to bytes: inout [UInt8]) {
         withUnsafeBytes(of: UInt32(truncatingIfNeeded: field.count).littleEndian) { bytes += $0 }
         bytes += field
+    }
+
+    /// The fields that were appended; nil: the bytes are none.
+    public static func fields(of bytes: [UInt8]) -> [[UInt8]]? {
+        var fields: [[UInt8]] = []
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            guard rest.count >= 4 else { return nil }
+            let count = rest.prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
+            rest = rest.dropFirst(4)
+            guard rest.count >= count else { return nil }
+            fields.append(Array(rest.prefix(count)))
+            rest = rest.dropFirst(count)
+        }
+        return fields
     }
 }

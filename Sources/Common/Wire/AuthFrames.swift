@@ -131,6 +131,8 @@ public struct AuthVerdict: Equatable, Sendable {
     public var credentialTag: [UInt8]
     /// Of the rendered look-up key; changes are announced under it. 0 without a look-up.
     public var keyHash: UInt64
+    /// The same of other keys that the answer was made from. Not in the frame: `AuthConsulted` tells them.
+    public var relatedKeyHashes: [UInt64]
 
     public init(
         outcome: Outcome,
@@ -139,7 +141,8 @@ public struct AuthVerdict: Equatable, Sendable {
         detail: [UInt8] = [],
         access: AccessRules = AccessRules(noMatch: .deny),
         credentialTag: [UInt8] = [],
-        keyHash: UInt64 = 0
+        keyHash: UInt64 = 0,
+        relatedKeyHashes: [UInt64] = []
     ) {
         self.outcome = outcome
         self.reason = reason
@@ -148,6 +151,7 @@ public struct AuthVerdict: Equatable, Sendable {
         self.access = access
         self.credentialTag = credentialTag
         self.keyHash = keyHash
+        self.relatedKeyHashes = relatedKeyHashes
     }
 
     public func encode(into buffer: inout ByteBuffer, request: UInt64) {
@@ -186,14 +190,15 @@ public struct AuthVerdict: Equatable, Sendable {
     }
 }
 
-/// Auth worker to listener, just ahead of the verdict for the same query: sources that came before the one that decided were asked,
-/// and would have been the ones to decide if they knew the client. Their changes are of interest too.
+/// Auth worker to listener, just ahead of the verdict for the same query: keys whose changes are of interest beside that of the verdict.
+/// First those of sources that came before the one that decided, which would have been the ones to decide if they knew the client; then
+/// those of access rows and of superusers' marks.
 ///
 /// ```
 ///  | count × key hash UInt64 |
 /// ```
 public struct AuthConsulted: Equatable, Sendable {
-    /// Of a chain of more sources that have a row for everybody, the first ones.
+    /// Of more keys the first ones.
     public static let keysMax = 64
 
     /// As `AuthVerdict.keyHash`.

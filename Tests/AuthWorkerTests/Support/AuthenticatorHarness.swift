@@ -44,9 +44,16 @@ struct AuthenticatorHarness {
     /// Passwords that had to be compared by a slow hash.
     var slowChecks = 0
 
-    init(scheme: PasswordHash = .plain, _ change: (inout Authenticator.Settings) -> Void = { _ in }) throws {
+    /// - Parameter superCommand: asked beside the row's; there is never a mark.
+    init(
+        scheme: PasswordHash = .plain,
+        superCommand: String? = nil,
+        _ change: (inout Authenticator.Settings) -> Void = { _ in }
+    ) throws {
         change(&self.settings)
-        self.command = CommandSet(row: try CommandTemplate("HMGET d:%C password"))
+        var superuser: CommandTemplate?
+        if let superCommand { superuser = try CommandTemplate(superCommand, purpose: .superuser) }
+        self.command = CommandSet(row: try CommandTemplate("HMGET d:%C password"), superuser: superuser)
         self.checker = PasswordChecker(scheme: scheme, hostKey: [1, 2, 3])
         self.authenticator = try Self.make(self.settings, self.command, self.checker)
     }
@@ -124,6 +131,11 @@ struct AuthenticatorHarness {
         self.performActions()
     }
 
+    mutating func changeKeys(_ redisKeys: String...) {
+        self.authenticator.changed(redisKeys.map { Array($0.utf8) }, now: self.time)
+        self.performActions()
+    }
+
     /// What another worker, which is told of changes too, writes into the file.
     mutating func anotherWorkerMarks(_ name: String) {
         self.disk[self.key(name)]?.generation += 1
@@ -175,7 +187,8 @@ struct AuthenticatorHarness {
     /// The answer to a look-up arrives.
     mutating func land(_ index: Int) {
         let flight = self.flights.remove(at: index)
-        self.authenticator.lookupAnswered(token: flight.token, [flight.reply], now: self.time)
+        let replies = [flight.reply] + [RedisReply](repeating: .null, count: self.command.count - 1)
+        self.authenticator.lookupAnswered(token: flight.token, replies, now: self.time)
         self.performActions()
     }
 

@@ -40,5 +40,10 @@ package enum CacheSchema {
             WHERE source = OLD.source AND redis_key = OLD.redis_key AND variant = OLD.variant;
         END;
         """,
+        // For each source's own limits. Releases before this step use the indexes by age alone.
+        """
+        CREATE INDEX rows_of_source_by_age ON rows (source, known_current) WHERE absent_since IS NULL;
+        CREATE INDEX absent_rows_of_source_by_age ON rows (source, absent_since) WHERE absent_since IS NOT NULL;
+        """,
     ]
 }

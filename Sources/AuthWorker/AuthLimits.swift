@@ -82,6 +82,10 @@ package enum AuthLimits {
     /// wait.
     package static let cacheGatheringNanoseconds: UInt64 = 10 * Nanoseconds.perMillisecond
 
+    /// Rows of a source of which none was current for this long go from the cache file, some at a time: its command is not in the
+    /// configuration any more. A source in use asks about its live sessions every quarter of `stale_max`.
+    package static let abandonedSourceMilliseconds: Int64 = 100 * 86_400_000
+
     /// How long the writing thread waits for another worker's transaction before it tries again; short, because the end of
     /// the process waits for it.
     package static let cacheLockWaitMilliseconds: Int32 = 1000

@@ -291,6 +291,41 @@ import Testing
         #expect(try number("SELECT count(*) FROM rows WHERE absent_since IS NOT NULL") <= 150)
     }
 
+    @Test func sourcesDoNotPushOutEachOthersRows() throws {
+        let now = Int64(Clock.wall() / Nanoseconds.perMillisecond)
+        let large = try Opened(self.path, source: [1], diskEntries: 10_000, negativeEntries: 10_000)
+        for index in 0..<400 { large.store("k\(index)", at: now - 5000 + Int64(index)) }
+        for index in 0..<200 {
+            large.store("absent\(index)", at: now - 5000)
+            large.cache.write(.markAbsent(Opened.key("absent\(index)"), atMilliseconds: now - 4000, generation: 0))
+        }
+        // Of a command that was in the configuration last year.
+        let abandoned = try Opened(self.path, source: [0])
+        for index in 0..<300 { abandoned.store("old\(index)", at: now - 400 * 86_400_000) }
+        try large.settle()
+        try abandoned.settle()
+        abandoned.stop()
+        let small = try Opened(self.path, source: [2], diskEntries: 100, negativeEntries: 10)
+        for index in 0..<400 { small.store("k\(index)", at: now + Int64(index)) }
+        for index in 0..<200 {
+            small.store("absent\(index)", at: now)
+            small.cache.write(.markAbsent(Opened.key("absent\(index)"), atMilliseconds: now, generation: 0))
+        }
+        try small.settle()
+        small.stop()
+        #expect((0..<400).allSatisfy { large.hash("k\($0)") != nil })
+        #expect((0..<200).allSatisfy { large.hash("absent\($0)") != nil })
+        let database = try Database(path: self.currentFile(), access: .readWrite, busyTimeoutMilliseconds: 5000)
+        func count(_ condition: String) throws -> Int64 {
+            let statement = try database.prepare("SELECT count(*) FROM rows WHERE \(condition)")
+            return try statement.step() ? statement.int64(0) : -1
+        }
+        #expect(try count("source = x'02' AND absent_since IS NULL") <= 200)
+        #expect(try count("source = x'02' AND absent_since IS NOT NULL") <= 110)
+        #expect(try count("source = x'02' AND absent_since IS NULL AND redis_key = CAST('k399' AS BLOB)") == 1)
+        #expect(try count("source = x'00'") == 0)
+    }
+
     // MARK: Trouble
 
     @Test func aDamagedFileIsReplacedAtTheStart() throws {

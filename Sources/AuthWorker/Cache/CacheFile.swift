@@ -16,8 +16,8 @@ final class CacheFile {
     private static let clockToleranceMilliseconds: Int64 = 60_000
 
     let number: Int
-    private let database: Database
-    private let source: [UInt8]
+    let database: Database
+    let source: [UInt8]
     private let select: Statement
     private let upsert: Statement?
     private let markAbsent: Statement?
@@ -317,46 +317,6 @@ final class CacheFile {
             try statement.bind(self.source, at: 1)
             try statement.run()
             return true
-        }
-    }
-
-    /// Rows that Redis has, and rows that it had once.
-    func countRows() throws(SQLiteError) -> (known: Int, absent: Int) {
-        let known = try self.database.prepare("SELECT count(*) FROM rows WHERE absent_since IS NULL")
-        let absent = try self.database.prepare("SELECT count(*) FROM rows WHERE absent_since IS NOT NULL")
-        _ = try (known.step(), absent.step())
-        return (Int(known.int64(0)), Int(absent.int64(0)))
-    }
-
-    /// Removes the rows that were not known current for the longest time. Returns how many went.
-    func evict(knownMax: Int, absentMax: Int) throws(SQLiteError) -> Int {
-        let count = try self.countRows()
-        var evicted = 0
-        // A little more than needed, so that it is not done for each new row.
-        if count.known > knownMax {
-            evicted += try self.remove("absent_since IS NULL", "known_current", count.known - knownMax + knownMax / 100)
-        }
-        if count.absent > absentMax {
-            evicted += try self.remove(
-                "absent_since IS NOT NULL",
-                "absent_since",
-                count.absent - absentMax + absentMax / 100
-            )
-        }
-        return evicted
-    }
-
-    private func remove(_ condition: String, _ order: String, _ count: Int) throws(SQLiteError) -> Int {
-        let statement = try self.database.prepare(
-            """
-            DELETE FROM rows WHERE (source, redis_key, variant) IN
-                (SELECT source, redis_key, variant FROM rows WHERE \(condition) ORDER BY \(order) LIMIT ?1)
-            """
-        )
-        try statement.bind(Int64(count), at: 1)
-        return try self.database.transaction { () throws(SQLiteError) in
-            try statement.run()
-            return self.database.changes
         }
     }
 }

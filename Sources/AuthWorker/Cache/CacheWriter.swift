@@ -222,7 +222,11 @@ final class CacheWriter: @unchecked Sendable {
         self.writesUntilEviction -= added
         guard self.writesUntilEviction <= 0 else { return }
         self.writesUntilEviction = max(100, self.settings.knownMax / 100)
-        let evicted = try file.evict(knownMax: self.settings.knownMax, absentMax: self.settings.absentMax)
+        let evicted = try file.evict(
+            knownMax: self.settings.knownMax,
+            absentMax: self.settings.absentMax,
+            wallMilliseconds: Int64(Clock.wall() / Nanoseconds.perMillisecond)
+        )
         self.monitor.locked { self.shared.counters.evicted += UInt64(evicted) }
     }
 

@@ -29,7 +29,7 @@ private func replies(_ stream: UnsafeRawBufferPointer, pieceBytes: Int) -> [Redi
     while offset < stream.count {
         let end = min(stream.count, offset + pieceBytes)
         do throws(RedisFailure) {
-            try reader.feed(UnsafeRawBufferPointer(rebasing: stream[offset..<end]))
+            reader.feed(UnsafeRawBufferPointer(rebasing: stream[offset..<end]))
             while let reply = try reader.next() { replies.append(reply) }
         } catch {
             precondition(!error.description.isEmpty, "a failure without words")

@@ -2,9 +2,13 @@ import Common
 
 /// Bounds of the auth worker that are not configuration.
 package enum AuthLimits {
-    /// Longest reply taken from Redis, in bytes. A credential row is below a kilobyte; a longer reply means a wrong command, or
-    /// that somebody else answers, and closes the connection.
+    /// Longest reply taken from Redis, in bytes, and most elements of an array in it. A credential row is below a kilobyte. A longer
+    /// reply is passed over, and an error to whoever asked for it.
     package static let replyBytesMax = 1 << 20
+    package static let replyElementsMax = 65_536
+
+    /// A reply longer than this is not passed over: others wait behind it, and it may have no end. It closes the connection.
+    package static let replyBytesPassedMax = 64 << 20
 
     /// Longest stored hash, password or salt, in bytes. A longer one makes the row unusable, which is an error of Redis' data
     /// and never a denial.

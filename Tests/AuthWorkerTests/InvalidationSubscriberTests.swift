@@ -129,6 +129,14 @@ import Testing
         #expect(subscriber.actions == [.close, .lost(.silent)])
     }
 
+    @Test func `news that are too long end the connection, so that none is missed`() {
+        var subscriber = self.tracking()
+        subscriber.actions = []
+        let channel = "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n"
+        self.feed(&subscriber, channel + "*1\r\n$\(AuthLimits.replyBytesMax + 1)\r\n")
+        #expect(subscriber.actions.contains { if case .lost = $0 { true } else { false } })
+    }
+
     @Test func `garbage ends the connection, at every place`() {
         let good = "+OK\r\n:42\r\n+OK\r\n" + self.subscribed("__redis__:invalidate") + self.subscribed("martlet:revoke")
         for cut in 0..<good.utf8.count {

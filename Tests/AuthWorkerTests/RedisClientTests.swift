@@ -188,6 +188,49 @@ import Testing
         #expect(blocks <= 17)
     }
 
+    @Test("a reply that is too long is passed over, and the others are as without it", arguments: [13, 4096, 1 << 22])
+    func tooLong(_ pieceBytes: Int) throws {
+        let long = String(repeating: "x", count: AuthLimits.replyBytesMax)
+        let elements = AuthLimits.replyElementsMax + 1
+        let many = "*\(elements)\r\n" + String(repeating: ":1\r\n", count: elements)
+        let small = "*2\r\n$1\r\na\r\n$-1\r\n"
+        let bytes = Array(
+            (small + "*2\r\n$\(long.utf8.count)\r\n\(long)\r\n:1\r\n" + small + many + small + "+\(long)\r\n:1\r\n")
+                .utf8
+        )
+        var client = self.readyClient()
+        for token in 0..<7 as Range<UInt64> { try client.submit(self.get("k"), token: token, now: 0) }
+        client.fillPipeline(now: 0)
+        for start in stride(from: 0, to: bytes.count, by: pieceBytes) {
+            bytes[start..<min(bytes.count, start + pieceBytes)].withUnsafeBytes { client.received($0, now: 0) }
+        }
+        let reply = RedisReply.array([.bulk([0x61]), .null])
+        var texts: [UInt64: String] = [:]
+        var others: [RedisClient.Action] = []
+        for action in client.actions {
+            if case .answered(let token, let reply) = action, let text = reply.errorText {
+                texts[token] = text
+            } else {
+                others.append(action)
+            }
+        }
+        #expect(texts.keys.sorted() == [1, 3, 5])
+        #expect(texts.values.allSatisfy { $0.contains("too long") })
+        #expect(others == [0, 2, 4].map { .answered(token: $0, reply) } + [.answered(token: 6, .integer(1))])
+        #expect(client.counters.tooLong == 3 && client.counters.failures == 0)
+    }
+
+    @Test func theLongestReplyIsTakenAndOneWithoutEndIsNotPassedOver() throws {
+        var client = self.readyClient()
+        for token in 0..<2 as Range<UInt64> { try client.submit(self.get("k"), token: token, now: 0) }
+        client.fillPipeline(now: 0)
+        let long = String(repeating: "x", count: AuthLimits.replyBytesMax - 12)
+        self.feed(&client, "$\(long.utf8.count)\r\n\(long)\r\n", now: 0)
+        #expect(client.actions == [.answered(token: 0, .bulk(Array(long.utf8)))])
+        self.feed(&client, "*3\r\n:1\r\n$\(AuthLimits.replyBytesPassedMax)\r\n", now: 0)
+        #expect(client.actions.contains(.close))
+    }
+
     @Test func theOldestCommandDecidesAboutTheTimeOut() throws {
         var client = self.readyClient()
         try client.submit(self.get("a"), token: 1, now: 100 * Self.millisecond)

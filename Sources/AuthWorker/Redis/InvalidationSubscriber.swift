@@ -162,7 +162,7 @@ package struct InvalidationSubscriber: ~Copyable {
         }
         self.lastHeard = now
         do throws(RedisFailure) {
-            try self.reader.feed(bytes)
+            self.reader.feed(bytes)
             while let reply = try self.reader.next() { try self.take(reply, now: now) }
         } catch {
             self.failed(error, now: now)

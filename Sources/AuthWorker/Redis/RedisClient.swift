@@ -120,7 +120,7 @@ package struct RedisClient: ~Copyable {
 
     private var settings: Settings
     private var random: any RandomNumberGenerator
-    private var reader = RedisReplyReader()
+    private var reader = RedisReplyReader(passesOverLong: true)
     private var inFlight = FirstInFirstOut<InFlight>()
     private var queue = FirstInFirstOut<Queued>()
     private var backoff = Backoff(
@@ -203,7 +203,7 @@ package struct RedisClient: ~Copyable {
     package mutating func connected(now: Instant) {
         guard case .connecting = self.state else { return }
         self.state = .handshaking(deadline: now &+ self.settings.queryTimeoutNanoseconds)
-        self.reader = RedisReplyReader()
+        self.reader = RedisReplyReader(passesOverLong: true)
         for command in RedisGreeting.commands(self.settings, name: self.settings.clientName) {
             self.sendHandshake(.greeting(command.step), command.arguments, now: now)
         }
@@ -224,7 +224,9 @@ package struct RedisClient: ~Copyable {
         }
         self.lastTraffic = now
         do throws(RedisFailure) {
-            try self.reader.feed(bytes)
+            let passedOver = self.reader.passedOver
+            self.reader.feed(bytes)
+            self.counters.tooLong += self.reader.passedOver - passedOver
             while let reply = try self.reader.next() { try self.take(reply, now: now) }
         } catch {
             self.failed(error, now: now)
@@ -405,6 +407,8 @@ package struct RedisCounters: Equatable, Sendable {
     package var answers: UInt64 = 0
     /// Error replies among the answers.
     package var errors: UInt64 = 0
+    /// Of these, replies that were too long: see `AuthLimits.replyBytesMax`.
+    package var tooLong: UInt64 = 0
     package var timeouts: UInt64 = 0
     /// Look-ups asked again because the connection broke before their answers.
     package var repeated: UInt64 = 0
@@ -423,6 +427,7 @@ package struct RedisCounters: Equatable, Sendable {
         self.pipelines += other.pipelines
         self.answers += other.answers
         self.errors += other.errors
+        self.tooLong += other.tooLong
         self.timeouts += other.timeouts
         self.repeated += other.repeated
         self.connections += other.connections

@@ -114,7 +114,7 @@ package struct SentinelWatcher: ~Copyable {
     package mutating func received(_ bytes: UnsafeRawBufferPointer, now: Instant) {
         guard self.state == .asking else { return }
         do throws(RedisFailure) {
-            try self.reader.feed(bytes)
+            self.reader.feed(bytes)
             while let reply = try self.reader.next() { try self.take(reply) }
         } catch {
             self.failed(error, now: now)

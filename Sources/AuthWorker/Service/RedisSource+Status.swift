@@ -40,6 +40,7 @@ extension RedisSource {
         report.add("redis_pipelines", counters.pipelines)
         report.add("redis_answers", counters.answers)
         report.add("redis_errors", counters.errors)
+        report.add("redis_replies_too_long", counters.tooLong)
         report.add("redis_timeouts", counters.timeouts)
         report.add("redis_asked_again", counters.repeated)
         report.add("redis_connections", counters.connections)

@@ -94,6 +94,9 @@ package enum AuthLimits {
     /// the process waits for it.
     package static let cacheLockWaitMilliseconds: Int32 = 1000
 
+    /// A cache file that is locked for longer than this is not written any more, and somebody is told.
+    package static let cacheLockedMaxNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
+
     /// Between looks whether another worker replaced the cache file, and between attempts at a cache that could not be used.
     package static let cacheInspectionNanoseconds: UInt64 = Nanoseconds.perSecond
 

@@ -14,7 +14,13 @@ import Testing
         var events: [CredentialCache.Event] = []
         private var isStopped = false
 
-        init(_ directory: String, source: [UInt8] = [1], diskEntries: Int = 1000, negativeEntries: Int = 100) throws {
+        init(
+            _ directory: String,
+            source: [UInt8] = [1],
+            diskEntries: Int = 1000,
+            negativeEntries: Int = 100,
+            lockedMaxNanoseconds: UInt64 = AuthLimits.cacheLockedMaxNanoseconds
+        ) throws {
             self.loop = try EventLoop()
             self.waker = try Waker(loop: self.loop) {}
             self.cache = CredentialCache(
@@ -22,6 +28,7 @@ import Testing
                 source: source,
                 diskEntries: diskEntries,
                 negativeEntries: negativeEntries,
+                lockedMaxNanoseconds: lockedMaxNanoseconds,
                 waker: self.waker.handle
             )
             self.cache.start()
@@ -396,6 +403,21 @@ import Testing
         // Locked is not corrupt, nor trouble.
         #expect(opened.events.isEmpty)
         #expect(try self.currentFile() == file)
+    }
+
+    @Test func aFileThatStaysLockedIsAnAlarmUntilItIsNot() throws {
+        let opened = try Opened(self.path, lockedMaxNanoseconds: 0)
+        let holder = try Database(path: self.currentFile(), access: .readWrite, busyTimeoutMilliseconds: 5000)
+        try holder.execute("BEGIN EXCLUSIVE")
+        opened.store("a", "one")
+        func isTrouble(_ event: CredentialCache.Event) -> Bool { if case .trouble = event { true } else { false } }
+        try opened.wait("word of the lock") { opened.events.contains(where: isTrouble) }
+        #expect(opened.status("alarm").contains("locked by another program"))
+        try holder.execute("COMMIT")
+        try opened.wait("the end of the trouble") { opened.events.contains(.works) }
+        #expect(opened.status("alarm") == "")
+        #expect(opened.hash("a") == "one")
+        #expect(opened.events.filter(isTrouble).count == 1)
     }
 
     @Test func whoeverStopsDoesNotWaitForALock() throws {

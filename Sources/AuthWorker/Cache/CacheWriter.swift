@@ -38,6 +38,8 @@ final class CacheWriter: @unchecked Sendable {
         var source: [UInt8]
         var knownMax: Int
         var absentMax: Int
+        /// A file that is locked for longer is trouble.
+        var lockedMaxNanoseconds: UInt64
     }
 
     private struct Shared {
@@ -65,6 +67,8 @@ final class CacheWriter: @unchecked Sendable {
     // Of the thread alone.
     private var file: CacheFile?
     private var inTrouble = false
+    /// Since when each attempt to write found the file locked (`Clock.monotonic`).
+    private var lockedSince: UInt64?
     private var writesUntilEviction = 0
     /// Rows alone are not written before this moment (`Clock.monotonic`).
     private var gathersUntil: UInt64 = 0
@@ -191,16 +195,28 @@ final class CacheWriter: @unchecked Sendable {
             let refused = try file.write(batch[...], wallMilliseconds: wall)
             self.finish(batch, refused)
             try self.evictIfDue(file, added: batch.count)
+            self.lockedSince = nil
             self.report(works: true)
         } catch {
             self.monitor.locked { self.shared.counters.failures += 1 }
             if error.isCorrupt { return self.replace(file.number, reason: error.description) }
             // The batch stays at the front, and is tried again: a second later, or when another worker is done.
             guard error.isBusy else { return self.report(trouble: error.description) }
+            self.noteLocked(error)
             usleep(20_000)
             // At the end there is no time to wait for others.
             if self.monitor.locked({ self.shared.isStopping }) { self.inTrouble = true }
         }
+    }
+
+    /// Others hold the lock for milliseconds; whoever keeps it is a program that was stopped, or is no auth worker.
+    private func noteLocked(_ error: SQLiteError) {
+        let now = Clock.monotonic()
+        let since = self.lockedSince ?? now
+        self.lockedSince = since
+        guard now - since >= self.settings.lockedMaxNanoseconds else { return }
+        let seconds = (now - since) / Nanoseconds.perSecond
+        self.report(trouble: "locked by another program for more than \(seconds) s: \(error.description)")
     }
 
     /// Takes what was written off the queue.

@@ -29,7 +29,9 @@ package final class CredentialCache {
     private let source: [UInt8]
     private let writer: CacheWriter
     private var file: CacheFile?
-    private var hasToldReadTrouble = false
+    /// Why the file cannot be read, or rows not be written, at the moment.
+    private var readTrouble: String?
+    private var writeTrouble: String?
     private var events: [Event] = []
 
     /// - Parameters:
@@ -40,6 +42,7 @@ package final class CredentialCache {
         source: [UInt8],
         diskEntries: Int,
         negativeEntries: Int,
+        lockedMaxNanoseconds: UInt64 = AuthLimits.cacheLockedMaxNanoseconds,
         waker: Waker.Handle
     ) {
         self.directory = CacheDirectory(path: directory)
@@ -49,7 +52,8 @@ package final class CredentialCache {
                 directory: self.directory,
                 source: source,
                 knownMax: max(1, diskEntries),
-                absentMax: max(1, negativeEntries)
+                absentMax: max(1, negativeEntries),
+                lockedMaxNanoseconds: lockedMaxNanoseconds
             ),
             waker: waker
         )
@@ -140,6 +144,9 @@ package final class CredentialCache {
     /// For `status`: in words, and the writing thread's numbers.
     package func report(into report: inout StatusReport) {
         let counters = self.writer.counters
+        if let trouble = self.writeTrouble ?? self.readTrouble {
+            report.add("alarm", "the authentication cache is not usable at the moment: \(trouble)")
+        }
         report.add("cache_file", self.file.map { self.directory.filePath($0.number) } ?? "none")
         report.add("cache_hits", self.counters.hits)
         report.add("cache_misses", self.counters.misses)
@@ -158,8 +165,12 @@ package final class CredentialCache {
             switch event {
             case .opened(let number): self.open(number)
             case .replaced(let reason): self.events.append(.replaced(reason: reason))
-            case .trouble(let reason): self.events.append(.trouble(reason))
-            case .works: self.events.append(.works)
+            case .trouble(let reason):
+                self.writeTrouble = reason
+                self.events.append(.trouble(reason))
+            case .works:
+                self.writeTrouble = nil
+                self.events.append(.works)
             case .refused(let key): self.events.append(.refused(key))
             case .marked(let keys): self.events.append(.marked(keys))
             case .markedAll: self.events.append(.markedAll)
@@ -172,7 +183,7 @@ package final class CredentialCache {
         self.file = nil
         do throws(SQLiteError) {
             self.file = try CacheFile(self.directory, number: number, source: self.source, use: .read)
-            self.hasToldReadTrouble = false
+            self.readTrouble = nil
         } catch {
             if error.isCorrupt {
                 self.writer.reportBroken(number: number)
@@ -189,8 +200,9 @@ package final class CredentialCache {
     }
 
     private func tellReadTrouble(_ reason: String) {
-        guard !self.hasToldReadTrouble else { return }
-        self.hasToldReadTrouble = true
+        let isTold = self.readTrouble != nil
+        self.readTrouble = reason
+        guard !isTold else { return }
         self.events.append(.trouble(reason))
     }
 }

@@ -112,6 +112,28 @@ import Testing
         #expect(refused.count == 3)
     }
 
+    @Test func `who has to poll tries again, and tracks when the right has been given`() {
+        var subscriber = self.connected()
+        self.feed(&subscriber, "+OK\r\n-NOPERM no\r\n-NOPERM no\r\n" + self.subscribed("martlet:revoke"))
+        #expect(subscriber.method == .poll)
+        subscriber.actions = []
+        let tried = [subscriber.tryAgain(now: 5), subscriber.tryAgain(now: 5)]
+        #expect(tried == [true, false])
+        #expect(subscriber.actions == [.close])
+        subscriber.advance(now: 5)
+        subscriber.connected(now: 5)
+        self.feed(&subscriber, "+OK\r\n:42\r\n+OK\r\n" + self.subscribed("__redis__:invalidate"), now: 6)
+        self.feed(&subscriber, self.subscribed("martlet:revoke"), now: 6)
+        #expect(subscriber.actions == [.close, .connect, .active(.tracking, refused: [])])
+        // What works stays, and so does what was asked for.
+        let isTried = subscriber.tryAgain(now: 7)
+        #expect(!isTried)
+        var polling = self.connected(.poll)
+        self.feed(&polling, "+OK\r\n" + self.subscribed("martlet:revoke"))
+        let isPollingTried = polling.tryAgain(now: 7)
+        #expect(polling.method == .poll && !isPollingTried)
+    }
+
     @Test func `a second of silence is a loss, a PING every quarter of a second prevents it`() {
         var subscriber = self.tracking()
         subscriber.actions = []

@@ -39,6 +39,24 @@ import Testing
         try harness.waitForStatus("changes_learned_by") { $0 == "tracking" }
     }
 
+    @Test func aRightThatIsGivenLaterIsUsed() throws {
+        let server = try RedisServer()
+        try server.cli(self.documentedRights())
+        try server.cli(["ACL", "SETUSER", "martlet", "-client|tracking"])
+        var url = RedisURL.unixSocket(server.socketPath)
+        url.user = "martlet"
+        let directory = try TemporaryDirectory("martlet-password")
+        let file = directory.file("password")
+        try writeFile(file, Array("first\n".utf8))
+        var configuration = Configuration.test(redis: url, cache: nil)
+        configuration.authentication.redis.passwordFile = file
+        configuration.authentication.redis.pollIntervalNanoseconds = 200 * Nanoseconds.perMillisecond
+        let harness = try WorkerHarness(configuration)
+        try harness.waitForStatus("changes_learned_by") { $0 == "poll" }
+        try server.cli(["ACL", "SETUSER", "martlet", "+client|tracking"])
+        try harness.waitForStatus("changes_learned_by") { $0 == "tracking" }
+    }
+
     @Test func aWrongPasswordIsUnknownAndSaysWhy() throws {
         let server = try RedisServer(options: ["--requirepass", "right"])
         let directory = try TemporaryDirectory("martlet-password")

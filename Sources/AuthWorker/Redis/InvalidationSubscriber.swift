@@ -280,6 +280,20 @@ package struct InvalidationSubscriber: ~Copyable {
         if wasActive { self.actions.append(.lost(failure)) }
     }
 
+    /// Only polling is left, and the configuration wants more: rights may have been given and events turned on since. The connection is
+    /// made anew, because one that is subscribed takes no other commands; what is published meanwhile is not heard, as the next `active`
+    /// says.
+    ///
+    /// - Returns: false: there is nothing to try.
+    package mutating func tryAgain(now: Instant) -> Bool {
+        guard self.state == .active, self.method == .poll, self.mode != .poll else { return false }
+        self.state = .waiting(until: now)
+        self.method = nil
+        self.output.clear()
+        self.actions.append(.close)
+        return true
+    }
+
     // MARK: Time
 
     package mutating func advance(now: Instant) {

@@ -61,6 +61,11 @@ final class InvalidationFeed: RedisTransportDelegate {
         }
     }
 
+    /// See `InvalidationSubscriber.tryAgain`.
+    func tryAgain() -> Bool {
+        self.subscriber.tryAgain(now: self.loop.now)
+    }
+
     func stop() {
         self.subscriber.stop()
         self.transport?.invalidate()

@@ -11,6 +11,7 @@ extension RedisSource {
         for (server, feed) in self.feeds where !masters.contains(server) {
             feed.stop()
             self.feeds[server] = nil
+            self.methodsLogged[server] = nil
         }
         for server in masters where self.feeds[server] == nil {
             do throws(SystemError) {
@@ -40,17 +41,18 @@ extension RedisSource {
     }
 
     func takeChanges() {
-        for feed in self.feeds.values {
-            for event in feed.endTurn() { self.perform(event) }
+        for (server, feed) in self.feeds {
+            for event in feed.endTurn() { self.perform(event, of: server) }
         }
     }
 
-    private func perform(_ event: InvalidationSubscriber.Action) {
+    private func perform(_ event: InvalidationSubscriber.Action, of server: RedisURL.Server) {
         switch event {
         case .connect, .close:
             break
         case .active(let method, let refused):
-            self.logActive(method, refused)
+            if self.methodsLogged[server] != event { self.logActive(method, refused) }
+            self.methodsLogged[server] = event
             // What changed before is not told.
             self.doubtAll()
         case .changed(let keys):
@@ -62,6 +64,7 @@ extension RedisSource {
             self.noticeSuspension()
             self.doubtAll()
         case .lost(let failure):
+            self.methodsLogged[server] = nil
             self.logger.warning(
                 "changes of rows are not told at the moment",
                 metadata: ["server": "\(self.serverDescription)", "reason": "\(failure)"]
@@ -90,7 +93,7 @@ extension RedisSource {
         self.service.announce(AuthChanged(all: true))
     }
 
-    /// Where changes are not told, everything live is asked about again from time to time.
+    /// Where changes are not told, everything live is asked about again from time to time, and a better way is tried.
     private func schedulePoll() {
         let interval = self.configuration.redis.pollIntervalNanoseconds
         self.pollTimer = self.loop.schedule(afterNanoseconds: interval) { [weak self] in
@@ -98,7 +101,11 @@ extension RedisSource {
             let isTold = self.feeds.values.allSatisfy {
                 $0.method == .tracking || $0.method == .keyspace || $0.method == .channel
             }
-            if !isTold, self.redis.isReady { self.doubtAll() }
+            if !isTold, self.redis.isReady {
+                let tried = self.feeds.values.count { $0.tryAgain() }
+                // Those that tried say so when they are back, and then everything is doubted.
+                if tried == 0 { self.doubtAll() }
+            }
             self.schedulePoll()
         }
     }

@@ -25,6 +25,8 @@ final class RedisSource {
     private let passwordThreads: PasswordThreads
     /// By the server that tells.
     var feeds: [RedisURL.Server: InvalidationFeed] = [:]
+    /// How changes are told by each server, as the log says.
+    var methodsLogged: [RedisURL.Server: InvalidationSubscriber.Action] = [:]
     var pollTimer: EventLoop.Timer?
     var dataCheck = DataCheck()
     /// Somebody was let in on a row that is old, since listeners were told last that all may have changed.

@@ -217,6 +217,7 @@ package struct Authenticator {
     package var statistics: AuthCounters { self.counters }
     package var rowsInMemory: Int { self.known.count }
     package var absentKeysInMemory: Int { self.absent.count }
+    package var absentKeysPushedOut: UInt64 { self.absent.evictions }
     package var lookupsPending: Int { self.pending.count }
     package var queriesWaiting: Int { self.waiterCount }
     package var checksPending: Int { self.checking.count }

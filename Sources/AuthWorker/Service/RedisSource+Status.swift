@@ -30,6 +30,7 @@ extension RedisSource {
         report.add("rules_dropped", counters.rulesDropped)
         report.add("rows_in_memory", self.authenticator.rowsInMemory)
         report.add("absent_keys_in_memory", self.authenticator.absentKeysInMemory)
+        report.add("absent_keys_pushed_out", self.authenticator.absentKeysPushedOut)
         self.addRedisCounters(to: &report)
         self.cache?.report(into: &report)
     }

@@ -9,6 +9,7 @@ import TLS
 ///  host.key        32 random bytes, 0600: passwords that Redis holds in clear are kept as HMACs under it
 ///  current         the name of the file in use, one line
 ///  cache-000001.db the rows (SQLite, with its -wal and -shm, and a -lock for who writes)
+///  denials-…       what the workers know together about rows that vanish, for each source: see `DenialAccount`
 ///  lock            flock(2) around creating and replacing the others
 /// ```
 ///
@@ -70,6 +71,17 @@ package struct CacheDirectory: Sendable {
 
     package func setRedisRunID(_ id: [UInt8]) throws(CacheTrouble) {
         try self.replace("\(self.path)/redis-run-id", with: id)
+    }
+
+    /// - Parameter source: which rows it is about, as in the rows themselves.
+    package func denialsPath(source: [UInt8]) -> String {
+        "\(self.path)/denials-" + source.prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    }
+
+    /// Another one after each start of the host; 0 where the kernel does not say.
+    package static var bootNumber: UInt64 {
+        let text = (try? CacheDirectory(path: "").read("/proc/sys/kernel/random/boot_id", bytesMax: 64)) ?? nil
+        return Digest.sha256(text ?? []).prefix(7).reduce(0) { $0 << 8 | UInt64($1) }
     }
 
     /// Nil: there is none yet.

@@ -85,6 +85,45 @@ import Testing
         #expect(try self.redis.calls(of: "hmget") - before == 1)
     }
 
+    /// The worker that heard of the flush ended with what it knew of it, and the next one threw the fleet out.
+    @Test func aFlushIsKnownToWorkersThatStartAfterIt() throws {
+        let devices = (0..<15).map { "d\($0)" }
+        for device in devices { try self.redis.cli(["hset", "tls_domain:\(device)", "password", "p"]) }
+        let queries = devices.map { AuthQuery.device($0, password: "p") }
+        do {
+            let worker = try WorkerHarness(self.configuration())
+            try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+            #expect(try worker.ask(queries).allSatisfy { $0.outcome == .allow })
+            try worker.waitForStatus("cache_rows_written") { Int($0) ?? 0 >= devices.count }
+            try self.redis.cli(["flushall"])
+            try worker.waitForStatus("alarm") { $0.hasPrefix("Redis has lost rows") }
+        }
+        let next = try WorkerHarness(self.configuration())
+        try next.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        #expect(try next.ask(queries).allSatisfy { $0.outcome == .allow })
+        #expect(next.status("alarm").hasPrefix("Redis has lost rows"))
+        let other = try WorkerHarness(self.configuration())
+        #expect(other.service.perform(ControlCommand(["auth", "confirm-mass-revoke"]))?.isDone == true)
+        // For all of them.
+        #expect(try next.ask(queries).allSatisfy { $0.reason == .noSuchDevice })
+    }
+
+    /// Devices that have not come since the worker started are in the file only.
+    @Test func aFlushSuspendsThoughNobodyHasComeSinceTheWorkerStarted() throws {
+        let devices = (0..<40).map { "d\($0)" }
+        for device in devices { try self.redis.cli(["hset", "tls_domain:\(device)", "password", "p"]) }
+        let queries = devices.map { AuthQuery.device($0, password: "p") }
+        do {
+            let worker = try WorkerHarness(self.configuration())
+            #expect(try worker.ask(queries).allSatisfy { $0.outcome == .allow })
+        }
+        let next = try WorkerHarness(self.configuration())
+        try next.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        try self.redis.cli(["flushall"])
+        try next.waitForStatus("alarm") { $0.hasPrefix("Redis has lost rows") }
+        #expect(try next.ask(queries).allSatisfy { $0.outcome == .allow })
+    }
+
     @Test func aTurnsLookupsAreOnePipeline() throws {
         for index in 0..<200 { try self.redis.cli(["hset", "tls_domain:d\(index)", "password", "p\(index)"]) }
         let worker = try WorkerHarness(self.configuration())

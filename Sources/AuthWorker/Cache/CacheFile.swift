@@ -142,15 +142,18 @@ final class CacheFile {
         self.database.snapshot(body)
     }
 
-    func sampleOfKnownKeys(_ count: Int) throws(SQLiteError) -> [[UInt8]] {
+    func sampleOfKnownKeys(_ count: Int, in span: Range<Int64>) throws(SQLiteError) -> [[UInt8]] {
         let statement = try self.database.prepare(
             """
             SELECT redis_key FROM rows WHERE absent_since IS NULL AND source = ?1 AND must_fetch = 0
+                AND known_current >= ?3 AND known_current < ?4
             ORDER BY known_current DESC LIMIT ?2
             """
         )
         try statement.bind(self.source, at: 1)
         try statement.bind(Int64(count), at: 2)
+        try statement.bind(span.lowerBound, at: 3)
+        try statement.bind(span.upperBound, at: 4)
         var keys: [[UInt8]] = []
         while try statement.step() { keys.append(statement.bytes(0) ?? []) }
         return keys

@@ -109,9 +109,11 @@ package final class CredentialCache {
     }
 
     /// Redis keys of known rows, those that were known current last first; nil: the file cannot be read at the moment.
-    package func sampleOfKnownKeys(_ count: Int) -> [[UInt8]]? {
+    ///
+    /// - Parameter span: when they were known current last, milliseconds since 1970.
+    package func sampleOfKnownKeys(_ count: Int, in span: Range<Int64> = 0..<Int64.max) -> [[UInt8]]? {
         guard let file = self.file else { return nil }
-        return try? file.sampleOfKnownKeys(count)
+        return try? file.sampleOfKnownKeys(count, in: span)
     }
 
     package var redisRunID: [UInt8]? {

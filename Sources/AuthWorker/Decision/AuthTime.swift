@@ -11,4 +11,11 @@ package struct AuthTime: Equatable, Sendable {
         self.monotonic = Int64(clamping: monotonic)
         self.wallMilliseconds = wallMilliseconds
     }
+
+    /// When it was this time by the wall clock, on the monotonic one.
+    func monotonic(ofWallMilliseconds time: Int64) -> Int64 {
+        let age = self.wallMilliseconds.subtractingReportingOverflow(time).partialValue
+        let nanoseconds = age.multipliedReportingOverflow(by: 1_000_000)
+        return nanoseconds.overflow ? Int64.min : self.monotonic &- nanoseconds.partialValue
+    }
 }

@@ -14,7 +14,7 @@ extension Authenticator {
         return !self.denialGuard.isDenied(
             knownCurrent: entry.knownCurrent,
             known: self.known.count,
-            now: now.monotonic
+            now: now
         )
     }
 
@@ -49,24 +49,44 @@ extension Authenticator {
     }
 
     /// Redis keys of known rows, of the last used ones.
-    package func sampleOfKnownKeys(_ count: Int) -> [[UInt8]] {
-        self.known.newestKeys(count).map(\.redisKey)
+    package mutating func sampleOfKnownKeys(_ count: Int, now: AuthTime) -> [[UInt8]] {
+        let span = self.denialGuard.sampledMilliseconds
+        let first = now.monotonic(ofWallMilliseconds: span.lowerBound)
+        let end = span.upperBound == .max ? .max : now.monotonic(ofWallMilliseconds: span.upperBound)
+        return self.known.newestKeys(count).filter { key in
+            guard let entry = self.known.value(for: key), !entry.mustFetch else { return false }
+            return entry.knownCurrent >= first && entry.knownCurrent < end
+        }.map(\.redisKey)
     }
 
-    /// How many of a sample Redis does not have.
-    package mutating func sampled(_ sample: Int, absent: Int, now: AuthTime) {
-        let known = max(self.known.count, sample)
-        self.denialGuard.checked(sample: sample, absent: absent, known: known, now: now.monotonic)
+    /// How many of a sample Redis does not have: see `DenialGuard.checked`.
+    package mutating func sampled(
+        _ sample: Int,
+        absent: Int,
+        isWhole: Bool = true,
+        isSameServer: Bool = false,
+        now: AuthTime
+    ) {
+        self.denialGuard.checked(
+            sample: sample,
+            absent: absent,
+            isWhole: isWhole,
+            known: self.known.count,
+            isSameServer: isSameServer,
+            now: now
+        )
     }
 
     /// Redis was emptied.
-    package mutating func flushed(now: AuthTime) {
-        if self.known.count > 0 { self.denialGuard.suspend(now: now.monotonic) }
+    ///
+    /// - Parameter hasRowsOnDisk: the cache file holds rows, or cannot be read.
+    package mutating func flushed(hasRowsOnDisk: Bool = false, now: AuthTime) {
+        if self.known.count > 0 || hasRowsOnDisk { self.denialGuard.suspend(now: now) }
     }
 
     /// The rows are gone for good.
     package mutating func confirmMassRevoke(now: AuthTime) {
-        self.denialGuard.confirm(now: now.monotonic)
+        self.denialGuard.confirm(now: now)
     }
 
     // MARK: Announced changes

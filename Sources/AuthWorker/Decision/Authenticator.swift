@@ -192,7 +192,7 @@ package struct Authenticator {
     var nextToken: UInt64 = 1
     var waiterCount = 0
     var checking: [UInt64: Checking] = [:]
-    package internal(set) var denialGuard = DenialGuard()
+    package internal(set) var denialGuard: DenialGuard
     /// Rows known current before this moment are fetched again before they count as fresh: nobody knows which have changed.
     var doubtedBefore = Int64.min
     var unwrittenMarks = UnwrittenMarks()
@@ -203,8 +203,10 @@ package struct Authenticator {
         settings: Settings,
         command: CommandSet,
         checker: PasswordChecker,
-        ruleSets: [[UInt8]: RuleTemplate]
+        ruleSets: [[UInt8]: RuleTemplate],
+        denials: DenialAccount = DenialAccount()
     ) {
+        self.denialGuard = DenialGuard(account: denials)
         self.settings = settings
         self.command = command
         self.hasOneKeyPerRedisKey = command.hasOneKeyPerRedisKey

@@ -60,7 +60,7 @@ extension RedisSource {
             self.service.announce(keys.map(LookupKey.hash))
         case .flushed:
             self.logger.warning("Redis was emptied", metadata: ["server": "\(self.serverDescription)"])
-            self.authenticator.flushed(now: self.time)
+            self.authenticator.flushed(hasRowsOnDisk: self.hasRowsOnDisk, now: self.time)
             self.noticeSuspension()
             self.doubtAll()
         case .lost(let failure):

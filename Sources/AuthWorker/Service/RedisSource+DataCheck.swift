@@ -9,6 +9,8 @@ struct DataCheck {
     var answersAwaited = 0
     var sample = 0
     var absent = 0
+    var isWhole = false
+    var isSameServer = false
     var wasSuspended = false
     /// Of those that were not denied because of it, so many have been looked at again.
     var heldSettled: UInt64 = 0
@@ -37,6 +39,7 @@ extension RedisSource {
     func beginDataCheck() {
         self.authenticator.serverMayHaveChanged()
         self.dataCheck.answersAwaited = 0
+        self.dataCheck.isSameServer = false
         // Which of a cluster's nodes is another process than before says little: whether rows are there is what counts.
         guard !self.redis.isCluster else { return self.askForSample() }
         do throws(RedisFailure) {
@@ -68,22 +71,31 @@ extension RedisSource {
     private func learnedRunID(_ runID: [UInt8]?) {
         self.dataCheck.presentRunID = runID
         let last = self.dataCheck.runID ?? self.cache?.redisRunID
-        if runID != nil, runID == last, !self.authenticator.denialGuard.isSuspended {
-            // The same process: what is absent was removed.
-            self.dataCheck.sample = 0
-            self.dataCheck.absent = 0
-            return self.finishDataCheck()
-        }
+        // The same process may still have been emptied while nobody listened.
+        self.dataCheck.isSameServer = runID != nil && runID == last
         self.askForSample()
     }
 
+    /// Rows that there may be in the cache file: a worker that has just started has them nowhere else.
+    var hasRowsOnDisk: Bool {
+        guard let cache = self.cache else { return false }
+        return cache.sampleOfKnownKeys(1)?.isEmpty != true
+    }
+
+    /// Of the cache file's rows, which all workers know; of those in memory where there is none.
     private func askForSample() {
-        var keys = self.authenticator.sampleOfKnownKeys(DataCheck.sampleMax)
-        if keys.isEmpty, let cache = self.cache {
-            // Of a file that is not open yet nothing can be said: nobody is denied until it is.
-            guard let known = cache.sampleOfKnownKeys(DataCheck.sampleMax) else { return self.checkFailed() }
+        let span = self.authenticator.denialGuard.sampledMilliseconds
+        var keys: [[UInt8]]
+        if let cache = self.cache, let known = cache.sampleOfKnownKeys(DataCheck.sampleMax, in: span) {
             keys = known
+            // All rows were fetched anew.
+            if keys.isEmpty, self.authenticator.denialGuard.isSuspended { keys = cache.sampleOfKnownKeys(1) ?? [] }
+        } else {
+            keys = self.authenticator.sampleOfKnownKeys(DataCheck.sampleMax, now: self.time)
+            // Of a file that is not open yet nothing can be said: nobody is denied until it is.
+            if keys.isEmpty, self.cache != nil { return self.checkFailed() }
         }
+        self.dataCheck.isWhole = keys.count < DataCheck.sampleMax
         self.dataCheck.sample = keys.count
         self.dataCheck.absent = 0
         self.dataCheck.answersAwaited = keys.count
@@ -98,7 +110,13 @@ extension RedisSource {
     }
 
     private func finishDataCheck() {
-        self.authenticator.sampled(self.dataCheck.sample, absent: self.dataCheck.absent, now: self.time)
+        self.authenticator.sampled(
+            self.dataCheck.sample,
+            absent: self.dataCheck.absent,
+            isWhole: self.dataCheck.isWhole,
+            isSameServer: self.dataCheck.isSameServer,
+            now: self.time
+        )
         self.noticeSuspension()
         guard self.authenticator.denialGuard.state == .watching else { return }
         self.rememberRunID()
@@ -115,12 +133,13 @@ extension RedisSource {
         self.cache?.redisRunID = runID
     }
 
-    /// Tells beginning and end of a suspension, and looks again while it lasts.
+    /// Tells beginning and end of a suspension, which may be another worker's, and looks again while it lasts.
     func noticeSuspension() {
         let isSuspended = self.authenticator.denialGuard.isSuspended
         if isSuspended { self.scheduleDataCheck() }
         guard isSuspended != self.dataCheck.wasSuspended else { return }
         self.dataCheck.wasSuspended = isSuspended
+        self.authenticator.denialGuard.sync()
         if isSuspended {
             self.logger.critical(
                 """
@@ -131,6 +150,9 @@ extension RedisSource {
             )
         } else {
             self.logger.notice("rows decide again", metadata: ["server": "\(self.serverDescription)"])
+            self.rememberRunID()
+            self.dataCheck.heldSettled = self.authenticator.denialGuard.held
+            self.doubtAll()
         }
     }
 
@@ -147,12 +169,13 @@ extension RedisSource {
 
     /// Somebody says that the rows are gone for good. False: nothing was held back.
     func confirmMassRevoke() -> Bool {
-        guard self.authenticator.denialGuard.isSuspended else { return false }
-        self.authenticator.confirmMassRevoke(now: self.time)
-        self.dataCheck.heldSettled = self.authenticator.denialGuard.held
+        if self.authenticator.denialGuard.isSuspended {
+            self.authenticator.confirmMassRevoke(now: self.time)
+            self.dataCheck.wasSuspended = true
+        }
+        // Another worker may have been told a moment ago.
+        guard self.dataCheck.wasSuspended else { return false }
         self.noticeSuspension()
-        self.rememberRunID()
-        self.doubtAll()
         return true
     }
 }

@@ -54,7 +54,8 @@ final class RedisSource {
             settings: settings.authenticator,
             command: settings.command,
             checker: PasswordChecker(scheme: settings.source.passwordHash, hostKey: hostKey.key),
-            ruleSets: settings.ruleSets
+            ruleSets: settings.ruleSets,
+            denials: Self.denials(settings, hostKey, worker: context.instance, logger)
         )
         if settings.source.cache.enabled, hostKey.isShared {
             let waker = try Waker(loop: context.loop) {}
@@ -86,6 +87,24 @@ final class RedisSource {
                 metadata: ["reason": "\(error)"]
             )
             return (SecureRandom.bytes(CacheDirectory.hostKeyBytes), false)
+        }
+    }
+
+    /// Shared by the host's workers where they have a cache file in common; of this process alone otherwise.
+    private static func denials(
+        _ settings: RedisSourceSettings,
+        _ hostKey: (key: [UInt8], isShared: Bool),
+        worker: Int,
+        _ logger: Logger
+    ) -> DenialAccount {
+        guard settings.source.cache.enabled, hostKey.isShared else { return DenialAccount() }
+        let directory = CacheDirectory(path: settings.source.cache.directory)
+        do throws(CacheTrouble) {
+            let page = try SharedPage(path: directory.denialsPath(source: settings.cacheTag(hostKey: hostKey.key)))
+            return DenialAccount(page: page, worker: worker, boot: CacheDirectory.bootNumber)
+        } catch {
+            logger.error("auth workers do not share what they know of lost rows", metadata: ["reason": "\(error)"])
+            return DenialAccount()
         }
     }
 
@@ -283,6 +302,7 @@ final class RedisSource {
         self.loop.schedule(afterNanoseconds: AuthLimits.cacheInspectionNanoseconds) { [weak self] in
             guard let self, !self.isStopped else { return }
             cache.reopenIfNeeded()
+            self.noticeSuspension()
             self.scheduleCacheInspection()
         }
     }

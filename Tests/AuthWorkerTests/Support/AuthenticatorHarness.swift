@@ -31,6 +31,8 @@ struct AuthenticatorHarness {
     /// Writes to the cache file wait for `performWrites`.
     var holdsWrites = false
     private var heldWrites: [CacheWrite] = []
+    /// What the workers of the host know together of rows that vanish.
+    let denials: DenialAccount
     var verdicts: [UInt64: AuthVerdict] = [:]
     /// Keys whose live sessions are to be looked at again.
     var announced: [LookupKey] = []
@@ -48,20 +50,23 @@ struct AuthenticatorHarness {
     init(
         scheme: PasswordHash = .plain,
         superCommand: String? = nil,
+        denials: DenialAccount = DenialAccount(),
         _ change: (inout Authenticator.Settings) -> Void = { _ in }
     ) throws {
+        self.denials = denials
         change(&self.settings)
         var superuser: CommandTemplate?
         if let superCommand { superuser = try CommandTemplate(superCommand, purpose: .superuser) }
         self.command = CommandSet(row: try CommandTemplate("HMGET d:%C password"), superuser: superuser)
         self.checker = PasswordChecker(scheme: scheme, hostKey: [1, 2, 3])
-        self.authenticator = try Self.make(self.settings, self.command, self.checker)
+        self.authenticator = try Self.make(self.settings, self.command, self.checker, denials)
     }
 
     private static func make(
         _ settings: Authenticator.Settings,
         _ command: CommandSet,
-        _ checker: PasswordChecker
+        _ checker: PasswordChecker,
+        _ denials: DenialAccount
     ) throws -> Authenticator {
         let set = Configuration.Authorization.RuleSet(
             name: "default",
@@ -72,13 +77,14 @@ struct AuthenticatorHarness {
             settings: settings,
             command: command,
             checker: checker,
-            ruleSets: [Array("default".utf8): rules]
+            ruleSets: [Array("default".utf8): rules],
+            denials: denials
         )
     }
 
     /// As when the process ends and a new one starts: the cache file is all that stays.
     mutating func restart() throws {
-        self.authenticator = try Self.make(self.settings, self.command, self.checker)
+        self.authenticator = try Self.make(self.settings, self.command, self.checker, self.denials)
         self.flights = []
     }
 

@@ -1,0 +1,122 @@
+import AuthCache
+import Common
+import Synchronization
+
+/// What the auth workers of a host know together about rows that vanish from one source: how many did in the last seconds, whether
+/// denial is suspended, and what somebody has confirmed. It stays when they end.
+///
+/// ```
+///  word 0       layout and boot: counts of another boot of the host are not read
+///       1       since when denial is suspended, milliseconds since 1970; 0: it is not
+///       2       when the loss of rows was confirmed last, the same
+///      16 …  79 rows known to each worker, by its number
+///      80 … 143 absences, by quarters of a second: the quarter's number above, their count below
+/// ```
+package final class DenialAccount {
+    private static let layout: UInt64 = 1
+    private static let suspendedSince = 1
+    private static let confirmedAt = 2
+    private static let workers = 16
+    private static let workersMax = 64
+    private static let absences = 80
+    private static let absenceSlots = 64
+    private static let quarterNanoseconds: Int64 = 250_000_000
+    /// Absences count for ten seconds.
+    private static let quartersCounted: UInt64 = 40
+
+    private let page: SharedPage
+    /// The number of this worker's word among those of all.
+    private let worker: Int
+
+    /// - Parameters:
+    ///   - page: shared with the other workers.
+    ///   - boot: names the host's start: times on the monotonic clock mean nothing in another one.
+    package init(page: SharedPage = SharedPage(), worker: Int = 1, boot: UInt64 = 0) {
+        self.page = page
+        self.worker = Self.workers + (max(worker, 1) - 1) % Self.workersMax
+        let stamp = boot << 8 | Self.layout
+        let former = self[0]
+        if former != stamp {
+            // Of another layout nothing can be read.
+            for index in (former & 0xFF == Self.layout ? Self.workers : 1)..<SharedPage.wordCount { self[index] = 0 }
+            self[0] = stamp
+        }
+        self[self.worker] = 0
+    }
+
+    private subscript(index: Int) -> UInt64 {
+        get { self.page.words[index].load(ordering: .sequentiallyConsistent) }
+        set { self.page.words[index].store(newValue, ordering: .sequentiallyConsistent) }
+    }
+
+    /// Nil: denial is not suspended.
+    var suspendedSinceMilliseconds: Int64? {
+        let since = self[Self.suspendedSince]
+        return since == 0 ? nil : Int64(clamping: since)
+    }
+
+    var confirmedAtMilliseconds: Int64 { Int64(clamping: self[Self.confirmedAt]) }
+
+    /// False: it was suspended already.
+    @discardableResult
+    func suspend(atMilliseconds time: Int64) -> Bool {
+        let (isFirst, _) = self.page.words[Self.suspendedSince].compareExchange(
+            expected: 0,
+            desired: UInt64(max(time, 1)),
+            ordering: .sequentiallyConsistent
+        )
+        if isFirst { self.forgetAbsences() }
+        return isFirst
+    }
+
+    func resume() {
+        self.forgetAbsences()
+        self[Self.suspendedSince] = 0
+    }
+
+    func confirm(atMilliseconds time: Int64) {
+        self[Self.confirmedAt] = UInt64(max(time, 0))
+        self.resume()
+    }
+
+    private func forgetAbsences() {
+        for index in Self.absences..<Self.absences + Self.absenceSlots { self[index] = 0 }
+    }
+
+    /// This worker knows so many rows. Returns how many all of them know.
+    func know(_ count: Int) -> Int {
+        self[self.worker] = UInt64(count)
+        return (Self.workers..<Self.workers + Self.workersMax).reduce(0) { $0 + Int(clamping: self[$1]) }
+    }
+
+    /// One more row has vanished. Returns how many did lately, in the eyes of any worker.
+    func countAbsence(now: Int64) -> Int {
+        let quarter = UInt64(truncatingIfNeeded: now / Self.quarterNanoseconds) & 0xFFFF_FFFF
+        let word = Self.absences + Int(quarter % UInt64(Self.absenceSlots))
+        while true {
+            let former = self[word]
+            let desired = former >> 32 == quarter ? former &+ 1 : quarter << 32 | 1
+            let (isDone, _) = self.page.words[word].compareExchange(
+                expected: former,
+                desired: desired,
+                ordering: .sequentiallyConsistent
+            )
+            if isDone { break }
+        }
+        var count = 0
+        for index in Self.absences..<Self.absences + Self.absenceSlots {
+            let word = self[index]
+            // A quarter ahead is of a worker whose turn began later.
+            let age = Int64(quarter) - Int64(word >> 32)
+            if age < Int64(Self.quartersCounted), age > -Int64(Self.quartersCounted) {
+                count += Int(word & 0xFFFF_FFFF)
+            }
+        }
+        return count
+    }
+
+    /// The suspension, or its end, outlives a host that loses its power.
+    package func sync() {
+        self.page.sync()
+    }
+}

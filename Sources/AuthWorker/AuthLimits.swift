@@ -72,6 +72,11 @@ package enum AuthLimits {
     package static let subscriptionPingNanoseconds: UInt64 = 250 * Nanoseconds.perMillisecond
     package static let subscriptionSilenceNanoseconds: UInt64 = Nanoseconds.perSecond
 
+    /// While Redis answers and tells no changes, everything live is asked about this often, or as often as listeners get through; and
+    /// after this long it is an alarm.
+    package static let feedLossRoundNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
+    package static let feedLossAlarmNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
+
     /// Rows that wait for the thread that writes the cache file; more are dropped and counted, the look-ups were answered
     /// anyway.
     package static let cacheWritesWaitingMax = 50_000

@@ -79,15 +79,17 @@ struct LiveSessions {
 
     /// Rows may have changed, and nobody knows which.
     mutating func allChanged() {
-        // A sweep under way starts again: what it has asked about already may have changed since.
-        var all: Set<UInt64> = []
+        // A sweep under way starts again: what it has asked about already may have changed since. Those whose turn has not come yet
+        // keep it, however often that happens.
+        var live: Set<UInt64> = []
         for holders in self.holders.values {
             switch holders {
-            case .few(let handles): all.formUnion(handles)
-            case .many(let handles): all.formUnion(handles)
+            case .few(let handles): live.formUnion(handles)
+            case .many(let handles): live.formUnion(handles)
             }
         }
-        self.sweep = Array(all)
+        let waiting = self.sweep.filter { live.remove($0) != nil }
+        self.sweep = Array(live) + waiting
     }
 
     /// Is to be asked about when its turn comes.

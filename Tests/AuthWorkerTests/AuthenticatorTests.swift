@@ -4,6 +4,26 @@ import TestSupport
 import Testing
 
 @Suite struct AuthenticatorTests {
+    /// A removed device got in for a minute, and with its old password, when only the word of changes was missing.
+    @Test func `while no changes are told each CONNECT asks Redis, and rows are as good as before when it is away`()
+        throws
+    {
+        var harness = try AuthenticatorHarness()
+        harness.rows = ["gone": "p", "rotated": "old", "same": "p"]
+        for (name, password) in harness.rows { #expect(harness.ask(name, password)?.outcome == .allow) }
+        harness.authenticator.changesLost()
+        harness.rows = ["rotated": "new", "same": "p"]
+        #expect(harness.ask("gone", "p")?.reason == .noSuchDevice)
+        #expect(harness.ask("rotated", "old")?.reason == .wrongPassword)
+        #expect(harness.ask("same", "p")?.source == .redis)
+        #expect(harness.ask("same", "p")?.source == .redis)
+        harness.redis = .isDown
+        #expect(harness.ask("same", "p")?.source == .staleCache)
+        harness.redis = .works
+        harness.authenticator.changesTold()
+        #expect(harness.ask("same", "p")?.source == .memoryCache)
+    }
+
     // MARK: The matrix of verdicts
 
     enum Cached: CaseIterable {

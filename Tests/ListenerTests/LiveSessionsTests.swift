@@ -73,6 +73,22 @@ import Testing
         #expect(seconds < Double(sessions) / Double(LiveSessions.sweepPerSecond) + 1)
     }
 
+    /// Doubted again and again, as while Redis tells no changes, some were never asked about.
+    @Test("whose turn has not come keeps it when all are in doubt again")
+    func sweepBeginsAgain() {
+        var live = LiveSessions()
+        let sessions: UInt64 = 5000
+        for handle in 1...sessions { live.add(handle, keyHash: handle) }
+        var seen: Set<UInt64> = []
+        var now: Instant = 5 * Nanoseconds.perSecond
+        for _ in 0..<20 where seen.count < sessions {
+            live.allChanged()
+            now += 250 * Nanoseconds.perMillisecond
+            seen.formUnion(live.takeDue(now: now))
+        }
+        #expect(seen.count == sessions)
+    }
+
     @Test("a named change does not wait behind a sweep")
     func namedDuringSweep() {
         var live = LiveSessions()

@@ -159,6 +159,15 @@ extension Authenticator {
         self.doubtedBefore = now.monotonic
     }
 
+    /// No changes are told any more: until `changesTold` no row counts as fresh. While Redis is away all are as good as before.
+    package mutating func changesLost() {
+        self.changesAreLost = true
+    }
+
+    package mutating func changesTold() {
+        self.changesAreLost = false
+    }
+
     /// The cache file holds a newer generation of this key: what was fetched may be older than a change that another worker was told
     /// of. It is fetched once more, with the file's generation: without it the row would be good for nothing when Redis goes away.
     package mutating func storeRefused(_ key: LookupKey, now: AuthTime) {

@@ -195,6 +195,8 @@ package struct Authenticator {
     package internal(set) var denialGuard: DenialGuard
     /// Rows known current before this moment are fetched again before they count as fresh: nobody knows which have changed.
     var doubtedBefore = Int64.min
+    /// Changes were told, and are not any more: a row is asked for whenever it is needed.
+    var changesAreLost = false
     var unwrittenMarks = UnwrittenMarks()
     /// How rows that had changed are fetched, and until when their state in the file is not settled: see `storeRefused`, `lookAgain`.
     var unsettled = BoundedCache<LookupKey, (commands: [[[UInt8]]], until: Int64)>(capacity: AuthLimits.namedKeysMax)
@@ -632,6 +634,7 @@ package struct Authenticator {
 
     func isFresh(_ entry: Entry, now: AuthTime) -> Bool {
         guard !entry.mustFetch, entry.knownCurrent >= self.doubtedBefore else { return false }
+        if self.changesAreLost, entry.row != nil { return false }
         let age = now.monotonic &- entry.knownCurrent
         return age < (entry.row == nil ? self.settings.negativeTTLNanoseconds : self.settings.positiveTTLNanoseconds)
     }

@@ -26,9 +26,57 @@ extension RedisSource {
             }
         }
         if self.pollTimer == nil { self.schedulePoll() }
+        self.followFeeds()
+    }
+
+    /// All servers tell what changes, as well as the configuration and their rights let them.
+    private var areFeedsActive: Bool { self.feeds.values.allSatisfy { $0.method != nil } }
+
+    /// A server has begun to tell changes, or has stopped, or is another one.
+    private func followFeeds() {
+        guard self.areFeedsActive else {
+            if self.feedLoss == nil { self.feedLoss = FeedLoss(since: self.loop.now) }
+            return self.scheduleFeedLossCheck()
+        }
+        if self.feedLoss?.isTold == true {
+            self.logger.notice("changes of rows are told again", metadata: ["server": "\(self.serverDescription)"])
+        }
+        self.feedLoss = nil
+        self.authenticator.changesTold()
+    }
+
+    /// Where Redis answers, and only its word of changes is missing, everything live is asked about again and again: a session whose
+    /// turn has not come in the last round is among the first of the next one. Where Redis is away nobody could say anything.
+    private func scheduleFeedLossCheck() {
+        guard self.feedLossTimer == nil, !self.isStopped else { return }
+        self.feedLossTimer = self.loop.schedule(afterNanoseconds: AuthLimits.subscriptionSilenceNanoseconds) {
+            [weak self] in
+            guard let self, !self.isStopped else { return }
+            self.feedLossTimer = nil
+            guard var loss = self.feedLoss else { return }
+            let now = self.loop.now
+            if self.redis.isReady {
+                self.authenticator.changesLost()
+                if now &- loss.askedAt >= AuthLimits.feedLossRoundNanoseconds {
+                    loss.askedAt = now
+                    self.doubtAll()
+                }
+                if !loss.isTold, now &- loss.since >= AuthLimits.feedLossAlarmNanoseconds {
+                    loss.isTold = true
+                    self.logger.error(
+                        "Redis answers, but tells no changes: each CONNECT asks it, and live sessions are asked about in turn",
+                        metadata: ["server": "\(self.serverDescription)"]
+                    )
+                }
+            }
+            self.feedLoss = loss
+            self.scheduleFeedLossCheck()
+        }
     }
 
     func stopFeeds() {
+        if let timer = self.feedLossTimer { self.loop.cancel(timer) }
+        self.feedLossTimer = nil
         if let timer = self.pollTimer { self.loop.cancel(timer) }
         self.pollTimer = nil
         for feed in self.feeds.values { feed.stop() }
@@ -53,6 +101,7 @@ extension RedisSource {
         case .active(let method, let refused):
             if self.methodsLogged[server] != event { self.logActive(method, refused) }
             self.methodsLogged[server] = event
+            self.followFeeds()
             // What changed before is not told.
             self.doubtAll()
         case .changed(let keys):
@@ -69,8 +118,10 @@ extension RedisSource {
                 "changes of rows are not told at the moment",
                 metadata: ["server": "\(self.serverDescription)", "reason": "\(failure)"]
             )
-        // Everything is doubted when changes are told again: most often Redis is away altogether, and rows that nobody can
-        // fetch must not cost their devices a time-out each.
+            // Most often Redis is away altogether: a CONNECT then waits for `stale_after` at most, and listeners are not told to ask
+            // about all their sessions before it has turned out that Redis answers.
+            self.authenticator.changesLost()
+            self.followFeeds()
         }
     }
 

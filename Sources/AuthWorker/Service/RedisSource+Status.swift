@@ -11,6 +11,12 @@ extension RedisSource {
                 "Redis has lost rows of known devices: they stay in until the rows are back or confirmed gone"
             )
         }
+        if self.feedLoss?.isTold == true {
+            report.add(
+                "alarm",
+                "Redis answers, but tells no changes: removed devices are noticed by asking about all in turn"
+            )
+        }
         report.add("rows_held", self.authenticator.denialGuard.held)
         report.add("queries", counters.queries)
         report.add("allowed_by_redis", counters.allowedByRedis)

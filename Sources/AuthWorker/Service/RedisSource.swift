@@ -28,6 +28,9 @@ final class RedisSource {
     /// How changes are told by each server, as the log says.
     var methodsLogged: [RedisURL.Server: InvalidationSubscriber.Action] = [:]
     var pollTimer: EventLoop.Timer?
+    /// Nil: changes are told.
+    var feedLoss: FeedLoss?
+    var feedLossTimer: EventLoop.Timer?
     var dataCheck = DataCheck()
     /// Somebody was let in on a row that is old, since listeners were told last that all may have changed.
     var hasServedStale = false

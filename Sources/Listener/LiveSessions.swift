@@ -88,8 +88,11 @@ struct LiveSessions {
             case .many(let handles): live.formUnion(handles)
             }
         }
+        let unjudged = live.intersection(self.retries.joined().lazy.map(\.handle))
+        live.subtract(unjudged)
         let waiting = self.sweep.filter { live.remove($0) != nil }
-        self.sweep = Array(live) + waiting
+        // From the end: first those about whom nobody could say anything, whose rows may have been named as changed.
+        self.sweep = Array(live) + waiting + unjudged
     }
 
     /// Is to be asked about when its turn comes.

@@ -124,6 +124,24 @@ import Testing
         #expect(try next.ask(queries).allSatisfy { $0.outcome == .allow })
     }
 
+    /// It had been told of the change, and asked about the session, while Redis did not answer.
+    @Test func aSessionThatCouldNotBeJudgedIsAskedAboutAsSoonAsRedisIsBack() throws {
+        var configuration = self.configuration()
+        configuration.authentication.redis.invalidation = .off
+        let worker = try WorkerHarness(configuration)
+        let tag = try worker.ask("alpha", password: "public").credentialTag
+        self.redis.kill()
+        try worker.waitForStatus("redis") { $0.hasPrefix("unavailable") }
+        var query = AuthQuery.device("alpha", password: nil)
+        query.revalidatedTag = tag
+        #expect(try worker.ask([query])[0].outcome == .unknown)
+        worker.answers.changes = []
+        try self.redis.start()
+        try worker.waitForStatus("redis") { $0 == "in use" }
+        try worker.turn { !worker.answers.changes.isEmpty }
+        #expect(worker.answers.changes == [AuthChanged(all: true)])
+    }
+
     @Test func aTurnsLookupsAreOnePipeline() throws {
         for index in 0..<200 { try self.redis.cli(["hset", "tls_domain:d\(index)", "password", "p\(index)"]) }
         let worker = try WorkerHarness(self.configuration())

@@ -89,6 +89,18 @@ import Testing
         #expect(seen.count == sessions)
     }
 
+    /// A device that was removed while Redis did not answer stayed for as long as its delay had become.
+    @Test("whom nobody could judge comes up first when all are in doubt")
+    func unjudgedFirst() {
+        var live = LiveSessions()
+        for handle in 1...UInt64(5000) { live.add(handle, keyHash: handle) }
+        let now: Instant = 5 * Nanoseconds.perSecond
+        let due = live.askLater(77, count: 6, now: now)
+        live.allChanged()
+        let first = live.takeDue(now: now + 10 * Nanoseconds.perMillisecond)
+        #expect(first.last == 77 && first.count < 1000 && due > now + 30 * Nanoseconds.perSecond)
+    }
+
     @Test("a named change does not wait behind a sweep")
     func namedDuringSweep() {
         var live = LiveSessions()

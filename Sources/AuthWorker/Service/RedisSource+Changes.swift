@@ -139,7 +139,7 @@ extension RedisSource {
     func doubtAll() {
         // Verdicts made so far leave before: a listener that has let somebody in by one of them asks again then.
         self.performDecisions()
-        self.hasServedStale = false
+        self.hasDecidedAlone = false
         self.authenticator.allChanged(now: self.time)
         self.service.announce(AuthChanged(all: true))
     }

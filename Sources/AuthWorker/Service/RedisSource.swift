@@ -32,8 +32,9 @@ final class RedisSource {
     var feedLoss: FeedLoss?
     var feedLossTimer: EventLoop.Timer?
     var dataCheck = DataCheck()
-    /// Somebody was let in on a row that is old, since listeners were told last that all may have changed.
-    var hasServedStale = false
+    /// Redis had no part in a verdict, since listeners were told last that all may have changed: somebody was let in on a row that is
+    /// old, or a session could not be judged.
+    var hasDecidedAlone = false
     var isStopped = false
     /// Where the key stands among the arguments of each command.
     private let keyPlaces: [Int]
@@ -219,7 +220,7 @@ final class RedisSource {
         case .write(let write):
             self.cache?.write(write)
         case .answer(let request, let verdict):
-            if verdict.source == .staleCache { self.hasServedStale = true }
+            if verdict.source == .staleCache || verdict.outcome == .unknown { self.hasDecidedAlone = true }
             self.service.sourceAnswered(request, verdict)
         case .announce(let key):
             self.service.announce([key.hash])
@@ -278,8 +279,9 @@ final class RedisSource {
             )
         case .back(let server, let downNanoseconds):
             self.beginDataCheck()
-            // Changes may have been told again before: who came in since then on an old row was not there to be doubted.
-            if self.hasServedStale { self.doubtAll() }
+            // Changes may have been told all the time, or again before: who came in since then on an old row was not there to be
+            // doubted, and who was named as changed could not be judged.
+            if self.hasDecidedAlone { self.doubtAll() }
             self.logger.notice(
                 "Redis in use",
                 metadata: ["server": "\(server)", "after": "\(downNanoseconds / Nanoseconds.perMillisecond)ms"]

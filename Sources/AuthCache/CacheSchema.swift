@@ -40,10 +40,22 @@ package enum CacheSchema {
             WHERE source = OLD.source AND redis_key = OLD.redis_key AND variant = OLD.variant;
         END;
         """,
-        // For each source's own limits. Releases before this step use the indexes by age alone.
+        // For each source's own limits. Releases before this step go on without the indexes by age alone, and remove rows more slowly.
         """
+        DROP INDEX rows_by_age;
+        DROP INDEX absent_rows_by_age;
         CREATE INDEX rows_of_source_by_age ON rows (source, known_current) WHERE absent_since IS NULL;
         CREATE INDEX absent_rows_of_source_by_age ON rows (source, absent_since) WHERE absent_since IS NOT NULL;
+        """,
+        // When changes were told to a worker, milliseconds since 1970, and rows that nothing was told about: they came from another host.
+        """
+        CREATE TABLE told (
+            source BLOB NOT NULL,
+            began INTEGER NOT NULL,
+            until INTEGER NOT NULL,
+            PRIMARY KEY (source, began)
+        ) WITHOUT ROWID;
+        ALTER TABLE rows ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;
         """,
     ]
 }

@@ -77,6 +77,10 @@ package enum AuthLimits {
     package static let feedLossRoundNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
     package static let feedLossAlarmNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
 
+    /// Between notes in the cache file that changes are still told; a sixteenth of `stale_max` where that is less. A worker that is killed
+    /// loses so much of what it knew.
+    package static let toldIntervalNanoseconds: UInt64 = 60 * Nanoseconds.perSecond
+
     /// Rows that wait for the thread that writes the cache file; more are dropped and counted, the look-ups were answered
     /// anyway.
     package static let cacheWritesWaitingMax = 50_000

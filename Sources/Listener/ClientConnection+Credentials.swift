@@ -36,14 +36,19 @@ extension ClientConnection {
         self.credentials.otherKeyHashes = Array(others)
     }
 
-    /// Every quarter of the time for which a row may be stale, spread so that a fleet that connected at once is not asked about
+    /// Every quarter of the time for which a row may be stale, a second at least, spread so that a fleet that connected at once is not asked about
     /// at once.
     func scheduleRevalidation() {
-        guard self.credentials.dependsOnRows else { return }
-        let period = self.service.configuration.authentication.staleMaxNanoseconds / 4
+        let staleMax = self.service.configuration.authentication.staleMaxNanoseconds
+        guard self.credentials.dependsOnRows, staleMax > 0 else { return }
+        let period = max(staleMax / 4, LiveSessions.revalidationNanosecondsMin)
         let spread = UInt64.random(in: 0...period / 4)
         self.credentials.revalidation = self.service.loop.now &+ period - spread
+        if self.credentials.revalidation < self.wheelDue { self.scheduleWheel() }
     }
+
+    /// When the timer wheel has to bring an open session up for that.
+    var revalidationDeadline: Instant { self.phase == .open ? self.credentials.revalidation : .max }
 
     /// The answer about a live session. Who cannot be judged stays, and is asked about again.
     func revalidated(_ verdict: AuthVerdict, _ consulted: [UInt64]) {

@@ -94,7 +94,7 @@ final class ClientConnection: EventHandler {
     private var lastReceived: Instant
     private var deadline: Instant
     /// When the timer wheel will bring this connection up.
-    private var wheelDue: Instant = .max
+    private(set) var wheelDue: Instant = .max
 
     init(
         service: ListenerService,
@@ -656,8 +656,8 @@ final class ClientConnection: EventHandler {
         self.ticketRenewal = self.service.loop.now &+ tls.ticketLifetimeNanoseconds / 2
     }
 
-    private func scheduleWheel() {
-        let deadline = min(self.deadline, self.certificateDeadline)
+    func scheduleWheel() {
+        let deadline = min(self.deadline, self.certificateDeadline, self.revalidationDeadline)
         self.wheelDue = self.service.scheduleWheel(self.handle, deadline: deadline)
     }
 

@@ -10,6 +10,9 @@ struct LiveSessions {
     /// Sessions asked about per second when all are in doubt.
     static let sweepPerSecond = 2000
 
+    /// No session is asked about more often only because time goes by.
+    static let revalidationNanosecondsMin = Nanoseconds.perSecond
+
     /// Delays after the first, second, … answer that said nothing.
     static let retryDelaysNanoseconds: [UInt64] = [1, 2, 4, 8, 16, 32].map { $0 * Nanoseconds.perSecond }
 

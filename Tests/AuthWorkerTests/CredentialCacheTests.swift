@@ -6,6 +6,28 @@ import TestSupport
 import Testing
 
 @Suite struct CredentialCacheTests {
+    @Test func whenChangesWereToldIsCommonToAllWorkersOfASource() throws {
+        let folder = try TemporaryDirectory("martlet-cache")
+        let opened = try (0..<3).map { try Opened(folder.path, source: $0 < 2 ? [1] : [2]) }
+        #expect(opened[0].cache.toldSpans() == ToldSpans())
+        opened[0].cache.write(.told(beganMilliseconds: 100, untilMilliseconds: 150))
+        opened[0].cache.write(.told(beganMilliseconds: 100, untilMilliseconds: 300))
+        opened[1].cache.write(.told(beganMilliseconds: 250, untilMilliseconds: 900))
+        opened[1].cache.write(.told(beganMilliseconds: 1000, untilMilliseconds: 1001))
+        for one in opened { try one.settle() }
+        let spans = ToldSpans([.init(began: 100, until: 900), .init(began: 1000, until: 1001)])
+        #expect(opened[0].cache.toldSpans() == spans)
+        #expect(opened[1].cache.toldSpans() == spans)
+        #expect(opened[2].cache.toldSpans() == ToldSpans())
+        for index in 0..<600 {
+            let began = Int64(2000 + index * 10)
+            opened[0].cache.write(.told(beganMilliseconds: began, untilMilliseconds: began + 1))
+        }
+        try opened[0].settle()
+        #expect(opened[0].cache.toldSpans()?.spans.count == 256)
+        #expect(opened[0].cache.toldSpans()?.spans.last == .init(began: 7990, until: 7991))
+    }
+
     /// A cache with the waker it needs, and a loop that nobody runs.
     private final class Opened {
         let loop: EventLoop

@@ -142,6 +142,47 @@ import Testing
         #expect(worker.answers.changes == [AuthChanged(all: true)])
     }
 
+    /// It had connected once, longer ago than `stale_max`; Redis had told its changes all the time.
+    @Test func aRowStaysGoodWhileChangesAreToldAndFromThenOn() throws {
+        var configuration = self.configuration()
+        configuration.authentication.cache.staleMaxNanoseconds = 4 * Nanoseconds.perSecond
+        configuration.authentication.cache.positiveTTLNanoseconds = 1
+        do {
+            let worker = try WorkerHarness(configuration)
+            try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+            #expect(try worker.ask("alpha", password: "public").source == .redis)
+            let asked = Clock.monotonic()
+            try worker.turn { Clock.monotonic() - asked > 5 * Nanoseconds.perSecond }
+            self.redis.kill()
+            try worker.waitForStatus("redis") { $0.hasPrefix("unavailable") }
+            #expect(try worker.ask("alpha", password: "public").source == .staleCache)
+        }
+        let next = try WorkerHarness(configuration)
+        let seen = try next.ask("alpha", password: "public")
+        #expect((seen.outcome, seen.source) == (.allow, .staleCache))
+        // It is not told of anything any more.
+        try next.turn { try next.ask("alpha", password: "public").outcome == .unknown }
+    }
+
+    /// What changed in a time in which nothing was told may have been this row.
+    @Test func afterAGapInWhatIsToldARowCountsFromItsBeginning() throws {
+        var configuration = self.configuration()
+        configuration.authentication.cache.staleMaxNanoseconds = 3 * Nanoseconds.perSecond
+        let worker = try WorkerHarness(configuration)
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        #expect(try worker.ask("alpha", password: "public").source == .redis)
+        self.redis.kill()
+        try worker.waitForStatus("redis") { $0.hasPrefix("unavailable") }
+        let gap = Clock.monotonic()
+        try self.redis.start()
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        // Told again, and for longer than a row is good for.
+        try worker.turn { Clock.monotonic() - gap > 4 * Nanoseconds.perSecond }
+        self.redis.kill()
+        try worker.waitForStatus("redis") { $0.hasPrefix("unavailable") }
+        #expect(try worker.ask("alpha", password: "public").outcome == .unknown)
+    }
+
     @Test func aTurnsLookupsAreOnePipeline() throws {
         for index in 0..<200 { try self.redis.cli(["hset", "tls_domain:d\(index)", "password", "p\(index)"]) }
         let worker = try WorkerHarness(self.configuration())

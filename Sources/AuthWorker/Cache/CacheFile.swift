@@ -92,7 +92,8 @@ final class CacheFile {
     // MARK: Reading
 
     private static let selectSQL = """
-        SELECT secret_kind, secret, salt, superuser, must_fetch, known_current, absent_since, generation, access
+        SELECT secret_kind, secret, salt, superuser, must_fetch, known_current, absent_since, generation, access,
+            imported
         FROM rows WHERE source = ?1 AND redis_key = ?2 AND variant = ?3
         """
 
@@ -121,7 +122,8 @@ final class CacheFile {
             absentSinceMilliseconds: self.select.isNull(6) ? nil : self.select.int64(6),
             mustFetch: self.select.bool(4),
             knownCurrentMilliseconds: self.select.int64(5),
-            generation: self.select.int64(7)
+            generation: self.select.int64(7),
+            isImported: self.select.bool(9)
         )
     }
 
@@ -157,6 +159,39 @@ final class CacheFile {
         var keys: [[UInt8]] = []
         while try statement.step() { keys.append(statement.bytes(0) ?? []) }
         return keys
+    }
+
+    /// When changes were told to one of the workers; of the last times.
+    func toldSpans() throws(SQLiteError) -> [ToldSpans.Span] {
+        let statement = try self.database.prepare("SELECT began, until FROM told WHERE source = ?1")
+        try statement.bind(self.source, at: 1)
+        var spans: [ToldSpans.Span] = []
+        while try statement.step() {
+            spans.append(ToldSpans.Span(began: statement.int64(0), until: statement.int64(1)))
+        }
+        return spans
+    }
+
+    private func writeTold(_ began: Int64, _ until: Int64) throws(SQLiteError) {
+        let write = try self.database.prepare(
+            """
+            INSERT INTO told (source, began, until) VALUES (?1, ?2, ?3)
+            ON CONFLICT (source, began) DO UPDATE SET until = max(until, excluded.until)
+            """
+        )
+        try write.bind(self.source, at: 1)
+        try write.bind(began, at: 2)
+        try write.bind(until, at: 3)
+        try write.run()
+        let forget = try self.database.prepare(
+            """
+            DELETE FROM told WHERE source = ?1 AND began <
+                (SELECT began FROM told WHERE source = ?1 ORDER BY began DESC LIMIT 1 OFFSET ?2)
+            """
+        )
+        try forget.bind(self.source, at: 1)
+        try forget.bind(Int64(ToldSpans.spansMax - 1), at: 2)
+        try forget.run()
     }
 
     /// Counts by kind, and ages.
@@ -199,7 +234,7 @@ final class CacheFile {
         ON CONFLICT (source, redis_key, variant) DO UPDATE SET
             secret_kind = excluded.secret_kind, secret = excluded.secret, salt = excluded.salt,
             superuser = excluded.superuser, access = excluded.access, must_fetch = 0, known_current = excluded.known_current,
-            absent_since = NULL, related_listed = 1
+            absent_since = NULL, related_listed = 1, imported = 0
         WHERE rows.generation = excluded.generation
             AND (max(rows.known_current, ifnull(rows.absent_since, 0)) <= excluded.known_current
                 OR max(rows.known_current, ifnull(rows.absent_since, 0)) > ?10)
@@ -311,6 +346,9 @@ final class CacheFile {
             try insert.bind(redisKey, at: 2)
             try insert.bind(time, at: 3)
             try insert.run()
+            return true
+        case .told(let began, let until):
+            try self.writeTold(began, until)
             return true
         case .markRelated(let redisKey):
             try self.relatedKeys?.markRowsChanged(of: redisKey)

@@ -92,18 +92,20 @@ final class CacheWriter: @unchecked Sendable {
         }
     }
 
-    func append(_ write: CacheWrite) {
+    /// Returns false when too many wait.
+    func append(_ write: CacheWrite) -> Bool {
         self.monitor.locked {
             // A row that is not written is fetched again; a mark that is not keeps an old one alive.
             let waitingMax = AuthLimits.cacheWritesWaitingMax * (write.mayWait ? 1 : 2)
             guard self.shared.queue.count < waitingMax else {
                 self.shared.counters.dropped += 1
-                return
+                return false
             }
             self.shared.queue.append(write)
             let count = self.shared.queue.count
             // To begin gathering, or to end it.
             if count == 1 || count == AuthLimits.cacheWritesPerTransaction || !write.mayWait { self.monitor.signal() }
+            return true
         }
     }
 

@@ -12,14 +12,18 @@ package struct CachedRow: Equatable, Sendable {
     package var knownCurrentMilliseconds: Int64
     /// Raised by every announced change of the key.
     package var generation: Int64
+    /// It came from another host: changes that were told here before are not in it.
+    package var isImported: Bool
 
     package init(
         row: CredentialRow,
         absentSinceMilliseconds: Int64? = nil,
         mustFetch: Bool = false,
         knownCurrentMilliseconds: Int64,
-        generation: Int64 = 0
+        generation: Int64 = 0,
+        isImported: Bool = false
     ) {
+        self.isImported = isImported
         self.row = row
         self.absentSinceMilliseconds = absentSinceMilliseconds
         self.mustFetch = mustFetch
@@ -53,11 +57,13 @@ package enum CacheWrite: Equatable, Sendable {
     case markRelated(redisKey: [UInt8])
     /// Somebody wants all of the source's rows to be fetched again.
     case markAllChanged
+    /// Changes were told in this time, and are marked in the file if this is: see `ToldSpans`. By its beginning it is told from others.
+    case told(beganMilliseconds: Int64, untilMilliseconds: Int64)
 
     /// It may wait for others: a worker that finds nothing in the file, or an older row, only asks Redis once more.
     package var mayWait: Bool {
         switch self {
-        case .store, .correctTime: true
+        case .store, .correctTime, .told: true
         case .markAbsent, .markChanged, .markRelated, .markAllChanged: false
         }
     }
@@ -66,7 +72,7 @@ package enum CacheWrite: Equatable, Sendable {
     package var markedKey: [UInt8]? {
         switch self {
         case .markChanged(let redisKey, _), .markRelated(let redisKey): redisKey
-        case .store, .markAbsent, .correctTime, .markAllChanged: nil
+        case .store, .markAbsent, .correctTime, .markAllChanged, .told: nil
         }
     }
 
@@ -75,7 +81,7 @@ package enum CacheWrite: Equatable, Sendable {
         switch self {
         case .store(let key, _, _, _), .markAbsent(let key, _, _), .correctTime(let key, _): key
         case .markChanged(let redisKey, _): LookupKey(redisKey: redisKey)
-        case .markRelated, .markAllChanged: nil
+        case .markRelated, .markAllChanged, .told: nil
         }
     }
 }

@@ -121,8 +121,16 @@ package final class CredentialCache {
         set { if let newValue { try? self.directory.setRedisRunID(newValue) } }
     }
 
-    package func write(_ write: CacheWrite) {
+    /// Returns false when it is not going to be written.
+    @discardableResult
+    package func write(_ write: CacheWrite) -> Bool {
         self.writer.append(write)
+    }
+
+    /// When changes were told to any worker; nil: the file cannot be read at the moment.
+    package func toldSpans() -> ToldSpans? {
+        guard let spans = try? self.file?.toldSpans() else { return nil }
+        return ToldSpans(spans)
     }
 
     package func takeEvents() -> [Event] {

@@ -26,7 +26,7 @@ extension Authenticator {
         let rendered = CommandSet.Rendered(key: key, commands: pending.commands)
         for waiter in pending.waiters {
             guard let entry = self.known.value(for: key), let row = entry.row,
-                now.monotonic &- entry.knownCurrent < self.settings.staleMaxNanoseconds
+                self.isUsable(entry, now: now)
             else {
                 self.answer(waiter.request, .unknown, .redisError, detail: detail, key: key)
                 continue
@@ -138,7 +138,12 @@ extension Authenticator {
     }
 
     mutating func markChanged(_ key: LookupKey) {
+        let told = self.told
         func mark(_ entry: inout Entry) {
+            if !entry.hasChanged {
+                entry.toldUntil = told.end(of: entry.toldUntil ?? entry.knownCurrent)
+                entry.hasChanged = true
+            }
             entry.generation &+= 1
             entry.mustFetch = true
         }

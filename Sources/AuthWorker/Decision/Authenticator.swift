@@ -86,8 +86,12 @@ package struct Authenticator {
         var row: CredentialRow?
         var origin: AuthVerdict.Source
         var mustFetch = false
-        /// The last moment the row was known current, on the monotonic clock.
+        /// When the row was asked for, on the monotonic clock.
         var knownCurrent: Int64
+        /// Until then other workers had been told of a change; nil: nobody knows. See `lastCurrent`.
+        var toldUntil: Int64?
+        /// A change was told, or may have been missed: what is told later says nothing about the row.
+        var hasChanged = false
         var generation: Int64
         var credentialTag: [UInt8] = []
         /// When a password that did not fit last forced a look-up.
@@ -193,6 +197,9 @@ package struct Authenticator {
     var waiterCount = 0
     var checking: [UInt64: Checking] = [:]
     package internal(set) var denialGuard: DenialGuard
+    /// When this worker was told of changes, on the monotonic clock, and when all that have the file in common were, by the wall clock.
+    package var told = ToldSpans()
+    package var toldOnDisk = ToldSpans()
     /// Rows known current before this moment are fetched again before they count as fresh: nobody knows which have changed.
     var doubtedBefore = Int64.min
     /// Changes were told, and are not any more: a row is asked for whenever it is needed.
@@ -417,6 +424,12 @@ package struct Authenticator {
             generation: cached.generation
         )
         if self.unwrittenMarks.concern(key) { entry.mustFetch = true }
+        if cached.isImported || entry.mustFetch {
+            entry.hasChanged = true
+        } else {
+            let until = min(self.toldOnDisk.end(of: written), now.wallMilliseconds)
+            if until > written { entry.toldUntil = now.monotonic(ofWallMilliseconds: until) }
+        }
         if entry.row == nil {
             self.absent.insert(entry, for: key)
         } else {
@@ -459,6 +472,7 @@ package struct Authenticator {
                 origin: .redis,
                 mustFetch: pending.isOutdated,
                 knownCurrent: pending.startedAt.monotonic,
+                hasChanged: pending.isOutdated,
                 generation: pending.generation
             )
             self.absent.insert(entry, for: key)
@@ -493,6 +507,7 @@ package struct Authenticator {
             origin: .memoryCache,
             mustFetch: pending.isOutdated,
             knownCurrent: pending.startedAt.monotonic,
+            hasChanged: pending.isOutdated,
             generation: pending.generation,
             credentialTag: self.checker.credentialTag(of: row, key: key),
             lastForcedLookup: before?.lastForcedLookup,
@@ -639,6 +654,18 @@ package struct Authenticator {
         return age < (entry.row == nil ? self.settings.negativeTTLNanoseconds : self.settings.positiveTTLNanoseconds)
     }
 
+    /// The last moment at which the row was known to be what Redis holds: when it was asked for, or later where a change would have been
+    /// told since.
+    func lastCurrent(_ entry: Entry) -> Int64 {
+        let moment = entry.toldUntil ?? entry.knownCurrent
+        return entry.hasChanged ? moment : self.told.end(of: moment)
+    }
+
+    /// Good for a time without Redis.
+    func isUsable(_ entry: Entry, now: AuthTime) -> Bool {
+        now.monotonic &- self.lastCurrent(entry) < self.settings.staleMaxNanoseconds
+    }
+
     func mayForceLookup(_ entry: Entry, now: AuthTime) -> Bool {
         guard let last = entry.lastForcedLookup else { return true }
         return now.monotonic &- last >= Int64(AuthLimits.forcedLookupIntervalNanoseconds)
@@ -667,8 +694,7 @@ package struct Authenticator {
         let key = rendered.key
         // A live session stays while nobody can say; it needs no stale row for that.
         if waiter.password != nil, let entry = self.entry(for: key), let row = entry.row, !entry.mustFetch {
-            let age = now.monotonic &- entry.knownCurrent
-            if age < self.settings.staleMaxNanoseconds {
+            if self.isUsable(entry, now: now) {
                 switch self.compare(waiter, row, entry, key: key) {
                 case .fits:
                     let isFresh = self.isFresh(entry, now: now)

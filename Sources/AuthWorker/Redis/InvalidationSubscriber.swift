@@ -49,7 +49,7 @@ package struct InvalidationSubscriber: ~Copyable {
         case notifications
         case subscribe(Method)
         case subscribeRevocations
-        case ping
+        case ping(sentAt: Instant)
     }
 
     private enum State: Equatable {
@@ -78,6 +78,8 @@ package struct InvalidationSubscriber: ~Copyable {
         maximumNanoseconds: AuthLimits.reconnectMaximumNanoseconds
     )
     private var lastHeard: Instant = 0
+    /// What has changed before this moment was told, since `active`.
+    package private(set) var provenAt: Instant = 0
     private var nextPing: Instant = 0
 
     /// - Parameter prefixes: what the keys of interest begin with; see `merge`.
@@ -221,8 +223,10 @@ package struct InvalidationSubscriber: ~Copyable {
             self.backoff.reset()
             self.nextPing = now &+ AuthLimits.subscriptionPingNanoseconds
             self.actions.append(.active(self.chosen, refused: self.refused))
-        case .ping:
+        case .ping(let sentAt):
             if let text, !text.hasPrefix("NOPERM") { throw .refused(text) }
+            // Redis sends in the order of what happened.
+            self.provenAt = sentAt
         }
     }
 
@@ -311,7 +315,7 @@ package struct InvalidationSubscriber: ~Copyable {
                 self.failed(.silent, now: now)
             } else if now >= self.nextPing {
                 self.nextPing = now &+ AuthLimits.subscriptionPingNanoseconds
-                self.send(.ping, "PING")
+                self.send(.ping(sentAt: now), "PING")
             }
         case .stopped:
             return

@@ -30,6 +30,7 @@ final class InvalidationFeed: RedisTransportDelegate {
 
     var nextDeadline: Instant? { self.subscriber.nextDeadline }
     var method: InvalidationSubscriber.Method? { self.subscriber.method }
+    var provenAt: Instant { self.subscriber.provenAt }
 
     /// Does what is due and tells what happened.
     func endTurn() -> [InvalidationSubscriber.Action] {

@@ -8,6 +8,8 @@ extension RedisSource {
         let redis = self.configuration.redis
         guard redis.invalidation != .off else { return }
         let masters = self.redis.masters
+        // A key may be on its way from one that tells to one that does not yet.
+        self.endTold()
         for (server, feed) in self.feeds where !masters.contains(server) {
             feed.stop()
             self.feeds[server] = nil
@@ -27,6 +29,7 @@ extension RedisSource {
         }
         if self.pollTimer == nil { self.schedulePoll() }
         self.followFeeds()
+        self.beginTold()
     }
 
     /// All servers tell what changes, as well as the configuration and their rights let them.
@@ -92,6 +95,7 @@ extension RedisSource {
         for (server, feed) in self.feeds {
             for event in feed.endTurn() { self.perform(event, of: server) }
         }
+        self.proveTold()
     }
 
     private func perform(_ event: InvalidationSubscriber.Action, of server: RedisURL.Server) {
@@ -104,6 +108,7 @@ extension RedisSource {
             self.followFeeds()
             // What changed before is not told.
             self.doubtAll()
+            self.beginTold()
         case .changed(let keys):
             self.authenticator.changed(keys, now: self.time)
             self.service.announce(keys.map(LookupKey.hash))
@@ -111,7 +116,10 @@ extension RedisSource {
             self.logger.warning("Redis was emptied", metadata: ["server": "\(self.serverDescription)"])
             self.authenticator.flushed(hasRowsOnDisk: self.hasRowsOnDisk, now: self.time)
             self.noticeSuspension()
+            // Rows are good as they were before, and current no longer.
+            self.endTold()
             self.doubtAll()
+            self.beginTold()
         case .lost(let failure):
             self.methodsLogged[server] = nil
             self.logger.warning(
@@ -120,6 +128,7 @@ extension RedisSource {
             )
             // Most often Redis is away altogether: a CONNECT then waits for `stale_after` at most, and listeners are not told to ask
             // about all their sessions before it has turned out that Redis answers.
+            self.endTold()
             self.authenticator.changesLost()
             self.followFeeds()
         }

@@ -19,7 +19,7 @@ extension RedisSource {
         block.add("key", bytes: key.redisKey)
         let now = self.time
         if let entry = self.authenticator.entry(for: key) {
-            let age = (now.monotonic - entry.knownCurrent) / Int64(Nanoseconds.perSecond)
+            let age = (now.monotonic - self.authenticator.lastCurrent(entry)) / Int64(Nanoseconds.perSecond)
             var state =
                 entry.row == nil ? "no such row" : self.authenticator.isFresh(entry, now: now) ? "fresh" : "stale"
             if entry.mustFetch { state = "named as changed, to be fetched again" }
@@ -33,7 +33,9 @@ extension RedisSource {
         case .notReadable: block.add("on_disk", "the file cannot be read just now")
         case .notFound: block.add("on_disk", "nothing")
         case .found(let cached):
-            let age = (now.wallMilliseconds - cached.knownCurrentMilliseconds) / 1000
+            let isTold = !cached.mustFetch && !cached.isImported
+            let told = isTold ? self.authenticator.toldOnDisk : ToldSpans()
+            let age = (now.wallMilliseconds - told.end(of: cached.knownCurrentMilliseconds)) / 1000
             var state = "known current \(age) s ago, generation \(cached.generation)"
             if cached.absentSinceMilliseconds != nil { state += ", Redis has no such row any more" }
             if cached.mustFetch { state += ", named as changed, to be fetched again" }

@@ -28,6 +28,10 @@ final class RedisSource {
     /// How changes are told by each server, as the log says.
     var methodsLogged: [RedisURL.Server: InvalidationSubscriber.Action] = [:]
     var pollTimer: EventLoop.Timer?
+    /// See `RedisSource+Told`: the beginning of the last span, and when it was written and others' were read last.
+    var toldBeganMilliseconds: Int64 = 0
+    var toldWrittenAt: Instant = 0
+    var toldReadAt: Instant = 0
     /// Nil: changes are told.
     var feedLoss: FeedLoss?
     var feedLossTimer: EventLoop.Timer?
@@ -117,6 +121,7 @@ final class RedisSource {
     func start() throws(SystemError) {
         self.cache?.start()
         self.takeCacheEvents()
+        self.tendTold()
         self.startFeeds()
         self.scheduleCacheInspection()
     }
@@ -132,6 +137,7 @@ final class RedisSource {
         self.passwordThreads.stop()
         self.passwordWaker.invalidate()
         self.redis.invalidate()
+        self.endTold()
         self.stopFeeds()
         self.cache?.stop()
         self.cacheWaker?.invalidate()
@@ -218,7 +224,11 @@ final class RedisSource {
         case .check(let token, let check):
             self.passwordThreads.submit(check, token: token)
         case .write(let write):
-            self.cache?.write(write)
+            // A mark that the file lacks: its rows are current no longer.
+            if self.cache?.write(write) == false, !write.mayWait {
+                self.endTold()
+                self.beginTold()
+            }
         case .answer(let request, let verdict):
             if verdict.source == .staleCache || verdict.outcome == .unknown { self.hasDecidedAlone = true }
             self.service.sourceAnswered(request, verdict)
@@ -307,6 +317,7 @@ final class RedisSource {
         self.loop.schedule(afterNanoseconds: AuthLimits.cacheInspectionNanoseconds) { [weak self] in
             guard let self, !self.isStopped else { return }
             cache.reopenIfNeeded()
+            self.tendTold()
             self.noticeSuspension()
             self.scheduleCacheInspection()
         }

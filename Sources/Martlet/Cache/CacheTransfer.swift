@@ -87,12 +87,12 @@ struct CacheTransfer {
         let now = Int64(Clock.wall() / Nanoseconds.perMillisecond)
         let statement = try database.prepare(
             """
-            INSERT INTO main.rows (\(Self.columns))
-            SELECT source, redis_key, variant, secret_kind, secret, salt, superuser, 0, min(known_current, ?1), NULL, 0, access
+            INSERT INTO main.rows (\(Self.columns), imported)
+            SELECT source, redis_key, variant, secret_kind, secret, salt, superuser, 0, min(known_current, ?1), NULL, 0, access, 1
             FROM other.rows WHERE absent_since IS NULL AND must_fetch = 0
             ON CONFLICT (source, redis_key, variant) DO UPDATE SET
                 secret_kind = excluded.secret_kind, secret = excluded.secret, salt = excluded.salt,
-                superuser = excluded.superuser, access = excluded.access, known_current = excluded.known_current
+                superuser = excluded.superuser, access = excluded.access, known_current = excluded.known_current, imported = 1
             WHERE rows.must_fetch = 0 AND rows.absent_since IS NULL AND rows.known_current < excluded.known_current
             """
         )

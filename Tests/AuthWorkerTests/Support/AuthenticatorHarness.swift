@@ -25,6 +25,7 @@ struct AuthenticatorHarness {
     var redis = Redis.works
     var disk: [LookupKey: CachedRow] = [:]
     var diskIsReadable = true
+    var toldOnDisk = ToldSpans()
     /// Answers wait in `flights` until the test lets them go.
     var holdsAnswers = false
     var flights: [Flight] = []
@@ -85,6 +86,7 @@ struct AuthenticatorHarness {
     /// As when the process ends and a new one starts: the cache file is all that stays.
     mutating func restart() throws {
         self.authenticator = try Self.make(self.settings, self.command, self.checker, self.denials)
+        self.authenticator.toldOnDisk = self.toldOnDisk
         self.flights = []
     }
 
@@ -249,6 +251,8 @@ struct AuthenticatorHarness {
                 self.disk[key]?.generation += 1
                 self.disk[key]?.mustFetch = true
             }
+        case .told(let began, let until):
+            self.toldOnDisk = ToldSpans(self.toldOnDisk.spans + [.init(began: began, until: until)])
         case .markAllChanged:
             for key in self.disk.keys {
                 self.disk[key]?.generation += 1

@@ -59,6 +59,29 @@ import Testing
         #expect(client.packets(.v5_0) == [.connack(ConnackPacket(sessionPresent: false, returnCode: 0))])
     }
 
+    /// It waited for the timer wheel's horizon, four minutes, so that a row could become older than `stale_max` beside a live session.
+    @Test("A live session is asked about every quarter of stale_max, without keep alive too")
+    func revalidatesInTime() throws {
+        let harness = try ServiceHarness(isAnonymous: false, workers: 1) {
+            $0.authentication.cache.staleMaxNanoseconds = 2 * Nanoseconds.perSecond
+        }
+        let client = try harness.client()
+        var connect = self.connect("a")
+        connect.keepAliveSeconds = 0
+        client.send(.connect(connect), .v5_0)
+        try harness.wait("the query") { self.queries(harness).count == 1 }
+        let verdict = AuthVerdict(outcome: .allow, source: .redis, access: self.access, keyHash: 77)
+        for count in 1...4 {
+            harness.workers[0].answer(self.queries(harness)[count - 1].frame.handle, verdict)
+            if count == 1 {
+                try harness.wait("sessionOpen") { harness.router.frames(.sessionOpen).count == 1 }
+                harness.router.accept(harness.router.frames(.sessionOpen)[0].handle, .v5_0)
+            }
+            try harness.wait("the next query") { self.queries(harness).count == count + 1 }
+            #expect(self.query(self.queries(harness)[count].frame)?.revalidatedTag != nil)
+        }
+    }
+
     private func withoutPassword(_ name: String) -> ConnectPacket {
         var connect = self.connect(name)
         connect.password = nil

@@ -9,6 +9,7 @@ import TLS
 ///  host.key        32 random bytes, 0600: passwords that Redis holds in clear are kept as HMACs under it
 ///  current         the name of the file in use, one line
 ///  cache-000001.db the rows (SQLite, with its -wal and -shm, and a -lock for who writes)
+///  clock           what the host's own clock and the time of the rows differ by: see `CacheClock`
 ///  denials-…       what the workers know together about rows that vanish, for each source: see `DenialAccount`
 ///  lock            flock(2) around creating and replacing the others
 /// ```
@@ -71,6 +72,14 @@ package struct CacheDirectory: Sendable {
 
     package func setRedisRunID(_ id: [UInt8]) throws(CacheTrouble) {
         try self.replace("\(self.path)/redis-run-id", with: id)
+    }
+
+    package func clock() -> [UInt8]? {
+        (try? self.read("\(self.path)/clock", bytesMax: 64)) ?? nil
+    }
+
+    package func setClock(_ text: [UInt8]) throws(CacheTrouble) {
+        try self.replace("\(self.path)/clock", with: text)
     }
 
     /// - Parameter source: which rows it is about, as in the rows themselves.

@@ -81,6 +81,10 @@ package enum AuthLimits {
     /// loses so much of what it knew.
     package static let toldIntervalNanoseconds: UInt64 = 60 * Nanoseconds.perSecond
 
+    /// Larger steps of the wall clock are told, and are an alarm for this long.
+    static let clockToleranceMilliseconds: Int64 = 60_000
+    static let clockAlarmNanoseconds: UInt64 = 3600 * Nanoseconds.perSecond
+
     /// Rows that wait for the thread that writes the cache file; more are dropped and counted, the look-ups were answered
     /// anyway.
     package static let cacheWritesWaitingMax = 50_000

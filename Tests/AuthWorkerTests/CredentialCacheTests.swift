@@ -1,3 +1,4 @@
+import AuthCache
 import AuthWorker
 import Common
 import Glibc
@@ -6,6 +7,36 @@ import TestSupport
 import Testing
 
 @Suite struct CredentialCacheTests {
+    /// A clock that was set right by more than a year made all rows too old for an outage.
+    @Test func rowsAgeByTheHostsOwnClock() throws {
+        let folder = try TemporaryDirectory("martlet-cache")
+        let directory = CacheDirectory(path: folder.path)
+        let first = CacheClock(directory, boot: 7, wall: 1_700_000_000_000, bootTime: 5000)
+        #expect(first.offsetMilliseconds == 1_699_999_995_000)
+        // Workers that start later in the same boot go on by it, whatever the wall says.
+        #expect(CacheClock(directory, boot: 7, wall: 1_800_000_000_000, bootTime: 9000) == first)
+        #expect(CacheClock(directory, boot: 7, wall: 1000, bootTime: 9000) == first)
+        let next = CacheClock(directory, boot: 8, wall: 1_700_000_100_000, bootTime: 1000)
+        #expect(next.offsetMilliseconds == 1_700_000_099_000)
+        #expect(CacheClock(directory, boot: 8, wall: 0, bootTime: 2000) == next)
+    }
+
+    @Test func theLatestMomentOfAFileIsThatOfARowOrOfWhatWasTold() throws {
+        let folder = try TemporaryDirectory("martlet-cache")
+        let opened = try Opened(folder.path)
+        #expect(opened.cache.latestMilliseconds == nil)
+        let row = CredentialRow(secret: .none)
+        for (name, time) in [("a", 200), ("b", 300), ("c", 100)] as [(String, Int64)] {
+            let key = LookupKey(redisKey: Array(name.utf8))
+            opened.cache.write(.store(key, row, knownCurrentMilliseconds: time, generation: 0))
+        }
+        try opened.settle()
+        #expect(opened.cache.latestMilliseconds == 300)
+        opened.cache.write(.told(beganMilliseconds: 100, untilMilliseconds: 900))
+        try opened.settle()
+        #expect(opened.cache.latestMilliseconds == 900)
+    }
+
     @Test func whenChangesWereToldIsCommonToAllWorkersOfASource() throws {
         let folder = try TemporaryDirectory("martlet-cache")
         let opened = try (0..<3).map { try Opened(folder.path, source: $0 < 2 ? [1] : [2]) }

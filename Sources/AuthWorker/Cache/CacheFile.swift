@@ -172,6 +172,17 @@ final class CacheFile {
         return spans
     }
 
+    func latestMilliseconds() throws(SQLiteError) -> Int64? {
+        let statement = try self.database.prepare(
+            """
+            SELECT max(known_current, ifnull((SELECT max(until) FROM told WHERE source = ?1), 0)) FROM rows
+            WHERE absent_since IS NULL AND source = ?1 ORDER BY known_current DESC LIMIT 1
+            """
+        )
+        try statement.bind(self.source, at: 1)
+        return try statement.step() ? statement.int64(0) : nil
+    }
+
     private func writeTold(_ began: Int64, _ until: Int64) throws(SQLiteError) {
         let write = try self.database.prepare(
             """

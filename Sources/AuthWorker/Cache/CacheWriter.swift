@@ -40,6 +40,7 @@ final class CacheWriter: @unchecked Sendable {
         var absentMax: Int
         /// A file that is locked for longer is trouble.
         var lockedMaxNanoseconds: UInt64
+        var clock: CacheClock
     }
 
     private struct Shared {
@@ -193,8 +194,7 @@ final class CacheWriter: @unchecked Sendable {
         guard let file = self.file else { return }
         self.gathersUntil = Clock.monotonic() + AuthLimits.cacheGatheringNanoseconds
         do throws(SQLiteError) {
-            let wall = Int64(Clock.wall() / Nanoseconds.perMillisecond)
-            let refused = try file.write(batch[...], wallMilliseconds: wall)
+            let refused = try file.write(batch[...], wallMilliseconds: self.settings.clock.milliseconds)
             self.finish(batch, refused)
             try self.evictIfDue(file, added: batch.count)
             self.lockedSince = nil

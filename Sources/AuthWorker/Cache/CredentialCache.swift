@@ -28,6 +28,7 @@ package final class CredentialCache {
     private let directory: CacheDirectory
     private let source: [UInt8]
     private let writer: CacheWriter
+    private let clock: CacheClock
     private var file: CacheFile?
     /// Why the file cannot be read, or rows not be written, at the moment.
     private var readTrouble: String?
@@ -43,8 +44,10 @@ package final class CredentialCache {
         diskEntries: Int,
         negativeEntries: Int,
         lockedMaxNanoseconds: UInt64 = AuthLimits.cacheLockedMaxNanoseconds,
+        clock: CacheClock = CacheClock(),
         waker: Waker.Handle
     ) {
+        self.clock = clock
         self.directory = CacheDirectory(path: directory)
         self.source = source
         self.writer = CacheWriter(
@@ -53,7 +56,8 @@ package final class CredentialCache {
                 source: source,
                 knownMax: max(1, diskEntries),
                 absentMax: max(1, negativeEntries),
-                lockedMaxNanoseconds: lockedMaxNanoseconds
+                lockedMaxNanoseconds: lockedMaxNanoseconds,
+                clock: clock
             ),
             waker: waker
         )
@@ -127,6 +131,9 @@ package final class CredentialCache {
         self.writer.append(write)
     }
 
+    /// The latest moment at which a row was known current; nil: there are none, or the file cannot be read.
+    package var latestMilliseconds: Int64? { (try? self.file?.latestMilliseconds()) ?? nil }
+
     /// When changes were told to any worker; nil: the file cannot be read at the moment.
     package func toldSpans() -> ToldSpans? {
         guard let spans = try? self.file?.toldSpans() else { return nil }
@@ -147,8 +154,7 @@ package final class CredentialCache {
             return block
         }
         block.add("file", self.directory.filePath(file.number))
-        let now = Int64(clamping: Clock.wall() / Nanoseconds.perMillisecond)
-        return block + ((try? file.summary(nowMilliseconds: now)) ?? [])
+        return block + ((try? file.summary(nowMilliseconds: self.clock.milliseconds)) ?? [])
     }
 
     /// For `status`: in words, and the writing thread's numbers.

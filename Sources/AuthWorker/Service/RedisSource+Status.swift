@@ -1,3 +1,4 @@
+import AuthCache
 import Common
 
 extension RedisSource {
@@ -17,6 +18,8 @@ extension RedisSource {
                 "Redis answers, but tells no changes: removed devices are noticed by asking about all in turn"
             )
         }
+        if let alarm = self.clockAlarm { report.add("alarm", alarm) }
+        report.add("wall_clock_ahead_seconds", self.clock.wallAheadMilliseconds / 1000)
         report.add("rows_held", self.authenticator.denialGuard.held)
         report.add("queries", counters.queries)
         report.add("allowed_by_redis", counters.allowedByRedis)

@@ -16,6 +16,7 @@ extension RedisSource {
     /// Changes are told from now on.
     func beginTold() {
         guard self.areChangesNamed, !self.authenticator.told.isOpen else { return }
+        self.clockDoubt = nil
         self.authenticator.told.begin(at: Int64(clamping: self.loop.now))
         self.toldBeganMilliseconds = self.time.wallMilliseconds
         self.toldWrittenAt = self.loop.now

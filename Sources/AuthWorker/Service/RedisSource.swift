@@ -28,6 +28,11 @@ final class RedisSource {
     /// How changes are told by each server, as the log says.
     var methodsLogged: [RedisURL.Server: InvalidationSubscriber.Action] = [:]
     var pollTimer: EventLoop.Timer?
+    /// See `RedisSource+Clock`.
+    let clock: CacheClock
+    var wallAheadMilliseconds: Int64
+    var clockJump: (milliseconds: Int64, at: Instant)?
+    var clockDoubt: String?
     /// See `RedisSource+Told`: the beginning of the last span, and when it was written and others' were read last.
     var toldBeganMilliseconds: Int64 = 0
     var toldWrittenAt: Instant = 0
@@ -58,6 +63,9 @@ final class RedisSource {
         self.passwordWaker = try Waker(loop: context.loop) {}
         self.passwordThreads = PasswordThreads(waker: self.passwordWaker.handle)
         let hostKey = Self.loadHostKey(settings.source.cache, logger)
+        let isCached = settings.source.cache.enabled && hostKey.isShared
+        self.clock = isCached ? CacheClock(CacheDirectory(path: settings.source.cache.directory)) : CacheClock()
+        self.wallAheadMilliseconds = 0
         self.authenticator = Authenticator(
             settings: settings.authenticator,
             command: settings.command,
@@ -65,7 +73,7 @@ final class RedisSource {
             ruleSets: settings.ruleSets,
             denials: Self.denials(settings, hostKey, worker: context.instance, logger)
         )
-        if settings.source.cache.enabled, hostKey.isShared {
+        if isCached {
             let waker = try Waker(loop: context.loop) {}
             self.cacheWaker = waker
             self.cache = CredentialCache(
@@ -73,6 +81,7 @@ final class RedisSource {
                 source: settings.cacheTag(hostKey: hostKey.key),
                 diskEntries: settings.source.cache.diskEntries,
                 negativeEntries: settings.source.cache.negativeEntries,
+                clock: self.clock,
                 waker: waker.handle
             )
         }
@@ -122,6 +131,8 @@ final class RedisSource {
         self.cache?.start()
         self.takeCacheEvents()
         self.tendTold()
+        self.compareClockWithRows()
+        self.watchClock()
         self.startFeeds()
         self.scheduleCacheInspection()
     }
@@ -143,7 +154,6 @@ final class RedisSource {
         self.cacheWaker?.invalidate()
     }
 
-    var time: AuthTime { self.service.time }
     var serverDescription: String {
         switch self.configuration.redis.topology {
         case .single: self.configuration.redis.url.description
@@ -319,6 +329,7 @@ final class RedisSource {
             cache.reopenIfNeeded()
             self.tendTold()
             self.noticeSuspension()
+            self.watchClock()
             self.scheduleCacheInspection()
         }
     }

@@ -84,7 +84,7 @@ struct CacheTransfer {
         database.keepWriteAheadLog()
         try database.migrate(CacheSchema.steps)
         try Self.attach(path, to: database)
-        let now = Int64(Clock.wall() / Nanoseconds.perMillisecond)
+        let now = CacheClock(self.directory).milliseconds
         let statement = try database.prepare(
             """
             INSERT INTO main.rows (\(Self.columns), imported)

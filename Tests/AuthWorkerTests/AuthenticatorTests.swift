@@ -4,6 +4,22 @@ import TestSupport
 import Testing
 
 @Suite struct AuthenticatorTests {
+    @Test func `without Redis it is told whom it did not know, until that is too old or was named as changed`() throws {
+        var harness = try AuthenticatorHarness()
+        for name in ["a", "b"] { #expect(harness.ask(name, "p")?.reason == .noSuchDevice) }
+        harness.redis = .isDown
+        harness.advance(seconds: 60)
+        let verdict = harness.ask("a", "p")
+        #expect((verdict?.outcome, verdict?.source) == (.unknown, .staleCache))
+        harness.change("b")
+        #expect(harness.ask("b", "p")?.source == AuthVerdict.Source.none)
+        #expect(harness.ask("stranger", "p")?.source == AuthVerdict.Source.none)
+        let live = harness.revalidate("a", tag: [])
+        #expect(harness.verdicts[live]?.source == AuthVerdict.Source.none)
+        harness.advance(seconds: 86_400)
+        #expect(harness.ask("a", "p")?.source == AuthVerdict.Source.none)
+    }
+
     /// A removed device got in for a minute, and with its old password, when only the word of changes was missing.
     @Test func `while no changes are told each CONNECT asks Redis, and rows are as good as before when it is away`()
         throws
@@ -73,7 +89,8 @@ import Testing
         case .answersErrors, .isDown:
             if cached == .stale && fits { return Expected(outcome: .allow, reason: .none, source: .staleCache) }
             let reason: AuthVerdict.Reason = redis == .isDown ? .redisUnavailable : .redisError
-            return Expected(outcome: .unknown, reason: reason, source: .none)
+            // For other sources: it did not know the client when it could say.
+            return Expected(outcome: .unknown, reason: reason, source: cached == .oldAbsent ? .staleCache : .none)
         }
     }
 

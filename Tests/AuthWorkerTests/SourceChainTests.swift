@@ -56,6 +56,19 @@ import Testing
         #expect(chain.answered(self.request, self.unknown) == .final(self.unknown))
     }
 
+    /// In each outage devices of the second source were refused as soon as the first one's "no such device" was over.
+    @Test func aSourceThatCannotSayLeavesWhomItDidNotKnowToTheNext() {
+        var chain = SourceChain([.init(), .init()])
+        let absent = AuthVerdict(outcome: .unknown, reason: .redisUnavailable, source: .staleCache, keyHash: 11)
+        _ = chain.begin(self.query, self.request)
+        #expect(self.index(chain.answered(self.request, absent)) == 1)
+        #expect(chain.answered(self.request, self.allow) == .final(self.allow, .init(keyHashes: [11])))
+        // It is no denial: it may know the client by now.
+        _ = chain.begin(self.query, self.request)
+        _ = chain.answered(self.request, absent)
+        #expect(chain.answered(self.request, self.deny(.noSuchDevice)) == .final(absent))
+    }
+
     @Test func whoIsLetInIsKnownByTheKeysOfAllThatWereAsked() {
         var chain = SourceChain([.init(), .init(), .init()])
         _ = chain.begin(self.query, self.request)

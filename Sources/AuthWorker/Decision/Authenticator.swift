@@ -708,7 +708,15 @@ package struct Authenticator {
                 }
             }
         }
-        self.answer(waiter.request, .unknown, reason, detail: detail, key: key)
+        // Nobody is denied on that, but another source may know the client.
+        let isAbsent = waiter.password != nil && self.isKnownAbsent(key, now: now)
+        self.answer(waiter.request, .unknown, reason, source: isAbsent ? .staleCache : .none, detail: detail, key: key)
+    }
+
+    /// Redis did not know the key, as long ago as a row may be.
+    private mutating func isKnownAbsent(_ key: LookupKey, now: AuthTime) -> Bool {
+        guard let entry = self.entry(for: key), entry.row == nil, !entry.mustFetch else { return false }
+        return self.isUsable(entry, now: now)
     }
 
     mutating func allow(

@@ -77,7 +77,11 @@ struct SourceChain {
         case .allow:
             return self.end(&pending, verdict)
         case .unknown:
-            guard self.members[pending.index].onFailure == .next else { return self.end(&pending, verdict) }
+            // It cannot say now, and did not know the client when it could.
+            let wasAbsent = verdict.source == .staleCache
+            guard wasAbsent || self.members[pending.index].onFailure == .next else {
+                return self.end(&pending, verdict)
+            }
             pending.unknown = verdict
         case .deny:
             guard verdict.reason.leavesDecisionToOthers else { return self.end(&pending, verdict) }

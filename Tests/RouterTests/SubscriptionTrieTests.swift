@@ -45,7 +45,7 @@ extension SubscriptionTrie {
     mutating func match(_ topic: String, publisher: UInt32 = SubscriptionTrie.noSession) -> [UInt32: Subscriber.Options]
     {
         var result = MatchResult()
-        Array(topic.utf8).withUnsafeBytes { self.match(topic: $0, publisher: publisher, into: &result) }
+        _ = Array(topic.utf8).withUnsafeBytes { self.match(topic: $0, publisher: publisher, into: &result) }
         return Dictionary(uniqueKeysWithValues: result.subscribers.map { ($0.session, $0.options) })
     }
 }
@@ -115,7 +115,7 @@ extension SubscriptionTrie {
         trie.add("a/#", session: 7, options: .init(qos: .atLeastOnce, identifier: 13))
         trie.add("a/#", session: 8, options: .init(qos: .atLeastOnce, identifier: 99))
         var result = MatchResult()
-        Array("a/b".utf8).withUnsafeBytes { trie.match(topic: $0, into: &result) }
+        _ = Array("a/b".utf8).withUnsafeBytes { trie.match(topic: $0, into: &result) }
         #expect(result.subscribers.count == 2)
         let entry = result.subscribers.firstIndex { $0.session == 7 } ?? 0
         #expect(result.subscribers[entry].options.qos == .exactlyOnce)
@@ -160,7 +160,7 @@ extension SubscriptionTrie {
         }
         for session in 1...3 as ClosedRange<UInt32> { group = add(session) }
         var result = MatchResult()
-        Array("jobs/1".utf8).withUnsafeBytes { trie.match(topic: $0, into: &result) }
+        _ = Array("jobs/1".utf8).withUnsafeBytes { trie.match(topic: $0, into: &result) }
         #expect(result.subscribers.isEmpty)
         #expect(result.groups == [group])
         let turns = (0..<6).compactMap { _ in
@@ -188,7 +188,7 @@ extension SubscriptionTrie {
             #expect(removed)
         }
         #expect([trie.nodeCount] == [0])
-        Array("jobs/1".utf8).withUnsafeBytes { trie.match(topic: $0, into: &result) }
+        _ = Array("jobs/1".utf8).withUnsafeBytes { trie.match(topic: $0, into: &result) }
         #expect(result.groups.isEmpty)
     }
 

@@ -61,7 +61,7 @@ extension RouterCore {
             self.repeatedExchange = 0
             self.repeatedReceivers = []
         }
-        self.findReceivers(view.topic, of: session)
+        guard self.findReceivers(view.topic, of: session) else { return }
         if self.matchesGoUnstored(view) {
             self.settling.messages += self.matches.subscribers.count
             self.deliverToMatches(view, kept: message)
@@ -76,14 +76,16 @@ extension RouterCore {
     }
 
     /// Finds who gets the message, without the trie where the session last published to that topic too.
-    private mutating func findReceivers(_ topic: UnsafeRawBufferPointer, of session: Session) {
+    /// - Returns: as of `match`.
+    private mutating func findReceivers(_ topic: UnsafeRawBufferPointer, of session: Session) -> Bool {
         let isRecent = session.recentTopic.matches(topic)
         guard isRecent, session.recentTopic.isMatched(at: self.trie.revision) else {
-            self.trie.match(topic: topic, publisher: session.index, into: &self.matches)
+            guard self.match(topic, publisher: session.index) else { return false }
             if isRecent { self.rememberMatches(session) }
-            return
+            return true
         }
         self.matches.set(session.recentTopic.subscriber)
+        return true
     }
 
     /// Whether all who get the message will be known to have it by what their listeners say.

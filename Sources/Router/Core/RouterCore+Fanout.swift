@@ -4,36 +4,48 @@ import Common
 extension RouterCore {
     /// Retains a message if it asks for it, and routes it.
     /// - Parameter publisher: the session it comes from.
-    /// - Returns: whether anybody subscribed to it.
-    mutating func publish(_ message: MessageView, publisher: UInt32) -> Bool {
+    /// - Returns: why nobody gets it; nil: somebody does.
+    mutating func publish(_ message: MessageView, publisher: UInt32) -> ReasonCode? {
         guard message.retain else { return self.route(message, kept: nil, publisher: publisher) }
+        // What is refused is not retained either.
+        guard self.match(message.topic, publisher: publisher) else { return .quotaExceeded }
         guard message.payload.count > 0 else {
             // An empty one removes, and is itself not kept [MQTT-3.3.1-6], [MQTT-3.3.1-7].
             if let former = self.retained.remove(topic: message.topic) { self.recordNotRetained(former) }
-            return self.route(message, kept: nil, publisher: publisher)
+            return self.deliverToMatches(message, kept: nil)
         }
         let kept = Message.make(copying: message)
         switch self.retained.store(kept) {
         case .stored(let former): self.recordRetained(kept, insteadOf: former)
         case .full: self.counters.retainedRefused += 1
         }
-        return self.route(message, kept: kept, publisher: publisher)
+        return self.deliverToMatches(message, kept: kept)
+    }
+
+    /// Finds who gets a message.
+    /// - Returns: false: it is refused, for too many filters match the beginning of its topic.
+    mutating func match(_ topic: UnsafeRawBufferPointer, publisher: UInt32) -> Bool {
+        if self.trie.match(topic: topic, publisher: publisher, into: &self.matches) { return true }
+        self.counters.publishesBeyondMatch += 1
+        self.beyondMatch =
+            publisher == SubscriptionTrie.noSession ? nil : self.sessions[Int(publisher)]?.clientIdentifier
+        return false
     }
 
     /// Publishes a message to the session's `recentTopic`.
     @inline(__always)
-    mutating func publishRecent(_ message: MessageView, _ session: Session) -> Bool {
+    mutating func publishRecent(_ message: MessageView, _ session: Session) -> ReasonCode? {
         guard !message.retain else { return self.publish(message, publisher: session.index) }
         guard session.recentTopic.isMatched(at: self.trie.revision) else { return self.matchRecent(message, session) }
-        guard let subscriber = session.recentTopic.subscriber else { return false }
+        guard let subscriber = session.recentTopic.subscriber else { return .noMatchingSubscribers }
         var kept: Message?
         self.deliver(message, &kept, to: subscriber, gathers: false)
-        return true
+        return nil
     }
 
     @inline(never)
-    private mutating func matchRecent(_ message: MessageView, _ session: Session) -> Bool {
-        self.trie.match(topic: message.topic, publisher: session.index, into: &self.matches)
+    private mutating func matchRecent(_ message: MessageView, _ session: Session) -> ReasonCode? {
+        guard self.match(message.topic, publisher: session.index) else { return .quotaExceeded }
         self.rememberMatches(session)
         return self.deliverToMatches(message, kept: nil)
     }
@@ -58,15 +70,16 @@ extension RouterCore {
     }
 
     /// - Parameter kept: the message in memory of its own, if somebody made that already.
-    mutating func route(_ message: MessageView, kept: Message?, publisher: UInt32) -> Bool {
-        self.trie.match(topic: message.topic, publisher: publisher, into: &self.matches)
+    /// - Returns: as of `publish`.
+    mutating func route(_ message: MessageView, kept: Message?, publisher: UInt32) -> ReasonCode? {
+        guard self.match(message.topic, publisher: publisher) else { return .quotaExceeded }
         return self.deliverToMatches(message, kept: kept)
     }
 
     @discardableResult
-    mutating func deliverToMatches(_ message: MessageView, kept: Message?) -> Bool {
+    mutating func deliverToMatches(_ message: MessageView, kept: Message?) -> ReasonCode? {
         let count = self.matches.subscribers.count
-        if count == 0, self.matches.groups.isEmpty { return false }
+        if count == 0, self.matches.groups.isEmpty { return .noMatchingSubscribers }
         var kept = kept
         if count == 1, self.matches.furtherIdentifiers.isEmpty {
             self.deliver(message, &kept, to: self.matches.subscribers[0], gathers: false)
@@ -74,7 +87,7 @@ extension RouterCore {
             self.deliverToMany(message, &kept)
         }
         if !self.matches.groups.isEmpty { self.deliverToGroups(message, &kept) }
-        return true
+        return nil
     }
 
     private mutating func deliverToMany(_ message: MessageView, _ kept: inout Message?) {

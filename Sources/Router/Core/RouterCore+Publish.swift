@@ -142,10 +142,16 @@ extension RouterCore {
         case .atMostOnce:
             if reason == nil { _ = self.publishRecent(message, session) }
         case .atLeastOnce:
-            if reason == nil, !self.publishRecent(message, session) { reason = .noMatchingSubscribers }
+            if reason == nil { reason = self.publishRecent(message, session) }
             session.unacknowledgedInFrame += 1
             self.acknowledge(.puback, publish.packetIdentifier, reason ?? .success, session)
         case .exactlyOnce:
+            // PUBCOMP could not say it any more.
+            if reason == nil, !self.trie.isMatchBounded(message.topic),
+                !self.match(message.topic, publisher: session.index)
+            {
+                reason = .quotaExceeded
+            }
             self.hold(message, publish.packetIdentifier, reason, exchange, session)
         }
     }

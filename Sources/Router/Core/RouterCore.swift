@@ -59,6 +59,8 @@ package struct RouterCore: ~Copyable {
     /// Sessions to be closed that were found where closing was not possible.
     var condemned: [(session: UInt32, reason: ReasonCode)] = []
     var scratch = ByteBuffer()
+    /// The client whose message was refused last because too many filters match the beginning of its topic.
+    var beyondMatch: [UInt8]?
     /// Links to which the frame that is being handled gave QoS 1 messages that are not stored.
     var handedLinks: UInt64 = 0
     /// A message of that frame was refused, for nothing can be stored.
@@ -223,6 +225,9 @@ package struct RouterCore: ~Copyable {
     mutating func restorePackets(_ messages: [UInt64: Message], now: Instant) {
         self.unfinished.restore(messages, due: now &+ RouterLimits.unclaimedPacketNanoseconds)
     }
+
+    /// The client of such a message that was refused since the last call.
+    mutating func takeBeyondMatch() -> [UInt8]? { self.beyondMatch.take() }
 
     package var uncommittedBytes: Int { self.changes.waitingBytes }
 

@@ -23,6 +23,8 @@ package struct RouterCounters: Equatable, Sendable {
     /// Of these, because too many bytes of incomplete packets had come through their listener.
     package var closedPartialBytes: UInt64 = 0
     package var publishesDenied: UInt64 = 0
+    /// Messages, wills too, that were refused because too many filters match the beginning of their topic.
+    package var publishesBeyondMatch: UInt64 = 0
     package var subscriptionsDenied: UInt64 = 0
     /// Because the rules of a live session have changed.
     package var subscriptionsEndedByRules: UInt64 = 0
@@ -84,6 +86,7 @@ package struct RouterCounters: Equatable, Sendable {
             ("closed_for_errors", self.closedForErrors),
             ("closed_partial_bytes", self.closedPartialBytes),
             ("publishes_denied", self.publishesDenied),
+            ("publishes_beyond_match", self.publishesBeyondMatch),
             ("subscriptions_denied", self.subscriptionsDenied),
             ("subscriptions_ended_by_rules", self.subscriptionsEndedByRules),
             ("dropped_qos0", self.droppedQoS0),

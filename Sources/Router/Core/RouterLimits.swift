@@ -13,6 +13,11 @@ enum RouterLimits {
     /// Different encodings of one message that are gathered into multicast frames; receivers of further ones get a frame each.
     static let fanoutShapesMax = 16
 
+    /// Nodes of the subscription tree that one message may make us look at, about 5 ms; a message whose topic needs more is refused.
+    /// Filters made of "+" and of the topic's own levels double them with each level, so topics of up to so many levels never need more.
+    static let matchNodesMax = 1 << 16
+    static let matchLevelsFree = 15
+
     /// Nodes of the retained tree that one cursor visits before other work gets its turn: well under a millisecond.
     static let retainedNodesPerTurn = 2048
 

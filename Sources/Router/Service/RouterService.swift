@@ -30,6 +30,7 @@ package final class RouterService: Role, LinkDelegate {
     private var packetFiles: UnfinishedPacketFiles?
     private var linkLog = ErrorLogLimiter(linesMax: 20)
     private var packetLog = ErrorLogLimiter(linesMax: 1)
+    private var matchLog = ErrorLogLimiter(linesMax: 1)
 
     /// How long listeners have to send what they have.
     private static let stopNanoseconds = 2 * Nanoseconds.perSecond
@@ -286,6 +287,7 @@ package final class RouterService: Role, LinkDelegate {
     /// One write per link, and a timer for what comes due: without either, an idle router sleeps.
     private func endOfTurn() {
         self.core.endTurn(now: self.loop.now)
+        if let client = self.core.takeBeyondMatch() { self.logBeyondMatch(client) }
         self.handOverChanges()
         self.flushAll()
         if self.core.waitsForHandOver {
@@ -298,6 +300,16 @@ package final class RouterService: Role, LinkDelegate {
         if self.core.hasWork, self.continues == nil {
             self.continues = self.loop.schedule(at: self.loop.now) { [unowned self] in self.continues = nil }
         }
+    }
+
+    private func logBeyondMatch(_ client: [UInt8]) {
+        guard let leftOut = self.matchLog.admit(now: self.loop.now) else { return }
+        var metadata: Logger.Metadata = ["client": "\(String(decoding: client, as: UTF8.self))"]
+        if leftOut > 0 { metadata["not_logged_before"] = "\(leftOut)" }
+        self.logger.warning(
+            "messages are refused: too many filters match the beginning of their topic",
+            metadata: metadata
+        )
     }
 
     private func flushAll() {

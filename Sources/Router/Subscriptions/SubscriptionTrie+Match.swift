@@ -1,3 +1,5 @@
+import Common
+
 /// A node still to be looked at, and how many levels of the topic lead to it.
 struct PendingNode: BitwiseCopyable {
     var node: UInt32
@@ -6,14 +8,19 @@ struct PendingNode: BitwiseCopyable {
 
 extension SubscriptionTrie {
     /// Collects who gets a message on a topic.
+    ///
+    /// Each level can double the nodes to be looked at, whoever made the filters: beyond `RouterLimits.matchNodesMax` the match is given
+    /// up, and nobody is found.
     /// - Parameters:
     ///   - topic: a valid topic name, no wildcards in it.
     ///   - publisher: the session it comes from, for No Local; `noSession` if none.
+    /// - Returns: false when it was given up.
+    @discardableResult
     mutating func match(
         topic: UnsafeRawBufferPointer,
         publisher: UInt32 = SubscriptionTrie.noSession,
         into result: inout MatchResult
-    ) {
+    ) -> Bool {
         result.clear()
         self.topicLevels.removeAll(keepingCapacity: true)
         var splitter = LevelSplitter(topic)
@@ -22,11 +29,12 @@ extension SubscriptionTrie {
         // [MQTT-4.7.2-1]: a wildcard in the first level does not match topics that begin with `$`.
         let isDollar = topic.first == 0x24
 
-        var visited = 0
+        var remaining = RouterLimits.matchNodesMax
         self.pending.removeAll(keepingCapacity: true)
         self.pending.append(PendingNode(node: Self.root, depth: 0))
         while let current = self.pending.popLast() {
-            visited += 1
+            remaining &-= 1
+            if remaining < 0 { break }
             let node = self.nodes[current.node]
             let children = node.children
             let wildcardsApply = !(isDollar && current.depth == 0)
@@ -46,8 +54,18 @@ extension SubscriptionTrie {
             let exact = self.child(of: current.node, level: self.topicLevels[Int(current.depth)])
             if exact != 0 { self.pending.append(PendingNode(node: exact, depth: current.depth + 1)) }
         }
-        self.nodesVisited = visited
+        self.nodesVisited = RouterLimits.matchNodesMax - remaining
+        guard remaining >= 0 else {
+            result.clear()
+            return false
+        }
         result.finish()
+        return true
+    }
+
+    /// Whether matching a topic cannot be given up, which is said without trying: true of nearly all.
+    func isMatchBounded(_ topic: UnsafeRawBufferPointer) -> Bool {
+        self.nodeCount < RouterLimits.matchNodesMax || TopicName.levelCount(topic) <= RouterLimits.matchLevelsFree
     }
 
     @inline(__always)

@@ -263,7 +263,23 @@ final class FakeClient {
         return self.open(Packet.connect(connect).bytes(self.version), stamp: stamp)
     }
 
+    /// Connects, without the end of the turn.
+    func prepare(clean: Bool, expiry: UInt32? = nil, will: ConnectPacket.Will? = nil) {
+        var connect = ConnectPacket(version: self.version, cleanStart: clean, clientIdentifier: Array(self.name.utf8))
+        connect.will = will
+        connect.properties.sessionExpiryInterval = expiry
+        self.sendOpen(Packet.connect(connect).bytes(self.version), stamp: nil)
+    }
+
     func open(_ connect: [UInt8], stamp: UInt64? = nil) -> ConnackPacket? {
+        self.sendOpen(connect, stamp: stamp)
+        self.harness.flush()
+        guard let first = self.received.firstIndex(where: { $0.type == .connack }) else { return nil }
+        guard case .connack(let connack) = self.received.remove(at: first) else { return nil }
+        return connack
+    }
+
+    private func sendOpen(_ connect: [UInt8], stamp: UInt64?) {
         self.handle = self.listener.takeHandle()
         self.listener.clients[self.handle] = self
         self.isOpen = true
@@ -292,10 +308,6 @@ final class FakeClient {
         var frame = ByteBuffer()
         open.encode(into: &frame, handle: self.handle, canBeMadeAnew: true)
         self.harness.deliver(frame, from: self.listener)
-        self.harness.flush()
-        guard let first = self.received.firstIndex(where: { $0.type == .connack }) else { return nil }
-        guard case .connack(let connack) = self.received.remove(at: first) else { return nil }
-        return connack
     }
 
     @discardableResult

@@ -70,6 +70,7 @@ final class RouterHarness {
     private(set) var listeners: [FakeListener] = []
     private var stamp: UInt64 = 0
     private let packetPartBytes: Int
+    private let workPerTurn: UInt64
     /// Of the router.
     let bootID = (0..<16).map { _ in UInt8.random(in: 0...255) }
     private var problems: [String] = []
@@ -88,14 +89,21 @@ final class RouterHarness {
         store: StoreFile? = nil,
         now: Instant? = nil,
         packetPartBytes: Int = Limits.packetPartBytes,
+        workPerTurn: UInt64 = RouterLimits.workPerTurn,
         _ configure: (inout Configuration) -> Void = { _ in }
     ) {
         self.packetPartBytes = packetPartBytes
+        self.workPerTurn = workPerTurn
         var configuration = Configuration()
         // Nothing happens on its own unless a test asks for it.
         configuration.mqtt.sysIntervalNanoseconds = 0
         configure(&configuration)
-        self.core = RouterCore(configuration: configuration, seed: 42, packetPartBytes: packetPartBytes)
+        self.core = RouterCore(
+            configuration: configuration,
+            seed: 42,
+            packetPartBytes: packetPartBytes,
+            workPerTurn: workPerTurn
+        )
         self.store = store
         if let now { self.now = now }
         guard let store else { return }
@@ -153,7 +161,8 @@ final class RouterHarness {
         let harness = RouterHarness(
             store: store,
             now: self.now + seconds * Nanoseconds.perSecond,
-            packetPartBytes: self.packetPartBytes
+            packetPartBytes: self.packetPartBytes,
+            workPerTurn: self.workPerTurn
         )
         harness.stamp = self.stamp
         harness.keptPackets = self.keptPackets
@@ -271,6 +280,8 @@ final class RouterHarness {
             }
         }
     }
+
+    var hasWork: Bool { self.core.hasWork }
 
     /// Ends turns until nothing moves any more.
     func flush() {

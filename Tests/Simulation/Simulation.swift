@@ -65,8 +65,10 @@ final class Simulation {
         simulated_track_writes(self.keepsDisk)
         self.redis = try SimulatedRedis(path: "\(directory)/redis.sock", clock: self.clock, seed: self.random.next())
         let clock = self.clock
+        // Clients' input waits for its turn in some.
+        let workPerTurn = seed % 2 == 0 ? RouterLimits.workPerTurn : 10
         self.router = SimulatedProcess(1, "router", configuration: configuration, clock: clock) {
-            RouterService($0, packetPartBytes: 400)
+            RouterService($0, packetPartBytes: 400, workPerTurn: workPerTurn)
         }
         self.listeners = (1...2).map { instance in
             var own = configuration

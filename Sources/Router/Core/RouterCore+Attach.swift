@@ -211,9 +211,9 @@ extension RouterCore {
         }
     }
 
-    /// Every listener has sent everything, and no client is in the middle of a packet.
+    /// Every listener has sent everything, all of it is handled, and no client is in the middle of a packet.
     package var isReadyToStop: Bool {
-        self.links.allSatisfy { $0?.isDrained ?? true }
+        self.links.allSatisfy { $0?.isDrained ?? true } && self.waitingInput.isEmpty
             && !self.sessions.contains { $0?.pending?.partialOutput != nil }
     }
 

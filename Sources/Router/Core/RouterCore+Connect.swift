@@ -318,7 +318,7 @@ extension RouterCore {
         if !offer.sharedSubscriptions { properties.sharedSubscriptionAvailable = false }
     }
 
-    private mutating func refuse(
+    mutating func refuse(
         _ reason: ReasonCode,
         _ handle: UInt64,
         _ link: RouterLink,

@@ -34,11 +34,11 @@ extension RouterCore {
 
     /// Takes from a frame what the packet in it is called, which the listener sends again.
     /// - Returns: nil when the frame is broken.
-    func takeRepeated(_ body: inout UnsafeRawBufferPointer, _ frame: Frame) -> Exchange? {
+    func takeRepeated(_ body: inout UnsafeRawBufferPointer, flags: UInt8) -> Exchange? {
         var reader = ByteReader(body)
         guard let identity = reader.readLittleEndian(UInt64.self), identity != 0, !reader.isAtEnd else { return nil }
         body = reader.readRest()
-        return Exchange(identity: identity, isRepeated: true, hasPubrec: frame.flags & FrameFlags.hasPubrec != 0)
+        return Exchange(identity: identity, isRepeated: true, hasPubrec: flags & FrameFlags.hasPubrec != 0)
     }
 
     /// Of the QoS 2 PUBLISH at hand.
@@ -201,7 +201,7 @@ extension RouterCore {
         self.settling.controlHeld = self.settling.controlHeld.filter { index in
             self.sessions[Int(index)]?.pending?.partialOutput?.heldControl.isEmpty == false
         }
-        guard self.settling.controlHeld.isEmpty else { return false }
+        guard self.settling.controlHeld.isEmpty, self.waitingInput.isEmpty else { return false }
         return self.links.allSatisfy { $0?.held.allSatisfy { $0.created > turn } ?? true }
     }
 }

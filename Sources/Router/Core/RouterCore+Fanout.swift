@@ -25,7 +25,9 @@ extension RouterCore {
     /// Finds who gets a message.
     /// - Returns: false: it is refused, for too many filters match the beginning of its topic.
     mutating func match(_ topic: UnsafeRawBufferPointer, publisher: UInt32) -> Bool {
-        if self.trie.match(topic: topic, publisher: publisher, into: &self.matches) { return true }
+        let isWhole = self.trie.match(topic: topic, publisher: publisher, into: &self.matches)
+        self.work &+= UInt64(truncatingIfNeeded: self.trie.nodesVisited)
+        if isWhole { return true }
         self.counters.publishesBeyondMatch += 1
         self.beyondMatch =
             publisher == SubscriptionTrie.noSession ? nil : self.sessions[Int(publisher)]?.clientIdentifier
@@ -90,7 +92,13 @@ extension RouterCore {
         return nil
     }
 
+    /// Nodes looked at and copies made cost about the same, and so do 512 bytes copied.
+    private mutating func charge(_ copies: Int, of message: MessageView) {
+        self.work &+= UInt64(truncatingIfNeeded: copies &* (1 &+ message.payload.count >> 9))
+    }
+
     private mutating func deliverToMany(_ message: MessageView, _ kept: inout Message?) {
+        self.charge(self.matches.subscribers.count &+ self.matches.furtherIdentifiers.count, of: message)
         if self.matches.furtherIdentifiers.isEmpty {
             let subscribers = self.matches.subscribers
             for subscriber in subscribers { self.deliver(message, &kept, to: subscriber, gathers: true) }
@@ -119,6 +127,7 @@ extension RouterCore {
     }
 
     private mutating func deliverToGroups(_ message: MessageView, _ kept: inout Message?) {
+        self.charge(self.matches.groups.count, of: message)
         for position in 0..<self.matches.groups.count {
             self.deliverToGroup(self.matches.groups[position], message, &kept)
         }
@@ -127,11 +136,14 @@ extension RouterCore {
     /// One member gets the message: one that is connected, if there is any (section 4.8.2).
     private mutating func deliverToGroup(_ group: UInt32, _ message: MessageView, _ kept: inout Message?) {
         let sessions = self.sessions
+        var lookedAt: UInt64 = 0
         let member = self.trie.chooseMember(of: group, self.settings.sharedSpread) { index in
+            lookedAt &+= 1
             guard let session = sessions[Int(index)], session.isConnected else { return .away }
             let waiting = session.inflight.count + session.queue.count
             return session.hasBacklog ? .busy(waiting: waiting) : .free(waiting: waiting)
         }
+        self.work &+= lookedAt
         if let member { self.deliverSlowly(message, &kept, to: member, group: group) }
     }
 

@@ -6,7 +6,7 @@ extension RouterCore {
         var body = frame.body
         var repeated: Exchange?
         if frame.flags & FrameFlags.hasExchanges != 0 {
-            repeated = self.takeRepeated(&body, frame)
+            repeated = self.takeRepeated(&body, flags: frame.flags)
             if repeated == nil { return "a broken frame with a packet that is sent again" }
         }
         guard let slot = link.slot(of: frame.handle), link.slots[slot].session != RouterLink.Slot.noSession,
@@ -16,29 +16,52 @@ extension RouterCore {
             self.discardRest(body, from: 0, frame, link)
             return nil
         }
-        if let repeated, session.keepsExchanges { self.exchanges(of: session).incoming = repeated }
-        if session.partialInput != nil {
-            let taken = self.continuePartial(session, link, body)
-            guard session.handle == frame.handle else {
-                self.discardRest(body, from: taken, frame, link)
-                return nil
-            }
-            body = UnsafeRawBufferPointer(rebasing: body[taken...])
-        }
-        let handled = self.handlePackets(body, session, link)
-        if session.handle == frame.handle {
-            if handled < body.count {
-                let rest = UnsafeRawBufferPointer(rebasing: body[handled...])
-                self.startPartial(session, link, rest, continues: frame.flags & FrameFlags.packetContinues != 0)
-            }
-            self.flushControl(session)
+        self.work = max(session.work, self.workBase)
+        let taken = self.takePackets(body, repeated, frame.flags, session, link)
+        session.work = self.work
+        guard taken < body.count else { return nil }
+        if session.handle != frame.handle {
+            self.discardRest(body, from: taken, frame, link)
+        } else if repeated != nil {
+            self.wait(frame.body, flags: frame.flags, session, link)
         } else {
-            self.discardRest(body, from: handled, frame, link)
+            self.wait(UnsafeRawBufferPointer(rebasing: body[taken...]), flags: frame.flags, session, link)
         }
         return nil
     }
 
-    /// Handles the whole packets at the front of `bytes`, as long as the session stays connected.
+    /// Handles what a frame brought, as long as the session stays connected and its turn lasts.
+    /// - Returns: bytes handled.
+    @inline(__always)
+    mutating func takePackets(
+        _ bytes: UnsafeRawBufferPointer,
+        _ repeated: Exchange?,
+        _ flags: UInt8,
+        _ session: Session,
+        _ link: RouterLink
+    ) -> Int {
+        let handle = session.handle
+        guard self.work < self.workEnd else { return 0 }
+        var body = bytes
+        var taken = 0
+        if repeated != nil || session.partialInput != nil {
+            if let repeated, session.keepsExchanges { self.exchanges(of: session).incoming = repeated }
+            taken = self.continuePartial(session, link, body)
+            guard session.handle == handle else { return taken }
+            body = UnsafeRawBufferPointer(rebasing: body[taken...])
+        }
+        taken += self.handlePackets(body, session, link)
+        guard session.handle == handle else { return taken }
+        if taken < bytes.count, self.work < self.workEnd {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
+            self.startPartial(session, link, rest, continues: flags & FrameFlags.packetContinues != 0)
+            taken = bytes.count
+        }
+        self.flushControl(session)
+        return taken
+    }
+
+    /// Handles the whole packets at the front of `bytes`, as long as the session stays connected and its turn lasts.
     /// - Parameter countsCredit: false where the bytes were counted as they came.
     /// - Returns: bytes handled.
     private mutating func handlePackets(
@@ -65,12 +88,15 @@ extension RouterCore {
                 let packet = UnsafeRawBufferPointer(rebasing: rest[..<header.packetBytes])
                 offset += header.packetBytes
                 if countsCredit, header.type.usesCredit { self.consumed(header.packetBytes, session, link) }
+                self.work &+= RouterLimits.workPerPacket
                 if header.type == .publish {
                     self.receivedPublish(packet, header, session)
                 } else {
+                    self.work &+= UInt64(truncatingIfNeeded: header.packetBytes >> 1)
                     self.countReceived(header.packetBytes)
                     self.receivedOther(packet, header, session)
                 }
+                guard self.work < self.workEnd else { return offset }
             }
         }
         return offset
@@ -157,22 +183,29 @@ extension RouterCore {
         _ frame: Frame,
         _ link: RouterLink
     ) {
-        var offset = start
-        let slot = link.slot(of: frame.handle)
-        if let slot, link.slots[slot].bytesToDiscard > 0 {
-            let count = min(Int(link.slots[slot].bytesToDiscard), body.count - offset)
-            link.slots[slot].bytesToDiscard -= UInt32(truncatingIfNeeded: count)
-            if link.slots[slot].discardReturnsCredit { link.consumedBytes += count }
-            offset += count
+        let rest = UnsafeRawBufferPointer(rebasing: body[start...])
+        guard let slot = link.slot(of: frame.handle) else {
+            var nowhere = RouterLink.Slot(generation: 0)
+            return self.discard(rest, &nowhere, link)
+        }
+        self.discard(rest, &link.slots[slot], link)
+    }
+
+    func discard(_ body: UnsafeRawBufferPointer, _ slot: inout RouterLink.Slot, _ link: RouterLink) {
+        var offset = 0
+        if slot.bytesToDiscard > 0 {
+            offset = min(Int(slot.bytesToDiscard), body.count)
+            slot.bytesToDiscard -= UInt32(truncatingIfNeeded: offset)
+            if slot.discardReturnsCredit { link.consumedBytes += offset }
         }
         while offset < body.count {
             let rest = UnsafeRawBufferPointer(rebasing: body[offset...])
             guard case .header(let header) = FixedHeader.decode(rest, version: .v3_1) else { return }
             let count = min(header.packetBytes, rest.count)
             if header.type.usesCredit { link.consumedBytes += count }
-            if let slot, count < header.packetBytes {
-                link.slots[slot].bytesToDiscard = UInt32(truncatingIfNeeded: header.packetBytes - count)
-                link.slots[slot].discardReturnsCredit = header.type.usesCredit
+            if count < header.packetBytes {
+                slot.bytesToDiscard = UInt32(truncatingIfNeeded: header.packetBytes - count)
+                slot.discardReturnsCredit = header.type.usesCredit
             }
             offset += count
         }

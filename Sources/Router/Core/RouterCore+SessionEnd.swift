@@ -12,6 +12,12 @@ extension RouterCore {
         guard link.slots[slot].session != RouterLink.Slot.noSession,
             let session = self.sessions[Int(link.slots[slot].session)]
         else { return nil }
+        self.connectionClosed(session, cause)
+        return nil
+    }
+
+    /// What its listener says of the end of a connection.
+    mutating func connectionClosed(_ session: Session, _ cause: SessionCloseCause) {
         switch cause {
         case .protocolError: self.counters.closedForErrors += 1
         case .connectionLost, .keepAliveTimeout, .listenerShutdown, .administrative, .revoked: break
@@ -21,11 +27,10 @@ extension RouterCore {
         // for that (section 3.1.2.5).
         let grace = cause == .listenerShutdown ? RouterLimits.restartGraceNanoseconds : 0
         self.connectionEnded(session, publishesWill: cause != .revoked, willGraceNanoseconds: grace)
-        return nil
     }
 
     /// The listener keeps what it said of the end until that is stored.
-    private mutating func confirmGone(_ handle: UInt64, _ link: RouterLink) {
+    mutating func confirmGone(_ handle: UInt64, _ link: RouterLink) {
         guard self.changes.isOn else { return }
         var frame = ByteBuffer()
         frame.writeFrameHeader(.sessionGone, handle: handle, bodyBytes: 0)
@@ -124,16 +129,15 @@ extension RouterCore {
     }
 
     private mutating func detach(_ session: Session) {
-        if let link = session.link, let slot = link.slot(of: session.handle) {
-            link.slots[slot].session = RouterLink.Slot.noSession
-            link.sessionCount -= 1
-            if let partial = session.partialInput {
-                link.partialInputBytes -= partial.bytes.count
-                let missing = max(0, partial.packetBytes - partial.bytes.count)
-                link.slots[slot].bytesToDiscard = UInt32(truncatingIfNeeded: missing)
-                link.slots[slot].discardReturnsCredit = partial.usesCredit
+        if let link = session.link {
+            if let slot = link.slot(of: session.handle), link.slots[slot].session == session.index {
+                link.slots[slot].session = RouterLink.Slot.noSession
+                link.sessionCount -= 1
+                if let partial = session.partialInput { link.slots[slot].discard(restOf: partial) }
             }
+            if let partial = session.partialInput { link.partialInputBytes -= partial.bytes.count }
         }
+        self.dropWaitingInput(session)
         self.connectedCount -= 1
         session.link = nil
         session.handle = RouterLink.noHandle

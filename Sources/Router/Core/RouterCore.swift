@@ -88,6 +88,14 @@ package struct RouterCore: ~Copyable {
     var unanswered: Set<UInt32> = []
     /// Sessions whose clients were told something that is not stored, and the groups with it.
     var unstored: [UInt32: UInt64] = [:]
+    /// Input of clients that have used up their turn.
+    var waitingInput: [WaitingInput] = []
+    /// What handling the frame at hand has cost, counted on from its session's `work`.
+    var work: UInt64 = 0
+    /// Sessions below `workEnd` go on; one that has done nothing for a while begins at `workBase`.
+    var workBase: UInt64 = 0
+    private(set) var workEnd: UInt64
+    private let workPerTurn: UInt64
     /// What has to be stored.
     var changes = ChangeLog()
     /// Of `changes`, when the frame that is being handled came.
@@ -100,7 +108,15 @@ package struct RouterCore: ~Copyable {
     /// - Parameters:
     ///   - seed: a random number: for hashing and assigned client identifiers.
     ///   - packetPartBytes: larger packets go to clients in parts of this size; tests make it small.
-    package init(configuration: Configuration, seed: UInt64, packetPartBytes: Int = Limits.packetPartBytes) {
+    ///   - workPerTurn: what one session may cost before others get their turn; tests make it small.
+    package init(
+        configuration: Configuration,
+        seed: UInt64,
+        packetPartBytes: Int = Limits.packetPartBytes,
+        workPerTurn: UInt64 = RouterLimits.workPerTurn
+    ) {
+        self.workPerTurn = workPerTurn
+        self.workEnd = workPerTurn
         self.settings = configuration.mqtt
         self.denyAction = configuration.authorization.denyAction
         self.system = SystemTopics(intervalNanoseconds: configuration.mqtt.sysIntervalNanoseconds)
@@ -143,6 +159,7 @@ package struct RouterCore: ~Copyable {
         let grace = self.changes.isOn ? RouterLimits.relinkGraceNanoseconds : 0
         self.settling.beginAgain(after: now &+ RouterLimits.relinkGraceNanoseconds)
         self.storeUnhanded(link)
+        self.dropWaitingInput(of: link)
         for slot in link.slots where slot.session != RouterLink.Slot.noSession {
             if let session = self.sessions[Int(slot.session)] {
                 self.connectionEnded(session, publishesWill: true, attachGraceNanoseconds: grace)
@@ -156,15 +173,13 @@ package struct RouterCore: ~Copyable {
     /// - Returns: what is wrong with it, if the link has to be closed for it.
     package mutating func received(_ frame: Frame, on index: Int, now: Instant) -> StaticString? {
         self.now = now
-        self.recordsBefore = self.changes.records
-        self.handedLinks = 0
-        self.awaited.removeAll(keepingCapacity: true)
+        self.beginFrame()
         guard index < self.links.count, let link = self.links[index] else { return "frame on a link that is not up" }
         defer { self.settle() }
         switch frame.kind {
         case .sessionPackets: return self.receivedPackets(frame, link)
-        case .sessionOpen: return self.receivedOpen(frame, link)
-        case .sessionClosed: return self.receivedClosed(frame, link)
+        case .sessionOpen: return self.waits(opened: frame, link) ? nil : self.receivedOpen(frame, link)
+        case .sessionClosed: return self.waits(closed: frame, link) ? nil : self.receivedClosed(frame, link)
         case .sessionRules: return self.receivedRules(frame, link)
         case .deliveryCredit: return self.receivedCredit(frame, link)
         case .sessionAttach: return self.receivedAttach(frame, link)
@@ -178,6 +193,14 @@ package struct RouterCore: ~Copyable {
             .statusReport, .controlCommand, .controlReply:
             return "frame of a kind that a listener does not send"
         }
+    }
+
+    /// What is noted of one frame is forgotten.
+    @inline(__always)
+    mutating func beginFrame() {
+        self.recordsBefore = self.changes.records
+        self.handedLinks = 0
+        self.awaited.removeAll(keepingCapacity: true)
     }
 
     /// Moves the frames that wait for a link to the end of `output`.
@@ -195,6 +218,9 @@ package struct RouterCore: ~Copyable {
     /// Called after everything was read that there was to read: credit goes back, and long work gets another slice.
     package mutating func endTurn(now: Instant) {
         self.now = now
+        self.workBase &+= self.workPerTurn
+        self.workEnd &+= self.workPerTurn
+        if !self.waitingInput.isEmpty { self.handleWaitingInput() }
         self.turn += 1
         if !self.runnable.isEmpty {
             let sessions = self.runnable
@@ -232,7 +258,7 @@ package struct RouterCore: ~Copyable {
     package var uncommittedBytes: Int { self.changes.waitingBytes }
 
     /// Work is left that needs no event: `endTurn` should be called again soon.
-    package var hasWork: Bool { !self.runnable.isEmpty }
+    package var hasWork: Bool { !self.runnable.isEmpty || !self.waitingInput.isEmpty }
 
     // MARK: Time
 

@@ -49,6 +49,8 @@ package struct RouterCounters: Equatable, Sendable {
     package var publishesNotStored: UInt64 = 0
     /// Connections of MQTT 3 clients, so that they send again what could not be stored.
     package var closedUnanswered: UInt64 = 0
+    /// How often a client's packets cost so much that further ones of it had to wait until others had their turn.
+    package var inputsWaited: UInt64 = 0
     /// Frames for sessions that are not of this link any more.
     package var framesDiscarded: UInt64 = 0
 
@@ -100,6 +102,7 @@ package struct RouterCounters: Equatable, Sendable {
             ("retained_expired", self.retainedExpired),
             ("publishes_not_stored", self.publishesNotStored),
             ("closed_unanswered", self.closedUnanswered),
+            ("inputs_waited", self.inputsWaited),
             ("frames_discarded", self.framesDiscarded),
         ]
     }

@@ -1,7 +1,7 @@
 import Common
 
 /// Bounds of the router that are not configuration.
-enum RouterLimits {
+package enum RouterLimits {
     /// Connections that one listener may name: the low half of a handle counts from 0 to below this, and each place takes
     /// 16 bytes. A frame with a higher one ends the link.
     static let slotsPerLinkMax = 1 << 20
@@ -17,6 +17,15 @@ enum RouterLimits {
     /// Filters made of "+" and of the topic's own levels double them with each level, so topics of up to so many levels never need more.
     static let matchNodesMax = 1 << 16
     static let matchLevelsFree = 15
+
+    /// What one session's packets may cost before others' get their turn: in nodes looked at and copies made, of which 10 take about 1 µs.
+    /// What goes beyond is taken from its next turns. A publisher with one subscriber and the default credit does not come that far.
+    package static let workPerTurn: UInt64 = 1 << 15
+    static var workPerPacket: UInt64 { 4 }
+
+    /// Bytes of one client that may wait for its turn beyond `flow_control.session_credit`: those that a listener sends again to another
+    /// router (1 MiB), and acknowledgements, which need no credit. A client that sends more of these is closed with 0x97.
+    static let waitingInputBytesMax = 2 << 20
 
     /// Nodes of the retained tree that one cursor visits before other work gets its turn: well under a millisecond.
     static let retainedNodesPerTurn = 2048

@@ -12,6 +12,11 @@ final class RouterLink {
         /// Of a session that we closed in the middle of a packet: bytes of that packet still to come.
         var bytesToDiscard: UInt32 = 0
         var discardReturnsCredit = false
+
+        mutating func discard(restOf partial: Session.PartialInput) {
+            self.bytesToDiscard = UInt32(truncatingIfNeeded: max(0, partial.packetBytes - partial.bytes.count))
+            self.discardReturnsCredit = partial.usesCredit
+        }
     }
 
     static var noHandle: UInt64 { UInt64.max }

@@ -42,8 +42,12 @@ package final class RouterService: Role, LinkDelegate {
         case done
     }
 
-    /// - Parameter packetPartBytes: as of `RouterCore`.
-    package init(_ context: RoleContext, packetPartBytes: Int = Limits.packetPartBytes) {
+    /// - Parameters: as of `RouterCore`.
+    package init(
+        _ context: RoleContext,
+        packetPartBytes: Int = Limits.packetPartBytes,
+        workPerTurn: UInt64 = RouterLimits.workPerTurn
+    ) {
         self.context = context
         self.loop = context.loop
         self.logger = context.logger
@@ -51,7 +55,8 @@ package final class RouterService: Role, LinkDelegate {
         self.core = RouterCore(
             configuration: configuration,
             seed: UInt64.random(in: 0...UInt64.max),
-            packetPartBytes: packetPartBytes
+            packetPartBytes: packetPartBytes,
+            workPerTurn: workPerTurn
         )
         self.hello = LinkHello(
             role: .router,

@@ -184,6 +184,9 @@ final class Session {
     private(set) var pending: Pending?
     /// QoS 1 messages of the frame being handled, whose acknowledgements have not left.
     var unacknowledgedInFrame = 0
+    /// What its packets have cost, on the scale of `RouterCore.workBase`; as much as can be while further ones wait.
+    var work: UInt64 = 0
+    var waiting: WaitingInput?
     var isWaitingForLink = false
     var isMarkedForPump = false
 

@@ -1,0 +1,53 @@
+import Common
+import TestSupport
+import Testing
+
+/// What one client's messages cost the router is that client's affair.
+@Suite struct FairnessTests {
+    private static let levels = 200
+    /// All match a topic of that many levels up to its last one, so that much is to be looked at.
+    private static let filters = (0..<512).map { number in
+        let first = (0..<9).map { number >> $0 & 1 == 0 ? "a" : "+" }
+        return (first + Array(repeating: "a", count: Self.levels - 10) + ["nope"]).joined(separator: "/")
+    }
+
+    @Test func `others' messages come before the rest of what a costly client sent`() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        func connect(_ name: String) throws -> TestClient {
+            let client = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+            #expect(try client.connect(clientIdentifier: name).returnCode == 0)
+            return client
+        }
+        let costly = try connect("costly")
+        for start in stride(from: 0, to: Self.filters.count, by: 64) {
+            let subscriptions = Self.filters[start..<start + 64].map {
+                SubscribePacket.Subscription(filter: Array($0.utf8), qos: .atMostOnce)
+            }
+            costly.send(.subscribe(SubscribePacket(packetIdentifier: 1, subscriptions: subscriptions)))
+            guard case .suback(let suback) = try costly.next("SUBACK") else {
+                Issue.record("no SUBACK")
+                return
+            }
+            #expect(suback.returnCodes.allSatisfy { $0 == 0 })
+        }
+        let other = try connect("other")
+        let watcher = try connect("watcher")
+        #expect(try watcher.subscribe("seen/#", qos: .atMostOnce) == [0])
+        func publish(_ topic: String) -> Packet { .publish(PublishPacket(topic: Array(topic.utf8), payload: [])) }
+        func nextTopic() throws -> String {
+            guard case .publish(let publish) = try watcher.next("a message") else { return "" }
+            return String(decoding: publish.topic, as: UTF8.self)
+        }
+        let prefix = Array(repeating: "a", count: Self.levels - 1).joined(separator: "/")
+        var packets = [publish("seen/begin")]
+        for number in 0..<60 { packets.append(publish("\(prefix)/\(number)")) }
+        packets.append(publish("seen/end"))
+        costly.send(bytes: packets.flatMap { $0.bytes(.v5_0) })
+        #expect(try nextTopic() == "seen/begin")
+        other.send(publish("seen/other"))
+        #expect(try nextTopic() == "seen/other")
+        #expect(try nextTopic() == "seen/end")
+        #expect(try broker.figure("publishes_beyond_match", of: "router") == 60)
+    }
+}

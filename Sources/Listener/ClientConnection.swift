@@ -59,14 +59,14 @@ final class ClientConnection: EventHandler {
     unowned let service: ListenerService
     let socket: ClientSocket
     private var registration: EventLoop.Registration?
-    private var interest: IOEvents = .readable
+    private(set) var interest: IOEvents = .readable
     var input = ByteBuffer()
     var output = ByteBuffer()
     /// What of `input` is in the service's `connectBytes`.
     private var countedConnectBytes = 0
     private var isDirty = false
-    private var (readWantsWrite, writeWantsWrite) = (false, false)
-    private var writeWantsRead = false
+    private(set) var (readWantsWrite, writeWantsWrite) = (false, false)
+    private(set) var writeWantsRead = false
 
     var version = ProtocolVersion.v3_1_1
     private(set) var clientName = ""
@@ -181,7 +181,7 @@ final class ClientConnection: EventHandler {
             break
         case .awaitingConnect, .authenticating, .opening, .open, .closing:
             if events.contains(.writable) {
-                if self.readWantsWrite { self.receive() }
+                if self.readWantsWrite { self.receiveAgain() }
                 self.markDirty()
             }
             guard !events.isDisjoint(with: [.readable, .error, .hangUp]) else { return }
@@ -232,7 +232,7 @@ final class ClientConnection: EventHandler {
 
     // MARK: Reading
 
-    private var wantsInput: Bool {
+    var wantsInput: Bool {
         switch self.phase {
         case .awaitingConnect: true
         case .open:
@@ -624,17 +624,11 @@ final class ClientConnection: EventHandler {
             self.service.counters.slowClientsClosed += 1
             return self.lost("the client does not read")
         }
-        self.updateInterest()
+        self.hasWritten()
         if self.wantsInput != wantedInput { self.resumeInput() }
     }
 
-    func updateInterest() {
-        var interest: IOEvents = self.wantsInput && !self.readWantsWrite || self.writeWantsRead ? .readable : []
-        if self.writeWantsWrite || self.readWantsWrite { interest.insert(.writable) }
-        self.setInterest(interest)
-    }
-
-    private func setInterest(_ interest: IOEvents) {
+    func setInterest(_ interest: IOEvents) {
         guard interest != self.interest, let registration = self.registration else { return }
         self.interest = interest
         self.service.loop.modify(registration, for: interest)

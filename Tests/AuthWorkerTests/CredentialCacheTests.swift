@@ -72,7 +72,8 @@ import Testing
             source: [UInt8] = [1],
             diskEntries: Int = 1000,
             negativeEntries: Int = 100,
-            lockedMaxNanoseconds: UInt64 = AuthLimits.cacheLockedMaxNanoseconds
+            lockedMaxNanoseconds: UInt64 = AuthLimits.cacheLockedMaxNanoseconds,
+            clock: CacheClock = CacheClock()
         ) throws {
             self.loop = try EventLoop()
             self.waker = try Waker(loop: self.loop) {}
@@ -82,6 +83,7 @@ import Testing
                 diskEntries: diskEntries,
                 negativeEntries: negativeEntries,
                 lockedMaxNanoseconds: lockedMaxNanoseconds,
+                clock: clock,
                 waker: self.waker.handle
             )
             self.cache.start()
@@ -349,6 +351,24 @@ import Testing
         #expect(try number("SELECT count(*) FROM rows WHERE absent_since IS NULL") >= 200)
         #expect(try number("SELECT min(known_current) FROM rows WHERE absent_since IS NULL") >= 600)
         #expect(try number("SELECT count(*) FROM rows WHERE absent_since IS NOT NULL") <= 150)
+    }
+
+    /// The rows of all other sources were taken for those of commands that are not configured any more.
+    @Test func aWallClockThatIsAheadAbandonsNoSource() throws {
+        let folder = try TemporaryDirectory()
+        let clock = CacheClock(
+            CacheDirectory(path: folder.path),
+            boot: 1,
+            wall: CacheClock.wallMilliseconds - 400 * 86_400_000
+        )
+        let other = try Opened(self.path, source: [1], clock: clock)
+        for index in 0..<50 { other.store("k\(index)", at: clock.milliseconds) }
+        try other.settle()
+        let busy = try Opened(self.path, source: [2], diskEntries: 100, clock: clock)
+        for index in 0..<400 { busy.store("k\(index)", at: clock.milliseconds) }
+        try busy.settle()
+        busy.stop()
+        #expect((0..<50).allSatisfy { other.hash("k\($0)") != nil })
     }
 
     @Test func sourcesDoNotPushOutEachOthersRows() throws {

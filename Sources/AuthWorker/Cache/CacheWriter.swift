@@ -243,7 +243,7 @@ final class CacheWriter: @unchecked Sendable {
         let evicted = try file.evict(
             knownMax: self.settings.knownMax,
             absentMax: self.settings.absentMax,
-            wallMilliseconds: Int64(Clock.wall() / Nanoseconds.perMillisecond)
+            wallMilliseconds: self.settings.clock.milliseconds
         )
         self.monitor.locked { self.shared.counters.evicted += UInt64(evicted) }
     }

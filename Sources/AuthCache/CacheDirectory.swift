@@ -84,7 +84,7 @@ package struct CacheDirectory: Sendable {
 
     /// - Parameter source: which rows it is about, as in the rows themselves.
     package func denialsPath(source: [UInt8]) -> String {
-        "\(self.path)/denials-" + source.prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        "\(self.path)/denials-" + String(decoding: Hex.encode(Array(source.prefix(8))), as: UTF8.self)
     }
 
     /// Another one after each start of the host; 0 where the kernel does not say.

@@ -138,13 +138,20 @@ final class AuthDispatcher: LinkDelegate {
     private func fellSilent(_ worker: Int) {
         self.service.logger.warning("auth worker does not answer", metadata: ["worker": "\(worker + 1)"])
         guard self.workersUp > 0 else { return }
+        self.askElsewhere(than: worker) { connection in
+            // Changes of their rows were for that worker to hear. Whoever is asked now hears of later ones.
+            self.service.revalidateInTurn(connection.handle)
+        }
+    }
+
+    /// Nobody is refused because a worker does not answer: what it was asked is asked of others, about live sessions in their time.
+    private func askElsewhere(than worker: Int, _ live: (ClientConnection) -> Void = { _ in }) {
         for connection in self.service.connections where connection.authWorker == worker {
             switch connection.phase {
             case .authenticating: self.ask(connection, excluding: worker)
             case .open:
-                // Changes of their rows were for that worker to hear. Whoever is asked now hears of later ones.
                 connection.revalidationLost()
-                self.service.revalidateInTurn(connection.handle)
+                live(connection)
             case .handshaking, .awaitingConnect, .opening, .closing, .lingering, .closed: break
             }
         }
@@ -224,13 +231,6 @@ final class AuthDispatcher: LinkDelegate {
             "auth worker lost",
             metadata: ["worker": "\(worker + 1)", "reason": "\(reason)"]
         )
-        // Look-ups in flight are asked again elsewhere: nobody is refused because a worker went away.
-        for connection in self.service.connections where connection.authWorker == worker {
-            switch connection.phase {
-            case .authenticating: self.ask(connection, excluding: worker)
-            case .open: connection.revalidationLost()
-            case .handshaking, .awaitingConnect, .opening, .closing, .lingering, .closed: break
-            }
-        }
+        self.askElsewhere(than: worker)
     }
 }

@@ -84,6 +84,19 @@ import Testing
         }
     }
 
+    /// Stops the router and has a damaged copy in the place of its store. A copy has no free pages, and the messages, which are most of
+    /// it, behind each other: what is damaged is a few of them.
+    private func damage(_ broker: TestBroker, _ change: (inout [UInt8]) -> Void) throws {
+        // A clean end folds the log into the file.
+        broker.processes.last?.signal(SIGTERM)
+        #expect(try broker.processes.last?.waitForExit() == 0)
+        let copy = broker.directory.file("copy.db")
+        #expect(try self.store(broker, "backup", copy).status == 0)
+        var bytes = try readFile(copy)
+        change(&bytes)
+        try writeFile(broker.directory.file("state") + "/router/store.db", bytes)
+    }
+
     @Test func `a router that finds its store emptied says so`() throws {
         let broker = try TestBroker()
         broker.killRouter()
@@ -98,14 +111,7 @@ import Testing
         let broker = try TestBroker()
         let loop = try EventLoop()
         try self.fill(broker, loop, count: 300)
-        let path = broker.directory.file("state") + "/router/store.db"
-        broker.processes.last?.signal(SIGTERM)
-        #expect(try broker.processes.last?.waitForExit() == 0)
-        // A copy is all in one file, as the store is after a crash of the host.
-        let copy = broker.directory.file("copy.db")
-        #expect(try self.store(broker, "backup", copy).status == 0)
-        let bytes = try readFile(copy)
-        try writeFile(path, Array(bytes.prefix(bytes.count * 2 / 3)))
+        try self.damage(broker) { $0 = Array($0.prefix($0.count * 2 / 3)) }
         #expect(try self.store(broker, "check").status == 1)
         let router = try broker.startRouterAgain()
         #expect(try router.waitForExit() != 0)
@@ -122,17 +128,10 @@ import Testing
         let broker = try TestBroker()
         let loop = try EventLoop()
         try self.fill(broker, loop, count: 300)
-        let path = broker.directory.file("state") + "/router/store.db"
-        // A clean end folds the log into the file.
-        broker.processes.last?.signal(SIGTERM)
-        #expect(try broker.processes.last?.waitForExit() == 0)
-        // A copy has no free pages, and the messages, which are most of it, behind each other: what is damaged is a few of them.
-        let copy = broker.directory.file("copy.db")
-        #expect(try self.store(broker, "backup", copy).status == 0)
-        var bytes = try readFile(copy)
-        let middle = bytes.count / 2 / 4096 * 4096
-        for offset in 0..<8192 { bytes[middle + offset] = 0xA5 }
-        try writeFile(path, bytes)
+        try self.damage(broker) { bytes in
+            let middle = bytes.count / 2 / 4096 * 4096
+            for offset in 0..<8192 { bytes[middle + offset] = 0xA5 }
+        }
         let checked = try self.store(broker, "check")
         #expect(checked.status == 1 && checked.output.contains("martlet store repair"), "\(checked.output)")
 

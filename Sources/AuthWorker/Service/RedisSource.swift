@@ -71,7 +71,7 @@ final class RedisSource {
             command: settings.command,
             checker: PasswordChecker(scheme: settings.source.passwordHash, hostKey: hostKey.key),
             ruleSets: settings.ruleSets,
-            denials: Self.denials(settings, hostKey, worker: context.instance, logger)
+            denials: isCached ? Self.denials(settings, hostKey.key, worker: context.instance, logger) : DenialAccount()
         )
         if isCached {
             let waker = try Waker(loop: context.loop) {}
@@ -107,17 +107,16 @@ final class RedisSource {
         }
     }
 
-    /// Shared by the host's workers where they have a cache file in common; of this process alone otherwise.
+    /// Shared by the host's workers, which have a cache file in common.
     private static func denials(
         _ settings: RedisSourceSettings,
-        _ hostKey: (key: [UInt8], isShared: Bool),
+        _ hostKey: [UInt8],
         worker: Int,
         _ logger: Logger
     ) -> DenialAccount {
-        guard settings.source.cache.enabled, hostKey.isShared else { return DenialAccount() }
         let directory = CacheDirectory(path: settings.source.cache.directory)
         do throws(CacheTrouble) {
-            let page = try SharedPage(path: directory.denialsPath(source: settings.cacheTag(hostKey: hostKey.key)))
+            let page = try SharedPage(path: directory.denialsPath(source: settings.cacheTag(hostKey: hostKey)))
             return DenialAccount(page: page, worker: worker, boot: CacheDirectory.bootNumber)
         } catch {
             logger.error("auth workers do not share what they know of lost rows", metadata: ["reason": "\(error)"])

@@ -58,8 +58,6 @@ extension Configuration {
     private struct CheckedSection {
         var written: String
         var shown: String
-
-        func path(_ section: String, _ key: String) -> String { section.isEmpty ? key : "\(section).\(key)" }
     }
 
     private static func section(_ source: Authentication.Source, _ index: Int, _ key: String) -> CheckedSection {
@@ -73,8 +71,8 @@ extension Configuration {
 
     private func problem(_ message: String, _ section: CheckedSection, _ key: String) -> ConfigurationError.Problem {
         ConfigurationError.Problem(
-            origin: self.written.origin(of: section.path(section.written, key)),
-            key: section.path(section.shown, key),
+            origin: self.written.origin(of: ConfigurationText.path(section.written, key)),
+            key: ConfigurationText.path(section.shown, key),
             message: message
         )
     }

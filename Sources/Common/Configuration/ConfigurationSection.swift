@@ -76,7 +76,7 @@ struct ConfigurationSection {
     }
 
     func keyPath(_ key: String) -> String {
-        self.path.isEmpty ? key : "\(self.path).\(key)"
+        ConfigurationText.path(self.path, key)
     }
 
     /// The section's keys as written, for sections whose keys are names.

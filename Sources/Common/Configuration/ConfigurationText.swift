@@ -12,6 +12,11 @@ enum ConfigurationText {
         return result
     }
 
+    /// `section.key`; the key alone at the top level.
+    static func path(_ section: String, _ key: String) -> String {
+        section.isEmpty ? key : "\(section).\(key)"
+    }
+
     /// `a, b or c`.
     static func alternatives(_ words: [String]) -> String {
         guard let last = words.last, words.count > 1 else { return words.first ?? "" }

@@ -14,14 +14,15 @@ public struct WrittenValues: Equatable, Sendable {
     }
 
     private mutating func add(_ node: YAMLNode, path: String) {
-        func join(_ key: String) -> String { path.isEmpty ? key : "\(path).\(key)" }
         var value = Value(text: nil, origin: node.origin)
         switch node.value {
         case .scalar(let text, _): value.text = text
         case .sequence(let elements):
-            for (index, element) in elements.enumerated() { self.add(element, path: join("\(index)")) }
+            for (index, element) in elements.enumerated() {
+                self.add(element, path: ConfigurationText.path(path, "\(index)"))
+            }
         case .mapping(let entries):
-            for entry in entries { self.add(entry.value, path: join(entry.key)) }
+            for entry in entries { self.add(entry.value, path: ConfigurationText.path(path, entry.key)) }
         }
         if !path.isEmpty { self.values[path] = value }
     }

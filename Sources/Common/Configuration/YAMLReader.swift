@@ -105,7 +105,7 @@ struct YAMLReader {
             while true {
                 let (next, nextOrigin) = try self.next()
                 if case .sequenceEnd = next { return YAMLNode(value: .sequence(elements), origin: origin) }
-                let elementPath = Self.join(path, "\(elements.count)")
+                let elementPath = ConfigurationText.path(path, "\(elements.count)")
                 elements.append(try self.readNode(next, nextOrigin, path: elementPath, depth: depth + 1))
             }
         case .mappingStart:
@@ -128,7 +128,7 @@ struct YAMLReader {
             guard case .scalar(let key, _) = event else {
                 throw self.problem("a list or section cannot be a key", keyOrigin)
             }
-            let keyPath = Self.join(path, key)
+            let keyPath = ConfigurationText.path(path, key)
             let (valueEvent, valueOrigin) = try self.next()
             let value = try self.readNode(valueEvent, valueOrigin, path: keyPath, depth: depth + 1)
             if let first = firstOrigins[Array(key.utf8)] {
@@ -146,10 +146,6 @@ struct YAMLReader {
             firstOrigins[Array(key.utf8)] = keyOrigin
             entries.append(YAMLNode.Entry(key: key, keyOrigin: keyOrigin, value: value))
         }
-    }
-
-    private static func join(_ path: String, _ key: String) -> String {
-        path.isEmpty ? key : "\(path).\(key)"
     }
 
     private func problem(_ message: String, _ origin: ConfigurationOrigin?) -> ConfigurationError.Problem {

@@ -14,13 +14,13 @@ package enum StatusTable {
             switch process.answer {
             case .silent(let reason):
                 rows.append([process.name, "down", "-", "-"])
-                details.append([Self.printable(reason)])
+                details.append([ReadableText.escaped(reason)])
             case .report(let lines):
                 func value(_ name: String) -> String? { lines.first { $0.name == name }?.value }
                 let uptime = value("uptime_seconds").flatMap { UInt64($0) }.map(Self.uptime)
-                rows.append([process.name, "up", value("pid") ?? "-", uptime ?? "-"].map(Self.printable))
+                rows.append([process.name, "up", value("pid") ?? "-", uptime ?? "-"].map { ReadableText.escaped($0) })
                 let shown = lines.filter { !Self.columns.contains($0.name) && (showsZeros || $0.value != "0") }
-                details.append(Self.wrap(shown.map { Self.printable("\($0.name)=\($0.value)") }))
+                details.append(Self.wrap(shown.map { ReadableText.escaped("\($0.name)=\($0.value)") }))
             }
         }
         let widths = (0..<4).map { column in rows.map { $0[column].unicodeScalars.count }.max() ?? 0 }
@@ -58,5 +58,4 @@ package enum StatusTable {
         }
     }
 
-    private static func printable(_ text: String) -> String { ReadableText.escaped(text) }
 }

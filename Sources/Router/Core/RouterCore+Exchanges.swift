@@ -147,25 +147,10 @@ extension RouterCore {
         exchanges.incoming = nil
         exchanges.attached(turn: self.turn + 1)
         exchanges.delivered.formUnion(told.delivered)
-        guard !exchanges.delivered.isEmpty else { return }
-        self.dropDelivered(exchanges.delivered, session)
-    }
-
-    /// Messages that were sent again before the listener said that its client has them.
-    private mutating func dropDelivered(_ delivered: Set<UInt64>, _ session: Session) {
-        guard !session.queue.isEmpty else { return }
-        var dropped: [QueuedMessage] = []
-        _ = session.queue.removeAll { item in
-            let isDelivered = delivered.contains(item.message.header.exchange)
-            if isDelivered { dropped.append(item) }
-            return !isDelivered
-        }
-        for item in dropped {
-            self.queuedBytes -= item.message.countedBytes
-            self.queuedMessages -= 1
-            self.leftQueue(item, session)
-            self.recordDone(item, session)
-        }
+        let delivered = exchanges.delivered
+        guard !delivered.isEmpty else { return }
+        // Those that were sent again before the listener said that its client has them.
+        _ = self.removeQueued(session) { !delivered.contains($0.message.header.exchange) }
     }
 
     // MARK: Settling

@@ -150,6 +150,10 @@ extension RouterCore {
     /// Gives a message that a leaving member of a shared group did not acknowledge to another member.
     mutating func redistribute(_ item: QueuedMessage) {
         guard self.trie.hasMembers(group: item.group, stamp: item.groupStamp) else { return }
+        // Its publisher may have been told that it is here.
+        let storesAllCopies = self.storesAllCopies
+        self.storesAllCopies = self.changes.isOn
+        defer { self.storesAllCopies = storesAllCopies }
         var kept: Message? = item.message
         self.deliverToGroup(item.group, item.message.view, &kept)
     }

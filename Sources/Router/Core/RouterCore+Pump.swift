@@ -68,6 +68,27 @@ extension RouterCore {
         return item
     }
 
+    /// Takes those out of a session's queue that are not wanted there, and out of the store.
+    mutating func removeQueued(
+        _ session: Session,
+        unless isWanted: (QueuedMessage) -> Bool
+    ) -> [QueuedMessage] {
+        guard !session.queue.isEmpty else { return [] }
+        var removed: [QueuedMessage] = []
+        _ = session.queue.removeAll { item in
+            if isWanted(item) { return true }
+            removed.append(item)
+            return false
+        }
+        for item in removed {
+            self.queuedBytes -= item.message.countedBytes
+            self.queuedMessages -= 1
+            self.leftQueue(item, session)
+            self.recordDone(item, session)
+        }
+        return removed
+    }
+
     /// Begins the delivery of a message that was not sent before; drops it when it is too large for the receiver.
     /// - Returns: false when all packet identifiers are taken.
     mutating func start(_ item: QueuedMessage, _ session: Session, _ link: RouterLink) -> Bool {

@@ -49,23 +49,11 @@ extension RouterCore {
             filters.contains { $0.withUnsafeBytes { TopicFilter.matches(filter: $0, topic: topic) } }
         }
         let others = session.subscriptions.map { self.trie.filter(of: self.node(of: $0)) }
-        var dropped: [QueuedMessage] = []
-        _ = session.queue.removeAll { item in
+        let dropped = self.removeQueued(session) { item in
             let topic = item.message.view.topic
-            let isWanted = !isMatched(topic, ended) || isMatched(topic, others)
-            if !isWanted { dropped.append(item) }
-            return isWanted
+            return !isMatched(topic, ended) || isMatched(topic, others)
         }
-        let storesAllCopies = self.storesAllCopies
-        self.storesAllCopies = self.changes.isOn
-        defer { self.storesAllCopies = storesAllCopies }
-        for item in dropped {
-            self.queuedBytes -= item.message.countedBytes
-            self.queuedMessages -= 1
-            self.leftQueue(item, session)
-            self.recordDone(item, session)
-            self.counters.droppedByRules += 1
-            if item.group != QueuedMessage.noGroup { self.redistribute(item) }
-        }
+        self.counters.droppedByRules += UInt64(dropped.count)
+        for item in dropped where item.group != QueuedMessage.noGroup { self.redistribute(item) }
     }
 }

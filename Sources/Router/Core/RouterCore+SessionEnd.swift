@@ -257,10 +257,6 @@ extension RouterCore {
     /// What the session got through shared groups and did not acknowledge goes to other members (section 4.8.2), but for
     /// QoS 2 messages that it may have taken already [MQTT-4.8.2-5].
     private mutating func redistributeAll(of session: Session) {
-        // Their publishers may have been told that they are here.
-        let storesAllCopies = self.storesAllCopies
-        self.storesAllCopies = self.changes.isOn
-        defer { self.storesAllCopies = storesAllCopies }
         for identifier in session.inflight.identifiersInOrder() {
             guard let item = session.inflight.item(of: identifier), item.group != QueuedMessage.noGroup,
                 item.qos != .exactlyOnce

@@ -231,6 +231,18 @@ static inline void martlet_ssl_context_set_common_options(SSL_CTX *context) {
 static inline void martlet_ssl_context_set_server_options(SSL_CTX *context) {
     SSL_CTX_set_options(context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 }
+/// Whether the context has OpenSSL's own order of TLS 1.3 cipher suites, with none set by the system's openssl.cnf.
+static inline int martlet_ssl_context_has_default_suites(SSL_CTX *context) {
+    char names[512] = "";
+    STACK_OF(SSL_CIPHER) *ciphers = SSL_CTX_get_ciphers(context);
+    for (int i = 0; i < sk_SSL_CIPHER_num(ciphers); i++) {
+        const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(ciphers, i);
+        if (SSL_CIPHER_get_protocol_id(cipher) >> 8 != 0x13) continue;
+        size_t length = strlen(names);
+        snprintf(names + length, sizeof(names) - length, "%s%s", length ? ":" : "", SSL_CIPHER_get_name(cipher));
+    }
+    return strcmp(names, OSSL_default_ciphersuites()) == 0;
+}
 /// No resumption in TLS 1.2 (neither ticket nor session id) nor in 1.3.
 static inline void martlet_ssl_context_disable_resumption(SSL_CTX *context) {
     SSL_CTX_set_options(context, SSL_OP_NO_TICKET);

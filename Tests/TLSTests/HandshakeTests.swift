@@ -176,6 +176,23 @@ import Testing
         #expect(result.client.failure?.alert == 70)
     }
 
+    @Test(arguments: [
+        (nil, "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"),
+        (nil, "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"),
+        (
+            "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384",
+            "TLS_AES_256_GCM_SHA384"
+        ),
+    ])
+    func suiteByTheServersOrder(configured: String?, offered: String, expected: String) throws {
+        var (server, client) = self.configurations(.v1_3, client: try self.certificates.client("device-1"))
+        server.cipherSuites = configured
+        client.cipherSuites = offered
+        let pair = try TLSPair(server, client)
+        try pair.connect()
+        #expect(pair.server.cipher == expected)
+    }
+
     @Test func noCipherInCommon() throws {
         var (server, client) = self.configurations(.v1_2, client: nil)
         server.ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256"

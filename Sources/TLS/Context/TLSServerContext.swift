@@ -56,7 +56,8 @@ package final class TLSServerContext: @unchecked Sendable {
         try builder.setVersions(minimum: configuration.minimumVersion, maximum: configuration.maximumVersion)
         try builder.setCiphers(
             configuration.ciphers,
-            suites: configuration.cipherSuites,
+            suites: configuration.cipherSuites
+                ?? (martlet_ssl_context_has_default_suites(builder.pointer) == 1 ? ContextBuilder.serverSuites : nil),
             groups: configuration.groups
         )
         try builder.setCertificate(

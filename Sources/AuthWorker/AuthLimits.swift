@@ -81,6 +81,9 @@ package enum AuthLimits {
     /// loses so much of what it knew.
     package static let toldIntervalNanoseconds: UInt64 = 60 * Nanoseconds.perSecond
 
+    /// Between questions whether Redis may evict rows.
+    static let evictionCheckNanoseconds: UInt64 = 10 * Nanoseconds.perSecond
+
     /// Larger steps of the wall clock are told, and are an alarm for this long.
     static let clockToleranceMilliseconds: Int64 = 60_000
     static let clockAlarmNanoseconds: UInt64 = 3600 * Nanoseconds.perSecond

@@ -19,6 +19,7 @@ extension RedisSource {
             )
         }
         if let alarm = self.clockAlarm { report.add("alarm", alarm) }
+        if let alarm = self.evictionAlarm { report.add("alarm", alarm) }
         report.add("wall_clock_ahead_seconds", self.clock.wallAheadMilliseconds / 1000)
         report.add("rows_held", self.authenticator.denialGuard.held)
         report.add("queries", counters.queries)

@@ -41,6 +41,8 @@ final class RedisSource {
     var feedLoss: FeedLoss?
     var feedLossTimer: EventLoop.Timer?
     var dataCheck = DataCheck()
+    /// As Redis said last.
+    var evictionPolicy: EvictionPolicy?
     /// Redis had no part in a verdict, since listeners were told last that all may have changed: somebody was let in on a row that is
     /// old, or a session could not be judged.
     var hasDecidedAlone = false
@@ -134,6 +136,7 @@ final class RedisSource {
         self.watchClock()
         self.startFeeds()
         self.scheduleCacheInspection()
+        self.scheduleEvictionCheck()
     }
 
     /// Nobody waits for an answer after this.
@@ -277,6 +280,10 @@ final class RedisSource {
 
     private func perform(_ event: RedisAccess.Event) {
         switch event {
+        case .answered(Self.evictionToken, let reply):
+            self.learnedEviction(EvictionPolicy(reply: reply))
+        case .notAnswered(Self.evictionToken, _):
+            break
         case .answered(let token, let reply) where DataCheck.isToken(token):
             self.checkAnswered(token, reply)
         case .notAnswered(let token, _) where DataCheck.isToken(token):
@@ -298,6 +305,7 @@ final class RedisSource {
             )
         case .back(let server, let downNanoseconds):
             self.beginDataCheck()
+            self.askForEviction()
             // Changes may have been told all the time, or again before: who came in since then on an old row was not there to be
             // doubted, and who was named as changed could not be judged.
             if self.hasDecidedAlone { self.doubtAll() }

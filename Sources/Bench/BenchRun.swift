@@ -10,6 +10,23 @@ package enum BenchRun {
         case offline
     }
 
+    /// How many clients there are at a time.
+    package static func connections(_ kind: Kind, _ options: BenchOptions) -> Int {
+        switch kind {
+        case .connect, .storm: options.clients
+        case .fanout, .fanin: options.publishers + options.subscribers
+        case .pairs: 2 * options.clients
+        // One more publishes.
+        case .retained: options.subscribers + 1
+        case .offline: options.clients + 1
+        }
+    }
+
+    /// File descriptors that a run needs: a socket of each client, the event loop's, standard streams, and files that are read.
+    package static func descriptors(_ kind: Kind, _ options: BenchOptions) -> Int {
+        Self.connections(kind, options) + 16
+    }
+
     /// - Parameter say: shows a line of progress, about once a second.
     /// - Throws: why it could not be made, as a sentence.
     package static func perform(

@@ -44,21 +44,28 @@ class Scenario: BenchClientDelegate {
         self.makesConnect = { [fleet] client in
             fleet.connectPacket(client, cleanStart: cleanStart, keepsSession: keepsSession)
         }
-        let before = self.opened + self.failures.values.reduce(0, +)
+        let (openedBefore, failedBefore) = (self.opened, self.failedCount)
         self.waiting = clients[...]
         try self.startWaiting()
-        func ended() -> Int { self.opened + self.failures.values.reduce(0, +) - before }
+        func connected() -> Int { self.opened - openedBefore }
+        func failed() -> Int { self.failedCount - failedBefore }
         // A broker under load may be slow, but one that does nothing for so long is gone.
         let seconds = 60 + Double(clients.count) / 20
-        let isDone = try self.fleet.run(seconds: seconds, progress: { "\(ended()) of \(clients.count) connected" }) {
-            ended() >= clients.count
+        func progress() -> String { Self.progress(connected: connected(), failed: failed(), of: clients.count) }
+        let isDone = try self.fleet.run(seconds: seconds, progress: progress) {
+            connected() + failed() >= clients.count
         }
-        if !isDone {
-            throw BenchFailure("only \(ended()) of \(clients.count) clients were connected in \(Int(seconds)) s")
-        }
+        if !isDone { throw BenchFailure("only \(progress()) in \(Int(seconds)) s") }
         if let failure = self.failures.max(by: { $0.value < $1.value }), !self.expectsLosses {
             throw BenchFailure("\(failure.value) clients could not connect: \(failure.key)")
         }
+    }
+
+    private var failedCount: Int { self.failures.values.reduce(0, +) }
+
+    /// What failed is no connection.
+    static func progress(connected: Int, failed: Int, of count: Int) -> String {
+        "\(connected) of \(count) connected" + (failed == 0 ? "" : ", \(failed) failed")
     }
 
     /// Begins the next connections, as many as may be under way.

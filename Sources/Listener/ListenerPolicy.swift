@@ -8,6 +8,8 @@ final class ListenerPolicy {
     let rulesName: [UInt8]
     /// Nil for plain TCP.
     private(set) var tls: TLSServerContext?
+    /// The one in force, where the secret is that all listener processes make tickets from.
+    private let runtimeDirectory: String
     /// Of its clients' certificates; nil where none are seen.
     let revocation: RevocationChecker?
     var revocationFiles: RevocationFiles?
@@ -28,6 +30,7 @@ final class ListenerPolicy {
     /// - Throws: a sentence that names the listener and the file or key with the mistake.
     init(_ listener: Configuration.Listener, configuration: Configuration) throws {
         self.configuration = listener
+        self.runtimeDirectory = configuration.runtimeDirectory
         self.connectionRate = TokenBucket(
             perSecond: listener.maxConnectionRate,
             burstNanoseconds: Nanoseconds.perSecond
@@ -41,7 +44,11 @@ final class ListenerPolicy {
                 Int64(Clock.wall() / Nanoseconds.perSecond)
             } : nil
         self.revocationFiles = RevocationFiles(listener)
-        self.tls = try Self.makeContext(listener, configuration: configuration, revocation: self.revocation)
+        self.tls = try Self.makeContext(
+            listener,
+            runtimeDirectory: self.runtimeDirectory,
+            revocation: self.revocation
+        )
         if listener.anonymous {
             guard let set = configuration.authorization.ruleSets.first(where: { $0.name == listener.rules }) else {
                 throw StartError("listener \(listener.name): authorization.rules has no set named \(listener.rules)")
@@ -54,13 +61,13 @@ final class ListenerPolicy {
 
     private static func makeContext(
         _ listener: Configuration.Listener,
-        configuration: Configuration,
+        runtimeDirectory: String,
         revocation: RevocationChecker?
     ) throws(StartError) -> TLSServerContext? {
         guard let tls = listener.tls else { return nil }
         do {
             var settings = TLSServerConfiguration(listener, tls)
-            settings.tickets = try TicketSecrets.load(tls, runtimeDirectory: configuration.runtimeDirectory)
+            settings.tickets = try TicketSecrets.load(tls, runtimeDirectory: runtimeDirectory)
             return try TLSServerContext(settings, revocation: revocation)
         } catch {
             throw StartError("listener \(listener.name): \(error)")
@@ -79,8 +86,13 @@ final class ListenerPolicy {
     ///
     /// - Parameter listener: the entry of the same name in a configuration that was read again.
     /// - Throws: what is wrong with the new files; the old ones stay in use.
-    func reload(_ listener: Configuration.Listener, configuration: Configuration) throws(StartError) {
-        self.tls = try Self.makeContext(listener, configuration: configuration, revocation: self.revocation)
+    func reload(_ listener: Configuration.Listener) throws(StartError) {
+        // Another runtime directory waits for a restart, as the file that is shared there does.
+        self.tls = try Self.makeContext(
+            listener,
+            runtimeDirectory: self.runtimeDirectory,
+            revocation: self.revocation
+        )
         self.revocation?.policy = Self.revocationPolicy(listener)
         let before = self.revocationFiles
         self.revocationFiles = RevocationFiles(listener)

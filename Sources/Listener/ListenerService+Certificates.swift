@@ -100,7 +100,7 @@ extension ListenerService {
                 continue
             }
             do throws(StartError) {
-                try policy.reload(listener, configuration: configuration)
+                try policy.reload(listener)
                 for warning in policy.tls?.warnings ?? [] { self.logger.warning("\(warning)") }
                 self.logger.notice("certificates read again", metadata: ["listener": "\(name)"])
             } catch {

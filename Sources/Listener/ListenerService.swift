@@ -219,7 +219,7 @@ package final class ListenerService: Role {
         report.add("heap_bytes", HeapUsage.bytes)
         self.counters.report(into: &report)
         self.addRevocationStatus(to: &report)
-        report.add("bans", self.bans.list.count)
+        report.add("bans", self.bans.list.countInForce(at: self.bans.now))
         if let problem = self.bans.problem { report.add("alarm", "bans not usable: \(problem)") }
         return report
     }

@@ -42,7 +42,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         case .clientIdentifierPolicy: "client-id-not-common-name"
         case .enhancedAuthentication: "enhanced-authentication"
         case .noAuthenticationConfigured: "no-authentication-configured"
-        case .auth(let reason): Self.name(of: reason)
+        case .auth(let reason): reason.description
         case .authWorkerUnavailable: "auth-worker-unavailable"
         case .routerUnavailable: "router-unavailable"
         case .router(let code): "router-0x\(String(code.rawValue, radix: 16))"
@@ -62,21 +62,6 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         case .tooManyConnections, .noPlace, .proxyHeader, .tooManyConnectBytes, .noAuthenticationConfigured,
             .authWorkerUnavailable, .routerUnavailable, .router:
             false
-        }
-    }
-
-    private static func name(of reason: AuthVerdict.Reason) -> String {
-        switch reason {
-        case .none: "denied"
-        case .noSuchDevice: "no-such-device"
-        case .wrongPassword: "wrong-password"
-        case .passwordMissing: "password-missing"
-        case .fieldMissing: "field-missing"
-        case .fieldNotAllowed: "field-not-allowed"
-        case .redisUnavailable: "redis-unavailable"
-        case .redisError: "redis-error"
-        case .overloaded: "auth-overloaded"
-        case .deviceDisabled: "device-disabled"
         }
     }
 

@@ -28,3 +28,15 @@ package struct RoleOptions: ParsableArguments {
         try Configuration.load(file: self.config, settings: self.set)
     }
 }
+
+/// Of roles that have several processes.
+package struct InstanceOptions: ParsableArguments {
+    @Option(help: "Which of the host's processes of this role this is, from 1.")
+    package var instance = 1
+
+    package init() {}
+
+    package func validate() throws {
+        guard self.instance >= 1 else { throw ValidationError("--instance \(self.instance): they are counted from 1.") }
+    }
+}

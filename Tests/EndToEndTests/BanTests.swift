@@ -90,6 +90,18 @@ import Testing
         #expect(try broker.figure("handshakes_total", of: "listener") == handshakes)
     }
 
+    /// All lines of the file were counted.
+    @Test("Regression: the status counts bans in force, and no expired ones")
+    func count() throws {
+        let broker = try TestBroker()
+        try writeFile(
+            broker.directory.file("bans"),
+            Array("cn a\ncn b until=2020-01-01T00:00:00Z\ncn c until=2999-01-01T00:00:00Z\n".utf8)
+        )
+        try broker.listeners[0].waitForLog("bans in force")
+        #expect(try broker.figure("bans", of: "listener") == 2)
+    }
+
     @Test(
         "A file with a mistake is told with its line, and what it said before stays; a listener does not start with it"
     )

@@ -32,6 +32,7 @@ import Testing
     )
     func scenarios(arguments: [String], figure: String) throws {
         let broker = try TestBroker()
+        // Scripts give these to all scenarios alike.
         let more = ["--port", "\(broker.plainPort)", "--seconds", "0.5", "--warm-up", "0.1"]
         let processes = "\(broker.router.processID),\(broker.listeners[0].processID)"
         let (status, output) = try self.bench(arguments + more + ["--pid", processes])
@@ -96,6 +97,40 @@ import Testing
         let resumed = self.figure("resumed", in: output)
         #expect(resumed > 0, "\(output)")
         #expect(try broker.figure("handshakes_resumed_total", of: "listener").map { Double($0) } == resumed)
+    }
+
+    /// It ran into EMFILE in the middle, and named no limit.
+    @Test("Regression: too few file descriptors for all clients are told before the first connection")
+    func descriptors() throws {
+        let command = "ulimit -n 64; exec \"$0\" bench pairs -n 50 --port 1 --quiet"
+        let (status, output) = try runProcess("sh", arguments: ["-c", command, TestBroker.executable("martlet")])
+        #expect(status == 2, "\(output)")
+        #expect(output.contains("100 connections need 116 file descriptors, and this process may have 64 (ulimit -n)"))
+    }
+
+    /// They were taken without a word, and the run was another than it seemed to be.
+    @Test(
+        "Regression: what means nothing to a scenario, and a process that is not there, are refused",
+        arguments: [
+            (["fanout", "-n", "5"], "--number means nothing to fanout; it is for connect, pairs, storm, offline."),
+            (["connect", "--qos", "1"], "--qos means nothing to connect"),
+            (["pairs", "--churn"], "--churn means nothing to pairs"),
+            (["storm", "--persistent"], "--persistent means nothing to storm"),
+            (["connect", "--churn", "--hold", "1"], "choose one of --churn and --hold"),
+            (["connect", "--pid", "2147483646"], "there is no process 2147483646 on this host"),
+        ]
+    )
+    func meaningless(arguments: [String], text: String) throws {
+        let (status, output) = try self.bench(arguments + ["--port", "1"])
+        #expect(status == 64 && output.contains(text), "\(output)")
+    }
+
+    @Test("Time that means nothing to a scenario is said, and no reason not to run")
+    func meaninglessTime() throws {
+        let broker = try TestBroker()
+        let arguments = ["bench", "connect", "-n", "1", "--seconds", "1", "--port", "\(broker.plainPort)"]
+        let (status, output) = try runProcess(TestBroker.executable("martlet"), arguments: arguments)
+        #expect(status == 0 && output.contains("--seconds means nothing to connect"), "\(output)")
     }
 
     @Test("A broker that refuses messages, or is not there, is not called good")

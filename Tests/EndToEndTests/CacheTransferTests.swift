@@ -46,6 +46,8 @@ import Testing
         #expect(stat(file, &status) == 0 && status.st_mode & 0o777 == 0o600)
         #expect(try self.martlet(first, "cache", "export", file).status == 1, "a file that is there is not overwritten")
         #expect(try self.martlet(first, "cache", "import", file).output.hasPrefix("0 of 2 rows taken"))
+        let nameless = try self.martlet(first, "cache", "import", file, "--source", "nope")
+        #expect(nameless.status == 1 && nameless.output.contains("leave --source out"), "\(nameless.output)")
 
         let second = try TestBroker()
         second.stopRedis()

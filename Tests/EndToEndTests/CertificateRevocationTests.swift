@@ -19,7 +19,7 @@ import Testing
             return text.replacing(
                 "  - name: plain\n",
                 with: "      crl_directory: \(folder)\n\(settings)  - name: plain\n"
-            ).replacing("  command: HMGET tls_domain:%C password\n", with: "  source: certificate\n")
+            ).replacingRedis(with: "  source: certificate\n")
                 .replacing(
                     "client_ca_file: \(TestPKI.shared.caFile)",
                     with: "client_ca_file: \(authorities ?? TestPKI.shared.caFile)"
@@ -310,7 +310,7 @@ import Testing
         let certificates = try TestCertificates()
         let broker = try TestBroker { text in
             text.replacing("client_ca_file: \(TestPKI.shared.caFile)", with: "client_ca_file: \(certificates.caFile)")
-                .replacing("  command: HMGET tls_domain:%C password\n", with: "  source: certificate\n")
+                .replacingRedis(with: "  source: certificate\n")
         }
         let now = Int64(Clock.wall() / Nanoseconds.perSecond)
         let validity = CertificateValidity(notBefore: now - 3600, notAfter: now + 4)
@@ -347,7 +347,7 @@ import Testing
                     with: "certificate_file: \(certificate)"
                 )
                 .replacing("key_file: \(shared.server.keyFile)", with: "key_file: \(key)")
-                .replacing("  command: HMGET tls_domain:%C password\n", with: "  source: certificate\n")
+                .replacingRedis(with: "  source: certificate\n")
         }
         let loop = try EventLoop()
         let stays = try self.connect(broker, loop, broker.pki.device("reload-stays"))

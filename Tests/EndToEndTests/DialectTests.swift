@@ -119,7 +119,10 @@ import Testing
     func devicesOfEMQXComeIn(_ example: Case) throws {
         let broker = try TestBroker { text in
             let head = text.split(separator: "authorization:\n", maxSplits: 1)[0]
-            return head.replacing("command: HMGET tls_domain:%C password", with: example.authentication)
+            let lines = "  \(example.authentication)\n"
+            let isRedis = !example.authentication.hasPrefix("source:")
+            let former = "  command: HMGET tls_domain:%C password\n"
+            return (isRedis ? String(head).replacing(former, with: lines) : String(head).replacingRedis(with: lines))
                 + "authorization: \(example.authorization)\n"
         }
         for command in example.redis { _ = try broker.redisCommand(command) }

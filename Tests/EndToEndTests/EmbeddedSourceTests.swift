@@ -7,7 +7,7 @@ import Testing
 @Suite struct EmbeddedSourceTests {
     private func broker() throws -> TestBroker {
         try TestBroker { text in
-            text.replacing("  command: HMGET tls_domain:%C password\n", with: "  source: embedded\n")
+            text.replacingRedis(with: "  source: embedded\n")
         }
     }
 
@@ -143,6 +143,56 @@ import Testing
         }
     }
 
+    /// Nothing could read what export had written.
+    @Test("Regression: what is exported is imported into a fresh file, and is the same there")
+    func exportedAndImported() throws {
+        let folder = try TemporaryDirectory("martlet-devices")
+        func device(_ arguments: String..., file: String) throws -> (status: Int32, output: String) {
+            try runProcess(
+                TestBroker.executable("martlet"),
+                arguments: ["device"] + arguments + ["--file", folder.file(file)]
+            )
+        }
+        let csv = folder.file("fleet.csv")
+        // A name that is no UTF-8, and one that JSON has to escape.
+        try writeFile(csv, Array("plain,secret\n\"with \"\"quotes\"\"\\\",x\n".utf8) + [0xFF, 0x41, 0x0A])
+        #expect(try device("import-csv", csv, file: "one.db").output.contains("3 devices"))
+        #expect(try device("disable", "plain", file: "one.db").status == 0)
+        #expect(try device("set-acl", "plain", "publish:a:b/#", "all:c", file: "one.db").status == 0)
+        let note = ["add", "noted", "--superuser", "--note", "two\nlines \"ü\"", "--acl", "subscribe:x/+"]
+        let added = try runProcess(
+            TestBroker.executable("martlet"),
+            arguments: ["device"] + note + ["--file", folder.file("one.db")]
+        )
+        #expect(added.status == 0, "\(added.output)")
+
+        let exported = try device("export", file: "one.db").output
+        let json = folder.file("devices.json")
+        try writeFile(json, Array(exported.utf8))
+        for _ in 0..<2 {
+            let imported = try device("import", json, file: "two.db")
+            #expect(imported.status == 0 && imported.output.contains("4 devices"), "\(imported.output)")
+            #expect(try device("export", file: "two.db").output == exported)
+        }
+
+        let broken: [(String, String)] = [
+            ("{}", "is no list in JSON"), ("[{}]", "device 1 of 1: device: its name is missing"),
+            (#"[{"device":"a"},{"device":"a"}]"#, "device 2 of 2: is device 1 again"),
+            (#"[{"device":"a","secret":"00","salt":"x"}]"#, "secret: not 64 hexadecimal digits"),
+            (#"[{"device":"a","logs_in_by":"password"}]"#, "logs_in_by"),
+            (#"[{"device":"a","password":"b"}]"#, "password means nothing here"),
+            (#"[{"device":"a","acl":"everything"}]"#, "is not ACCESS:FILTER"),
+            (#"[{"device":"a","state":"off"}]"#, "state: neither enabled nor disabled"),
+            (#"[{"device":7}]"#, "device: not a text"),
+        ]
+        for (text, complaint) in broken {
+            try writeFile(json, Array(text.utf8))
+            let refused = try device("import", json, file: "two.db")
+            #expect(refused.status == 1 && refused.output.contains(complaint), "\(refused.output)")
+        }
+        #expect(try device("export", file: "two.db").output == exported)
+    }
+
     @Test("a mistyped file is not made, and output that nobody takes is a failure")
     func mistypedFileAndFullDisk() throws {
         let broker = try self.broker()
@@ -183,10 +233,7 @@ import Testing
     @Test("a device without a password needs the certificate of its name")
     func withoutPassword() throws {
         let broker = try TestBroker { text in
-            text.replacing(
-                "  command: HMGET tls_domain:%C password\n",
-                with: "  source: embedded\n  key: \"%u\"\n"
-            )
+            text.replacingRedis(with: "  source: embedded\n  key: \"%u\"\n")
         }
         let loop = try EventLoop()
         #expect(try self.device(broker, "add", "emb-b").status == 0)

@@ -110,7 +110,7 @@ import Testing
         #expect(allowed.status == 0, "\(allowed.output)")
         #expect(allowed.output.contains("allow all devices/test-known/#"), "\(allowed.output)")
         let wrong = try self.martlet(broker, "auth", "test", "--cert", known, "--password", "wrong")
-        #expect(wrong.status == 1 && wrong.output.contains("wrongPassword"), "\(wrong.output)")
+        #expect(wrong.status == 1 && wrong.output.contains("wrong-password"), "\(wrong.output)")
         let stranger = try broker.pki.device("test-stranger").certificateFile
         let unknownDevice = try self.martlet(broker, "auth", "test", "--cert", stranger, "--password", "x")
         #expect(unknownDevice.status == 1 && unknownDevice.output.contains("HSET tls_domain:test-stranger"))
@@ -149,6 +149,62 @@ import Testing
         try broker.provision("cached-a", password: "secret")
         try waitUntil("the device gets in again") { try self.connect(broker, loop, "cached-a", "secret") == 0 }
         #expect(try self.martlet(broker, "cache", "drop").status != 0)
+    }
+
+    /// It said ": not used before it was fetched", or that of a key that nobody has, and exited with 0.
+    @Test("Regression: dropping what is not cached is said, and no success")
+    func dropUnknown() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        try broker.provision("cached-once", password: "secret")
+        #expect(try self.connect(broker, loop, "cached-once", "secret") == 0)
+        let one = try self.martlet(broker, "cache", "drop", "cached-once")
+        #expect(one.status == 0, "\(one.output)")
+        let none = try self.martlet(broker, "cache", "drop", "no-such-name")
+        #expect(none.status == 1, "\(none.output)")
+        #expect(none.output.contains("nothing is cached of no-such-name: name it by"), "\(none.output)")
+    }
+
+    /// Only of Redis is anything cached, or lost.
+    @Test("Regression: what is about Redis says that there is none, with the source that there is")
+    func withoutRedis() throws {
+        let folder = try TemporaryDirectory("martlet-no-redis")
+        let file = folder.file("martlet.yaml")
+        for source in ["none", "embedded", "certificate"] {
+            try writeFile(
+                file,
+                Array(
+                    """
+                    runtime_directory: run
+                    listeners:
+                      - {name: plain, transport: tcp, anonymous: true, addresses: ["127.0.0.1:0"]}
+                    authentication: {source: \(source)}
+                    authorization: {rules: {default: []}}
+
+                    """.utf8
+                )
+            )
+            for words in [["auth", "confirm-mass-revoke"], ["cache", "show"], ["cache", "drop", "x"]] {
+                let martlet = try TestBroker.executable("martlet")
+                let result = try runProcess(martlet, arguments: words + ["--config", file])
+                #expect(result.status == 1 && result.output.contains("its source is \(source)"), "\(result.output)")
+            }
+        }
+    }
+
+    /// It said `missing(Common.Placeholder.userName)`.
+    @Test("Regression: what a look-up lacks is told in words")
+    func lacking() throws {
+        let broker = try TestBroker { text in
+            text.replacing("HMGET tls_domain:%C password", with: "HMGET tls_domain:%u password")
+        }
+        let loop = try EventLoop()
+        let tls = try broker.tlsContext(try broker.pki.device("why-lacking"))
+        let client = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: tls)
+        #expect(try client.connect(clientIdentifier: "", userName: nil, password: "x").returnCode == 0x87)
+        let why = try self.martlet(broker, "why", "why-lacking").output
+        #expect(why.contains("cannot be filled in: the CONNECT has no user name for ${username}"), "\(why)")
+        #expect(!why.contains("fieldMissing") && !why.contains("Common."), "\(why)")
     }
 
     @Test("access rows that change while their device is on disk only are asked for again")

@@ -59,6 +59,17 @@ import Testing
         return (client, connack.returnCode)
     }
 
+    /// It said that no source with a cache is configured.
+    @Test("Regression: a source that there is not is told with those that there are")
+    func sourceOfCache() throws {
+        let broker = try Self.threeSources("")
+        let result = try runProcess(
+            TestBroker.executable("martlet"),
+            arguments: ["cache", "import", "x", "--source", "nope", "--config", broker.directory.file("martlet.yaml")]
+        )
+        #expect(result.status == 1 && result.output.contains("there are: devices, applications"), "\(result.output)")
+    }
+
     @Test("the source that knows the client decides, and a wrong password is not tried elsewhere")
     func theSourceThatKnowsTheClientDecides() throws {
         let broker = try Self.threeSources("      listeners: [applications]\n")
@@ -93,7 +104,7 @@ import Testing
             try self.connect(broker, loop, nil, user: "fred", password: "no", port: broker.optionalPort).code == 0x86
         )
         let status = try broker.status(of: "authworker")
-        #expect(status.contains("devices.denied_noSuchDevice"))
+        #expect(status.contains("devices.denied{reason=\"no-such-device\"}"))
         #expect(status.contains("applications.allowed_by_redis"))
         #expect(status.contains("anybody.allowed_by_certificate 1"))
 

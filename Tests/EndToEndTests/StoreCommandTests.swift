@@ -84,6 +84,43 @@ import Testing
         }
     }
 
+    /// They were left out, and with them what a request has to be answered by.
+    @Test func `regression: the export has the properties of messages`() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        let publisher = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+        _ = try publisher.connect(clientIdentifier: "publisher")
+        var properties = Properties()
+        properties.payloadFormatIndicator = 1
+        properties.contentType = Array("text/\"x\"".utf8)
+        properties.responseTopic = Array("answers/1".utf8)
+        properties.correlationData = [0, 0xFF]
+        properties.messageExpiryInterval = 86_400
+        properties.userProperties = [
+            .init(name: Array("a".utf8), value: Array("1".utf8)),
+            .init(name: Array("a".utf8), value: Array("2 x".utf8)),
+        ]
+        publisher.publish("r", [7], qos: .atLeastOnce, retain: true, packetIdentifier: 1, properties: properties)
+        _ = try publisher.next("PUBACK")
+        var line = ""
+        try waitUntil("the message is stored") {
+            line = try self.store(broker, "export").output
+            return !line.isEmpty
+        }
+        let json = try #require(JSONValue(Array(line.utf8)), "\(line)")
+        func text(_ text: String) -> JSONValue { .text(Array(text.utf8)) }
+        #expect(json["retained"] == .flag(true) && json["payload_hex"] == text("07"))
+        #expect(json["payload_format"] == .integer(1) && json["content_type"] == text("text/\"x\""))
+        #expect(json["response_topic"] == text("answers/1") && json["correlation_data_hex"] == text("00ff"))
+        #expect(
+            json["user_properties"] == .list([.list([text("a"), text("1")]), .list([text("a"), text("2 x")])]),
+            "\(line)"
+        )
+        guard case .integer(let expires)? = json["expires"] else { throw ProcessError(description: line) }
+        let now = Int(Clock.wall() / Nanoseconds.perSecond)
+        #expect((now + 86_000...now + 86_400).contains(expires))
+    }
+
     /// Stops the router and has a damaged copy in the place of its store. A copy has no free pages, and the messages, which are most of
     /// it, behind each other: what is damaged is a few of them.
     private func damage(_ broker: TestBroker, _ change: (inout [UInt8]) -> Void) throws {

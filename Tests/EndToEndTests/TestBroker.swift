@@ -352,3 +352,12 @@ final class TestBroker {
         """
     }
 }
+
+extension String {
+    /// The configuration of a `TestBroker` with other lines in place of those that say how Redis is asked.
+    func replacingRedis(with lines: String) -> String {
+        var rest = self.split(separator: "\n", omittingEmptySubsequences: false)
+        rest.removeAll { $0.hasPrefix("  redis: {url:") }
+        return rest.joined(separator: "\n").replacing("  command: HMGET tls_domain:%C password\n", with: lines)
+    }
+}

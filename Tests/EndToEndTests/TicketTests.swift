@@ -36,6 +36,28 @@ import Testing
         }
     }
 
+    /// The secret was looked for in the new folder, made anew there if it could be, while other listener processes had the former one.
+    @Test func `regression: a reload that finds another runtime directory keeps the ticket secret in force`() throws {
+        let broker = try TestBroker()
+        let device = try broker.pki.device("ticket-holder")
+        let session = broker.directory.file("session")
+        _ = try Self.connect(broker, port: broker.tlsPort, device, version: "-tls1_3", saveTo: session)
+        let file = broker.directory.file("martlet.yaml")
+        let text = String(decoding: try readFile(file), as: UTF8.self)
+        let other = broker.directory.file("other")
+        let former = "runtime_directory: \(broker.directory.file("run"))\n"
+        try writeFile(file, Array(text.replacing(former, with: "runtime_directory: \(other)\n").utf8))
+        broker.listeners[0].signal(SIGHUP)
+        try waitUntil("the listener has read its certificates again") {
+            broker.listeners[0].log.contains("certificates read again")
+                || broker.listeners[0].log.contains("certificates not usable")
+        }
+        #expect(!broker.listeners[0].log.contains("certificates not usable"))
+        #expect(access(other, F_OK) != 0)
+        let again = try Self.connect(broker, port: broker.tlsPort, device, version: "-tls1_3", resume: session)
+        #expect(again.contains("Reused, TLS"), "\(again)")
+    }
+
     /// Clients that use a ticket once, as RFC 8446 (section C.4) has it, came back with every second connection only.
     @Test func `each resumed session comes with a ticket for the next one`() throws {
         let broker = try TestBroker(listeners: 2)

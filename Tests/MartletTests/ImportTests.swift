@@ -104,6 +104,14 @@ import Testing
         #expect(self.warns(imported, 19, "%d is the whole subject"))
         #expect(self.warns(imported, 0, "did not verify Redis' certificate"))
         #expect(self.warns(imported, 0, "1 other settings"))
+        // One by one, not as so many others.
+        let zone = EMQX4Reader.read(
+            "auth.redis.server = a:1\nzone.external.max_packet_size = 1MB\nzone.internal.acl_nomatch = deny\nmqtt.strict_mode = false\n"
+        )
+        #expect(self.warns(zone, 2, "zone.external.max_packet_size is not taken over; see mqtt.max_packet_size"))
+        #expect(self.warns(zone, 3, "zone.internal.acl_nomatch is not taken over; there is no such key here"))
+        #expect(self.warns(zone, 4, "mqtt.strict_mode is not taken over"))
+        #expect(!self.warns(zone, 0, "other settings"))
         let threeParts = EMQX4Reader.read("auth.redis.password_hash = salt,sha256,salt\n")
         #expect(self.warns(threeParts, 1, "EMQX 4 takes it as plain"))
         #expect(throws: ConfigurationError.self) { try self.configuration(threeParts) }

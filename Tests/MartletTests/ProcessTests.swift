@@ -60,6 +60,14 @@ import Testing
         }
     }
 
+    @Test(arguments: ["martlet-authworker", "martlet-listener"])
+    func `regression: roles have one default configuration, and are counted from 1`(role: String) throws {
+        let zero = try runProcess(builtProgram(role), arguments: ["--instance", "0"])
+        #expect(zero.status == 64 && zero.output.contains("--instance 0: they are counted from 1"), "\(zero.output)")
+        let help = try runProcess(builtProgram(role), arguments: ["--help"]).output
+        #expect(help.contains("[--config <config>]") && help.contains("/etc/martlet/martlet.yaml)"), "\(help)")
+    }
+
     @Test func configCheckSaysWhatIsWrong() throws {
         let directory = try TemporaryDirectory()
         let file = directory.file("m.yaml")

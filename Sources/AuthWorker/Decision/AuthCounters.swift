@@ -46,10 +46,10 @@ extension AuthCounters {
     /// Those that there were, by reason.
     func reportRefusals(into report: inout StatusReport) {
         for reason in AuthVerdict.Reason.allCases {
-            if let count = self.denied[reason] { report.add("denied_\(reason)", count) }
+            if let count = self.denied[reason] { report.add("denied{reason=\"\(reason)\"}", count) }
         }
         for reason in AuthVerdict.Reason.allCases {
-            if let count = self.unknown[reason] { report.add("unknown_\(reason)", count) }
+            if let count = self.unknown[reason] { report.add("unknown{reason=\"\(reason)\"}", count) }
         }
     }
 }

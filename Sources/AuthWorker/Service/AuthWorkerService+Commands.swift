@@ -98,7 +98,7 @@ extension AuthWorkerService {
     private func showCached(_ text: String) -> Report {
         var blocks: [Report.Block] = []
         for source in self.redisSources {
-            for key in source.keys(of: text) {
+            for key in source.keys(of: text).keys {
                 var block: Report.Block = []
                 block.add("process", self.context.name)
                 if !source.configuration.name.isEmpty { block.add("source", source.configuration.name) }
@@ -112,11 +112,14 @@ extension AuthWorkerService {
     private func drop(_ text: String) -> ControlReply {
         var names: [String] = []
         for source in self.redisSources {
-            for key in source.keys(of: text) {
+            let (keys, areCached) = source.keys(of: text)
+            for key in keys {
+                // Also where nothing is cached: a look-up may be under way.
                 source.drop(key)
-                names.append(String(decoding: key.redisKey, as: UTF8.self))
+                if areCached { names.append(String(decoding: key.redisKey, as: UTF8.self)) }
             }
         }
+        guard !names.isEmpty else { return .notCached }
         let keys = names.joined(separator: ", ")
         return ControlReply(isDone: true, text: "\(keys): not used before it was fetched from Redis again")
     }

@@ -57,7 +57,7 @@ extension RedisSource {
     }
 
     /// The key that a text means: the key itself, or that of a device, user or client of that name.
-    func keys(of text: String) -> [LookupKey] {
+    func keys(of text: String) -> (keys: [LookupKey], areCached: Bool) {
         let name = Array(text.utf8)
         let identity = CertificateIdentity(
             commonName: name,
@@ -77,7 +77,7 @@ extension RedisSource {
             }
             for key in inMemory + (self.cache?.keys(of: redisKey) ?? []) where !keys.contains(key) { keys.append(key) }
         }
-        return keys.isEmpty ? [rendered?.key ?? LookupKey(redisKey: name)] : keys
+        return keys.isEmpty ? ([rendered?.key ?? LookupKey(redisKey: name)], false) : (keys, true)
     }
 
     /// The key is fetched again before it counts, also by other workers. Returns what it was.

@@ -123,11 +123,28 @@ public struct TemplateText: Equatable, Sendable {
     }
 
     /// Why a template cannot be filled in for a client.
-    public enum RenderFailure: Error, Equatable, Sendable {
+    public enum RenderFailure: Error, Equatable, Sendable, CustomStringConvertible {
         /// The client has no such value, or an empty one.
         case missing(Placeholder)
         /// The value holds bytes that may not go there.
         case notAllowed(Placeholder)
+
+        public var description: String {
+            switch self {
+            case .missing(let placeholder):
+                "\(Self.owner(of: placeholder)) has no \(placeholder.title.dropFirst(2)) for ${\(placeholder.name)}"
+            case .notAllowed(let placeholder):
+                "what the client has for ${\(placeholder.name)} holds characters that may not go there"
+            }
+        }
+
+        private static func owner(of placeholder: Placeholder) -> String {
+            switch placeholder {
+            case .userName, .clientIdentifier: "the CONNECT"
+            case .peerHost: "the connection"
+            default: "the client"
+            }
+        }
     }
 
     /// Fills in the client's values. Values with control characters are refused wherever they go: nothing good has them, and

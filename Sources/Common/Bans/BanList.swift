@@ -23,6 +23,10 @@ public struct BanList: Sendable {
     public var isEmpty: Bool { self.bans.isEmpty }
     public var count: Int { self.bans.count }
 
+    /// Those that have not expired.
+    /// - Parameter now: seconds since 1970.
+    public func countInForce(at now: Int64) -> Int { self.bans.count { $0.isInForce(at: now) } }
+
     private mutating func add(_ ban: Ban) {
         if let place = self.places[ban.subject] {
             guard let end = self.bans[place].until else { return }

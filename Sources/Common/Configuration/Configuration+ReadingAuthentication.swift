@@ -38,7 +38,11 @@ extension Configuration.Authentication {
             }
             source.read(&part, stateDirectory: stateDirectory)
             part.choice("on_failure", into: &source.onFailure)
-            for (node, path) in part.list("listeners") ?? [] {
+            let listeners = part.list("listeners")
+            if listeners?.isEmpty == true {
+                part.report("listeners", "is empty; name listeners, or remove the key for all of them")
+            }
+            for (node, path) in listeners ?? [] {
                 if let (text, _) = part.reading.text(of: node, path: path) { source.listeners.append(text) }
             }
             if source.kind == .none {
@@ -60,6 +64,7 @@ extension Configuration.Authentication.Source {
 
     mutating func read(_ section: inout ConfigurationSection, stateDirectory: String) {
         section.choice("source", into: &self.kind)
+        self.refuseWithoutEffect(section)
         self.readPasswordHash(&section)
         self.readCommands(&section)
         self.file = Configuration.join(stateDirectory, "devices.db")
@@ -76,6 +81,19 @@ extension Configuration.Authentication.Source {
         section.section("redis") { self.redis.read(&$0) }
         self.cache.directory = Configuration.join(stateDirectory, "auth-cache")
         section.section("cache") { self.cache.read(&$0, stateDirectory: stateDirectory, longest: Self.year) }
+    }
+
+    private static let redisKeys = ["command", "password_hash", "super_command", "acl_command", "redis"]
+
+    /// Whoever writes it believes that rows of Redis decide. An override of `source` is a trial, and `none` switches all of it off.
+    private func refuseWithoutEffect(_ section: ConfigurationSection) {
+        guard [.embedded, .certificate].contains(self.kind), !section.isOverridden("source") else { return }
+        for key in Self.redisKeys where section.contains(key) {
+            section.report(
+                key,
+                "is of source: redis, and means nothing to source: \(self.kind.rawValue); remove one of them"
+            )
+        }
     }
 
     private mutating func readCommands(_ section: inout ConfigurationSection) {
@@ -185,7 +203,12 @@ extension Configuration.Authentication.Source {
             section.choice("mac_fun", into: &mac)
             var iterations = 0
             section.integer("iterations", 1...PasswordHash.iterationsMax, into: &iterations)
-            if iterations == 0 { section.report("iterations", "is missing; there is no default") }
+            if !section.contains("iterations") {
+                section.report(
+                    "iterations",
+                    "is missing; write the number that the hashes were made with, there is no default"
+                )
+            }
             var keyBytes = mac.byteCount
             section.integer("dk_length", 1...PasswordHash.keyBytesMax, into: &keyBytes)
             return PasswordHash(.pbkdf2(mac, iterations: max(1, iterations), keyBytes: keyBytes), salt: .prefix)

@@ -21,7 +21,13 @@ extension Configuration.Listener {
         section.duration("connect_timeout", timeouts, into: &self.connectTimeoutNanoseconds)
         section.integer("max_connections", 1...10_000_000, into: &self.maxConnections)
         section.integer("max_connection_rate", 0...1_000_000, into: &self.maxConnectionRate)
-        section.section("proxy_protocol") { section in self.readProxyProtocol(&section) }
+        let hasProxyProtocol = section.contains("proxy_protocol")
+        section.section("proxy_protocol") { section in
+            self.readProxyProtocol(&section)
+            if hasProxyProtocol, !section.contains("trusted") {
+                section.report("trusted", "is missing; name the load balancers, or remove proxy_protocol")
+            }
+        }
         section.choice("certificate_expired", into: &self.certificateExpired)
         section.duration(
             "certificate_expiry_grace",

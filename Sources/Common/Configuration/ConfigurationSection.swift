@@ -86,6 +86,11 @@ struct ConfigurationSection {
         self.entries.contains { $0.key.hasSameBytes(as: key) }
     }
 
+    /// The key's value is none of the file's.
+    func isOverridden(_ key: String) -> Bool {
+        self.entries.first { $0.key.hasSameBytes(as: key) }?.value.origin.isOverride ?? false
+    }
+
     /// Reports a mistake at a key's value, or at the section when the key is not there.
     func report(_ key: String, _ message: String) {
         let entry = self.entries.first { $0.key.hasSameBytes(as: key) }

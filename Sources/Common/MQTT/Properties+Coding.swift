@@ -7,6 +7,14 @@ extension Properties {
         return result
     }
 
+    /// Those of a message as the router's store has them: encoded, without their length.
+    /// - Throws: `DecodeError` when they are not those of a PUBLISH.
+    public init(ofMessage encoded: UnsafeRawBufferPointer) throws(DecodeError) {
+        self = try Self.decode(
+            PropertyCursor(encoded, 0..<encoded.count, allowed: .publish, repeatable: .publish)
+        )
+    }
+
     private mutating func set(_ property: EncodedProperty) {
         let integer = property.integer
         let short = UInt16(truncatingIfNeeded: integer)

@@ -17,10 +17,15 @@ public struct StatusReport: Sendable {
         let position = buffer.beginFrame(.statusReport)
         for line in self.lines {
             // A line is a line, whatever an error text in it says.
-            buffer.write(Array("\(line.name) \(line.value)".utf8.map { $0 < 0x20 ? UInt8(ascii: " ") : $0 }))
+            buffer.write(Array("\(Self.name(line.name)) \(line.value)".utf8.map { $0 < 0x20 ? UInt8(ascii: " ") : $0 }))
             buffer.write(UInt8(ascii: "\n"))
         }
         buffer.endFrame(at: position)
+    }
+
+    /// A name as it arrives: the first space ends it, and names of sources may hold some.
+    public static func name(_ name: String) -> String {
+        String(decoding: name.utf8.map { $0 == 0x20 ? UInt8(ascii: "_") : $0 }, as: UTF8.self)
     }
 
     public static func decode(_ body: UnsafeRawBufferPointer) -> StatusReport {

@@ -92,7 +92,7 @@ public struct AuthVerdict: Equatable, Sendable {
     }
 
     /// Why not, as the log of the listener says it.
-    public enum Reason: UInt8, Sendable, CaseIterable {
+    public enum Reason: UInt8, Sendable, CaseIterable, CustomStringConvertible {
         case none = 0
         case noSuchDevice = 1
         case wrongPassword = 2
@@ -106,9 +106,25 @@ public struct AuthVerdict: Equatable, Sendable {
         case overloaded = 8
         /// The device is known, and somebody has said that it is not let in.
         case deviceDisabled = 9
+
+        /// As logs, counters and `martlet why` name it.
+        public var description: String {
+            switch self {
+            case .none: "denied"
+            case .noSuchDevice: "no-such-device"
+            case .wrongPassword: "wrong-password"
+            case .passwordMissing: "password-missing"
+            case .fieldMissing: "field-missing"
+            case .fieldNotAllowed: "field-not-allowed"
+            case .redisUnavailable: "redis-unavailable"
+            case .redisError: "redis-error"
+            case .overloaded: "auth-overloaded"
+            case .deviceDisabled: "device-disabled"
+            }
+        }
     }
 
-    public enum Source: UInt8, Sendable, CaseIterable {
+    public enum Source: UInt8, Sendable, CaseIterable, CustomStringConvertible {
         case none = 0
         case redis = 1
         case memoryCache = 2
@@ -119,6 +135,19 @@ public struct AuthVerdict: Equatable, Sendable {
         case certificate = 5
         /// The file of devices.
         case embedded = 6
+
+        /// As `martlet why` and `martlet auth test` name it.
+        public var description: String {
+            switch self {
+            case .none: "nobody"
+            case .redis: "redis"
+            case .memoryCache: "memory-cache"
+            case .diskCache: "disk-cache"
+            case .staleCache: "stale-cache"
+            case .certificate: "certificate"
+            case .embedded: "embedded"
+            }
+        }
     }
 
     public var outcome: Outcome

@@ -32,6 +32,9 @@ public struct ControlReply: Equatable, Sendable {
     public var isDone: Bool
     public var text: String
 
+    /// Of an auth worker that was to drop what it knows nothing of; another one may.
+    public static let notCached = ControlReply(isDone: false, text: "nothing is cached of it")
+
     public init(isDone: Bool, text: String) {
         self.isDone = isDone
         self.text = text

@@ -12,15 +12,13 @@ struct Main: ParsableCommand {
     )
 
     @OptionGroup var options: RoleOptions
-
-    @Option(help: "Which of the host's listener processes this is, from 1.")
-    var instance = 1
+    @OptionGroup var number: InstanceOptions
 
     func run() {
         let configuration = self.options.loadConfiguration()
         let code = RoleProcess.run(
             role: .listener,
-            instance: self.instance,
+            instance: self.number.instance,
             isNumbered: true,
             configuration: configuration,
             reload: self.options.reloadConfiguration

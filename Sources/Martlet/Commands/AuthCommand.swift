@@ -25,14 +25,11 @@ struct ConfirmMassRevokeCommand: ParsableCommand {
     func run() throws {
         try MartletCommand.perform {
             let configuration = try self.file.load()
+            try Inquiry.checkRedis(configuration)
             let command = ControlCommand(["auth", "confirm-mass-revoke"])
-            var areDone = true
-            for instance in 1...configuration.processes.authWorkers {
-                let reply = try ControlClient.send(command, to: .authWorker, instance: instance, configuration)
-                Terminal.say("authworker-\(instance): \(reply.text)")
-                areDone = areDone && reply.isDone
-            }
-            if !areDone { throw ExitCode(1) }
+            let answers = try Inquiry.ask(command, [.authWorker], configuration)
+            for answer in answers { Terminal.say("\(answer.process): \(answer.reply.text)") }
+            if answers.contains(where: { !$0.reply.isDone }) { throw ExitCode(1) }
         }
     }
 }

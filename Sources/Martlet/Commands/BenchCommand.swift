@@ -39,7 +39,7 @@ struct BenchCommand: ParsableCommand {
             throw ValidationError("There is no scenario \(self.scenario); there are: \(known).")
         }
         try self.target.check()
-        try self.load.check()
+        try self.load.check(of: self.scenario)
     }
 
     func run() throws {
@@ -47,9 +47,10 @@ struct BenchCommand: ParsableCommand {
         var options = BenchOptions()
         self.target.fill(&options)
         self.load.fill(&options)
-        Self.raiseDescriptorLimit()
+        if !self.quiet { self.load.warnings(of: self.scenario).forEach { Terminal.complain($0) } }
         let report: BenchReport
         do {
+            try Self.raiseDescriptorLimit(for: kind, options)
             report = try BenchRun.perform(kind, options) { line in
                 if !self.quiet { Terminal.complain(line) }
             }
@@ -61,11 +62,22 @@ struct BenchCommand: ParsableCommand {
         if !report.isGood { throw ExitCode(1) }
     }
 
-    private static func raiseDescriptorLimit() {
+    /// - Throws: when all clients together are more than this process may open.
+    private static func raiseDescriptorLimit(for kind: BenchRun.Kind, _ options: BenchOptions) throws {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
         limit.rlim_cur = limit.rlim_max
         setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        let needed = BenchRun.descriptors(kind, options)
+        guard limit.rlim_cur < needed else { return }
+        throw CommandFailure(
+            """
+            \(BenchRun.connections(kind, options)) connections need \(needed) file descriptors, and this process may have \
+            \(limit.rlim_cur) (ulimit -n): take fewer clients, or raise the limit, as root with `ulimit -n \(needed)`, for a user \
+            with nofile in /etc/security/limits.conf, for a container with --ulimit nofile=\(needed)
+            """
+        )
     }
 }
 
@@ -121,7 +133,12 @@ struct BenchTarget: ParsableArguments {
         }
         guard self.certPattern?.contains("%d") ?? true else { throw ValidationError("--cert-pattern has no %d in it.") }
         guard self.clientId.contains("%d") else { throw ValidationError("--client-id has no %d in it.") }
-        for text in self.processTexts where Int32(text) == nil { throw ValidationError("--pid: \(text) is no number.") }
+        for text in self.processTexts {
+            guard let process = Int32(text) else { throw ValidationError("--pid: \(text) is no number.") }
+            guard Folder.exists("/proc/\(process)/task") else {
+                throw ValidationError("--pid: there is no process \(process) on this host.")
+            }
+        }
     }
 
     private var processTexts: [Substring] { (self.pid ?? "").split(separator: ",") }
@@ -144,40 +161,43 @@ struct BenchTarget: ParsableArguments {
     }
 }
 
-/// How much of what.
+/// How much of what. What is nil was not given, and what was given must mean something to the scenario.
 struct BenchLoad: ParsableArguments {
-    @Option(name: .shortAndLong, help: "Clients, or pairs of them.")
-    var number = 100
+    @Option(name: .shortAndLong, help: "connect, pairs, storm and offline: clients, or pairs of them. (default: 100)")
+    var number: Int?
 
-    @Option(help: "Publishers, of fanout and fanin.")
-    var publishers = 1
+    @Option(help: "fanout and fanin: publishers. (default: 1)")
+    var publishers: Int?
 
-    @Option(help: "Subscribers, of fanout, fanin and retained.")
-    var subscribers = 10
+    @Option(help: "fanout, fanin and retained: subscribers. (default: 10)")
+    var subscribers: Int?
 
-    @Option(name: .shortAndLong, help: "Quality of service.")
-    var qos: UInt8 = 0
+    @Option(name: .shortAndLong, help: "Quality of service. (default: 0)")
+    var qos: UInt8?
 
-    @Option(help: "Bytes of a payload; at least 16.")
-    var bytes = 128
+    @Option(help: "Bytes of a payload; at least 16. (default: 128)")
+    var bytes: Int?
 
-    @Option(help: "Messages that a publisher may have under way.")
-    var window = 16
+    @Option(help: "Messages that a publisher may have under way. (default: 16)")
+    var window: Int?
 
-    @Option(help: "Messages per second of all publishers together.")
+    @Option(help: "fanout, fanin and pairs: messages per second of all publishers together.")
     var rate: Double?
 
-    @Option(help: "Seconds that are measured.")
-    var seconds = 10.0
+    @Option(
+        help:
+            "Seconds that are measured: fanout, fanin, pairs, connect --churn; storm: at most, if over 30. (default: 10)"
+    )
+    var seconds: Double?
 
-    @Option(help: "Seconds before.")
-    var warmUp = 1.0
+    @Option(help: "fanout, fanin and pairs: seconds before. (default: 1)")
+    var warmUp: Double?
 
     @Option(help: "Connections that are being opened at a time.")
     var inflight = 32
 
-    @Option(help: "connect: seconds for which connections are held.")
-    var hold = 0.0
+    @Option(help: "connect: seconds for which connections are held. (default: 0)")
+    var hold: Double?
 
     @Flag(help: "connect: close and open again, for --seconds.")
     var churn = false
@@ -185,41 +205,82 @@ struct BenchLoad: ParsableArguments {
     @Flag(help: "connect and storm: TLS sessions are resumed.")
     var resume = false
 
-    @Option(help: "retained: messages; offline: messages for each client.")
-    var count = 1000
+    @Option(help: "retained: messages; offline: messages for each client. (default: 1000)")
+    var count: Int?
 
     @Flag(help: "fanout, fanin and pairs: sessions that outlive their connections.")
     var persistent = false
 
-    func check() throws {
-        guard (1...1_000_000).contains(self.number), (1...1_000_000).contains(self.publishers),
-            (1...1_000_000).contains(self.subscribers)
-        else { throw ValidationError("Clients are counted from 1 to 1000000.") }
-        guard self.qos <= 2 else { throw ValidationError("--qos is 0, 1 or 2.") }
-        guard (16...268_000_000).contains(self.bytes) else { throw ValidationError("--bytes is from 16 to 268000000.") }
-        guard self.window >= 1, self.inflight >= 1, self.count >= 1 else {
+    private static let traffic = ["fanout", "fanin", "pairs"]
+    private static let messages = traffic + ["retained", "offline"]
+
+    /// Options that were given, and the scenarios that they mean something to.
+    private var given: [(option: String, scenarios: [String])] {
+        let all: [(option: String, isGiven: Bool, scenarios: [String])] = [
+            ("--number", self.number != nil, ["connect", "pairs", "storm", "offline"]),
+            ("--publishers", self.publishers != nil, ["fanout", "fanin"]),
+            ("--subscribers", self.subscribers != nil, ["fanout", "fanin", "retained"]),
+            ("--qos", self.qos != nil, Self.messages), ("--bytes", self.bytes != nil, Self.messages),
+            ("--window", self.window != nil, Self.messages), ("--rate", self.rate != nil, Self.traffic),
+            ("--hold", self.hold != nil, ["connect"]), ("--churn", self.churn, ["connect"]),
+            ("--resume", self.resume, ["connect", "storm"]), ("--count", self.count != nil, ["retained", "offline"]),
+            ("--persistent", self.persistent, Self.traffic),
+        ]
+        return all.filter(\.isGiven).map { ($0.option, $0.scenarios) }
+    }
+
+    /// How long a run takes may be said for all scenarios alike, by scripts that run several.
+    func warnings(of scenario: String) -> [String] {
+        var warnings: [String] = []
+        let hasTime = Self.traffic.contains(scenario) || scenario == "storm" || self.churn
+        if self.seconds != nil, !hasTime { warnings.append("--seconds means nothing to \(scenario)") }
+        if self.warmUp != nil, !Self.traffic.contains(scenario) {
+            warnings.append("--warm-up means nothing to \(scenario)")
+        }
+        return warnings
+    }
+
+    func check(of scenario: String) throws {
+        for (option, scenarios) in self.given where !scenarios.contains(scenario) {
+            throw ValidationError(
+                "\(option) means nothing to \(scenario); it is for \(scenarios.joined(separator: ", "))."
+            )
+        }
+        guard !self.churn || self.hold == nil else {
+            throw ValidationError("--churn holds no connections: choose one of --churn and --hold.")
+        }
+        let clients = [self.number, self.publishers, self.subscribers].compactMap { $0 }
+        guard clients.allSatisfy({ (1...1_000_000).contains($0) }) else {
+            throw ValidationError("Clients are counted from 1 to 1000000.")
+        }
+        guard self.qos ?? 0 <= 2 else { throw ValidationError("--qos is 0, 1 or 2.") }
+        guard (16...268_000_000).contains(self.bytes ?? 16) else {
+            throw ValidationError("--bytes is from 16 to 268000000.")
+        }
+        guard self.window ?? 1 >= 1, self.inflight >= 1, self.count ?? 1 >= 1 else {
             throw ValidationError("--window, --inflight and --count are at least 1.")
         }
-        guard self.seconds > 0, self.seconds <= 86_400, self.warmUp >= 0, self.hold >= 0, self.rate ?? 1 > 0 else {
+        let seconds = self.seconds ?? 1
+        guard seconds > 0, seconds <= 86_400, self.warmUp ?? 0 >= 0, self.hold ?? 0 >= 0, self.rate ?? 1 > 0 else {
             throw ValidationError("Seconds and rates are greater than 0.")
         }
     }
 
     func fill(_ options: inout BenchOptions) {
-        options.clients = self.number
-        options.publishers = self.publishers
-        options.subscribers = self.subscribers
-        options.qos = QoS(rawValue: self.qos) ?? .atMostOnce
-        options.payloadBytes = self.bytes
-        options.window = self.window
+        options.clients = self.number ?? options.clients
+        options.publishers = self.publishers ?? options.publishers
+        options.subscribers = self.subscribers ?? options.subscribers
+        options.qos = self.qos.flatMap { QoS(rawValue: $0) } ?? options.qos
+        options.payloadBytes = self.bytes ?? options.payloadBytes
+        options.window = self.window ?? options.window
         options.rate = self.rate
-        options.seconds = self.seconds
-        options.warmUpSeconds = self.warmUp
+        options.seconds = self.seconds ?? options.seconds
+        options.warmUpSeconds = self.warmUp ?? options.warmUpSeconds
         options.connectsAtATime = self.inflight
-        options.holdSeconds = self.hold
+        options.holdSeconds = self.hold ?? options.holdSeconds
         options.isChurning = self.churn
         options.resumes = self.resume
-        options.count = self.count
+        options.count = self.count ?? options.count
         options.keepsSessions = self.persistent
     }
 }

@@ -27,8 +27,10 @@ struct CacheShowCommand: ParsableCommand {
 
     func run() throws {
         try MartletCommand.perform {
+            let configuration = try self.file.load()
+            try Inquiry.checkRedis(configuration)
             let command = ControlCommand(["cache", "show"] + [self.device].compactMap { $0 })
-            let answers = try Inquiry.ask(command, [.authWorker], try self.file.load())
+            let answers = try Inquiry.ask(command, [.authWorker], configuration)
             for answer in answers where !answer.reply.isDone {
                 Terminal.complain("\(answer.process): \(answer.reply.text)")
             }
@@ -47,7 +49,10 @@ struct CacheDropCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "drop",
         abstract: "Has a device's row, or all, fetched from Redis again before it counts.",
-        discussion: "Also while Redis is away: until it is back, such devices are answered \"server unavailable\"."
+        discussion: """
+            Also while Redis is away: until it is back, such devices are answered "server unavailable". Exits with 1 when no auth \
+            worker has anything cached of the device, or one could not be told.
+            """
     )
 
     @Argument(help: "A common name, user name, client id, or Redis key.")
@@ -64,10 +69,17 @@ struct CacheDropCommand: ParsableCommand {
 
     func run() throws {
         try MartletCommand.perform {
+            let configuration = try self.file.load()
+            try Inquiry.checkRedis(configuration)
             let words = self.device.map { ["cache", "drop", $0] } ?? ["cache", "drop-all"]
-            let answers = try Inquiry.ask(ControlCommand(words), [.authWorker], try self.file.load())
+            let answers = try Inquiry.ask(ControlCommand(words), [.authWorker], configuration)
             for answer in answers { Terminal.say("\(answer.process): \(answer.reply.text)") }
-            if answers.contains(where: { !$0.reply.isDone }) { throw ExitCode(1) }
+            if answers.contains(where: { !$0.reply.isDone && $0.reply != .notCached }) { throw ExitCode(1) }
+            if let device = self.device, answers.allSatisfy({ $0.reply == .notCached }) {
+                throw CommandFailure(
+                    "nothing is cached of \(device): name it by its common name, user name, client id or Redis key"
+                )
+            }
         }
     }
 }
@@ -78,10 +90,17 @@ struct CacheFolder: ParsableArguments {
     var source: String?
 
     func find(_ configuration: Configuration) throws -> Configuration.Authentication.Cache {
-        let sources = configuration.authentication.sources.filter { source in
-            source.kind == .redis && source.cache.enabled && source.name == self.source ?? source.name
+        let cached = configuration.authentication.sources.filter { $0.kind == .redis && $0.cache.enabled }
+        guard !cached.isEmpty else { throw CommandFailure("no source with a cache is configured") }
+        let sources = cached.filter { $0.name == self.source ?? $0.name }
+        guard let first = sources.first else {
+            let names = cached.map(\.name).filter { !$0.isEmpty }.joined(separator: ", ")
+            throw CommandFailure(
+                "--source \(self.source ?? ""): there is no such source with a cache; "
+                    + (names.isEmpty
+                        ? "the configuration has one without a name: leave --source out" : "there are: \(names)")
+            )
         }
-        guard let first = sources.first else { throw CommandFailure("no source with a cache is configured") }
         guard sources.allSatisfy({ $0.cache.directory == first.cache.directory }) else {
             let names = sources.map(\.name).joined(separator: ", ")
             throw CommandFailure("the sources have caches of their own; name one with --source: \(names)")

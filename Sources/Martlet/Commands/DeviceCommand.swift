@@ -11,7 +11,7 @@ struct DeviceCommand: ParsableCommand {
         subcommands: [
             DeviceAddCommand.self, DeviceShowCommand.self, DeviceListCommand.self, DeviceDisableCommand.self,
             DeviceEnableCommand.self, DeviceSetPasswordCommand.self, DeviceSetACLCommand.self, DeviceRemoveCommand.self,
-            DeviceImportCommand.self, DeviceExportCommand.self,
+            DeviceImportCSVCommand.self, DeviceImportCommand.self, DeviceExportCommand.self,
         ]
     )
 }
@@ -240,7 +240,7 @@ struct DeviceRemoveCommand: ParsableCommand {
     }
 }
 
-struct DeviceImportCommand: ParsableCommand {
+struct DeviceImportCSVCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import-csv",
         abstract:
@@ -260,23 +260,37 @@ struct DeviceImportCommand: ParsableCommand {
     }
 }
 
+struct DeviceImportCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import",
+        abstract: "Adds devices, or replaces those of the same name, from what export has printed. All or none.",
+        discussion: "Devices that the file does not name stay as they are."
+    )
+
+    @Argument(help: "A file that `martlet device export` has printed.")
+    var json: String
+
+    @OptionGroup var options: DeviceFileOptions
+
+    func run() throws {
+        try MartletCommand.perform {
+            let count = try self.options.store().importExported(self.json)
+            Terminal.say("\(count) devices")
+        }
+    }
+}
+
 struct DeviceExportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export",
-        abstract: "Prints all devices as JSON, with hashes and salts."
+        abstract: "Prints all devices as JSON, with hashes and salts, for import."
     )
 
     @OptionGroup var options: DeviceFileOptions
 
     func run() throws {
         try MartletCommand.perform {
-            let blocks = try self.options.store().all().map { device in
-                var block = DeviceStore.describe(device)
-                block.add("secret", bytes: device.secret)
-                block.add("salt", bytes: device.salt)
-                return block
-            }
-            Terminal.give(ReportText.json(blocks))
+            Terminal.give(ReportText.json(try self.options.store().all().map { DeviceStore.exported($0) }))
         }
     }
 }

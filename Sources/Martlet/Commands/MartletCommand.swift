@@ -133,18 +133,31 @@ struct StatusCommand: ParsableCommand {
     @Flag(help: "Also shows counters that are 0.")
     var all = false
 
+    @Flag(help: "Prints JSON for programs, with all counters.")
+    var json = false
+
+    @Flag(help: "Prints all counters in Prometheus' text format (0.0.4).")
+    var prometheus = false
+
     @OptionGroup var file: ConfigurationFile
+
+    func validate() throws {
+        guard !self.json || !self.prometheus else { throw ValidationError("Choose one of --json and --prometheus.") }
+    }
 
     func run() throws {
         try MartletCommand.perform {
             let configuration = try self.file.load()
+            let sources = configuration.authentication.sources.map(\.name)
             let processes = try StatusClient.ask(configuration)
-            Terminal.say(StatusTable.render(processes, showsZeros: self.all))
-            let areUp = processes.allSatisfy { process in
-                if case .report = process.answer { return true }
-                return false
+            if self.json {
+                Terminal.give(StatusJSON.render(processes, sources: sources))
+            } else if self.prometheus {
+                Terminal.give(StatusMetrics.render(processes, sources: sources))
+            } else {
+                Terminal.say(StatusTable.render(processes, showsZeros: self.all))
             }
-            if !areUp { throw ExitCode(1) }
+            guard processes.allSatisfy(\.isUp) else { throw ExitCode(1) }
         }
     }
 }

@@ -71,6 +71,11 @@ struct DeviceStore {
         guard removed else { throw CommandFailure("there is no device \(name) in \(self.path)") }
     }
 
+    /// Adds devices, or replaces those of the same name; all or none.
+    func put(_ devices: [Device]) throws(CommandFailure) {
+        try self.attempt(makes: true) { database throws(SQLiteError) in try database.put(devices) }
+    }
+
     /// What a line does not say stays as it is: whether a device is disabled, what it may do, its note.
     /// - Returns: how many there were.
     func importCSV(_ file: String) throws(CommandFailure) -> Int {
@@ -112,7 +117,7 @@ struct DeviceStore {
             if !password.isEmpty { try Self.set(password, of: &device) }
             devices.append(device)
         }
-        try self.attempt { database throws(SQLiteError) in try database.put(devices) }
+        try self.put(devices)
         return devices.count
     }
 
@@ -124,7 +129,7 @@ struct DeviceStore {
         return word(name) == "name" && ["", "password"].contains(word(password))
     }
 
-    private static func check(_ name: [UInt8]) throws(CommandFailure) {
+    static func check(_ name: [UInt8]) throws(CommandFailure) {
         guard !name.isEmpty, name.count <= Self.nameBytesMax, !TemplateText.hasControlCharacters(name) else {
             throw CommandFailure("a name has 1 to \(Self.nameBytesMax) bytes, and no control characters")
         }

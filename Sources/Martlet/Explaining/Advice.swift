@@ -8,20 +8,30 @@ enum Advice {
     }
 
     private static func text(_ reason: String, _ block: Report.Block) -> String? {
+        block.value("verdict") == nil ? Self.textOfListener(reason) : Self.textOfWorker(reason, block)
+    }
+
+    private static func textOfWorker(_ reason: String, _ block: Report.Block) -> String? {
         let key = block.value("key") ?? "the key"
         switch reason {
-        case "noSuchDevice":
+        case "no-such-device":
             guard let command = block.value("command") else {
                 return "no source knows the device; see martlet device list, or the source that should have it"
             }
             return "Redis has no such row; look with redis-cli: \(command); make one with: HSET \(key) password …"
-        case "wrongPassword": return "the password that the device sends is not the one in \(key)"
-        case "passwordMissing": return "the device sends no password; give it one, or set password_hash: none"
-        case "fieldMissing": return "the look-up needs something that the client does not have: see detail"
-        case "fieldNotAllowed": return "a name holds characters that may not go into a look-up: see detail"
-        case "redisUnavailable", "redisError":
+        case "wrong-password": return "the password that the device sends is not the one in \(key)"
+        case "password-missing": return "the device sends no password; give it one, or set password_hash: none"
+        case "field-missing": return "the look-up needs something that the client does not have: see detail"
+        case "field-not-allowed": return "a name holds characters that may not go into a look-up: see detail"
+        case "redis-unavailable", "redis-error":
             return "the auth worker cannot ask Redis: see martlet status, and its log"
-        case "overloaded", "auth-overloaded": return "more clients come than can be answered: add auth workers"
+        default: return Self.textOfListener(reason)
+        }
+    }
+
+    private static func textOfListener(_ reason: String) -> String? {
+        switch reason {
+        case "auth-overloaded": return "more clients come than can be answered: add auth workers"
         case "tls-no-client-certificate": return "give the device its certificate and key"
         case "tls-unknown-certificate-authority":
             return "the device's certificate is signed by an authority that is not in client_ca_file"

@@ -7,6 +7,16 @@ enum Inquiry {
         var reply: ControlReply
     }
 
+    /// - Throws: when no source is Redis: auth workers have no rows of it then, cached or lost.
+    static func checkRedis(_ configuration: Configuration) throws(CommandFailure) {
+        let kinds = configuration.authentication.sources.map(\.kind)
+        guard !kinds.contains(.redis) else { return }
+        let shown = kinds.map(\.rawValue).joined(separator: ", ")
+        throw CommandFailure(
+            "this is about rows of Redis, which the configuration does not use: its source is \(shown)"
+        )
+    }
+
     static func ask(
         _ command: ControlCommand,
         _ roles: [LinkHello.Role],

@@ -204,13 +204,31 @@ struct EMQX4Reader {
         self.result.add(listener, line: self.settings[prefix]?.line ?? 0)
     }
 
+    /// Settings that say what clients may do, or what they are offered: each of them is somebody's decision.
+    private static let namedPrefixes = ["auth.", "acl", "listener.", "zone.", "mqtt."]
+
+    /// The last words of settings that are to be looked at again, and where they may be written by hand.
+    private static let counterparts = [
+        "max_packet_size": "mqtt.max_packet_size", "max_qos_allowed": "mqtt.max_qos",
+        "retain_available": "mqtt.retain_available", "wildcard_subscription": "mqtt.wildcard_subscriptions",
+        "shared_subscription": "mqtt.shared_subscriptions", "max_topic_alias": "mqtt.topic_alias_maximum",
+        "server_keepalive": "mqtt.max_keep_alive", "max_inflight": "mqtt.session.max_inflight",
+        "max_mqueue_len": "mqtt.session.max_queued_messages", "session_expiry_interval": "mqtt.session.max_expiry",
+        "max_awaiting_rel": "mqtt.receive_maximum", "idle_timeout": "listeners.….connect_timeout",
+        "acl_deny_action": "authorization.deny_action", "enable_ban": "bans_file",
+    ]
+
     private mutating func nameTheRest() {
+        var others = 0
         for key in self.order where !self.used.contains(key) {
-            guard key.hasPrefix("auth.") || key.hasPrefix("acl") || key.hasPrefix("listener.") else { continue }
-            self.result.warn(self.settings[key]?.line ?? 0, "\(key) is not taken over")
-        }
-        let others = self.order.count { key in
-            !self.used.contains(key) && !["auth.", "acl", "listener."].contains { key.hasPrefix($0) }
+            guard Self.namedPrefixes.contains(where: { key.hasPrefix($0) }) else {
+                others += 1
+                continue
+            }
+            let last = key.split(separator: ".").last.map(String.init) ?? key
+            let isOffer = key.hasPrefix("zone.") || key.hasPrefix("mqtt.")
+            let hint = isOffer ? Self.counterparts[last].map { "; see \($0)" } ?? "; there is no such key here" : ""
+            self.result.warn(self.settings[key]?.line ?? 0, "\(key) is not taken over\(hint)")
         }
         if others > 0 {
             self.result.warn(0, "\(others) other settings (cluster, log, limits and so on) are not taken over")

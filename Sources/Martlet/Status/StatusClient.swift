@@ -12,6 +12,11 @@ package final class StatusClient: LinkDelegate {
     package struct Process: Equatable {
         package var name: String
         package var answer: Answer
+
+        package var isUp: Bool {
+            if case .report = self.answer { return true }
+            return false
+        }
     }
 
     package static let timeoutNanoseconds = 2 * Nanoseconds.perSecond

@@ -17,6 +17,9 @@ struct StoreContents {
         var topic: [UInt8]
         var payload: [UInt8]
         var qos: QoS
+        /// Seconds since 1970; nil: it does not expire.
+        var expiry: UInt64?
+        var properties: Properties
     }
 
     private(set) var sessions: [UInt64: Session] = [:]
@@ -65,7 +68,10 @@ struct StoreContents {
         self.messages[number] = Message(
             topic: [UInt8](message.topic),
             payload: [UInt8](message.payload),
-            qos: message.qos
+            qos: message.qos,
+            expiry: message.expiry == UInt64.max ? nil : message.expiry / Nanoseconds.perSecond,
+            // A router starts with a message whose properties are broken: clients see them as they are.
+            properties: (try? Properties(ofMessage: message.properties)) ?? Properties()
         )
         return true
     }

@@ -60,9 +60,29 @@ struct StoreMaintenance {
         }
     }
 
+    /// What a message does not have is left out.
     private static func describe(_ message: StoreContents.Message) -> String {
-        "\"topic\":\(Self.quoted(message.topic)),\"qos\":\(message.qos.rawValue),"
-            + "\"payload_hex\":\"\(String(decoding: Hex.encode(message.payload), as: UTF8.self))\""
+        var members = [
+            "\"topic\":\(Self.quoted(message.topic))", "\"qos\":\(message.qos.rawValue)",
+            "\"payload_hex\":\(Self.hexadecimal(message.payload))",
+        ]
+        let properties = message.properties
+        if let expiry = message.expiry { members.append("\"expires\":\(expiry)") }
+        if let format = properties.payloadFormatIndicator { members.append("\"payload_format\":\(format)") }
+        if let type = properties.contentType { members.append("\"content_type\":\(Self.quoted(type))") }
+        if let topic = properties.responseTopic { members.append("\"response_topic\":\(Self.quoted(topic))") }
+        if let data = properties.correlationData {
+            members.append("\"correlation_data_hex\":\(Self.hexadecimal(data))")
+        }
+        if !properties.userProperties.isEmpty {
+            let pairs = properties.userProperties.map { "[\(Self.quoted($0.name)),\(Self.quoted($0.value))]" }
+            members.append("\"user_properties\":[\(pairs.joined(separator: ","))]")
+        }
+        return members.joined(separator: ",")
+    }
+
+    private static func hexadecimal(_ bytes: [UInt8]) -> String {
+        "\"\(String(decoding: Hex.encode(bytes), as: UTF8.self))\""
     }
 
     private static func quoted(_ text: [UInt8]) -> String { ReportText.quoted(String(decoding: text, as: UTF8.self)) }

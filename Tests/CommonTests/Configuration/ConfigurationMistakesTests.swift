@@ -63,6 +63,26 @@ import Testing
             "m.yaml:1:27: authentication.sources: has 0 elements; there must be 1 to 16"
         ),
         (
+            "authentication: {sources: [{name: a, listeners: []}]}",
+            "m.yaml:1:49: authentication.sources.0.listeners: is empty; name listeners, or remove the key for all of them"
+        ),
+        (
+            "authentication: {source: embedded, command: GET a:%C}",
+            "m.yaml:1:45: authentication.command: is of source: redis, and means nothing to source: embedded; remove one of them"
+        ),
+        (
+            "authentication: {sources: [{name: a, source: certificate, redis: {url: \"redis://h\"}}]}",
+            "m.yaml:1:66: authentication.sources.0.redis: is of source: redis, and means nothing to source: certificate; remove one of them"
+        ),
+        (
+            "authentication: {command: 'HMGET %C password salt', password_hash: {name: pbkdf2}}",
+            "m.yaml:1:68: authentication.password_hash.iterations: is missing; write the number that the hashes were made with, there is no default"
+        ),
+        (
+            "authentication: {command: 'HMGET %C password salt', password_hash: {name: pbkdf2, iterations: 0}}",
+            "m.yaml:1:95: authentication.password_hash.iterations: 0 is out of range; it must be from 1 to 10000000"
+        ),
+        (
             "authentication: {sources: [{name: a, source: none}]}",
             "m.yaml:1:46: authentication.sources.0.source: is none, which has no place among sources"
         ),
@@ -232,6 +252,10 @@ import Testing
     /// Listeners in place of the smallest configuration's.
     @Test(arguments: [
         ("[]", "m.yaml:1:12: listeners: there is none; name at least one, with addresses and a tls section"),
+        (
+            "[{name: a, transport: tcp, anonymous: true, addresses: [\"127.0.0.1:1\"], proxy_protocol: {}}]",
+            "m.yaml:1:100: listeners.0.proxy_protocol.trusted: is missing; name the load balancers, or remove proxy_protocol"
+        ),
         ("[{tls: {}}]", "m.yaml:1:13: listeners.0.name: is missing; give the listener a name of your choice"),
         (
             "[{name: 1st, tls: {}}]",

@@ -17,6 +17,12 @@ import Testing
         #expect(configuration.authentication.redis.url == .tcp(host: "h", port: 1, database: 2))
     }
 
+    @Test func anotherSourceForATrialNeedsNoOtherFile() throws {
+        let text = "authentication: {command: \"HMGET a:%C password\"}\n" + smallestConfiguration
+        let configuration = try parseConfiguration(text, settings: ["authentication.source=certificate"])
+        #expect(configuration.authentication.sources[0].kind == .certificate)
+    }
+
     @Test func keysOfTheTopLevelAsVariables() throws {
         let environment = ["MARTLET_RUNTIME_DIRECTORY": "/tmp/r", "MARTLET_LINK_USERS": "a,b"]
         let configuration = try parseConfiguration(smallestConfiguration, environment: environment)

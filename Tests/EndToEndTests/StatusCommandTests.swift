@@ -1,0 +1,61 @@
+import Common
+import TestSupport
+import Testing
+
+/// `martlet status` for programs, of real processes.
+@Suite struct StatusCommandTests {
+    private static let several = """
+          sources:
+            - name: file of ours
+              source: embedded
+            - name: anybody
+              source: certificate
+
+        """
+
+    @Test(
+        "JSON and Prometheus' text hold what the status shows, and every figure is known",
+        arguments: ["  command: HMGET tls_domain:%C password\n", Self.several]
+    )
+    func programs(authentication: String) throws {
+        let former = "  command: HMGET tls_domain:%C password\n"
+        let broker = try TestBroker { text in
+            authentication == former ? text : text.replacingRedis(with: authentication)
+        }
+        let loop = try EventLoop()
+        let client = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+        _ = try client.connect(clientIdentifier: "status")
+        let stranger = try broker.tlsContext(try broker.pki.device("status-stranger"))
+        _ = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: stranger)
+            .connect(clientIdentifier: "", userName: "u", password: "x")
+        func status(_ format: String) throws -> (status: Int32, output: String) {
+            try runProcess(
+                TestBroker.executable("martlet"),
+                arguments: ["status", format, "--config", broker.directory.file("martlet.yaml")]
+            )
+        }
+
+        let asked = try status("--json")
+        #expect(asked.status == 0)
+        let json = try #require(JSONValue(Array(asked.output.utf8)), "\(asked.output)")
+        guard case .list(let processes)? = json["processes"] else { throw ProcessError(description: asked.output) }
+        #expect(processes.map { $0["role"] } == ["router", "authworker", "listener"].map { .text(Array($0.utf8)) })
+        #expect(processes.allSatisfy { $0["up"] == .flag(true) })
+        #expect(processes[0]["values"]?["sessions_connected"] != .integer(0))
+        if authentication != former {
+            #expect(processes[1]["sources"]?["file of ours"]?["values"]?["queries"] == .integer(1))
+        }
+
+        let text = try status("--prometheus")
+        #expect(text.status == 0)
+        let families = try PrometheusText.parse(text.output)
+        #expect(families.first { $0.name == "martlet_up" }?.samples.map(\.value) == ["1", "1", "1"])
+        let unknown = families.filter { $0.type == "untyped" }.map(\.name)
+        #expect(unknown.isEmpty, "StatusMetric.all lacks \(unknown)")
+        let connections = families.first { $0.name == "martlet_listener_connections" }
+        #expect(connections?.samples.first?.labels == ["process": "listener-1"])
+        broker.killRouter()
+        let down = try status("--prometheus")
+        #expect(down.status == 1 && down.output.contains("martlet_up{process=\"router\"} 0\n"))
+    }
+}

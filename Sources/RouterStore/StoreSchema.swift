@@ -11,6 +11,10 @@ package enum StoreSchema {
         "DELETE FROM entry WHERE key = x'63'",
     ]
 
+    /// From this version on entries are where they are now, and what they say has not changed: a store that no router of this release has
+    /// started with can be read as it is.
+    package static let oldestReadable = 1
+
     /// What this release writes.
     package static var version: Int { self.steps.count }
 }

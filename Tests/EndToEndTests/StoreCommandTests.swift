@@ -85,6 +85,59 @@ import Testing
     }
 
     /// They were left out, and with them what a request has to be answered by.
+    /// The store has marks of exchanges then that its publisher's listener may still send again.
+    @Test func `regression: a store is sound while a publisher of QoS 2 is connected`() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        let device = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+        _ = try device.connect(clientIdentifier: "parked", cleanStart: false, properties: self.properties())
+        #expect(try device.subscribe("q/#", qos: .exactlyOnce) == [2])
+        device.cut()
+        let publisher = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+        _ = try publisher.connect(clientIdentifier: "publisher")
+        publisher.publish("q/1", [1], qos: .exactlyOnce, packetIdentifier: 7)
+        _ = try publisher.next("PUBREC")
+        publisher.send(.pubrel(AcknowledgementPacket(packetIdentifier: 7)))
+        _ = try publisher.next("PUBCOMP")
+
+        let checked = try self.store(broker, "check")
+        #expect(checked.status == 0 && checked.output.contains("queued messages    1"), "\(checked.output)")
+        let backup = broker.directory.file("backup.db")
+        let copied = try self.store(broker, "backup", backup)
+        #expect(copied.status == 0, "\(copied.output)")
+        broker.killRouter()
+        let restored = try self.store(broker, "restore", backup)
+        #expect(restored.status == 0, "\(restored.output)")
+        let repaired = try self.store(broker, "repair")
+        #expect(repaired.status == 0 && repaired.output.contains(" 0 left out"), "\(repaired.output)")
+    }
+
+    /// As a release before this one left it.
+    @Test func `a store of an earlier version is checked, copied and restored, a later one is not`() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        try self.fill(broker, loop, count: 3)
+        broker.killRouter()
+        let path = broker.directory.file("state") + "/router/store.db"
+        func setVersion(_ number: Int) throws {
+            let set = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('PRAGMA user_version = \(number)')"
+            let (status, output) = try runProcess("/usr/bin/env", arguments: ["python3", "-c", set, path])
+            try #require(status == 0, "\(output)")
+        }
+        try setVersion(1)
+        #expect(try self.store(broker, "check").status == 0)
+        let backup = broker.directory.file("backup.db")
+        #expect(try self.store(broker, "backup", backup).status == 0)
+        let restored = try self.store(broker, "restore", backup)
+        #expect(restored.status == 0, "\(restored.output)")
+        try broker.restartRouter()
+        broker.killRouter()
+        #expect(try self.store(broker, "check").output.contains("queued messages    3"))
+        try setVersion(1000)
+        let refused = try self.store(broker, "check")
+        #expect(refused.status == 1 && refused.output.contains("written by a newer release"), "\(refused.output)")
+    }
+
     @Test func `regression: the export has the properties of messages`() throws {
         let broker = try TestBroker()
         let loop = try EventLoop()

@@ -56,7 +56,10 @@ struct StoreContents {
                 switch kind {
                 case StoreKey.subscription: self.takeSubscription(key, value, &session)
                 case StoreKey.item: self.takeItem(key, value, &session)
-                default: self.takeReceived(key, value, &session)
+                case StoreKey.received: self.takeReceived(key, value, &session)
+                // One that went on: its exchange.
+                case StoreKey.completed: key.count == 17
+                default: false
                 }
             self.sessions[number] = session
             return makesSense

@@ -28,10 +28,14 @@ final class StoreImage {
             throw CommandFailure("\(path): \(error.message)")
         }
         self.rows = StoreRows(self.database)
-        guard version == StoreSchema.version else {
+        guard version <= StoreSchema.version else {
             throw CommandFailure(
-                "\(path): has schema version \(version); this release knows version \(StoreSchema.version)"
+                "\(path) has schema version \(version), and this release knows versions up to \(StoreSchema.version): it was "
+                    + "written by a newer release, whose martlet reads it"
             )
+        }
+        guard version >= StoreSchema.oldestReadable else {
+            throw CommandFailure("\(path) has schema version \(version): it is no store of a router")
         }
     }
 

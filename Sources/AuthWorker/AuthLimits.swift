@@ -31,6 +31,8 @@ package enum AuthLimits {
     /// answer.
     package static let sentinelPollNanoseconds: UInt64 = 250 * Nanoseconds.perMillisecond
     package static let sentinelSilenceNanoseconds: UInt64 = Nanoseconds.perSecond
+    /// Between two Sentinels that are left because the master that they name cannot be used.
+    package static let sentinelDoubtNanoseconds: UInt64 = 400 * Nanoseconds.perMillisecond
 
     /// A command goes to this many nodes of a Redis Cluster at most, and waits this long where a slot is on its way between two.
     package static let clusterRedirectionsMax = 5

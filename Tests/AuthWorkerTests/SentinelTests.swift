@@ -46,6 +46,27 @@ import Testing
         #expect(self.take(&watcher) == [.master(.tcp(host: "10.0.0.18", port: 6380))])
     }
 
+    @Test func aSentinelWhoseMasterCannotBeUsedIsLeftForTheNext() {
+        var watcher = self.watcher()
+        let stale = RedisURL.Server.tcp(host: "10.0.0.17", port: 6380)
+        watcher.advance(now: 1000)
+        watcher.connected(now: 1000)
+        watcher.masterFailed(now: 1000)
+        #expect(self.take(&watcher) == [.connect(Self.sentinels[0])], "it has not said anything yet")
+        self.feed(&watcher, "+OK\r\n*2\r\n$9\r\n10.0.0.17\r\n$4\r\n6380\r\n", now: 1000)
+        #expect(self.take(&watcher) == [.master(stale)])
+        watcher.masterFailed(now: 2000)
+        watcher.advance(now: 2000)
+        #expect(self.take(&watcher) == [.close, .connect(Self.sentinels[1])])
+        watcher.connected(now: 2000)
+        self.feed(&watcher, "+OK\r\n*2\r\n$9\r\n10.0.0.18\r\n$4\r\n6380\r\n", now: 2000)
+        #expect(self.take(&watcher) == [.master(.tcp(host: "10.0.0.18", port: 6380))])
+        watcher.masterFailed(now: 3000)
+        #expect(self.take(&watcher).isEmpty, "they are not asked in turns as fast as a master fails")
+        watcher.masterFailed(now: 2000 + AuthLimits.sentinelDoubtNanoseconds)
+        #expect(self.take(&watcher) == [.close])
+    }
+
     @Test(arguments: [
         "+OK\r\n*-1\r\n", "+OK\r\n-IDONTKNOW no\r\n", "+OK\r\n:1\r\n", "+OK\r\n*2\r\n$1\r\nh\r\n$5\r\n99999\r\n",
         "garbage\r\n",

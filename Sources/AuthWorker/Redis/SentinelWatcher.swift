@@ -4,7 +4,8 @@ import Common
 /// come out.
 ///
 /// One Sentinel at a time is asked four times a second. That notices a failover as fast as a subscription to its announcements
-/// would, and also when the announcement was missed. One that does not answer, or does not know the master, is left for the next.
+/// would, and also when the announcement was missed. One that does not answer, or does not know the master, is left for the next; so is
+/// one that names a server which cannot be used, for it may not have heard of a failover.
 ///
 /// ```
 ///            delay over             connected
@@ -47,6 +48,10 @@ package struct SentinelWatcher: ~Copyable {
     private var state: State
     private var current = 0
     private var failuresInARow = 0
+    /// The present Sentinel has named a master.
+    private var hasNamed = false
+    /// No Sentinel is left for the master that it names before then.
+    private var nextDoubt: Instant = 0
     private var reader = RedisReplyReader()
     private var expected = FirstInFirstOut<Step>()
     private var nextQuestion: Instant = 0
@@ -92,6 +97,7 @@ package struct SentinelWatcher: ~Copyable {
     package mutating func connected(now: Instant) {
         guard case .connecting = self.state else { return }
         self.state = .asking
+        self.hasNamed = false
         self.reader = RedisReplyReader()
         self.expected = FirstInFirstOut()
         for command in RedisGreeting.commands(self.settings, name: "\(self.settings.clientName)-sentinel") {
@@ -136,6 +142,7 @@ package struct SentinelWatcher: ~Copyable {
                 case .bulk(let digits) = elements[1], let port = UInt16(String(decoding: digits, as: UTF8.self)),
                 !host.isEmpty
             else { throw .protocolError("the Sentinel's answer is no address") }
+            self.hasNamed = true
             self.failuresInARow = 0
             self.backoff.reset()
             let master = RedisURL.Server.tcp(host: String(decoding: host, as: UTF8.self), port: port)
@@ -151,15 +158,28 @@ package struct SentinelWatcher: ~Copyable {
         case .waiting, .stopped: return
         case .connecting, .asking: break
         }
-        self.actions.append(.close)
-        self.output.clear()
-        self.answerDeadline = nil
-        self.current = (self.current + 1) % self.servers.count
+        self.leave()
         self.failuresInARow += 1
         // The others first, at once; a pause when all have failed.
         let allFailed = self.failuresInARow.isMultiple(of: self.servers.count)
         self.state = .waiting(until: allFailed ? now &+ self.backoff.next(using: &self.random) : now)
         if self.failuresInARow == self.servers.count { self.actions.append(.lost(failure)) }
+    }
+
+    /// For the next one.
+    private mutating func leave() {
+        self.actions.append(.close)
+        self.output.clear()
+        self.answerDeadline = nil
+        self.current = (self.current + 1) % self.servers.count
+    }
+
+    /// The master cannot be reached, or is none: another Sentinel may know better. While none does they take turns.
+    package mutating func masterFailed(now: Instant) {
+        guard self.state == .asking, self.hasNamed, self.servers.count > 1, now >= self.nextDoubt else { return }
+        self.nextDoubt = now &+ AuthLimits.sentinelDoubtNanoseconds
+        self.leave()
+        self.state = .waiting(until: now)
     }
 
     // MARK: Time

@@ -21,6 +21,8 @@ final class RedisAccess {
     /// The one server, or the master that Sentinels name; nil: a cluster.
     private var main: RedisNode?
     private var sentinel: SentinelConnection?
+    /// Failures of the master that the Sentinels' answers account for, or that they were told of.
+    private var failuresSeen: UInt64 = 0
     private var cluster: ClusterAccess?
     private var events: [Event] = []
 
@@ -93,10 +95,16 @@ final class RedisAccess {
     func advance() {
         if let cluster = self.cluster { return cluster.advance() }
         self.main?.client.advance(now: self.loop.now)
-        for action in self.sentinel?.endTurn() ?? [] {
+        guard let sentinel = self.sentinel else { return }
+        if let client = self.main?.client, client.counters.failures > self.failuresSeen {
+            self.failuresSeen = client.counters.failures
+            sentinel.masterFailed()
+        }
+        for action in sentinel.endTurn() {
             switch action {
             case .master(let server):
                 self.main?.move(to: server)
+                self.failuresSeen = self.main?.client.counters.failures ?? 0
                 self.events.append(.mastersChanged)
             case .lost(let failure):
                 self.events.append(.sentinelsLost(failure))

@@ -63,6 +63,11 @@ final class SentinelConnection: RedisTransportDelegate {
         return news
     }
 
+    /// The master that was named cannot be used.
+    func masterFailed() {
+        self.watcher.masterFailed(now: self.loop.now)
+    }
+
     func stop() {
         self.watcher.stop()
         self.transport?.invalidate()

@@ -102,6 +102,15 @@ import Testing
         #expect(subscriber.actions == [.changed([Array("d:a:b".utf8)])])
     }
 
+    @Test(arguments: ["-NOAUTH Authentication required.\r\n", "-LOADING Redis is loading\r\n", "-BUSY a script\r\n"])
+    func `an error that passes is no reason to poll`(_ error: String) {
+        for answers in ["+OK\r\n", "+OK\r\n:42\r\n", "+OK\r\n:42\r\n+OK\r\n"] {
+            var subscriber = self.connected()
+            self.feed(&subscriber, answers + error)
+            #expect(subscriber.actions == [.close] && subscriber.method == nil, "\(subscriber.actions)")
+        }
+    }
+
     @Test func `with nothing allowed it polls, and says what was refused`() {
         var subscriber = self.connected()
         self.feed(&subscriber, "-NOPERM a\r\n-NOPERM b\r\n-NOPERM c\r\n-NOPERM d\r\n")

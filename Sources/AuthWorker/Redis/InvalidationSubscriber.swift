@@ -184,6 +184,11 @@ package struct InvalidationSubscriber: ~Copyable {
     private mutating func take(_ reply: RedisReply, of step: Step, now: Instant) throws(RedisFailure) {
         let text = reply.errorText
         switch step {
+        case .greeting, .ping: break
+        case .identify, .track, .notifications, .subscribe, .subscribeRevocations:
+            if let text, !Self.isLasting(text) { throw .refused(text) }
+        }
+        switch step {
         case .greeting(let step):
             try RedisGreeting.check(reply, to: step)
         case .identify:
@@ -229,6 +234,10 @@ package struct InvalidationSubscriber: ~Copyable {
             self.provenAt = sentAt
         }
     }
+
+    /// The user may not, or the server cannot: it will say so again. Other errors (NOAUTH, LOADING, BUSY, …) pass, and a method is not given
+    /// up for them.
+    private static func isLasting(_ error: String) -> Bool { error.hasPrefix("NOPERM") || error.hasPrefix("ERR ") }
 
     /// A method cannot be had: the next one, if the configuration leaves the choice.
     private mutating func refuse(_ what: String, _ text: String?, next: Method) {

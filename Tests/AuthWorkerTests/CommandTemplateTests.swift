@@ -176,6 +176,14 @@ import Testing
         #expect(error?.description.contains(part) == true, "\(error?.description ?? "")")
     }
 
+    @Test func accessRowsComeInPairs() throws {
+        let mistake = #expect(throws: ConfigurationMistake.self) {
+            try CommandTemplate("HMGET acl:%C filter", purpose: .access)
+        }
+        #expect(mistake?.reason.contains("pairs of a topic filter and an access") == true)
+        _ = try CommandTemplate("HMGET acl:%C filter access", purpose: .access)
+    }
+
     @Test func anErrorsPositionIsThatInTheCommand() {
         let error = #expect(throws: ConfigurationMistake.self) { try CommandTemplate(#"HGET "a b%x" f"#) }
         #expect(error?.description.hasSuffix("(at character 10)") == true, "\(error?.description ?? "")")
@@ -274,6 +282,21 @@ import Testing
         }
     }
 
+    @Test func aSaltAloneIsNobodys() throws {
+        let command = try CommandTemplate("MGET p:%C s:%C")
+        #expect(command.interpret(.array([.null, self.bulk("s")])) == .absent)
+        let found = LookupResult.found(CredentialReply(secret: Array("h".utf8), salt: Array("s".utf8)))
+        #expect(command.interpret(.array([self.bulk("h"), self.bulk("s")])) == found)
+    }
+
+    /// It has a meaning in EMQX 6 and is no salt, wherever it stands.
+    @Test func clientIdentifiersAreNoSalt() throws {
+        let command = try CommandTemplate("HMGET k:%C password_hash clientid_override")
+        #expect(!command.asksForSalt)
+        let row = LookupResult.found(CredentialReply(secret: Array("h".utf8)))
+        #expect(command.interpret(.array([self.bulk("h"), self.bulk("zz")])) == row)
+    }
+
     @Test func fieldsAreFoundByMeaning() throws {
         let command = try CommandTemplate("HMGET k:%C password password_hash salt is_superuser")
         let all = command.interpret(.array([self.bulk("p"), self.bulk("h"), self.bulk("s"), self.bulk("1")]))
@@ -320,6 +343,7 @@ import Testing
         arguments: [
             (.bulk([0x31]), true), (.integer(1), true), (.integer(0), false), (.bulk([0x30]), false), (.null, false),
             (.bulk(Array("true".utf8)), false), (.integer(2), false),
+            (.error(Array("WRONGTYPE Operation against a key".utf8)), false),
         ] as [(RedisReply, Bool)]
     )
     func superusers(_ reply: RedisReply, _ isSuperuser: Bool) throws {

@@ -445,7 +445,11 @@ package struct Authenticator {
     private static let ageMillisecondsMax: Int64 = 100 * 365 * 86_400_000
 
     package mutating func lookupAnswered(token: UInt64, _ replies: [RedisReply], now: AuthTime) {
-        self.lookedUp(token: token, self.command.interpret(replies), now: now)
+        var result = self.command.interpret(replies)
+        if case .found(let row) = result, row.salt != nil, self.checker.scheme.salt == .none {
+            result = .unusable("the reply's second value is a salt, and password_hash \(self.checker.scheme) uses none")
+        }
+        self.lookedUp(token: token, result, now: now)
     }
 
     /// The same with what the answers mean.

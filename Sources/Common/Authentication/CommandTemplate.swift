@@ -169,6 +169,10 @@ public struct CommandTemplate: Equatable, Sendable {
         default: break
         }
         switch purpose {
+        case .access where name == "HMGET" && !rest.count.isMultiple(of: 2):
+            throw mistake(
+                "HMGET answers values alone, which are read as pairs of a topic filter and an access; use HGETALL"
+            )
         case .superuser, .access:
             return []
         case .credentials:
@@ -209,6 +213,8 @@ public struct CommandTemplate: Equatable, Sendable {
             if isNamed(name, "password") { return hashIsNamed ? .secretOtherwise : .secret }
             if isNamed(name, "salt") { return .salt }
             if isNamed(name, "is_superuser") { return .isSuperuser }
+            // EMQX 6 takes another client identifier from it; here it stays the client's.
+            if isNamed(name, "clientid_override") { return .ignored }
             return nil
         }
         for index in fields.indices where fields[index] == nil {

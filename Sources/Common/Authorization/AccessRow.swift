@@ -22,13 +22,13 @@ public struct AccessRow: Equatable, Sendable {
     }
 
     public static func meaning(of access: [UInt8]) -> Meaning {
-        if let actions = Self.actions(access) {
+        if let actions = Self.bareActions(access) {
             return .rule(AccessRule(permission: .allow, actions: actions, filter: []))
         }
         let first = access.first { !JSONValue.isSpace($0) }
         guard first == UInt8(ascii: "{") else { return .skipped }
         guard let json = JSONValue(access), let action = json["action"], case .text(let word) = action,
-            let actions = Self.actions(word), let permission = Self.permission(json["permission"]),
+            let actions = Self.jsonActions(word), let permission = Self.permission(json["permission"]),
             let qosMask = Self.qosMask(json["qos"]), let retain = Self.retain(json["retain"])
         else { return .maybeDeny }
         return .rule(
@@ -36,11 +36,21 @@ public struct AccessRow: Equatable, Sendable {
         )
     }
 
-    private static func actions(_ word: [UInt8]) -> AccessRule.Actions? {
+    /// The bit mask, or one of EMQX 5's words in full.
+    private static func bareActions(_ word: [UInt8]) -> AccessRule.Actions? {
         switch String(decoding: word, as: UTF8.self) {
-        case "1", "subscribe", "sub": .subscribe
-        case "2", "publish", "pub": .publish
-        case "3", "all", "pubsub": .all
+        case "1", "subscribe": .subscribe
+        case "2", "publish": .publish
+        case "3", "all": .all
+        default: nil
+        }
+    }
+
+    private static func jsonActions(_ word: [UInt8]) -> AccessRule.Actions? {
+        switch String(decoding: word, as: UTF8.self) {
+        case "subscribe", "sub": .subscribe
+        case "publish", "pub": .publish
+        case "all": .all
         default: nil
         }
     }

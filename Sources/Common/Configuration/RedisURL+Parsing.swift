@@ -108,7 +108,27 @@ extension RedisURL {
             )
         }
         rest = rest[(at + 1)...]
-        return user.isEmpty ? nil : String(decoding: user, as: UTF8.self)
+        return user.isEmpty ? nil : try Self.decode(user)
+    }
+
+    /// RFC 3986, section 2.1: `%` and two hexadecimal digits for each byte that has a meaning of its own, such as `:` and `@`.
+    private static func decode(_ text: ArraySlice<UInt8>) throws(ValueError) -> String {
+        var bytes: [UInt8] = []
+        var rest = text
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            guard let high = rest.popFirst().flatMap({ CommandLineSplitter.hexDigit($0) }),
+                let low = rest.popFirst().flatMap({ CommandLineSplitter.hexDigit($0) }),
+                case let decoded = high << 4 | low, decoded >= 0x20, decoded != 0x7F
+            else {
+                throw ValueError("in the address, write %25 for % itself, and %3A or %40 for : or @ in the user's name")
+            }
+            bytes.append(decoded)
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     private static func database(_ digits: String, shown: String) throws(ValueError) -> Int {

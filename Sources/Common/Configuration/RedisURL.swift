@@ -1,6 +1,6 @@
 /// Where a Redis server is: `redis://[user@]host:port[/database]`, the same with `rediss://` for TLS, or `unix:///path[?db=n]`.
 ///
-/// A password does not belong in it: it would show in `config check`, logs and process lists.
+/// In the user's name `%XX` stands for a byte. A password does not belong in it: it would show in `config check`, logs and process lists.
 public struct RedisURL: Equatable, Sendable {
     public enum Server: Equatable, Sendable {
         /// A name or an address (an IPv6 address without brackets).
@@ -32,13 +32,23 @@ public struct RedisURL: Equatable, Sendable {
 
 extension RedisURL: CustomStringConvertible {
     public var description: String {
-        let user = self.user.map { "\($0)@" } ?? ""
+        let user = self.user.map { "\(Self.encode($0))@" } ?? ""
         switch self.server {
         case .tcp:
             return "\(self.usesTLS ? "rediss" : "redis")://\(user)\(self.server)/\(self.database)"
         case .unixSocket(let path):
             return "unix://\(user)\(path)" + (self.database == 0 ? "" : "?db=\(self.database)")
         }
+    }
+
+    /// What has a meaning of its own in an address, as `%XX`.
+    private static func encode(_ user: String) -> String {
+        let digits = Array("0123456789ABCDEF".utf8)
+        let bytes = user.utf8.flatMap { byte in
+            ":@/%?#[] ".utf8.contains(byte)
+                ? [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]] : [byte]
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 }
 

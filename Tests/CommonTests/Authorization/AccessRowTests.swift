@@ -30,6 +30,9 @@ import Testing
         (#"{"action":"pub"}"#, true, false), (#"{"action":"sub","qos":null}"#, false, true),
         (#" {"action":"all"}"#, true, true), (#"{"action":"all","permission":"allow"}"#, true, true),
         ("\r\n\t{ \"action\" : \"all\" }\n", true, true), (#" x{"action":"all"}"#, false, false),
+        // Words that EMQX has in one form alone.
+        ("pub", false, false), ("sub", false, false), ("pubsub", false, false),
+        (#"{"action":"1"}"#, false, false), (#"{"action":"3"}"#, false, false), (#"{"action":"pubsub"}"#, false, false),
         // Members that nobody looks at may be anything.
         (#"{"action":"publish","note":1.5e3}"#, true, false),
         (#"{"action":"publish","n":[-0.1,1E+2,0,99999999999999999999]}"#, true, false),

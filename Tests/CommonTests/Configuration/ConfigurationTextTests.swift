@@ -115,6 +115,8 @@ import Testing
         ("redis://[::1]:6380/", RedisURL.tcp(host: "::1", port: 6380)),
         ("redis://[::1]", RedisURL.tcp(host: "::1", port: 6379)),
         ("redis://martlet@h:1/2", RedisURL(server: .tcp(host: "h", port: 1), user: "martlet", database: 2)),
+        ("redis://we%3Ai%40rd%25@h:1/2", RedisURL(server: .tcp(host: "h", port: 1), user: "we:i@rd%", database: 2)),
+        ("unix://a%2fb@/s", RedisURL(server: .unixSocket(path: "/s"), user: "a/b")),
         ("unix:///run/redis/redis.sock", RedisURL.unixSocket("/run/redis/redis.sock")),
         ("unix:///srv/my dir/redis.sock", RedisURL.unixSocket("/srv/my dir/redis.sock")),
         ("unix:///run/r@1.sock?db=4", RedisURL.unixSocket("/run/r@1.sock", database: 4)),
@@ -132,6 +134,9 @@ import Testing
         ("redis://h:0", "\"redis://h:0\": the port must be a number from 1 to 65535"),
         ("redis://h:x", "\"redis://h:x\": the port must be a number from 1 to 65535"),
         ("redis://h:1/x", "\"redis://h:1/x\": the database must be a number"),
+        ("redis://a%zz@h:1", "in the address, write %25 for % itself, and %3A or %40 for : or @ in the user's name"),
+        ("redis://a%0a@h:1", "in the address, write %25 for % itself, and %3A or %40 for : or @ in the user's name"),
+        ("redis://a%4@h:1", "in the address, write %25 for % itself, and %3A or %40 for : or @ in the user's name"),
         ("unix:///s?x=1", "\"unix:///s?x=1\": after ? only db=n is known"),
         ("unix://s", "\"unix://s\" names no absolute path; write unix:///path[?db=n]"),
     ])

@@ -18,6 +18,9 @@ package enum RouterLimits {
     static let matchNodesMax = 1 << 16
     static let matchLevelsFree = 15
 
+    /// What a level of a filter counts beside its text: it takes a node of the tree, of 24 bytes and its place.
+    static let countedBytesPerLevel = 32
+
     /// What one session's packets may cost before others' get their turn: in nodes looked at and copies made, of which 10 take about 1 µs.
     /// What goes beyond is taken from its next turns. A publisher with one subscriber and the default credit does not come that far.
     package static let workPerTurn: UInt64 = 1 << 15

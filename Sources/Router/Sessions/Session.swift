@@ -17,9 +17,17 @@ final class Session {
         var isShared: Bool
         /// Of its entry in the store, within the session; 0: it has none.
         var number: UInt32 = 0
+        /// What it counts towards `mqtt.session.max_subscription_bytes`.
+        var countedBytes: UInt32 = 0
 
         static func == (left: Self, right: Self) -> Bool {
             left.place == right.place && left.isShared == right.isShared
+        }
+
+        /// - Parameter filter: whole, with `$share` and the group where it has them.
+        static func countedBytes(of filter: UnsafeRawBufferPointer) -> UInt32 {
+            let levels = TopicFilter.levelCount(TopicFilter.withoutShare(filter))
+            return UInt32(clamping: filter.count + levels * RouterLimits.countedBytesPerLevel)
         }
     }
 

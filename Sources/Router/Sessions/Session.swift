@@ -54,6 +54,20 @@ final class Session {
         /// The whole packet; 0 until its fixed header is there.
         var packetBytes = 0
         var usesCredit = false
+        /// When it will have come too slowly, if nothing more of it comes.
+        var slowAt: Instant
+        /// It makes room for others: its bytes count no more.
+        var hasGivenWay = false
+
+        init(now: Instant) {
+            self.slowAt = now &+ RouterLimits.partialGraceNanoseconds
+        }
+
+        /// Bytes of it came. Each lets the next ones take as long as it may have taken itself.
+        mutating func progressed(_ bytes: Int, now: Instant) {
+            let earned = UInt64(bytes) * Nanoseconds.perSecond / RouterLimits.partialBytesPerSecondMin
+            self.slowAt = min(max(self.slowAt, now) &+ earned, now &+ RouterLimits.partialGraceNanoseconds)
+        }
     }
 
     /// A packet over 64 KiB of which parts were sent. Other packets wait until it is through.

@@ -25,6 +25,7 @@ enum RouterCases {
         var configuration = Configuration()
         configuration.mqtt.sysIntervalNanoseconds = 0
         configuration.mqtt.session.maxSubscriptions = 1_000_000
+        configuration.mqtt.session.maxSubscriptionBytes = 1 << 30
         var core = RouterCore(configuration: configuration, seed: 42)
         let hello = LinkHello(
             role: .listener,

@@ -33,6 +33,7 @@ private struct Play: ~Copyable {
         configuration.mqtt.session.version3ExpirySeconds = 3600
         configuration.mqtt.session.maxQueuedMessages = options & 1 == 0 ? 4 : 1000
         configuration.mqtt.session.maxSubscriptions = 8
+        configuration.mqtt.session.maxSubscriptionBytes = 512
         configuration.mqtt.maxSessions = options & 2 == 0 ? 8 : 3
         configuration.mqtt.maxPacketSizeBytes = options & 4 == 0 ? 1 << 20 : 200
         configuration.mqtt.receiveMaximum = options & 8 == 0 ? UInt16.max : 3

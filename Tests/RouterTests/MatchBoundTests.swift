@@ -60,7 +60,7 @@ import Testing
     }
 
     private func makeHarness() -> (RouterHarness, subscriber: FakeClient) {
-        let harness = RouterHarness()
+        let harness = RouterHarness { $0.mqtt.session.maxSubscriptionBytes = 8 << 20 }
         let greedy = harness.client("greedy")
         greedy.connect()
         for filter in Self.filters { greedy.subscribe(filter) }
@@ -103,7 +103,7 @@ import Testing
     }
 
     @Test func aMessageBetweenPublishAndPubrelIsCountedWhenFiltersCameMeanwhile() {
-        let harness = RouterHarness()
+        let harness = RouterHarness { $0.mqtt.session.maxSubscriptionBytes = 8 << 20 }
         let publisher = harness.client("publisher")
         publisher.connect()
         var packet = PublishPacket(qos: .exactlyOnce, topic: Array(Self.topic.utf8), payload: [1])

@@ -137,13 +137,17 @@ final class RouterHarness {
     }
 
     /// kill -9, which loses what was not committed, and a new start on the same file `seconds` later.
-    func restart(_ path: String, after seconds: UInt64 = 0) throws -> RouterHarness {
+    func restart(
+        _ path: String,
+        after seconds: UInt64 = 0,
+        _ configure: (inout Configuration) -> Void = { _ in }
+    ) throws -> RouterHarness {
         for listener in self.listeners {
             for client in listener.clients.values { client.isOpen = false }
         }
         self.store = nil
         let store = try StoreFile(path: path, survivesPowerLoss: false)
-        let harness = RouterHarness(store: store, now: self.now + seconds * Nanoseconds.perSecond)
+        let harness = RouterHarness(store: store, now: self.now + seconds * Nanoseconds.perSecond, configure)
         harness.stamp = self.stamp
         return harness
     }

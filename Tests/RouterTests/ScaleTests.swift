@@ -50,7 +50,10 @@ import Testing
 
     /// Each took a look at all before it, three times over: a bridge's hundred thousand kept everybody waiting for minutes.
     @Test func aClientMayHaveManySubscriptions() {
-        let harness = RouterHarness { $0.mqtt.session.maxSubscriptions = 1_000_000 }
+        let harness = RouterHarness {
+            $0.mqtt.session.maxSubscriptions = 1_000_000
+            $0.mqtt.session.maxSubscriptionBytes = 1 << 30
+        }
         let publisher = harness.client("publisher")
         publisher.connect()
         publisher.publish("devices/1/state", "kept", .atLeastOnce) { $0.retain = true }

@@ -46,6 +46,8 @@ extension Configuration.MQTT {
         /// For 3.1 and 3.1.1 clients with clean session 0, which cannot say.
         public var version3ExpirySeconds: UInt32 = 7 * 86_400
         public var maxSubscriptions = 1000
+        /// Their filters: each counts with its length and 32 bytes for each of its levels.
+        public var maxSubscriptionBytes = 1024 * 1024
         /// QoS 1 and 2 messages in flight towards a client, whose receive maximum counts where it is lower; 1…65535.
         public var maxInflight: UInt16 = 1000
         /// Bytes of these; a single larger message goes alone.

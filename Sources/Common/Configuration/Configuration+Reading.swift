@@ -201,6 +201,9 @@ extension Configuration.MQTT.Session {
             section.report("version3_expiry", "is longer than max_expiry, \(self.maxExpirySeconds)s")
         }
         section.integer("max_subscriptions", 1...10_000_000, into: &self.maxSubscriptions)
+        // Whoever allows more of them than that leaves room for means both.
+        self.maxSubscriptionBytes = max(self.maxSubscriptionBytes, self.maxSubscriptions * 1024)
+        section.size("max_subscription_bytes", 1024...Configuration.bytesMax, into: &self.maxSubscriptionBytes)
         section.integer("max_inflight", 1...65_535, into: &self.maxInflight)
         section.size("max_inflight_bytes", 1...Configuration.bytesMax, into: &self.maxInflightBytes)
         section.integer("max_queued_messages", 0...1_000_000_000, into: &self.maxQueuedMessages)

@@ -111,7 +111,7 @@ extension RouterCore {
         continues: Bool
     ) {
         guard continues else { return self.close(session, .malformedPacket, "a packet ended early") }
-        var partial = Session.PartialInput()
+        var partial = Session.PartialInput(now: self.now)
         partial.usesCredit = PacketType(rawValue: bytes[0] >> 4)?.usesCredit ?? false
         session.partialInput = partial
         self.appendPartial(session, link, bytes)
@@ -144,7 +144,9 @@ extension RouterCore {
     private mutating func appendPartial(_ session: Session, _ link: RouterLink, _ bytes: UnsafeRawBufferPointer) {
         guard let usesCredit = session.partialInput?.usesCredit else { return }
         session.partialInput?.bytes.append(contentsOf: bytes)
+        session.partialInput?.progressed(bytes.count, now: self.now)
         link.partialInputBytes += bytes.count
+        link.partialInputs.set(session.index, deadline: session.partialInput?.slowAt)
         if usesCredit { self.consumed(bytes.count, session, link) }
         if session.partialInput?.packetBytes == 0 {
             switch session.partialInput?.bytes.withUnsafeBytes({ FixedHeader.decode($0, version: session.version) }) {
@@ -161,17 +163,47 @@ extension RouterCore {
         }
         guard let partial = session.partialInput else { return }
         guard partial.bytes.count == partial.packetBytes else {
-            if link.partialInputBytes > self.partialInputBytesMax {
-                self.counters.closedPartialBytes += 1
-                self.close(session, .quotaExceeded, "too many bytes of incomplete packets")
-            }
+            if link.partialInputBytes > self.partialInputBytesMax { self.makeRoom(for: session, link) }
             return
         }
         session.partialInput = nil
         link.partialInputBytes -= partial.bytes.count
+        link.partialInputs.set(session.index, deadline: nil)
         partial.bytes.withUnsafeBytes { whole in
             _ = self.handlePackets(whole, session, link, countsCredit: false)
         }
+    }
+
+    /// More of incomplete packets has come than may be held. Those that came too slowly for longest are given up; if that is not enough,
+    /// the one that needs the room.
+    private mutating func makeRoom(for session: Session, _ link: RouterLink) {
+        // Who could not go on because of us is not slow.
+        let isHeldBack = link.heldBackAt.map { self.now < $0 &+ RouterLimits.partialGraceNanoseconds } ?? false
+        while !isHeldBack, link.partialInputBytes > self.partialInputBytesMax,
+            let index = link.partialInputs.popDue(self.now)
+        {
+            guard let slow = self.sessions[Int(index)], let partial = slow.partialInput else { continue }
+            guard slow.waiting == nil else {
+                // The rest may be here.
+                slow.partialInput?.progressed(Int(UInt16.max), now: self.now)
+                link.partialInputs.set(index, deadline: slow.partialInput?.slowAt)
+                continue
+            }
+            slow.partialInput?.hasGivenWay = true
+            link.partialInputBytes -= partial.bytes.count
+            self.counters.closedPartialSlow += 1
+            self.condemned.append((index, .quotaExceeded))
+        }
+        guard link.partialInputBytes > self.partialInputBytesMax else { return }
+        self.counters.closedPartialBytes += 1
+        self.close(session, .quotaExceeded, "too many bytes of incomplete packets")
+    }
+
+    /// The packet of which a part has come is given up.
+    func dropPartial(_ session: Session, _ link: RouterLink) {
+        guard let partial = session.partialInput else { return }
+        if !partial.hasGivenWay { link.partialInputBytes -= partial.bytes.count }
+        link.partialInputs.set(session.index, deadline: nil)
     }
 
     // MARK: Frames of closed sessions
@@ -227,7 +259,10 @@ extension RouterCore {
 
     mutating func returnCredit(_ link: RouterLink) {
         // While too much waits for its commit, clients are read no further.
-        guard self.changes.waitingBytes < RouterLimits.uncommittedBytesMax else { return }
+        guard self.changes.waitingBytes < RouterLimits.uncommittedBytesMax else {
+            link.heldBackAt = self.now
+            return
+        }
         guard !link.creditReturns.isEmpty || link.consumedBytes * 4 >= self.publishCreditPerLink else { return }
         var returns: [(handle: UInt64, bytes: UInt32)] = []
         returns.reserveCapacity(link.creditReturns.count)

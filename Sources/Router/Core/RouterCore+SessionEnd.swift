@@ -135,7 +135,7 @@ extension RouterCore {
                 link.sessionCount -= 1
                 if let partial = session.partialInput { link.slots[slot].discard(restOf: partial) }
             }
-            if let partial = session.partialInput { link.partialInputBytes -= partial.bytes.count }
+            self.dropPartial(session, link)
         }
         self.dropWaitingInput(session)
         self.connectedCount -= 1

@@ -61,6 +61,7 @@ extension RouterCore {
         )
         let subscriber = Subscriber(session: session.index, options: options)
         let granted = ReasonCode(granted: qos)
+        let countedBytes = Session.Subscription.countedBytes(of: filter)
         switch TopicFilter.parse(filter) {
         case .invalid:
             return .topicFilterInvalid
@@ -70,11 +71,13 @@ extension RouterCore {
                 name: UnsafeRawBufferPointer(rebasing: filter[group]),
                 subscriber
             )
-            if result == .added { session.subscriptions.append(Session.Subscription(place: place, isShared: true)) }
-            self.recordSubscription(Session.Subscription(place: place, isShared: true), filter, options, session)
+            let added = Session.Subscription(place: place, isShared: true, countedBytes: countedBytes)
+            if result == .added { session.subscriptions.append(added) }
+            self.recordSubscription(added, filter, options, session)
         case .plain:
             let (place, result) = self.trie.add(filter: filter, subscriber)
-            if result == .added { session.subscriptions.append(Session.Subscription(place: place, isShared: false)) }
+            let added = Session.Subscription(place: place, isShared: false, countedBytes: countedBytes)
+            if result == .added { session.subscriptions.append(added) }
             let wantsRetained =
                 subscription.retainHandling == .send
                 || (subscription.retainHandling == .sendIfNew && result == .added)
@@ -84,13 +87,7 @@ extension RouterCore {
                 subscription.retainHandling == .sendIfNew
                 && session.pending?.retainedCursors.contains(place: place) == true
             if !goesOn { self.dropCursors(place, session) }
-            self.recordSubscription(
-                Session.Subscription(place: place, isShared: false),
-                filter,
-                options,
-                session,
-                awaitsRetained: sendsRetained || goesOn
-            )
+            self.recordSubscription(added, filter, options, session, awaitsRetained: sendsRetained || goesOn)
             if sendsRetained {
                 let cursor = RetainedCursor(
                     filter: filter,
@@ -115,12 +112,14 @@ extension RouterCore {
         }
         if TopicFilter.levelCount(plain) > self.settings.maxTopicLevels { return .topicFilterInvalid }
         if !session.access.allowsSubscribe(filter: filter, qos: qos) { return .notAuthorized }
-        if session.subscriptions.count >= self.settings.session.maxSubscriptions,
-            !self.isSubscribed(filter, session)
-        {
-            return .quotaExceeded
-        }
+        if !self.hasRoom(for: filter, session), !self.isSubscribed(filter, session) { return .quotaExceeded }
         return nil
+    }
+
+    private func hasRoom(for filter: UnsafeRawBufferPointer, _ session: Session) -> Bool {
+        let bytes = session.subscriptions.countedBytes + Int(Session.Subscription.countedBytes(of: filter))
+        return session.subscriptions.count < self.settings.session.maxSubscriptions
+            && bytes <= self.settings.session.maxSubscriptionBytes
     }
 
     private func isSubscribed(_ filter: UnsafeRawBufferPointer, _ session: Session) -> Bool {

@@ -22,6 +22,8 @@ package struct RouterCounters: Equatable, Sendable {
     package var closedForErrors: UInt64 = 0
     /// Of these, because too many bytes of incomplete packets had come through their listener.
     package var closedPartialBytes: UInt64 = 0
+    /// The same, because their packet came too slowly while another needed the room.
+    package var closedPartialSlow: UInt64 = 0
     package var publishesDenied: UInt64 = 0
     /// Messages, wills too, that were refused because too many filters match the beginning of their topic.
     package var publishesBeyondMatch: UInt64 = 0
@@ -87,6 +89,7 @@ package struct RouterCounters: Equatable, Sendable {
             ("wills_published", self.willsPublished),
             ("closed_for_errors", self.closedForErrors),
             ("closed_partial_bytes", self.closedPartialBytes),
+            ("closed_partial_slow", self.closedPartialSlow),
             ("publishes_denied", self.publishesDenied),
             ("publishes_beyond_match", self.publishesBeyondMatch),
             ("subscriptions_denied", self.subscriptionsDenied),

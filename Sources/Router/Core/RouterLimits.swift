@@ -18,6 +18,9 @@ package enum RouterLimits {
     static let matchNodesMax = 1 << 16
     static let matchLevelsFree = 15
 
+    /// What a level of a filter counts beside its text: it takes a node of the tree, of 24 bytes and its place.
+    static let countedBytesPerLevel = 32
+
     /// What one session's packets may cost before others' get their turn: in nodes looked at and copies made, of which 10 take about 1 µs.
     /// What goes beyond is taken from its next turns. A publisher with one subscriber and the default credit does not come that far.
     package static let workPerTurn: UInt64 = 1 << 15
@@ -26,6 +29,11 @@ package enum RouterLimits {
     /// Bytes of one client that may wait for its turn beyond `flow_control.session_credit`: those that a listener sends again to another
     /// router (1 MiB), and acknowledgements, which need no credit. A client that sends more of these is closed with 0x97.
     static let waitingInputBytesMax = 2 << 20
+
+    /// A client that sends a packet over 64 KiB more slowly than that, for as long as that, makes room for others where there is none: a
+    /// device on a line of 5 kB/s is well above it, and what holds the room without using it is not.
+    static let partialBytesPerSecondMin: UInt64 = 1024
+    static let partialGraceNanoseconds = 20 * Nanoseconds.perSecond
 
     /// Nodes of the retained tree that one cursor visits before other work gets its turn: well under a millisecond.
     static let retainedNodesPerTurn = 2048

@@ -59,8 +59,11 @@ final class RouterLink {
     /// Of `UnfinishedPackets`, those that are written to their end, and in which turn.
     var writtenPackets: [(turn: UInt64, packet: UnfinishedPackets.Reference)] = []
 
-    /// Bytes of packets that have arrived in part.
+    /// Bytes of packets that have arrived in part, and when each session's will have come too slowly.
     var partialInputBytes = 0
+    var partialInputs = DeadlineHeap()
+    /// When clients were read no further last because their credit was not returned.
+    var heldBackAt: Instant?
 
     // The `sessionDeliver` frame at the end of `output`, which the next packets for the same session join.
     private var deliverHandle = RouterLink.noHandle

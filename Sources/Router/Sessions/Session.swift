@@ -17,9 +17,17 @@ final class Session {
         var isShared: Bool
         /// Of its entry in the store, within the session; 0: it has none.
         var number: UInt32 = 0
+        /// What it counts towards `mqtt.session.max_subscription_bytes`.
+        var countedBytes: UInt32 = 0
 
         static func == (left: Self, right: Self) -> Bool {
             left.place == right.place && left.isShared == right.isShared
+        }
+
+        /// - Parameter filter: whole, with `$share` and the group where it has them.
+        static func countedBytes(of filter: UnsafeRawBufferPointer) -> UInt32 {
+            let levels = TopicFilter.levelCount(TopicFilter.withoutShare(filter))
+            return UInt32(clamping: filter.count + levels * RouterLimits.countedBytesPerLevel)
         }
     }
 
@@ -46,6 +54,20 @@ final class Session {
         /// The whole packet; 0 until its fixed header is there.
         var packetBytes = 0
         var usesCredit = false
+        /// When it will have come too slowly, if nothing more of it comes.
+        var slowAt: Instant
+        /// It makes room for others: its bytes count no more.
+        var hasGivenWay = false
+
+        init(now: Instant) {
+            self.slowAt = now &+ RouterLimits.partialGraceNanoseconds
+        }
+
+        /// Bytes of it came. Each lets the next ones take as long as it may have taken itself.
+        mutating func progressed(_ bytes: Int, now: Instant) {
+            let earned = UInt64(bytes) * Nanoseconds.perSecond / RouterLimits.partialBytesPerSecondMin
+            self.slowAt = min(max(self.slowAt, now) &+ earned, now &+ RouterLimits.partialGraceNanoseconds)
+        }
     }
 
     /// A packet over 64 KiB of which parts were sent. Other packets wait until it is through.

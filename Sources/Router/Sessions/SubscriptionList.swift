@@ -7,6 +7,8 @@ struct SubscriptionList: Sequence {
     private var items: [Session.Subscription] = []
     /// Where each is; nil while they are few.
     private var places: [Key: Int32]?
+    /// Of all of them together. Only adding and removing one changes it, each by what that one carries.
+    private(set) var countedBytes = 0
 
     private struct Key: Hashable {
         var place: UInt32
@@ -31,6 +33,7 @@ struct SubscriptionList: Sequence {
     /// To be called for one that is not there.
     mutating func append(_ item: Session.Subscription) {
         self.items.append(item)
+        self.countedBytes += Int(item.countedBytes)
         if self.places != nil {
             self.places?[Self.key(item)] = Int32(truncatingIfNeeded: self.items.count - 1)
         } else if self.items.count >= Self.tableFrom {
@@ -49,6 +52,7 @@ struct SubscriptionList: Sequence {
     /// The last one takes its place.
     mutating func remove(at position: Int) {
         let removed = self.items[position]
+        self.countedBytes -= Int(removed.countedBytes)
         let last = self.items.removeLast()
         if position < self.items.count {
             self.items[position] = last
@@ -61,5 +65,6 @@ struct SubscriptionList: Sequence {
     mutating func removeAll() {
         self.items = []
         self.places = nil
+        self.countedBytes = 0
     }
 }

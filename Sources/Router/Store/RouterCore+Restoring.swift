@@ -155,6 +155,7 @@ extension RouterCore {
             }
             var subscription = place
             subscription.number = number
+            subscription.countedBytes = filter.withUnsafeBytes { Session.Subscription.countedBytes(of: $0) }
             session.subscriptions.append(subscription)
             session.lastSubscriptionNumber = max(session.lastSubscriptionNumber, number)
             if awaitsRetained, !subscription.isShared {

@@ -235,6 +235,7 @@ import Testing
             max_expiry: 7s
             version3_expiry: 6s
             max_subscriptions: 8
+            max_subscription_bytes: 9KiB
             max_inflight: 9
             max_inflight_bytes: 10B
             max_queued_messages: 10

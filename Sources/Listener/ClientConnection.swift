@@ -46,8 +46,10 @@ final class ClientConnection: EventHandler {
     }
     private(set) var holdsHandshakeSlot = false
     private(set) var identity: CertificateIdentity?
-    /// From CONNECT until the session is open; where it can be attached to another router, until its end.
+    /// From CONNECT until the client is authenticated.
     var connect: ConnectPacket?
+    /// From then on until the session is open; where it can be attached to another router, until its end.
+    var passedConnect: PassedConnect?
     /// Nanoseconds of CLOCK_BOOTTIME when the client had been authenticated.
     private(set) var connectStamp: UInt64 = 0
     private(set) var userName: [UInt8]?
@@ -343,7 +345,9 @@ final class ClientConnection: EventHandler {
         case .refuse(let reason, let code, let version, let detail):
             self.refuse(reason, code: code, version: version, detail: detail)
             return bytes.count
-        case .connect(let packet, let count):
+        case .connect(var packet, let count):
+            // Nobody reads them.
+            packet.properties.userProperties = []
             self.times.connect = self.service.loop.now
             self.version = packet.version
             self.clientName = String(decoding: packet.clientIdentifier, as: UTF8.self)
@@ -453,7 +457,8 @@ final class ClientConnection: EventHandler {
         self.phase = .opening
         self.access = access
         self.connectStamp = Clock.bootTime()
-        self.connect?.password = nil
+        self.passedConnect = self.connect.map { PassedConnect($0) }
+        self.connect = nil
         self.setDeadline(self.service.loop.now + Self.brokerWaitNanoseconds)
         self.service.router.open(self)
     }

@@ -6,6 +6,7 @@ final class ListenerPolicy {
     private(set) var configuration: Configuration.Listener
     let name: [UInt8]
     let rulesName: [UInt8]
+    let maxWillSizeBytes: Int
     /// Nil for plain TCP.
     private(set) var tls: TLSServerContext?
     /// The one in force, where the secret is that all listener processes make tickets from.
@@ -37,6 +38,7 @@ final class ListenerPolicy {
         )
         self.name = Array(listener.name.utf8)
         self.rulesName = Array(listener.rules.utf8)
+        self.maxWillSizeBytes = configuration.mqtt.maxWillSizeBytes
         let looksAtCertificates = listener.tls != nil && listener.clientCertificate != .none
         self.revocation =
             looksAtCertificates

@@ -14,6 +14,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
     case notMQTT
     case malformedConnect
     case connectTooLarge
+    case willTooLarge
     case tooManyConnectBytes
     case protocolVersion
     case enhancedAuthentication
@@ -37,6 +38,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         case .notMQTT: "not-mqtt"
         case .malformedConnect: "malformed-connect"
         case .connectTooLarge: "connect-too-large"
+        case .willTooLarge: "will-too-large"
         case .tooManyConnectBytes: "too-many-connect-bytes"
         case .protocolVersion: "protocol-version"
         case .clientIdentifierPolicy: "client-id-not-common-name"
@@ -55,7 +57,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         switch self {
         case .tls(let kind): kind != .connectionReset && kind != .revocationUnknown && kind != .other
         case .banned, .handshakeTimeout, .connectTimeout, .certificateField, .notMQTT, .malformedConnect,
-            .connectTooLarge,
+            .connectTooLarge, .willTooLarge,
             .protocolVersion, .enhancedAuthentication, .clientIdentifierPolicy:
             true
         case .auth(let reason): reason != .redisUnavailable && reason != .redisError && reason != .overloaded

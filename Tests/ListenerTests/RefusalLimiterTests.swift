@@ -39,7 +39,7 @@ import Testing
     func names() {
         var reasons: [RefusalReason] = [
             .tooManyConnections, .handshakeTimeout, .connectTimeout, .certificateField, .notMQTT, .malformedConnect,
-            .connectTooLarge, .protocolVersion, .enhancedAuthentication, .noAuthenticationConfigured,
+            .connectTooLarge, .willTooLarge, .protocolVersion, .enhancedAuthentication, .noAuthenticationConfigured,
             .authWorkerUnavailable, .routerUnavailable,
         ]
         reasons += AuthVerdict.Reason.allCases.map { .auth($0) }

@@ -106,6 +106,21 @@ import Testing
         #expect(harness.core.counters.closedPartialBytes == 1)
     }
 
+    @Test func willsAreBounded() {
+        let harness = RouterHarness { $0.mqtt.maxWillSizeBytes = 300 }
+        let client = harness.client("device")
+        let topic = Array("t".utf8)
+        var will = ConnectPacket.Will(
+            qos: .atMostOnce,
+            retain: false,
+            topic: topic,
+            payload: [UInt8](repeating: 1, count: 300)
+        )
+        #expect(client.connect(will: will)?.returnCode == ReasonCode.packetTooLarge.rawValue)
+        will.payload.removeLast()
+        #expect(client.connect(will: will)?.returnCode == 0)
+    }
+
     @Test func sharedSubscriptionsGoToConnectedMembersFirst() {
         for spread in Configuration.MQTT.SharedSpread.allCases {
             let harness = RouterHarness { $0.mqtt.sharedSpread = spread }

@@ -96,8 +96,9 @@ final class RedisAccess {
         if let cluster = self.cluster { return cluster.advance() }
         self.main?.client.advance(now: self.loop.now)
         guard let sentinel = self.sentinel else { return }
-        if let client = self.main?.client, client.counters.failures > self.failuresSeen {
-            self.failuresSeen = client.counters.failures
+        let failures = self.main?.client.counters.failures ?? 0
+        if failures > self.failuresSeen {
+            self.failuresSeen = failures
             sentinel.masterFailed()
         }
         for action in sentinel.endTurn() {

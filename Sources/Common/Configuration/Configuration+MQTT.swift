@@ -14,6 +14,8 @@ extension Configuration {
         public var maxPacketSizeBytes = 4 * 1024 * 1024
         public var maxTopicLevels = 256
         public var maxClientIDLengthBytes = 1024
+        /// Topic, properties and payload.
+        public var maxWillSizeBytes = 64 * 1024
         public var sharedSpread = SharedSpread.roundRobin
         /// Topic aliases used towards a client that allows some; 0: none. Memory: as many topics per session.
         public var topicAliasesToClients: UInt16 = 16

@@ -170,6 +170,7 @@ extension Configuration.MQTT {
         section.integer("max_topic_levels", 1...65_536, into: &self.maxTopicLevels)
         // A server must take client ids of up to 23 bytes [MQTT-3.1.3-5].
         section.integer("max_client_id_length", 23...65_535, into: &self.maxClientIDLengthBytes)
+        section.size("max_will_size", 256...Limits.connectPacketBytesMax, into: &self.maxWillSizeBytes)
         section.choice("shared_subscription_spread", into: &self.sharedSpread)
         section.integer("topic_aliases_to_clients", 0...1024, into: &self.topicAliasesToClients)
         let intervals = 0...86_400 * Configuration.nanosecondsPerSecond

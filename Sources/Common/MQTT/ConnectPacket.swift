@@ -14,6 +14,13 @@ public struct ConnectPacket: Equatable, Sendable {
             self.payload = payload
             self.properties = properties
         }
+
+        /// Of topic, payload, and properties as they are encoded.
+        public var byteCount: Int {
+            var encoded = ByteBuffer()
+            if self.properties != Properties() { self.properties.encode(into: &encoded) }
+            return self.topic.count + self.payload.count + encoded.readableBytes
+        }
     }
 
     public var version: ProtocolVersion

@@ -9,7 +9,7 @@ extension ClientConnection {
         self.access = nil
         self.isParking = self.service.router.link == nil
         guard accepted.sessionNumber != 0 else {
-            self.connect = nil
+            self.passedConnect = nil
             return nil
         }
         let state = AttachState(
@@ -29,7 +29,7 @@ extension ClientConnection {
     /// QoS 1 and 2 messages in flight that the router keeps to.
     var sendQuota: Int {
         let maximum = self.service.configuration.mqtt.session.maxInflight
-        return Int(min(self.connect?.properties.receiveMaximum ?? UInt16.max, maximum))
+        return Int(min(self.passedConnect?.receiveMaximum ?? UInt16.max, maximum))
     }
 
     // MARK: No router
@@ -93,7 +93,7 @@ extension ClientConnection {
     // MARK: The next router
 
     private func sessionAttach() -> SessionAttach? {
-        guard let attach = self.uplink?.attach, !attach.isBeyondLimits, let connect = self.connect,
+        guard let attach = self.uplink?.attach, !attach.isBeyondLimits, let connect = self.passedConnect,
             let access = self.credentials.access
         else { return nil }
         return attach.attach(

@@ -133,6 +133,8 @@ extension RouterCore {
         if clientIdentifier.isEmpty, offer.emptyClientID == .refuse { return .clientIdentifierNotValid }
         if clientIdentifier.count > self.settings.maxClientIDLengthBytes { return .clientIdentifierNotValid }
         if let will = connect.will {
+            // Its listener has looked at that, and may be configured otherwise until it is started anew.
+            if will.byteCount > self.settings.maxWillSizeBytes { return .packetTooLarge }
             // [MQTT-3.2.2-12], [MQTT-3.2.2-13]
             if will.qos > offer.maxQoS { return .qosNotSupported }
             if will.retain, !offer.retainAvailable, connect.version.hasProperties { return .retainNotSupported }

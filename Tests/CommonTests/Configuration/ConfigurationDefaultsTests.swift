@@ -225,6 +225,7 @@ import Testing
           max_keep_alive: 4s
           max_topic_levels: 5
           max_client_id_length: 23
+          max_will_size: 300B
           empty_client_id: refuse
           protocol_versions: ["3.1.1", 5]
           publish_rate: {messages_per_second: 1, bytes_per_second: 2B, burst: 3s, exceeded: disconnect}

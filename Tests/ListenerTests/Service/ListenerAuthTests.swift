@@ -51,7 +51,7 @@ import Testing
         let open = harness.router.frames(.sessionOpen)[0].body.withUnsafeBytes { SessionOpen.decode($0) }
         #expect(open?.access == self.access)
         #expect(open?.userName == Array("user-a".utf8))
-        #expect(try open.map { try Packet.decode($0.connect, .v5_0) } == .connect(self.withoutPassword("a")))
+        #expect(try open.map { try Packet.decode($0.connect, .v5_0) } == .connect(self.withoutCredentials("a")))
         // A second verdict for the same query has no effect.
         harness.workers[0].answer(frame.handle, AuthVerdict(outcome: .deny, reason: .wrongPassword))
         harness.router.accept(harness.router.frames(.sessionOpen)[0].handle, .v5_0)
@@ -82,9 +82,10 @@ import Testing
         }
     }
 
-    private func withoutPassword(_ name: String) -> ConnectPacket {
+    private func withoutCredentials(_ name: String) -> ConnectPacket {
         var connect = self.connect(name)
         connect.password = nil
+        connect.userName = nil
         return connect
     }
 

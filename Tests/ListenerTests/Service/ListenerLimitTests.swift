@@ -105,4 +105,50 @@ import Testing
             #expect(harness.log.refusals.map { $0["reason"] } == ["client-id-not-common-name"])
         }
     }
+
+    /// Ten thousand clients with the largest CONNECT each had 9 GB kept here, and as much in the router.
+    @Test(
+        "A will above the limit is refused, with 0x95 where the version can say so; the largest that is allowed is not",
+        arguments: [ProtocolVersion.v3_1_1, .v5_0]
+    )
+    func largeWills(version: ProtocolVersion) throws {
+        let harness = try ServiceHarness { $0.mqtt.maxWillSizeBytes = 1000 }
+        func connect(_ payloadBytes: Int) -> ConnectPacket {
+            let payload = [UInt8](repeating: 7, count: payloadBytes)
+            var will = ConnectPacket.Will(qos: .atMostOnce, retain: false, topic: Array("t".utf8), payload: payload)
+            // 28 bytes, with their length.
+            if version == .v5_0 {
+                will.properties.userProperties = [.init(name: [0x61], value: [UInt8](repeating: 0x62, count: 21))]
+            }
+            return ConnectPacket(version: version, clientIdentifier: Array("device".utf8), will: will)
+        }
+        let others = version == .v5_0 ? 28 : 0
+        let client = try harness.client()
+        client.send(Packet.connect(connect(1000 - others)), version)
+        try self.waitForEnd(harness, client)
+        let connack = Packet.connack(
+            ConnackPacket(sessionPresent: false, returnCode: ReasonCode.packetTooLarge.rawValue)
+        )
+        #expect(client.packets(version) == (version == .v5_0 ? [connack] : []))
+        #expect(harness.log.refusals.map { $0["reason"] } == ["will-too-large"])
+        #expect(harness.log.refusals.map { $0["device"] } == ["device"])
+        #expect(harness.log.refusals.map { $0["detail"] } == ["a will of 1001 bytes, mqtt.max_will_size is 1000"])
+        #expect(harness.router.frames(.sessionOpen).isEmpty)
+        try harness.client().send(Packet.connect(connect(999 - others)), version)
+        try harness.wait("the CONNECT") { harness.router.frames(.sessionOpen).count == 1 }
+    }
+
+    @Test("What no router reads of a CONNECT is not kept: user properties, user name and password")
+    func keptOfConnect() throws {
+        let harness = try ServiceHarness()
+        var connect = ConnectPacket(version: .v5_0, clientIdentifier: Array("device".utf8))
+        connect.properties.receiveMaximum = 7
+        var packet = connect
+        packet.properties.userProperties = Array(repeating: .init(name: [0x61], value: [0x62]), count: 1000)
+        packet.userName = Array("name".utf8)
+        packet.password = Array("secret".utf8)
+        let (_, open) = try harness.open(try harness.client(), packet)
+        #expect(open.userName == Array("name".utf8))
+        #expect(try Packet.decode(open.connect, .v5_0) == .connect(connect))
+    }
 }

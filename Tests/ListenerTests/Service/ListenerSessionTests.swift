@@ -26,6 +26,8 @@ import Testing
         let (handle, open) = try harness.open(client, connect)
         #expect(!harness.router.frames.contains { self.contains($0.body, "very secret") })
         connect.password = nil
+        // Of its own in the frame.
+        connect.userName = nil
         #expect(try Packet.decode(open.connect, version) == .connect(connect))
         #expect(open.listenerName == Array("plain".utf8))
         #expect(open.peerAddress == Array(client.localAddress.utf8))

@@ -70,7 +70,7 @@ public struct CommandTemplate: Equatable, Sendable {
         guard let keyIndex = RedisReadCommand.keyIndex(name) else {
             throw mistake(
                 "\(ConfigurationText.shown(name)) is not among the commands that can be used: those that only read, such as "
-                    + "HGET, HMGET, GET, HGETALL"
+                    + (purpose == .access ? "HGETALL" : "HGET, HMGET, GET")
             )
         }
         guard texts.count > keyIndex, texts[keyIndex].constant != [] else { throw mistake("it names no key") }

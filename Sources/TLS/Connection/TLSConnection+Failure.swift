@@ -91,10 +91,22 @@ extension TLSConnection {
         }
         let reason = martlet_ssl_error_reason(error)
         if let alert = UInt8(exactly: reason - SSL_AD_REASON_OFFSET) {
-            let name = SSL_alert_desc_string_long(Int32(alert)).map { String(cString: $0) } ?? "unknown"
-            return TLSFailure(kind: .alertReceived, detail: "the peer sent alert \(alert), \(name)", alert: alert)
+            return TLSFailure(
+                kind: .alertReceived,
+                detail: "the peer sent alert \(alert), \(Self.name(ofAlert: alert))",
+                alert: alert
+            )
         }
         return TLSFailure(kind: Self.kind(reason: reason), detail: Self.detail(reason: reason, error: error))
+    }
+
+    /// RFC 8446, section 6.2: OpenSSL 3.0 has no names for those that came with TLS 1.3.
+    private static func name(ofAlert alert: UInt8) -> String {
+        switch alert {
+        case 109: "missing extension"
+        case 116: "certificate required"
+        default: SSL_alert_desc_string_long(Int32(alert)).map { String(cString: $0) } ?? "unknown"
+        }
     }
 
     private static func kind(reason: Int32) -> TLSFailure.Kind {

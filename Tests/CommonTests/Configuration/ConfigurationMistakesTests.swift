@@ -146,7 +146,7 @@ import Testing
         (
             "authentication: {command: \"DEL tls_domain:%C\"}",
             "m.yaml:1:27: authentication.command: DEL is not among the commands that can be used: those that only read, "
-                + "such as HGET, HMGET, GET, HGETALL"
+                + "such as HGET, HMGET, GET"
         ),
         (
             "authentication: {command: \"HMGET tls_domain password\"}",

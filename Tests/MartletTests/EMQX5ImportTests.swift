@@ -194,4 +194,13 @@ import Testing
         }
         #expect(!warnings.contains { $0.contains("other servers") })
     }
+
+    @Test func `regression: a user name with characters of URLs is written encoded`() throws {
+        let text = "authentication = \(Self.redis("a").dropLast()), username = \"we:i@rd/x%41 ö\", password = p}"
+        let imported = try EMQX5Reader.read(text)
+        let yaml = imported.yaml(passwordFiles: ["redis.password"])
+        #expect(yaml.contains("redis://we%3Ai%40rd%2Fx%2541%20%C3%B6@a:6379/0"))
+        #expect(throws: Never.self) { try self.configuration(imported) }
+        #expect(ImportedConfiguration.percentEncoded("aZ09-._~[`{@\u{0}") == "aZ09-._~%5B%60%7B%40%00")
+    }
 }

@@ -139,7 +139,7 @@ import Testing
         #expect(self.warns(imported, 19, "authorization.no_match is allow"))
         #expect(imported.warnings.contains { $0.text.contains("authorization source file is not taken over") })
         #expect(imported.warnings.contains { $0.text.contains("listener ws:default") })
-        #expect(self.warns(imported, 0, "not taken over: node"))
+        #expect(self.warns(imported, 2, "not taken over: node"))
     }
 
     @Test func severalAuthenticatorsBecomeSources() throws {

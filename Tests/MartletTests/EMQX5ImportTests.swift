@@ -194,4 +194,60 @@ import Testing
         }
         #expect(!warnings.contains { $0.contains("other servers") })
     }
+
+    @Test func `regression: each setting of an authenticator that is not taken over is named with its line`() throws {
+        let text = """
+            authentication = [{mechanism = password_based, backend = redis, server = "r:6379"
+              pool_size = 3
+              auto_reconnect = true
+              cmd = "HMGET u:${username} password_hash salt"
+              password_hash_algorithm { name = sha256, rounds = 3 }
+              unknown_thing = 9
+              ssl { enable = true, verify = verify_peer
+                cacertfile = "${EMQX_ETC_DIR}/ca.pem"
+                versions = [tlsv1.3]
+                depth = 2
+              }
+            }]
+            node { name = x }
+            cluster { name = y }
+            authorization { cache { enable = true } }
+            authentication_settings.node_cache.enable = true
+            listeners.ssl.default { bind = 8883, ssl_options {
+              keyfile = "${EMQX_ETC_DIR}/key.pem", verify = verify_peer } }
+            """
+        let imported = try EMQX5Reader.read(text)
+        for (line, start) in [
+            (2, "pool_size of redis-1 is not taken over: one connection"), (3, "auto_reconnect of redis-1"),
+            (5, "password_hash_algorithm.rounds of redis-1"), (6, "unknown_thing of redis-1"),
+            (8, "${EMQX_ETC_DIR} in cacertfile"), (9, "ssl.versions of redis-1"), (10, "ssl.depth of redis-1"),
+            (13, "not taken over: node"), (14, "not taken over: cluster"),
+            (15, "authorization.cache is not taken over"), (16, "authentication_settings.node_cache"),
+            (18, "${EMQX_ETC_DIR} in keyfile"),
+        ] {
+            #expect(self.warns(imported, line, start), "\(line) \(start): \(imported.warnings)")
+        }
+        #expect(!imported.warnings.contains { $0.text.contains("${username}") })
+        #expect(throws: Never.self) { try self.configuration(imported) }
+    }
+
+    @Test func `regression: a user name with characters of URLs is written encoded`() throws {
+        let text = "authentication = \(Self.redis("a").dropLast()), username = \"we:i@rd/x%41 ö\", password = p}"
+        let imported = try EMQX5Reader.read(text)
+        let yaml = imported.yaml(passwordFiles: ["redis.password"])
+        #expect(yaml.contains("redis://we%3Ai%40rd%2Fx%2541%20%C3%B6@a:6379/0"))
+        #expect(throws: Never.self) { try self.configuration(imported) }
+        #expect(ImportedConfiguration.percentEncoded("aZ09-._~[`{@\u{0}") == "aZ09-._~%5B%60%7B%40%00")
+    }
+
+    @Test func `regression: clientid_override is named with its line`() throws {
+        let text = """
+            authentication = [{mechanism = password_based, backend = redis, server = "r:6379"
+              cmd = "HMGET u:${username} password_hash salt clientid_override"}]
+            listeners.tcp.a.bind = "127.0.0.1:1"
+            """
+        let imported = try EMQX5Reader.read(text)
+        #expect(self.warns(imported, 2, "clientid_override has no counterpart"))
+        #expect(throws: Never.self) { try self.configuration(imported) }
+    }
 }

@@ -18,6 +18,7 @@ struct EMQX4Reader {
         reader.readSource()
         reader.readDefaults()
         reader.readListeners()
+        reader.readSettings()
         reader.nameTheRest()
         return reader.result
     }
@@ -96,7 +97,10 @@ struct EMQX4Reader {
         self.result.check(&source, line: server?.line ?? 0)
         for key in ["auth.redis.pool", "auth.redis.query_timeout"] {
             guard let setting = self.take(key) else { continue }
-            self.result.warn(setting.line, "\(key) is left out: one connection takes all look-ups, see redis.timeout")
+            self.result.warn(
+                setting.line,
+                "\(key) is left out: one connection takes all look-ups, see redis.query_timeout"
+            )
         }
         self.result.sources = [source]
     }
@@ -105,9 +109,9 @@ struct EMQX4Reader {
         source.usesTLS = ["auth.redis.ssl", "auth.redis.ssl.enable"].contains { key in
             ["on", "true"].contains(self.value(key))
         }
-        source.caFile = self.value("auth.redis.ssl.cacertfile") ?? self.value("auth.redis.cafile")
-        source.certificateFile = self.value("auth.redis.ssl.certfile") ?? self.value("auth.redis.certfile")
-        source.keyFile = self.value("auth.redis.ssl.keyfile") ?? self.value("auth.redis.keyfile")
+        source.caFile = self.file("cacertfile", "cafile", usesTLS: source.usesTLS)
+        source.certificateFile = self.file("certfile", "certfile", usesTLS: source.usesTLS)
+        source.keyFile = self.file("keyfile", "keyfile", usesTLS: source.usesTLS)
         let serverName = self.value("auth.redis.ssl.server_name_indication")
         source.serverName = serverName == "disable" ? nil : serverName
         let verify = self.take("auth.redis.ssl.verify")
@@ -116,6 +120,21 @@ struct EMQX4Reader {
             verify?.line ?? 0,
             "EMQX did not verify Redis' certificate; it is verified here: name its authority in tls.ca_file"
         )
+    }
+
+    /// - Parameter old: its name before EMQX 4.3.
+    private mutating func file(_ name: String, _ old: String, usesTLS: Bool) -> String? {
+        let keys = ["auth.redis.ssl.\(name)", "auth.redis.\(old)"]
+        let given = keys.compactMap { key in self.take(key).map { (key: key, setting: $0) } }
+        if !usesTLS {
+            for (key, setting) in given {
+                self.result.warn(
+                    setting.line,
+                    "\(key) is left out: auth.redis.ssl is not on, so Redis is reached without TLS; set both if that was not meant"
+                )
+            }
+        }
+        return given.first?.setting.value
     }
 
     private mutating func checkTemplate(_ key: String, _ command: String) {
@@ -190,6 +209,7 @@ struct EMQX4Reader {
     private mutating func readListener(_ transport: String, _ name: String) {
         let prefix = "listener.\(transport).\(name)"
         var listener = ImportedConfiguration.Listener(transport: transport, name: name)
+        listener.zone = self.value("\(prefix).zone")
         listener.setAddress(self.value(prefix) ?? "8883")
         listener.certificateFile = self.value("\(prefix).certfile")
         listener.keyFile = self.value("\(prefix).keyfile")
@@ -201,37 +221,78 @@ struct EMQX4Reader {
             guard let setting = self.take("\(prefix).\(use.rawValue)") else { continue }
             self.result.use(setting.value, as: use, of: &listener, line: setting.line)
         }
+        let keys =
+            (listener.zone.map { ["zone.\($0).use_username_as_clientid"] } ?? []) + ["mqtt.use_username_as_clientid"]
+        if let key = keys.first(where: { self.settings[$0] != nil }), let given = self.given(key) {
+            self.used.insert(key)
+            self.result.useUserName(given, of: &listener)
+        }
         self.result.add(listener, line: self.settings[prefix]?.line ?? 0)
     }
 
-    /// Settings that say what clients may do, or what they are offered: each of them is somebody's decision.
-    private static let namedPrefixes = ["auth.", "acl", "listener.", "zone.", "mqtt."]
+    /// Of `mqtt.NAME` or `zone.ZONE.NAME`, if it has a value.
+    private func given(_ key: String) -> ImportedSetting.Given? {
+        let words = key.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        guard let setting = self.settings[key], !setting.value.isEmpty else { return nil }
+        let isZone = words.count == 3 && words[0] == "zone"
+        guard isZone || (words.count == 2 && words[0] == "mqtt") else { return nil }
+        return ImportedSetting.Given(
+            title: key,
+            name: words[words.count - 1],
+            zone: isZone ? words[1] : nil,
+            line: setting.line,
+            value: setting.value
+        )
+    }
 
-    /// The last words of settings that are to be looked at again, and where they may be written by hand.
-    private static let counterparts = [
-        "max_packet_size": "mqtt.max_packet_size", "max_qos_allowed": "mqtt.max_qos",
-        "retain_available": "mqtt.retain_available", "wildcard_subscription": "mqtt.wildcard_subscriptions",
-        "shared_subscription": "mqtt.shared_subscriptions", "max_topic_alias": "mqtt.topic_alias_maximum",
-        "server_keepalive": "mqtt.max_keep_alive", "max_inflight": "mqtt.session.max_inflight",
-        "max_mqueue_len": "mqtt.session.max_queued_messages", "session_expiry_interval": "mqtt.session.max_expiry",
-        "max_awaiting_rel": "mqtt.receive_maximum", "idle_timeout": "listeners.….connect_timeout",
-        "acl_deny_action": "authorization.deny_action", "enable_ban": "bans_file",
-    ]
+    private mutating func readSettings() {
+        let zones = Set(self.result.listeners.compactMap(\.zone))
+        let names = Set(ImportedSetting.all.map(\.name))
+        let given = self.order.compactMap { self.given($0) }
+            .filter { names.contains($0.name) && ($0.zone.map(zones.contains) ?? true) }
+        self.used.formUnion(given.map(\.title))
+        self.result.take(given)
+        // Where all listeners are in another file, nothing is known of zones.
+        guard self.order.contains(where: { $0.hasPrefix("listener.") }) else { return }
+        self.leaveOutZones(except: zones)
+    }
 
-    private mutating func nameTheRest() {
-        var others = 0
+    private mutating func leaveOutZones(except zones: Set<String>) {
+        var named: Set<String> = []
         for key in self.order where !self.used.contains(key) {
-            guard Self.namedPrefixes.contains(where: { key.hasPrefix($0) }) else {
-                others += 1
+            let words = key.split(separator: ".").map(String.init)
+            guard words.count >= 3, words[0] == "zone", !zones.contains(words[1]) else { continue }
+            self.used.insert(key)
+            guard named.insert(words[1]).inserted else { continue }
+            self.result.warn(
+                self.settings[key]?.line ?? 0,
+                "zone.\(words[1]) is left out: no listener that is taken over is in this zone"
+            )
+        }
+    }
+
+    /// What changes who gets in, or what a client may do, each with its line; the rest in one.
+    private mutating func nameTheRest() {
+        let sections = ["auth.", "acl", "listener.", "zone.", "mqtt.", "module.", "flapping_detect", "enable_acl"]
+        var others: [String] = []
+        for key in self.order where !self.used.contains(key) {
+            let words = key.split(separator: ".").map(String.init)
+            let isOfZone = ["zone", "mqtt"].contains(words.first)
+            let isOfSpeed = isOfZone && words.contains { ImportedSetting.ofSpeed.contains($0) }
+            guard sections.contains(where: { key.hasPrefix($0) }), !isOfSpeed else {
+                others.append(isOfSpeed ? words.last ?? key : words.first ?? key)
                 continue
             }
-            let last = key.split(separator: ".").last.map(String.init) ?? key
-            let isOffer = key.hasPrefix("zone.") || key.hasPrefix("mqtt.")
-            let hint = isOffer ? Self.counterparts[last].map { "; see \($0)" } ?? "; there is no such key here" : ""
-            self.result.warn(self.settings[key]?.line ?? 0, "\(key) is not taken over\(hint)")
+            self.result.warn(self.settings[key]?.line ?? 0, ImportedSetting.notTakenOver(key))
         }
-        if others > 0 {
-            self.result.warn(0, "\(others) other settings (cluster, log, limits and so on) are not taken over")
-        }
+        guard !others.isEmpty else { return }
+        let names = Set(others).sorted()
+        let shown = names.prefix(8).joined(separator: ", ") + (names.count > 8 ? ", …" : "")
+        self.result.warn(
+            0,
+            others.count == 1
+                ? "1 other setting (\(shown)) is not taken over"
+                : "\(others.count) other settings (\(shown)) are not taken over"
+        )
     }
 }

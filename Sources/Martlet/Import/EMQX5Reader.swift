@@ -2,26 +2,31 @@ import Common
 
 /// EMQX 5's and 6's `emqx.conf` or `cluster.hocon`.
 struct EMQX5Reader {
-    private var result = ImportedConfiguration()
-    private let root: HOCONValue
+    var result = ImportedConfiguration()
+    let root: HOCONValue
+    /// Sections that others take values from: `common`, if there is a `${common}`.
+    let named: Set<String>
 
     /// - Throws: where the file is no HOCON.
     static func read(_ text: String) throws(HOCONParser.Failure) -> ImportedConfiguration {
         var parser = HOCONParser(text)
-        var reader = EMQX5Reader(root: try parser.parse())
+        let root = try parser.parse()
+        var reader = EMQX5Reader(root: root, named: Set(parser.references.compactMap(\.first)))
         for problem in parser.problems { reader.result.warn(problem.line, problem.text) }
         reader.readAuthentication()
         reader.readAuthorization()
         reader.readListeners()
+        reader.readSettings()
         reader.nameTheRest()
         return reader.result
     }
 
-    private init(root: HOCONValue) {
+    private init(root: HOCONValue, named: Set<String>) {
         self.root = root
+        self.named = named
     }
 
-    private func line(_ path: String...) -> Int {
+    func line(_ path: String...) -> Int {
         var value = self.root
         var line = 0
         for key in path {
@@ -90,6 +95,7 @@ struct EMQX5Reader {
         if source.command.isEmpty { self.result.warn(line, "cmd is missing") }
         source.passwordHash = self.passwordHash(element["password_hash_algorithm"], line: line)
         self.readConnection(element, line: line, into: &source)
+        self.nameTheRest(of: element, source)
         if element["precondition"] != nil { self.result.warn(line, "precondition is not taken over") }
         self.result.sources.append(source)
     }
@@ -176,6 +182,8 @@ struct EMQX5Reader {
             hasRows = true
             for index in self.result.sources.indices { self.result.sources[index].accessCommand = command }
             var connection = ImportedConfiguration.Source()
+            connection.name = "the rows"
+            self.nameTheRest(of: element, connection)
             self.readConnection(element, line: line, into: &connection)
             for (what, isSame) in Self.comparison(connection, self.result.sources[0]) where !isSame {
                 self.result.warn(
@@ -225,6 +233,7 @@ struct EMQX5Reader {
         }
         if self.result.listeners.isEmpty {
             var listener = self.result.listenerForNone()
+            listener.zone = "default"
             self.readCertificateUses(&listener)
             self.result.listeners = [listener]
         }
@@ -232,6 +241,7 @@ struct EMQX5Reader {
 
     private mutating func readListener(_ transport: String, _ member: HOCONValue.Member) {
         var listener = ImportedConfiguration.Listener(transport: transport, name: member.key)
+        listener.zone = member.value["zone"]?.text ?? "default"
         listener.setAddress(member.value["bind"]?.text ?? (listener.isTLS ? "8883" : "1883"))
         let options = member.value["ssl_options"]
         listener.certificateFile = options?["certfile"]?.text
@@ -261,54 +271,5 @@ struct EMQX5Reader {
         }
         self.nameTheRest(of: member, listener.name)
         self.result.add(listener, line: member.line)
-    }
-
-    /// What is not taken over of a listener; first what lets somebody in, or sends messages elsewhere.
-    private mutating func nameTheRest(of member: HOCONValue.Member, _ name: String) {
-        if let rules = member.value.member("access_rules") {
-            self.result.warn(
-                rules.line,
-                "access_rules of \(name) are not taken over: addresses that were kept out are let in; see martlet ban add address"
-            )
-        }
-        if let mountpoint = member.value.member("mountpoint"), mountpoint.value.text?.isEmpty == false {
-            self.result.warn(
-                mountpoint.line,
-                "mountpoint of \(name) is not taken over: topics are what clients write, without anything in front"
-            )
-        }
-        let known: Set = [
-            "bind", "enable", "enabled", "ssl_options", "authentication", "enable_authn", "access_rules", "mountpoint",
-        ]
-        let options: Set = [
-            "certfile", "keyfile", "cacertfile", "verify", "fail_if_no_peer_cert", "enable_crl_check", "password",
-        ]
-        let members = member.value.value(at: ["ssl_options"])?.members ?? []
-        if let password = members.first(where: { $0.key == "password" }), password.value.text?.isEmpty == false {
-            self.result.warn(password.line, "the password of \(name)'s key goes into a file: tls.key_password_file")
-        }
-        let others =
-            (member.value.members.map(\.key).filter { !known.contains($0) })
-            + (members.map(\.key).filter { !options.contains($0) }.map { "ssl_options.\($0)" })
-        if !others.isEmpty {
-            self.result.warn(member.line, "of \(name) not taken over: \(others.joined(separator: ", "))")
-        }
-    }
-
-    private mutating func readCertificateUses(_ listener: inout ImportedConfiguration.Listener) {
-        for use in ImportedConfiguration.CertificateUse.allCases {
-            guard let value = self.root["mqtt", use.rawValue]?.text else { continue }
-            self.result.use(value, as: use, of: &listener, line: self.line("mqtt", use.rawValue))
-        }
-    }
-
-    private mutating func nameTheRest() {
-        let known = ["authentication", "authorization", "listeners", "authentication_settings", "mqtt"]
-        let others = self.root.members.map(\.key).filter { !known.contains($0) }
-        if !others.isEmpty { self.result.warn(0, "not taken over: \(others.joined(separator: ", "))") }
-        let settings = (self.root["mqtt"]?.members ?? []).map(\.key).filter { !$0.hasPrefix("peer_cert_as") }
-        if !settings.isEmpty {
-            self.result.warn(self.line("mqtt"), "of mqtt not taken over: \(settings.joined(separator: ", "))")
-        }
     }
 }

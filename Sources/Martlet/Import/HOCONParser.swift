@@ -1,5 +1,5 @@
 /// Reads HOCON: objects with or without the outer braces, `=` and `:`, keys with dots, lists, quotes, triple quotes, comments.
-/// Substitutions outside of quotes and includes are named as problems and left out.
+/// Substitutions outside of quotes are values of the same file; others, and includes, are named as problems and left out.
 struct HOCONParser {
     struct Failure: Error, Equatable {
         var line: Int
@@ -10,6 +10,8 @@ struct HOCONParser {
     private var index = 0
     private var line = 1
     private(set) var problems: [Failure] = []
+    /// What `${…}` names.
+    private(set) var references: Set<[String]> = []
     private static let depthMax = 32
 
     init(_ text: String) {
@@ -18,6 +20,16 @@ struct HOCONParser {
 
     /// The whole text.
     mutating func parse() throws(Failure) -> HOCONValue {
+        let root = try self.readRoot()
+        guard !self.references.isEmpty else { return root }
+        var references = HOCONReferences(root: root)
+        let resolved = try references.resolved()
+        for problem in references.problems where !self.problems.contains(problem) { self.problems.append(problem) }
+        self.problems.sort { $0.line < $1.line }
+        return resolved
+    }
+
+    private mutating func readRoot() throws(Failure) -> HOCONValue {
         self.skipSpace(withLines: true)
         if self.take(UInt8(ascii: "{")) {
             let value = try self.readMembers(until: UInt8(ascii: "}"), depth: 0)
@@ -118,17 +130,23 @@ struct HOCONParser {
 
     private mutating func readValue(depth: Int) throws(Failure) -> HOCONValue {
         guard depth < Self.depthMax else { throw self.failure("values are nested too deep") }
-        var value = try self.readPart(depth: depth)
-        while true {
+        var parts = [HOCONValue.Part(value: try self.readPart(depth: depth), space: "", line: self.line)]
+        while let last = parts.last {
             let start = self.index
             self.skipBlanks()
-            guard self.continues(value) else { return value }
+            guard self.continues(last.value) else { break }
             let space = String(decoding: self.bytes[start..<self.index], as: UTF8.self)
-            guard let joined = value.joined(with: try self.readPart(depth: depth), space: space) else {
+            let value = try self.readPart(depth: depth)
+            guard last.value.isPlain, value.isPlain else {
+                parts.append(HOCONValue.Part(value: value, space: space, line: self.line))
+                continue
+            }
+            guard let joined = last.value.joined(with: value, space: space) else {
                 throw self.failure("these values do not go together")
             }
-            value = joined
+            parts[parts.count - 1].value = joined
         }
+        return parts.count == 1 ? parts[0].value : .joined(parts)
     }
 
     private mutating func skipBlanks() {
@@ -139,7 +157,7 @@ struct HOCONParser {
     private func continues(_ value: HOCONValue) -> Bool {
         switch (value, self.current) {
         case (.object, UInt8(ascii: "{")), (.array, UInt8(ascii: "[")), (.text, UInt8(ascii: "\"")): true
-        case (.text(""), UInt8(ascii: "{")), (.text(""), UInt8(ascii: "[")): true
+        case (.reference, let next?): !Array("\n,}]#".utf8).contains(next) && !self.starts(with: "//")
         default: self.starts(with: "${")
         }
     }
@@ -157,7 +175,7 @@ struct HOCONParser {
         case UInt8(ascii: "\""):
             return .text(try self.readQuoted())
         default:
-            return .text(self.readUnquoted())
+            return self.starts(with: "${") ? try self.readReference() : .text(self.readUnquoted())
         }
     }
 
@@ -172,17 +190,26 @@ struct HOCONParser {
         }
     }
 
+    /// `${path}` or `${?path}`
+    private mutating func readReference() throws(Failure) -> HOCONValue {
+        self.index += 2
+        _ = self.take(UInt8(ascii: "?"))
+        self.skipBlanks()
+        let path = try self.readPath()
+        self.skipBlanks()
+        guard self.take(UInt8(ascii: "}")) else {
+            throw self.failure("} is missing after ${\(path.joined(separator: "."))")
+        }
+        self.references.insert(path)
+        return .reference(HOCONValue.Reference(path: path, line: self.line))
+    }
+
     /// To the end of the line, or what ends a value.
     private mutating func readUnquoted() -> String {
         var word: [UInt8] = []
-        let (start, line) = (self.index, self.line)
+        let start = self.index
         while let byte = self.current, !Array("\n,{}[]#\"".utf8).contains(byte), !self.starts(with: "//") {
-            if self.starts(with: "${") {
-                self.problems.append(Failure(line: line, text: "a substitution is left out"))
-                while let byte = self.current, byte != UInt8(ascii: "}"), byte != UInt8(ascii: "\n") { self.index += 1 }
-                if self.current == UInt8(ascii: "}") { self.index += 1 }
-                continue
-            }
+            if self.starts(with: "${") { break }
             word.append(byte)
             self.index += 1
         }

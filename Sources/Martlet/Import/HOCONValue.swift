@@ -12,6 +12,25 @@ indirect enum HOCONValue: Equatable {
     case addition([HOCONValue])
     /// Quoted or not; numbers and switches too.
     case text(String)
+    /// The following three are only there until `HOCONReferences` has put in what is meant.
+    case reference(Reference)
+    /// Values side by side of which one is a reference.
+    case joined([Part])
+    /// Values of one key, the latest last, of which one is a reference.
+    case layers([HOCONValue])
+
+    /// `${path}`
+    struct Reference: Equatable {
+        var path: [String]
+        var line: Int
+    }
+
+    struct Part: Equatable {
+        var value: HOCONValue
+        /// The blanks before it.
+        var space: String
+        var line: Int
+    }
 
     /// By a path of keys.
     subscript(_ path: String...) -> HOCONValue? { self.value(at: path) }
@@ -34,13 +53,43 @@ indirect enum HOCONValue: Equatable {
     var isOn: Bool { self.text == "true" || self.text == "on" }
 }
 
+/// As long as there are references.
+extension HOCONValue {
+    /// It is known already what kind of value this is.
+    var isPlain: Bool {
+        switch self {
+        case .object, .array, .addition, .text: true
+        case .reference, .joined, .layers: false
+        }
+    }
+
+    /// Of the last reference in it; nil if there is none.
+    var line: Int? {
+        switch self {
+        case .reference(let reference): reference.line
+        case .joined(let parts): parts.last?.line
+        case .layers(let values): values.last { !$0.isPlain }?.line
+        case .object, .array, .addition, .text: nil
+        }
+    }
+
+    var elementCount: Int {
+        switch self {
+        case .array(let elements), .addition(let elements): elements.count
+        case .object(let members): members.count
+        case .text(let text): text.utf8.count / 64
+        case .reference, .joined, .layers: 0
+        }
+    }
+}
+
 /// Lists, which EMQX also writes as objects whose keys count from 1: `authentication.1 {…}`.
 extension HOCONValue {
     /// A list, or the one value that stands for a list of one.
     var elements: [HOCONValue] {
         switch self {
         case .array(let elements), .addition(let elements): return elements
-        case .text: return [self]
+        case .text, .reference, .joined, .layers: return [self]
         case .object:
             let counted = self.counted
             return counted.isEmpty ? [self] : counted.filter(\.isElement).map(\.member.value)
@@ -86,6 +135,8 @@ extension HOCONValue {
             guard Self.set(key, rest, value, line, in: &elements) else { return false }
             self = .addition(elements)
             return true
+        case .reference, .joined, .layers:
+            return self.merge(Self.nested(path[...], value, line: line))
         case .object, .text:
             var members = self.members
             var isPlaced = true
@@ -118,6 +169,12 @@ extension HOCONValue {
     }
 
     private mutating func merge(_ value: HOCONValue) -> Bool {
+        if !self.isPlain || !value.isPlain {
+            var layers = [self]
+            if case .layers(let earlier) = self { layers = earlier }
+            self = .layers(layers + [value])
+            return true
+        }
         switch (self, value) {
         case (.object, .object(let added)): return self.merge(added)
         case (.array, .object(let added)), (.addition, .object(let added)):
@@ -142,7 +199,7 @@ extension HOCONValue {
         return isPlaced
     }
 
-    /// Two values side by side: objects are merged, lists and texts joined. A substitution that was left out is an empty text.
+    /// Two values side by side: objects are merged, lists and texts joined.
     ///
     /// - Returns: nil if they do not go together.
     func joined(with other: HOCONValue, space: String) -> HOCONValue? {
@@ -153,8 +210,6 @@ extension HOCONValue {
             var joined = self
             _ = joined.merge(other)
             return joined
-        case (.text(""), _): return other
-        case (_, .text("")): return self
         default: return nil
         }
     }

@@ -6,7 +6,8 @@ struct ImportedConfiguration: Equatable {
         /// 0: of the file as a whole.
         var line: Int
         var text: String
-        var description: String { self.line == 0 ? self.text : "\(self.line): \(self.text)" }
+        /// What stands behind the file's name and a colon.
+        var description: String { self.line == 0 ? " \(self.text)" : "\(self.line): \(self.text)" }
     }
 
     struct Listener: Equatable {
@@ -21,6 +22,9 @@ struct ImportedConfiguration: Equatable {
         /// `client`, `cn` or `dn`.
         var userNameFrom = "client"
         var clientIDFromCommonName = false
+        /// EMQX's, whose settings are for this listener.
+        var zone: String?
+        var settings: [ImportedSetting.Written] = []
     }
 
     struct Source: Equatable {
@@ -51,6 +55,8 @@ struct ImportedConfiguration: Equatable {
     var denyAction: String?
     /// `only` (EMQX 4) or `first`.
     var accessRows = "first"
+    /// Of the `mqtt` section.
+    var settings: [ImportedSetting.Written] = []
     private(set) var warnings: [Warning] = []
 
     /// Once, even if it concerns several listeners.
@@ -83,7 +89,7 @@ extension ImportedConfiguration {
         if let noMatch = self.noMatch { text += "  no_match: \(Self.scalar(noMatch))\n" }
         if let denyAction = self.denyAction { text += "  deny_action: \(Self.scalar(denyAction))\n" }
         text += "  acl: \(self.accessRows)\n  rules:\n    default: []\n"
-        return text
+        return text + self.yamlOfSettings()
     }
 
     private static func yaml(_ listener: Listener) -> String {
@@ -93,6 +99,7 @@ extension ImportedConfiguration {
         if listener.isTLS { text += "    client_certificate: \(listener.clientCertificate)\n" }
         if listener.userNameFrom != "client" { text += "    user_name_from: \(listener.userNameFrom)\n" }
         if listener.clientIDFromCommonName { text += "    client_id: from_cn\n" }
+        for setting in listener.settings { text += "    \(setting.key): \(setting.value)\n" }
         guard listener.isTLS else { return text }
         text += "    tls:\n"
         let files = [
@@ -118,7 +125,7 @@ extension ImportedConfiguration {
         case "cluster":
             text += "\(inner)cluster: {servers: \(servers)}\n"
         default:
-            let user = source.user.map { "\($0)@" } ?? ""
+            let user = source.user.map { "\(Self.percentEncoded($0))@" } ?? ""
             let scheme = source.usesTLS ? "rediss" : "redis"
             let server = source.servers.first ?? "127.0.0.1:6379"
             text += "\(inner)url: \(Self.quoted("\(scheme)://\(user)\(server)/\(source.database)"))\n"
@@ -142,6 +149,20 @@ extension ImportedConfiguration {
         if !source.verifies { parts.append("verify: none") }
         if parts.isEmpty, source.kind != "single" { parts.append("enabled: true") }
         return parts.isEmpty ? "" : "\(indent)tls: {\(parts.joined(separator: ", "))}\n"
+    }
+
+    /// For a URL: all but what RFC 3986 calls unreserved is written as `%XX`.
+    static func percentEncoded(_ text: String) -> String {
+        let digits = Array("0123456789ABCDEF".utf8)
+        let unreserved = Array("-._~".utf8)
+        let bytes = text.utf8.flatMap { byte in
+            let isAlphanumeric =
+                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
+                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+            if isAlphanumeric || unreserved.contains(byte) { return [byte] }
+            return [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 0x0F)]]
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// A YAML scalar in double quotes.

@@ -53,6 +53,10 @@ struct StatusMetric {
             .counter,
             "Sessions closed because too many bytes of incomplete packets had come."
         ),
+        "closed_partial_slow": .init(
+            .counter,
+            "Sessions closed because their incomplete packet came slowly and others needed its room."
+        ),
         "publishes_denied": .init(.counter, "PUBLISH packets that the rules do not allow."),
         "publishes_beyond_match": .init(
             .counter,

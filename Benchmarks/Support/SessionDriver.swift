@@ -29,6 +29,8 @@ package final class SessionDriver {
     private var publishers: [Publisher] = []
     private var accepted = 0
     private var subscribed = 0
+    /// SUBSCRIBE packets that are still to be sent, the next one last.
+    private var subscribes: [Int: [[UInt8]]] = [:]
     private var linkBytes: UInt32 = 0
     private var credits: [(handle: UInt64, bytes: UInt32)] = []
 
@@ -81,6 +83,7 @@ package final class SessionDriver {
         if slot == self.settings.pairs, self.settings.otherFilters > 0 {
             filters += (0..<self.settings.otherFilters).map { "plants/\($0 % 100)/devices/\($0)/+" }
         }
+        var packets: [[UInt8]] = []
         for start in stride(from: 0, to: filters.count, by: 500) {
             var packet = ByteBuffer()
             let part = filters[start..<min(start + 500, filters.count)].map {
@@ -88,9 +91,19 @@ package final class SessionDriver {
             }
             SubscribePacket(packetIdentifier: UInt16(1 + start / 500), subscriptions: part)
                 .encode(into: &packet, version: .v5_0)
-            Self.write(packet.readable, slot: self.handle(slot), &output)
-            if start > 0 { self.subscribed -= 1 }
+            packets.append(packet.array)
         }
+        self.subscribes[slot] = packets.reversed()
+        self.subscribeNext(slot, &output)
+    }
+
+    /// One at a time: the router holds only so much of a session that waits for its turn.
+    private func subscribeNext(_ slot: Int, _ output: inout ByteBuffer) {
+        guard let packet = self.subscribes[slot]?.popLast() else {
+            self.subscribed += 1
+            return
+        }
+        packet.withUnsafeBytes { Self.write($0, slot: self.handle(slot), &output) }
     }
 
     private static func write(_ bytes: UnsafeRawBufferPointer, slot handle: UInt64, _ output: inout ByteBuffer) {
@@ -157,6 +170,8 @@ package final class SessionDriver {
                 self.credits.append((handle, UInt32(multicast.packet.count)))
                 self.received(self.slot(handle), multicast.packetIdentifier(at: index), multicast.packet[0], &output)
             }
+        case .sessionRefused, .sessionClose:
+            preconditionFailure("the router ends a session of the driver")
         default:
             break
         }
@@ -181,7 +196,7 @@ package final class SessionDriver {
             case .pubrel:
                 self.answer(0x70, UInt16(rest[2]) << 8 | UInt16(rest[3]), slot, &output)
             case .suback:
-                self.subscribed += 1
+                self.subscribeNext(slot, &output)
             default:
                 break
             }

@@ -9,10 +9,17 @@ extension ListenerService {
     /// Connections looked at in one turn.
     private static var connectionsPerTurn: Int { 500 }
 
-    /// At the start, before anybody is let in.
-    func loadRevocationLists() {
+    /// At the start, before anybody is let in. Later a list that cannot be read leaves the one before it in force; now there is none.
+    func loadRevocationLists() throws(StartError) {
         for policy in self.policies {
-            if let outcome = policy.revocationFiles?.load() { self.apply(outcome, to: policy) }
+            guard let outcome = policy.revocationFiles?.load() else { continue }
+            if let gap = outcome.gaps.first {
+                throw StartError(
+                    "listener \(policy.configuration.name): \(gap). Without this revocation list those that it revokes would be let "
+                        + "in: put a good one in its place (martlet crl refresh), or take the file away"
+                )
+            }
+            self.apply(outcome, to: policy)
         }
         self.scheduleRevocationPoll()
     }

@@ -81,7 +81,7 @@ package final class ListenerService: Role {
             for warning in policy.tls?.warnings ?? [] { self.logger.warning("\(warning)") }
             self.policies.append(policy)
         }
-        self.loadRevocationLists()
+        try self.loadRevocationLists()
         try self.bans.start()
         var inherited = InheritedSockets(environment: self.context.environment)
         for policy in self.policies {

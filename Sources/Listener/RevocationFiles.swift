@@ -11,6 +11,8 @@ struct RevocationFiles: Sendable {
         var hasChanged: Bool
         /// Sentences, each naming a file.
         var problems: [String]
+        /// Those of them that leave certificates without a list that is meant for them, and of which nothing was known before.
+        var gaps: [String] = []
     }
 
     private struct Loaded: Sendable {
@@ -18,6 +20,8 @@ struct RevocationFiles: Sendable {
         var parts: [RevocationList.Part]
         /// Why the file as it is now was not taken.
         var problem: String?
+        /// It may be a list that certificates of this listener depend on.
+        var isGap = false
     }
 
     private static let filesMax = 10_000
@@ -57,6 +61,10 @@ struct RevocationFiles: Sendable {
         var files = outcome.files
         for path in paths where files.read(path, &outcome.problems) { outcome.hasChanged = true }
         outcome.files = files
+        outcome.gaps = paths.compactMap { path in
+            guard let entry = files.loaded[path] else { return "\(path) is not there" }
+            return entry.isGap ? entry.problem : nil
+        }
         let present = paths.flatMap { outcome.files.loaded[$0]?.parts ?? [] }
         var kept: [RevocationList.Part] = []
         for path in outcome.files.loaded.keys.sorted() where !paths.contains(path) {
@@ -87,6 +95,7 @@ struct RevocationFiles: Sendable {
             return false
         }
         entry.stamp = stamp
+        entry.isGap = false
         do throws(TLSError) {
             let found = try RevocationList.Part.read(file: path, authorities: self.authorities)
             // Whoever can only replay what was signed once must not bring a revoked device back.
@@ -99,6 +108,7 @@ struct RevocationFiles: Sendable {
             }
         } catch {
             entry.problem = error.description
+            entry.isGap = entry.parts.isEmpty && !error.isOfStranger
         }
         if let problem = entry.problem { problems.append(problem) }
         self.loaded[path] = entry

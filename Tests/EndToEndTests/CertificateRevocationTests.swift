@@ -104,6 +104,51 @@ import Testing
         _ = try self.connect(broker, loop, device)
     }
 
+    /// It came up without the list, and revoked devices came in.
+    @Test("a listener does not start on a list that it cannot read; one of a stranger does not stop it")
+    func brokenListsAtTheStart() throws {
+        let (broker, folder) = try self.broker()
+        let device = try broker.pki.device("crl-start")
+        try broker.pki.revocationList("\(folder)/other", authority: "other", revoked: [])
+        try broker.pki.revocationList("\(folder)/list", revoked: [device])
+        try broker.restartListener(0)
+        #expect(try self.openssl(broker, device, "-tls1_2").contains("alert certificate revoked"))
+
+        try writeFile("\(folder)/list", Array("-----BEGIN X509 CRL-----\nMIIB\n-----END X509 CRL-----\n".utf8))
+        let martlet = try TestBroker.executable("martlet")
+        let file = broker.directory.file("martlet.yaml")
+        let (status, output) = try runProcess(martlet, arguments: ["config", "check", file])
+        #expect(status == 1 && output.contains("is no revocation list in PEM or DER"), "\(output)")
+        try broker.restartListener(0)
+        #expect(try broker.listeners[0].waitForExit() == 1)
+        #expect(broker.listeners[0].log.contains("those that it revokes would be let in"))
+    }
+
+    @Test(
+        "auth test judges as the listener does, with lists that are missing, overdue or broken",
+        arguments: [
+            ("      crl_missing: refuse\n", nil, "there is no revocation list of its issuer"),
+            ("      crl_overdue: hard\n", false, "the revocation list of its issuer is overdue"),
+            ("", true, "is no revocation list in PEM or DER"),
+            ("      crl_overdue: soft\n", false, "certificate  good"),
+        ] as [(String, Bool?, String)]
+    )
+    func authTestWithPolicies(settings: String, isBroken: Bool?, expected: String) throws {
+        let (broker, folder) = try self.broker(settings)
+        let device = try broker.pki.device("crl-asked")
+        if let isBroken {
+            try broker.pki.revocationList("\(folder)/list", revoked: [], isOverdue: true)
+            if isBroken { try writeFile("\(folder)/list", Array("broken".utf8)) }
+        }
+        let (_, output) = try runProcess(
+            TestBroker.executable("martlet"),
+            arguments: [
+                "auth", "test", "--cert", device.certificateFile, "--config", broker.directory.file("martlet.yaml"),
+            ]
+        )
+        #expect(output.contains(expected), "\(output)")
+    }
+
     /// The later list took the place of the other authority's, whose revoked devices came in.
     @Test("two authorities of one name have lists of their own")
     func authoritiesOfOneName() throws {

@@ -12,7 +12,7 @@ import Testing
     }
 
     @Test func `others' messages come before the rest of what a costly client sent`() throws {
-        let broker = try TestBroker()
+        let broker = try TestBroker(settings: "mqtt: {session: {max_subscription_bytes: 16MiB}}\n")
         let loop = try EventLoop()
         func connect(_ name: String) throws -> TestClient {
             let client = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)

@@ -103,28 +103,15 @@ struct AuthTest {
             return self.listener.clientCertificate == .required ? "none, and the listener requires one" : nil
         }
         guard self.listener.clientCertificate != .none, let authorities = tls.clientCAFile else { return nil }
-        var parts: [RevocationList.Part] = []
-        for path in tls.crlFiles + Self.files(in: tls.crlDirectory) {
-            parts += (try? RevocationList.Part.read(file: path, authorities: authorities)) ?? []
-        }
-        return try ClientCertificateCheck.problem(
-            certificateFile: file,
-            authorities: authorities,
-            revoked: RevocationList(parts)
+        let (list, problems) = RevocationFolder.read(tls)
+        // A listener that has read it before still has it: what it holds is not known here.
+        if let unread = problems.first(where: { !$0.isOfStranger }) { return "revocation list not usable: \(unread)" }
+        let policy = RevocationChecker.Policy(
+            refusesOverdue: tls.crlOverdue == .hard,
+            refusesMissing: tls.crlMissing == .refuse
         )
-    }
-
-    private static func files(in directory: String?) -> [String] {
-        guard let directory, let stream = opendir(directory) else { return [] }
-        defer { closedir(stream) }
-        var paths: [String] = []
-        while let entry = readdir(stream) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            if !name.hasPrefix("."), !name.hasSuffix(".tmp") { paths.append("\(directory)/\(name)") }
-        }
-        return paths
+        let checker = RevocationChecker(list: list, policy: policy) { Int64(Clock.wall() / Nanoseconds.perSecond) }
+        return try ClientCertificateCheck.problem(certificateFile: file, authorities: authorities, revocation: checker)
     }
 
     private func effectiveUserName(_ identity: CertificateIdentity?) -> [UInt8]? {

@@ -64,13 +64,8 @@ package enum LocalRun {
                 problems.append(configuration.problem("\(error)", ofListener: index))
                 continue
             }
-            guard let authorities = tls.clientCAFile else { continue }
-            for list in tls.crlFiles {
-                do throws(TLSError) {
-                    _ = try RevocationList.Part.read(file: list, authorities: authorities)
-                } catch {
-                    problems.append(configuration.problem("\(error)", ofListener: index))
-                }
+            for error in RevocationFolder.read(tls).problems where !error.isOfStranger {
+                problems.append(configuration.problem("\(error)", ofListener: index))
             }
         }
         return problems

@@ -6,12 +6,12 @@ package enum ClientCertificateCheck {
     ///
     /// - Parameters:
     ///   - authorities: a PEM file, `client_ca_file`.
-    ///   - revoked: lists in force.
+    ///   - revocation: lists in force, and what their lack means.
     /// - Throws: when a file cannot be read.
     package static func problem(
         certificateFile: String,
         authorities: String,
-        revoked: RevocationList
+        revocation: RevocationChecker
     ) throws(TLSError) -> String? {
         let chain = try TLSFiles.certificates(certificateFile, setting: "certificate")
         let trusted = try TLSFiles.certificates(authorities, setting: "client_ca_file")
@@ -34,7 +34,11 @@ package enum ClientCertificateCheck {
             let error = Int(X509_STORE_CTX_get_error(context))
             return X509_verify_cert_error_string(error).map { String(cString: $0) } ?? "error \(error)"
         }
-        let isRevoked = chain.contains { revoked.contains(CertificateKey($0.pointer)) }
-        return isRevoked ? "certificate revoked" : nil
+        switch chain.lazy.compactMap({ revocation.problem(with: $0.pointer) }).first {
+        case .revoked: return "certificate revoked"
+        case .overdue: return "the revocation list of its issuer is overdue, which crl_overdue: hard refuses"
+        case .missing: return "there is no revocation list of its issuer, which crl_missing: refuse asks for"
+        case nil: return nil
+        }
     }
 }

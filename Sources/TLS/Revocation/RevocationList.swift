@@ -127,7 +127,10 @@ extension RevocationList.Part {
         let shown = DistinguishedName.logText(name)
         let named = issuers.filter { X509_NAME_cmp(X509_get_subject_name($0.pointer), name) == 0 }
         guard !named.isEmpty else {
-            throw TLSError("\(file): its issuer \"\(shown)\" is not among the certificates of client_ca_file")
+            throw TLSError(
+                "\(file): its issuer \"\(shown)\" is not among the certificates of client_ca_file",
+                isOfStranger: true
+            )
         }
         let signer = named.first { issuer in
             guard let key = X509_get0_pubkey(issuer.pointer) else { return false }

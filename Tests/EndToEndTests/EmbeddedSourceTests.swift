@@ -83,10 +83,10 @@ import Testing
         let broker = try self.broker()
         let loop = try EventLoop()
         let csv = broker.directory.file("fleet.csv")
-        try writeFile(csv, Array("csv-a,secret,with comma\ncsv-b\n\u{1}bad,x\n".utf8))
+        try writeFile(csv, Array("csv-a,\"secret,with comma\"\ncsv-b\n\u{1}bad,x\n".utf8))
         let broken = try self.device(broker, "import-csv", csv)
         #expect(broken.status == 1 && broken.output.contains("fleet.csv:3: "), "\(broken.output)")
-        try writeFile(csv, Array("csv-a,secret,with comma\r\ncsv-b\n".utf8))
+        try writeFile(csv, Array("csv-a,\"secret,with comma\"\r\ncsv-b\n".utf8))
         #expect(try self.device(broker, "import-csv", csv).output.contains("2 devices"))
         #expect(try self.device(broker, "list").output.contains("csv-b  (no password)"))
         try broker.authWorkers[0].waitForLog("file of devices in use")
@@ -135,7 +135,8 @@ import Testing
         #expect(try self.device(broker, "enable", "again").status == 0)
         #expect(try self.connect(broker, loop, "again", "second").code == 0)
         for (text, place) in [
-            ("a,1\nb,2\na,3\n", ":3: the device is in line 1"), ("a;1\n", ":1: fields are separated"),
+            ("a,1\nb,2\na,3\n", ":3: the device is in line 1"), ("a,1\nb,2,3\n", ":2: more than a name and a password"),
+            ("a;1\n", ":1: fields are separated"),
         ] {
             try writeFile(csv, Array(text.utf8))
             let refused = try self.device(broker, "import-csv", csv)

@@ -132,7 +132,9 @@ import Testing
 
     @Test func impossibleSettings() throws {
         #expect(try self.message { $0.ciphers = "NONSENSE" }.contains("ciphers \"NONSENSE\""))
-        #expect(try self.message { $0.cipherSuites = "NONSENSE" }.contains("cipher_suites \"NONSENSE\""))
+        for suites in ["NONSENSE", "TLS_AES_256_GCM_SHA384:NONSENSE"] {
+            #expect(try self.message { $0.cipherSuites = suites }.contains("cipher_suites \"\(suites)\""))
+        }
         #expect(try self.message { $0.groups = "X25519:P-999" }.contains("groups \"X25519:P-999\""))
         let versions = try self.message { ($0.minimumVersion, $0.maximumVersion) = (.v1_3, .v1_2) }
         #expect(versions.contains("min_version"))

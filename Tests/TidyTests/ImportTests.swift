@@ -29,7 +29,7 @@ import Testing
         "Sources/Martlet/": [
             "ArgumentParser", "Bench", "Common", "Glibc", "CLinux", "Devices", "Logging", "Synchronization", "TLS",
         ],
-        "Sources/Martlet/Devices/": ["Common", "Devices", "SQLite", "TLS"],
+        "Sources/Martlet/Devices/": ["Common", "Devices", "Glibc", "SQLite", "TLS"],
         "Sources/Martlet/Cache/": ["AuthCache", "Common", "Glibc", "SQLite"],
         "Sources/Martlet/Store/": ["Common", "Glibc", "RouterStore", "SQLite", "TLS"],
         "Sources/Martlet/Main/": ["ArgumentParser", "Martlet"],

@@ -1,14 +1,13 @@
 /// A line of comma-separated values (RFC 4180, without line ends in fields).
 enum CSVLine {
-    /// The two fields of a line; the second is empty where there is none, and goes to the end with all its commas where it is not in
-    /// quotes. Nil: a quote has no end, or something stands behind one.
+    /// The two fields of a line; the second is empty where there is none. Nil: a quote has no end, something stands behind one, or there
+    /// are more fields.
     static func pair(_ line: ArraySlice<UInt8>) -> (first: [UInt8], second: [UInt8])? {
         var rest = line
         guard let first = Self.quoted(&rest) ?? Self.plain(&rest) else { return nil }
         guard let comma = rest.popFirst() else { return (first, []) }
         guard comma == UInt8(ascii: ",") else { return nil }
-        guard rest.first == Self.quote else { return (first, Array(rest)) }
-        guard let second = Self.quoted(&rest), rest.isEmpty else { return nil }
+        guard let second = Self.quoted(&rest) ?? Self.plain(&rest), rest.isEmpty else { return nil }
         return (first, second)
     }
 

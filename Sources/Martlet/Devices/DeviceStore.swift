@@ -1,5 +1,6 @@
 import Common
 import Devices
+import Glibc
 import SQLite
 import TLS
 
@@ -22,10 +23,19 @@ struct DeviceStore {
             guard Folder.exists(folder) else { throw CommandFailure("there is no folder \(folder); make it first") }
         }
         do throws(SQLiteError) {
-            return try DeviceDatabase(path: self.path, use: .write)
+            let database = try DeviceDatabase(path: self.path, use: .write)
+            self.giveToOwnerOfFolder()
+            return database
         } catch {
             throw CommandFailure("\(self.path): \(error.message)")
         }
+    }
+
+    /// Auth workers, whose folder it is, have to open what root has made.
+    private func giveToOwnerOfFolder() {
+        var status = stat()
+        guard geteuid() == 0, stat(Folder.parent(of: self.path) ?? ".", &status) == 0 else { return }
+        for suffix in ["", "-wal", "-shm"] { _ = chown(self.path + suffix, status.st_uid, status.st_gid) }
     }
 
     private func attempt<Result>(
@@ -96,7 +106,8 @@ struct DeviceStore {
             guard let (name, password) = CSVLine.pair(line) else {
                 throw CommandFailure(
                     mistakes: [
-                        "\(file):\(number): a quote has no end, or something stands behind it; a quote in a field stands twice"
+                        "\(file):\(number): more than a name and a password, or a quote without an end; a field with commas is put in "
+                            + "quotes, and a quote in it stands twice"
                     ]
                 )
             }

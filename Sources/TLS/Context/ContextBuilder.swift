@@ -58,7 +58,11 @@ struct ContextBuilder: ~Copyable {
                     + "`openssl ciphers` lists them"
             )
         }
-        if let suites, SSL_CTX_set_ciphersuites(self.pointer, suites) != 1 {
+        // OpenSSL passes over a name that it does not know as long as it knows another.
+        let areKnown = suites?.split(separator: ":").allSatisfy {
+            SSL_CTX_set_ciphersuites(self.pointer, String($0)) == 1
+        }
+        if let suites, areKnown == false || SSL_CTX_set_ciphersuites(self.pointer, suites) != 1 {
             throw TLSError(
                 "cipher_suites \"\(suites)\" has an unknown entry (\(OpenSSLLibrary.takeErrorText())); "
                     + "`openssl ciphers -s -tls1_3` lists them"

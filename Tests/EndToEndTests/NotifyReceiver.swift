@@ -12,7 +12,7 @@ final class NotifyReceiver {
 
     init(_ path: String) throws {
         self.path = path
-        self.fileDescriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        self.fileDescriptor = try makeSocket(AF_UNIX, .datagram)
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8)) }

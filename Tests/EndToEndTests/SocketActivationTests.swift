@@ -23,7 +23,7 @@ import Testing
     }
 
     private func listeningSocket(_ host: UInt32 = 0x7F00_0001) throws -> (fileDescriptor: Int32, port: UInt16) {
-        let fileDescriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        let fileDescriptor = try makeSocket(AF_INET)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = host.bigEndian

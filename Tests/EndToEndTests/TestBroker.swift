@@ -290,7 +290,7 @@ final class TestBroker {
     // MARK: Set-up
 
     private static func makeListeningSocket(_ sockets: inout [Int32]) throws -> UInt16 {
-        let fileDescriptor = socket(AF_INET6, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        let fileDescriptor = try makeSocket(AF_INET6)
         var off: Int32 = 0
         setsockopt(fileDescriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &off, socklen_t(MemoryLayout<Int32>.size))
         let address = ListenAddress.anyAddress(port: 0)

@@ -42,9 +42,7 @@ package final class TestClient: EventHandler {
     ) throws {
         self.loop = loop
         self.version = version
-        let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-        self.fileDescriptor = socket(AF_INET, type, 0)
-        guard self.fileDescriptor >= 0 else { throw SystemError("socket") }
+        self.fileDescriptor = try makeSocket(AF_INET, blocks: false)
         self.tls = tls?.makeConnection(fileDescriptor: self.fileDescriptor)
         if source != 1 {
             let own = ListenAddress(bytes: [127, 0, 0, source], port: 0)

@@ -25,9 +25,7 @@ final class RawConnection: EventHandler {
     ///   - receiveBufferBytes: of the socket; nil: as the kernel has it.
     init(loop: EventLoop, port: UInt16, tls: TLSClientContext? = nil, receiveBufferBytes: Int32? = nil) throws {
         self.loop = loop
-        let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-        self.fileDescriptor = socket(AF_INET, type, 0)
-        guard self.fileDescriptor >= 0 else { throw SystemError("socket") }
+        self.fileDescriptor = try makeSocket(AF_INET, blocks: false)
         self.tls = tls?.makeConnection(fileDescriptor: self.fileDescriptor)
         self.isHandshaking = tls != nil
         if var bytes = receiveBufferBytes {

@@ -116,6 +116,7 @@ import Testing
         do {
             let worker = try WorkerHarness(self.configuration())
             #expect(try worker.ask(queries).allSatisfy { $0.outcome == .allow })
+            try worker.waitForStatus("cache_rows_written") { Int($0) ?? 0 >= devices.count }
         }
         let next = try WorkerHarness(self.configuration())
         try next.waitForStatus("changes_learned_by") { $0 == "tracking" }

@@ -42,7 +42,7 @@ final class ListenerPolicy {
         let looksAtCertificates = listener.tls != nil && listener.clientCertificate != .none
         self.revocation =
             looksAtCertificates
-            ? RevocationChecker(policy: Self.revocationPolicy(listener)) {
+            ? RevocationChecker(policy: RevocationChecker.Policy(listener.tls)) {
                 Int64(Clock.wall() / Nanoseconds.perSecond)
             } : nil
         self.revocationFiles = RevocationFiles(listener)
@@ -76,13 +76,6 @@ final class ListenerPolicy {
         }
     }
 
-    private static func revocationPolicy(_ listener: Configuration.Listener) -> RevocationChecker.Policy {
-        RevocationChecker.Policy(
-            refusesOverdue: listener.tls?.crlOverdue == .hard,
-            refusesMissing: listener.tls?.crlMissing == .refuse
-        )
-    }
-
     /// Certificates, keys, authorities and ticket secrets as their files are now; connections keep the context that they began
     /// with.
     ///
@@ -95,7 +88,7 @@ final class ListenerPolicy {
             runtimeDirectory: self.runtimeDirectory,
             revocation: self.revocation
         )
-        self.revocation?.policy = Self.revocationPolicy(listener)
+        self.revocation?.policy = RevocationChecker.Policy(listener.tls)
         let before = self.revocationFiles
         self.revocationFiles = RevocationFiles(listener)
         if let before { self.revocationFiles?.keep(from: before) }

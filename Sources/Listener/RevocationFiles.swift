@@ -1,5 +1,4 @@
 import Common
-import Glibc
 import TLS
 
 /// The revocation lists of one listener on disk. A file that cannot be used leaves what it held before in force.
@@ -23,8 +22,6 @@ struct RevocationFiles: Sendable {
         /// It may be a list that certificates of this listener depend on.
         var isGap = false
     }
-
-    private static let filesMax = 10_000
 
     private let files: [String]
     private let directory: String?
@@ -117,19 +114,11 @@ struct RevocationFiles: Sendable {
 
     private func pathsInDirectory(_ problems: inout [String]) -> [String] {
         guard let directory = self.directory else { return [] }
-        guard let stream = opendir(directory) else {
-            problems.append(SystemError("open \(directory)").description)
+        do throws(SystemError) {
+            return try RevocationDirectory.paths(in: directory)
+        } catch {
+            problems.append(error.description)
             return self.loaded.keys.filter { !self.files.contains($0) }.sorted()
         }
-        defer { closedir(stream) }
-        var paths: [String] = []
-        while let entry = Glibc.readdir(stream), paths.count < Self.filesMax {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            // What is being written has another name until it is complete.
-            if !name.hasPrefix("."), !name.hasSuffix(".tmp") { paths.append("\(directory)/\(name)") }
-        }
-        return paths.sorted()
     }
 }

@@ -237,7 +237,7 @@ import Testing
         let yaml = imported.yaml(passwordFiles: ["redis.password"])
         #expect(yaml.contains("redis://we%3Ai%40rd%2Fx%2541%20%C3%B6@a:6379/0"))
         #expect(throws: Never.self) { try self.configuration(imported) }
-        #expect(ImportedConfiguration.percentEncoded("aZ09-._~[`{@\u{0}") == "aZ09-._~%5B%60%7B%40%00")
+        #expect(RedisURL.percentEncoded("aZ09-._~[`{@\u{0}") == "aZ09-._~%5B%60%7B%40%00")
     }
 
     @Test func `regression: clientid_override is named with its line`() throws {

@@ -14,4 +14,14 @@ package enum RedisReply: Equatable, Sendable {
         guard case .error(let bytes) = self else { return nil }
         return String(decoding: bytes.prefix(200).map { $0 < 0x20 ? UInt8(ascii: " ") : $0 }, as: UTF8.self)
     }
+
+    /// A field's value in the reply to INFO, `name:value` in a line of at most 100 bytes; nil: it does not say.
+    func infoField(_ name: String) -> [UInt8]? {
+        guard case .bulk(let text) = self else { return nil }
+        let start = Array("\(name):".utf8)
+        for line in text.split(whereSeparator: { $0 == UInt8(ascii: "\r") || $0 == UInt8(ascii: "\n") }) {
+            if line.starts(with: start), line.count <= 100 { return Array(line.dropFirst(start.count)) }
+        }
+        return nil
+    }
 }

@@ -22,16 +22,6 @@ struct DataCheck {
     static let intervalNanoseconds = Nanoseconds.perSecond
 
     static func isToken(_ token: UInt64) -> Bool { token >= Self.runIDToken }
-
-    /// `run_id:…` in the reply to INFO.
-    static func runID(in reply: RedisReply) -> [UInt8]? {
-        guard case .bulk(let text) = reply else { return nil }
-        let name = Array("run_id:".utf8)
-        for line in text.split(whereSeparator: { $0 == UInt8(ascii: "\r") || $0 == UInt8(ascii: "\n") }) {
-            if line.starts(with: name), line.count <= 100 { return Array(line.dropFirst(name.count)) }
-        }
-        return nil
-    }
 }
 
 extension RedisSource {
@@ -51,7 +41,7 @@ extension RedisSource {
     }
 
     func checkAnswered(_ token: UInt64, _ reply: RedisReply) {
-        if token == DataCheck.runIDToken { return self.learnedRunID(DataCheck.runID(in: reply)) }
+        if token == DataCheck.runIDToken { return self.learnedRunID(reply.infoField("run_id")) }
         guard self.dataCheck.answersAwaited > 0 else { return }
         self.dataCheck.answersAwaited -= 1
         switch reply {

@@ -32,7 +32,7 @@ public struct RedisURL: Equatable, Sendable {
 
 extension RedisURL: CustomStringConvertible {
     public var description: String {
-        let user = self.user.map { "\(Self.encode($0))@" } ?? ""
+        let user = self.user.map { "\(Self.percentEncoded($0))@" } ?? ""
         switch self.server {
         case .tcp:
             return "\(self.usesTLS ? "rediss" : "redis")://\(user)\(self.server)/\(self.database)"
@@ -41,12 +41,16 @@ extension RedisURL: CustomStringConvertible {
         }
     }
 
-    /// What has a meaning of its own in an address, as `%XX`.
-    private static func encode(_ user: String) -> String {
+    /// A user's name as it stands in an address: all but what RFC 3986 calls unreserved is `%XX`.
+    public static func percentEncoded(_ text: String) -> String {
         let digits = Array("0123456789ABCDEF".utf8)
-        let bytes = user.utf8.flatMap { byte in
-            ":@/%?#[] ".utf8.contains(byte)
-                ? [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]] : [byte]
+        let unreserved = Array("-._~".utf8)
+        let bytes = text.utf8.flatMap { byte in
+            let isAlphanumeric =
+                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
+                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+            if isAlphanumeric || unreserved.contains(byte) { return [byte] }
+            return [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 0x0F)]]
         }
         return String(decoding: bytes, as: UTF8.self)
     }

@@ -19,13 +19,8 @@ extension DeviceStore {
     /// Adds devices, or replaces those of the same name, by all that the file says of them; all or none.
     /// - Returns: how many there were.
     func importExported(_ file: String) throws(CommandFailure) -> Int {
-        let bytes: [UInt8]
-        do throws(ValueError) {
-            bytes = try Configuration.readFile(file, bytesMax: Self.bytesMax)
-        } catch {
-            throw CommandFailure("\(file): \(error.message)")
-        }
-        guard case .list(let elements)? = JSONValue(Array(ByteOrderMark.removed(from: bytes))) else {
+        let bytes = try Self.read(file, bytesMax: Self.bytesMax)
+        guard case .list(let elements)? = JSONValue(Array(bytes)) else {
             throw CommandFailure(
                 "\(file) is no list in JSON, as martlet device export writes it; import-csv reads lines of name,password"
             )

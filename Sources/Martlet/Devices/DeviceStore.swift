@@ -86,20 +86,24 @@ struct DeviceStore {
         try self.attempt(makes: true) { database throws(SQLiteError) in try database.put(devices) }
     }
 
-    /// What a line does not say stays as it is: whether a device is disabled, what it may do, its note.
-    /// - Returns: how many there were.
-    func importCSV(_ file: String) throws(CommandFailure) -> Int {
-        let bytes: [UInt8]
+    /// A file to be imported, without a byte order mark.
+    static func read(_ file: String, bytesMax: Int) throws(CommandFailure) -> ArraySlice<UInt8> {
         do throws(ValueError) {
-            bytes = try Configuration.readFile(file, bytesMax: Self.csvBytesMax)
+            return ByteOrderMark.removed(from: try Configuration.readFile(file, bytesMax: bytesMax))
         } catch {
             throw CommandFailure("\(file): \(error.message)")
         }
+    }
+
+    /// What a line does not say stays as it is: whether a device is disabled, what it may do, its note.
+    /// - Returns: how many there were.
+    func importCSV(_ file: String) throws(CommandFailure) -> Int {
+        let bytes = try Self.read(file, bytesMax: Self.csvBytesMax)
         let known = try self.attempt(makes: true) { database throws(SQLiteError) in try database.all() }
         let former = Dictionary(known.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         var devices: [Device] = []
         var numbers: [[UInt8]: Int] = [:]
-        for (index, line) in ImportedText.lines(ByteOrderMark.removed(from: bytes)).enumerated() where !line.isEmpty {
+        for (index, line) in ImportedText.lines(bytes).enumerated() where !line.isEmpty {
             let number = index + 1
             // What spreadsheets put on top is no device with a password that everybody knows.
             if devices.isEmpty, number == 1, Self.isHeader(line) { continue }

@@ -103,14 +103,12 @@ struct AuthTest {
             return self.listener.clientCertificate == .required ? "none, and the listener requires one" : nil
         }
         guard self.listener.clientCertificate != .none, let authorities = tls.clientCAFile else { return nil }
-        let (list, problems) = RevocationFolder.read(tls)
+        let (list, problems) = ConfiguredRevocation.read(tls)
         // A listener that has read it before still has it: what it holds is not known here.
         if let unread = problems.first(where: { !$0.isOfStranger }) { return "revocation list not usable: \(unread)" }
-        let policy = RevocationChecker.Policy(
-            refusesOverdue: tls.crlOverdue == .hard,
-            refusesMissing: tls.crlMissing == .refuse
-        )
-        let checker = RevocationChecker(list: list, policy: policy) { Int64(Clock.wall() / Nanoseconds.perSecond) }
+        let checker = RevocationChecker(list: list, policy: RevocationChecker.Policy(tls)) {
+            Int64(Clock.wall() / Nanoseconds.perSecond)
+        }
         return try ClientCertificateCheck.problem(certificateFile: file, authorities: authorities, revocation: checker)
     }
 

@@ -125,7 +125,7 @@ extension ImportedConfiguration {
         case "cluster":
             text += "\(inner)cluster: {servers: \(servers)}\n"
         default:
-            let user = source.user.map { "\(Self.percentEncoded($0))@" } ?? ""
+            let user = source.user.map { "\(RedisURL.percentEncoded($0))@" } ?? ""
             let scheme = source.usesTLS ? "rediss" : "redis"
             let server = source.servers.first ?? "127.0.0.1:6379"
             text += "\(inner)url: \(Self.quoted("\(scheme)://\(user)\(server)/\(source.database)"))\n"
@@ -149,20 +149,6 @@ extension ImportedConfiguration {
         if !source.verifies { parts.append("verify: none") }
         if parts.isEmpty, source.kind != "single" { parts.append("enabled: true") }
         return parts.isEmpty ? "" : "\(indent)tls: {\(parts.joined(separator: ", "))}\n"
-    }
-
-    /// For a URL: all but what RFC 3986 calls unreserved is written as `%XX`.
-    static func percentEncoded(_ text: String) -> String {
-        let digits = Array("0123456789ABCDEF".utf8)
-        let unreserved = Array("-._~".utf8)
-        let bytes = text.utf8.flatMap { byte in
-            let isAlphanumeric =
-                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20)
-                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-            if isAlphanumeric || unreserved.contains(byte) { return [byte] }
-            return [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 0x0F)]]
-        }
-        return String(decoding: bytes, as: UTF8.self)
     }
 
     /// A YAML scalar in double quotes.

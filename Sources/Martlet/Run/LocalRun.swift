@@ -64,7 +64,7 @@ package enum LocalRun {
                 problems.append(configuration.problem("\(error)", ofListener: index))
                 continue
             }
-            for error in RevocationFolder.read(tls).problems where !error.isOfStranger {
+            for error in ConfiguredRevocation.read(tls).problems where !error.isOfStranger {
                 problems.append(configuration.problem("\(error)", ofListener: index))
             }
         }

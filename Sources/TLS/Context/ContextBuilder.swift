@@ -59,10 +59,10 @@ struct ContextBuilder: ~Copyable {
             )
         }
         // OpenSSL passes over a name that it does not know as long as it knows another.
-        let areKnown = suites?.split(separator: ":").allSatisfy {
-            SSL_CTX_set_ciphersuites(self.pointer, String($0)) == 1
-        }
-        if let suites, areKnown == false || SSL_CTX_set_ciphersuites(self.pointer, suites) != 1 {
+        if let suites,
+            !(suites.split(separator: ":").map(String.init) + [suites])
+                .allSatisfy({ SSL_CTX_set_ciphersuites(self.pointer, $0) == 1 })
+        {
             throw TLSError(
                 "cipher_suites \"\(suites)\" has an unknown entry (\(OpenSSLLibrary.takeErrorText())); "
                     + "`openssl ciphers -s -tls1_3` lists them"

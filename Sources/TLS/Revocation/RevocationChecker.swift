@@ -1,4 +1,5 @@
 import COpenSSL
+import Common
 
 /// Judges the certificates of clients by the revocation lists of the moment. One for each listener; used from one thread at a time,
 /// that of the connections.
@@ -12,6 +13,11 @@ package final class RevocationChecker {
         package init(refusesOverdue: Bool = false, refusesMissing: Bool = false) {
             self.refusesOverdue = refusesOverdue
             self.refusesMissing = refusesMissing
+        }
+
+        /// - Parameter tls: nil: no certificates are seen.
+        package init(_ tls: Configuration.Listener.TLS?) {
+            self.init(refusesOverdue: tls?.crlOverdue == .hard, refusesMissing: tls?.crlMissing == .refuse)
         }
     }
 

@@ -114,6 +114,8 @@ extension RedisSource {
             self.service.announce(keys.map(LookupKey.hash))
         case .flushed:
             self.logger.warning("Redis was emptied", metadata: ["server": "\(self.serverDescription)"])
+            // Redis may have answered questions for rows that it had then.
+            self.checkFailed()
             self.authenticator.flushed(hasRowsOnDisk: self.hasRowsOnDisk, now: self.time)
             self.noticeSuspension()
             // Rows are good as they were before, and current no longer.

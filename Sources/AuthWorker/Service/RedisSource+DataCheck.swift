@@ -6,10 +6,12 @@ struct DataCheck {
     /// Of Redis' process, as it said last.
     var runID: [UInt8]?
     var presentRunID: [UInt8]?
-    var answersAwaited = 0
-    var sample = 0
-    var absent = 0
-    var isWhole = false
+    private(set) var answersAwaited = 0
+    private(set) var sample = 0
+    private(set) var absent = 0
+    private(set) var isWhole = false
+    /// Of the sample; answers about an earlier one come late and say nothing.
+    private var round: UInt64 = 0
     var isSameServer = false
     var wasSuspended = false
     /// Of those that were not denied because of it, so many have been looked at again.
@@ -18,17 +20,47 @@ struct DataCheck {
 
     static let sampleMax = 200
     static let runIDToken: UInt64 = 1 << 63
-    static let existsToken: UInt64 = 1 << 63 | 1
     static let intervalNanoseconds = Nanoseconds.perSecond
 
     static func isToken(_ token: UInt64) -> Bool { token >= Self.runIDToken }
+
+    /// A sample of so many rows is asked for now.
+    /// - Returns: the token of all its questions.
+    mutating func begin(_ count: Int) -> UInt64 {
+        self.round += 1
+        self.isWhole = count < Self.sampleMax
+        self.sample = count
+        self.absent = 0
+        self.answersAwaited = count
+        return self.token
+    }
+
+    private var token: UInt64 { Self.runIDToken | self.round << 2 | 1 }
+
+    /// - Returns: whether the sample is complete with it.
+    mutating func answered(_ token: UInt64, _ reply: RedisReply) -> Bool {
+        guard token == self.token, self.answersAwaited > 0 else { return false }
+        self.answersAwaited -= 1
+        switch reply {
+        case .integer(0): self.absent += 1
+        case .integer: break
+        // The user may lack the right: the key says nothing.
+        case .bulk, .null, .array, .status, .error: self.sample -= 1
+        }
+        return self.answersAwaited == 0
+    }
+
+    /// What was asked does not count any more: Redis may have answered it before what is known now.
+    mutating func abandon() {
+        self.answersAwaited = 0
+    }
 }
 
 extension RedisSource {
     /// Redis was (re)connected: it may be another process, with other data.
     func beginDataCheck() {
         self.authenticator.serverMayHaveChanged()
-        self.dataCheck.answersAwaited = 0
+        self.dataCheck.abandon()
         self.dataCheck.isSameServer = false
         // Which of a cluster's nodes is another process than before says little: whether rows are there is what counts.
         guard !self.redis.isCluster else { return self.askForSample() }
@@ -42,19 +74,11 @@ extension RedisSource {
 
     func checkAnswered(_ token: UInt64, _ reply: RedisReply) {
         if token == DataCheck.runIDToken { return self.learnedRunID(reply.infoField("run_id")) }
-        guard self.dataCheck.answersAwaited > 0 else { return }
-        self.dataCheck.answersAwaited -= 1
-        switch reply {
-        case .integer(0): self.dataCheck.absent += 1
-        case .integer: break
-        // The user may lack the right: the key says nothing.
-        case .bulk, .null, .array, .status, .error: self.dataCheck.sample -= 1
-        }
-        if self.dataCheck.answersAwaited == 0 { self.finishDataCheck() }
+        if self.dataCheck.answered(token, reply) { self.finishDataCheck() }
     }
 
     func checkFailed() {
-        self.dataCheck.answersAwaited = 0
+        self.dataCheck.abandon()
         self.scheduleDataCheck()
     }
 
@@ -85,14 +109,11 @@ extension RedisSource {
             // Of a file that is not open yet nothing can be said: nobody is denied until it is.
             if keys.isEmpty, self.cache != nil { return self.checkFailed() }
         }
-        self.dataCheck.isWhole = keys.count < DataCheck.sampleMax
-        self.dataCheck.sample = keys.count
-        self.dataCheck.absent = 0
-        self.dataCheck.answersAwaited = keys.count
+        let token = self.dataCheck.begin(keys.count)
         guard !keys.isEmpty else { return self.finishDataCheck() }
         for key in keys {
             do throws(RedisFailure) {
-                try self.redis.submit([Array("EXISTS".utf8), key], key: key, token: DataCheck.existsToken)
+                try self.redis.submit([Array("EXISTS".utf8), key], key: key, token: token)
             } catch {
                 return self.checkFailed()
             }
@@ -131,6 +152,7 @@ extension RedisSource {
         self.dataCheck.wasSuspended = isSuspended
         self.authenticator.denialGuard.sync()
         if isSuspended {
+            self.dataCheck.abandon()
             self.logger.critical(
                 """
                 Redis has lost rows of known devices; they are let in by what was known until the rows are back, or \

@@ -14,7 +14,7 @@ struct ContextBuilder: ~Copyable {
     static let defaultCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES"
 
     /// What a server prefers in TLS 1.3. AES-128 comes first: the suite's hash is then SHA-256, which processors compute in hardware,
-    /// and a handshake derives some thirty keys with it. Key exchange and certificates are as strong as 128 bits in any case.
+    /// and a handshake derives all its keys with it. Key exchange and certificates are as strong as 128 bits in any case.
     static let serverSuites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
     init(server: Bool) throws(TLSError) {

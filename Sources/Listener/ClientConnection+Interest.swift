@@ -14,6 +14,11 @@ extension ClientConnection {
         self.setInterest(needsRoom ? [self.interest, .writable] : self.interest.subtracting(.writable))
     }
 
+    func grantCredit(_ bytes: UInt32) {
+        self.uplink?.grant(bytes)
+        self.resumeAfterCredit()
+    }
+
     /// There was no room for what reading has to write.
     func receiveAgain() {
         self.receive()

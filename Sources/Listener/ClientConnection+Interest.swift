@@ -8,10 +8,12 @@ extension ClientConnection {
         self.setInterest(interest)
     }
 
+    /// There is something to write that found no room.
+    var needsRoom: Bool { self.writeWantsWrite || self.readWantsWrite }
+
     /// What can be read is reported as before: whoever must not read is told so by that, and then waits for his turn.
     func hasWritten() {
-        let needsRoom = self.writeWantsWrite || self.readWantsWrite
-        self.setInterest(needsRoom ? [self.interest, .writable] : self.interest.subtracting(.writable))
+        self.setInterest(self.needsRoom ? [self.interest, .writable] : self.interest.subtracting(.writable))
     }
 
     func grantCredit(_ bytes: UInt32) {

@@ -9,11 +9,11 @@ extension ClientConnection {
         self.changePatience { $0.received(canWait: canWait, isOther: isOther) }
     }
 
-    /// The client was sent something.
+    /// The client was sent something, or it would have been if there had been room.
     func expectsAcknowledgements() {
         guard self.inputPatience.isPatient else { return }
-        if let uplink = self.uplink, self.service.router.canWaitForAcknowledgements(of: uplink) {
-            self.service.loop.waitPatiently()
+        if let uplink = self.uplink, !self.needsRoom, self.service.router.canWaitForAcknowledgements(of: uplink) {
+            if uplink.hasInFlight { self.service.loop.waitPatiently() }
         } else {
             self.changePatience { $0.end() }
         }

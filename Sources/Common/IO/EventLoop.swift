@@ -217,6 +217,7 @@ public final class EventLoop {
         let ending = (self.slots, self.timerActions, self.endOfTurn)
         self.slots = []
         self.freeSlots = []
+        self.patientCount = 0
         self.timers = TimerHeap()
         self.timerActions = [:]
         self.endOfTurn = []
@@ -247,7 +248,7 @@ public final class EventLoop {
         if isPatient { timeout = timeout < 0 ? Self.patienceMilliseconds : min(timeout, Self.patienceMilliseconds) }
         let count = try self.wait(self.epoll, self.ready, timeout)
         self.now = Clock.monotonic()
-        try self.handle(self.ready[..<count])
+        try self.handle(self.ready, count)
         if isPatient {
             try self.handlePatients()
             if count == 0 || self.patientCount == 0 { self.setPatientsWake(true) }
@@ -268,12 +269,16 @@ public final class EventLoop {
 
     private func handlePatients() throws(SystemError) {
         guard self.patientCount > 0 else { return }
-        try self.handle(self.readyPatients[..<(try self.wait(self.patients, self.readyPatients, 0))])
+        let count = try self.wait(self.patients, self.readyPatients, 0)
+        try self.handle(self.readyPatients, count)
     }
 
-    private func handle(_ events: Slice<UnsafeMutableBufferPointer<epoll_event>>) throws(SystemError) {
-        for index in events.indices {
-            let data = martlet_epoll_data(&events.base[index])
+    private func handle(
+        _ events: UnsafeMutableBufferPointer<epoll_event>,
+        _ count: Int
+    ) throws(SystemError) {
+        for index in 0..<count {
+            let data = martlet_epoll_data(&events[index])
             if data == Self.patientsAreReady {
                 try self.handlePatients()
                 continue
@@ -283,7 +288,7 @@ public final class EventLoop {
             guard self.slots[slot].generation == UInt32(truncatingIfNeeded: data >> 32),
                 let handler = self.slots[slot].handler
             else { continue }
-            handler.handle(IOEvents(rawValue: martlet_epoll_events(&events.base[index])))
+            handler.handle(IOEvents(rawValue: martlet_epoll_events(&events[index])))
         }
     }
 

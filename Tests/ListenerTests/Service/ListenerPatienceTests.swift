@@ -61,6 +61,21 @@ import Testing
         try harness.wait("its end") { !harness.closeCauses(handle).isEmpty }
     }
 
+    @Test("One that does not take what it is sent is no longer patient: it is waited for")
+    func doesNotRead() throws {
+        let harness = try ServiceHarness()
+        let (client, handle) = try self.patient(harness)
+        try harness.wait("that there is no room") {
+            harness.router.deliver(handle, harness.publish(60_000))
+            return harness.service.connection(handle)?.needsRoom == true
+        }
+        #expect(harness.service.connection(handle)?.inputPatience.isPatient == false)
+        try harness.wait("what waits") {
+            client.read()
+            return harness.service.connection(handle)?.needsRoom == false
+        }
+    }
+
     @Test("While more than half of its window is in flight it is read at once: the router waits for it")
     func windowInUse() throws {
         let harness = try ServiceHarness()

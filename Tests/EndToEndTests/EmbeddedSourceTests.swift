@@ -78,6 +78,29 @@ import Testing
         #expect(export.contains("emb-a") && !export.contains(password))
     }
 
+    /// A placeholder that there is not stood for itself, and bytes that are no UTF-8 became others.
+    @Test("Regression: what is typed for a device is refused where it cannot mean what it says")
+    func typed() throws {
+        let folder = try TemporaryDirectory("martlet-typed")
+        let file = folder.file("devices.db")
+        let martlet = try TestBroker.executable("martlet")
+        for words in [["add", "x", "--acl", "all:a/%Q"], ["add", "x", "--acl", "publish:a/${clientId}"]] {
+            let result = try runProcess(martlet, arguments: ["device"] + words + ["--file", file])
+            #expect(result.status == 1 && result.output.contains("there is no such placeholder; there are %u or"))
+        }
+        let good = ["device", "add", "x", "--acl", "all:a/%C/100%/#", "--file", file]
+        #expect(try runProcess(martlet, arguments: good).status == 0)
+        for line in [
+            #"device add "$(printf 'caf\351')""#, #"device add y --note "$(printf '\377')""#,
+            #"ban add cn "$(printf '\351')""#,
+        ] {
+            let result = try runProcess("sh", arguments: ["-c", "exec \"$0\" \(line) --file \"$1\"", martlet, file])
+            #expect(result.status == 64 && result.output.contains("is not UTF-8"), "\(result.output)")
+        }
+        let list = try runProcess(martlet, arguments: ["device", "list", "--file", file]).output
+        #expect(list == "x  (no password)\n", "\(list)")
+    }
+
     @Test("devices come from a CSV file, all or none")
     func importCSV() throws {
         let broker = try self.broker()

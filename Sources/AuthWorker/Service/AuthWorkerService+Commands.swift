@@ -72,7 +72,11 @@ extension AuthWorkerService {
                 decision.isSuperuser ? "superuser: everything" : "\(decision.rules), then \(decision.noMatch)"
             )
         }
-        if case .redis(let source) = self.sources[record.source] { source.explain(query, into: &block) }
+        switch self.sources[record.source] {
+        case .redis(let source): source.explain(query, into: &block)
+        case .embedded(let source): source.explain(query, into: &block)
+        case .certificate, .none: break
+        }
         return block
     }
 

@@ -114,18 +114,16 @@ extension AuthWorkerService {
     }
 
     private func drop(_ text: String) -> ControlReply {
-        var names: [String] = []
+        var block: Report.Block = []
         for source in self.redisSources {
             let (keys, areCached) = source.keys(of: text)
             for key in keys {
                 // Also where nothing is cached: a look-up may be under way.
                 source.drop(key)
-                if areCached { names.append(String(decoding: key.redisKey, as: UTF8.self)) }
+                if areCached { block.add("dropped", bytes: key.redisKey) }
             }
         }
-        guard !names.isEmpty else { return .notCached }
-        let keys = names.joined(separator: ", ")
-        return ControlReply(isDone: true, text: "\(keys): not used before it was fetched from Redis again")
+        return block.isEmpty ? .notCached : ControlReply(isDone: true, text: Report([block]).text)
     }
 
     private func dropAll() -> ControlReply {

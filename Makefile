@@ -81,7 +81,7 @@ install:
 	    test -x $(RELEASE)/$$program || { echo "$$program is not built; run make build first" >&2; exit 1; }; \
 	done
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(SYSCONFDIR)/martlet $(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSUSERSDIR) \
-	    $(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(DOCDIR)/examples $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man8
+	    $(DESTDIR)$(TMPFILESDIR) $(addprefix $(DESTDIR)$(DOCDIR)/,examples deploy docs/adr docs/images) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man8
 	install -m 0755 $(addprefix $(RELEASE)/,$(PROGRAMS)) $(DESTDIR)$(BINDIR)
 	install -m 0644 deploy/martlet.yaml $(DESTDIR)$(SYSCONFDIR)/martlet/martlet.yaml.example
 	install -m 0644 $(addprefix deploy/systemd/,$(PLAIN_UNITS)) $(DESTDIR)$(UNITDIR)
@@ -91,7 +91,12 @@ install:
 	done
 	install -m 0644 deploy/systemd/martlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/martlet.conf
 	install -m 0644 deploy/systemd/martlet.tmpfiles $(DESTDIR)$(TMPFILESDIR)/martlet.conf
-	install -m 0644 README.md docs/*.md $(DESTDIR)$(DOCDIR)
+	# As in the source: the documents refer to each other.
+	install -m 0644 README.md LICENSE $(DESTDIR)$(DOCDIR)
+	install -m 0644 deploy/martlet.yaml $(DESTDIR)$(DOCDIR)/deploy
+	install -m 0644 docs/*.md $(DESTDIR)$(DOCDIR)/docs
+	install -m 0644 docs/adr/*.md $(DESTDIR)$(DOCDIR)/docs/adr
+	install -m 0644 docs/images/* $(DESTDIR)$(DOCDIR)/docs/images
 	scripts/manual $(RELEASE)/martlet 1 > $(DESTDIR)$(MANDIR)/man1/martlet.1
 	for program in $(ROLES); do \
 	    scripts/manual $(RELEASE)/$$program 8 > $(DESTDIR)$(MANDIR)/man8/$$program.8 || exit 1; \

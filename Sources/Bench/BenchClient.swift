@@ -73,7 +73,10 @@ final class BenchClient: EventHandler {
     /// Without a word when `isReset`: the kernel sends RST.
     func close(isReset: Bool = false) {
         guard self.state != .idle else { return }
-        if let tls = self.tls, self.fleet.options.resumes { self.session = tls.session ?? self.session }
+        if let tls = self.tls, self.fleet.options.resumes {
+            self.session = tls.session ?? self.session
+            if isReset { tls.keepSessionWhenCut() }
+        }
         if isReset {
             var linger = Glibc.linger(l_onoff: 1, l_linger: 0)
             setsockopt(self.fileDescriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<Glibc.linger>.size))

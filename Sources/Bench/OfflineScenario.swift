@@ -5,16 +5,34 @@ final class OfflineScenario: Scenario {
     private var publisher: Publisher?
     private var ledgers: [DeliveryLedger] = []
     private var received = 0
-    private var refused = 0
 
     override func run() throws {
-        let (count, clients) = (self.options.count, self.makeClients(self.options.clients))
-        self.ledgers = .init(repeating: DeliveryLedger(), count: clients.count)
+        let clients = self.makeClients(self.options.clients)
+        let publishing = self.makeClients(1, from: clients.count)
         try self.connect(clients, keepsSession: true)
+        do {
+            try self.measure(self.options.count, clients, publishing)
+        } catch {
+            try? self.endSessions(clients)
+            throw error
+        }
+        try self.endSessions(clients)
+        for client in clients + publishing { client.close() }
+        self.complainAboutLosses()
+    }
+
+    /// They end with a connection that does not want to keep them.
+    private func endSessions(_ clients: [BenchClient]) throws {
+        for client in clients { client.close() }
+        try self.connect(clients)
+    }
+
+    private func measure(_ count: Int, _ clients: [BenchClient], _ publishing: [BenchClient]) throws {
+        self.ledgers = .init(repeating: DeliveryLedger(), count: clients.count)
         // QoS 0 is not kept for who is away.
         try self.subscribe(clients, qos: max(self.options.qos, .atLeastOnce)) { "\(self.prefix)/\($0)" }
+        try self.requireSubscriptions()
         for client in clients { client.close() }
-        let publishing = self.makeClients(1, from: clients.count)
         try self.connect(publishing)
         let before = BrokerUsage.now(self.options.processes)
         let queueing = try self.queue(count, clients.count, publishing[0])
@@ -22,9 +40,7 @@ final class OfflineScenario: Scenario {
         let began = Clock.monotonic()
         try self.connect(clients, cleanStart: false, keepsSession: true)
         let wanted = count * clients.count
-        try self.fleet.run(seconds: 120, progress: { "\(self.received) of \(wanted) queued messages came" }) {
-            self.received >= wanted
-        }
+        try self.awaitMessages(wanted, "queued") { self.received }
         let seconds = Double(Clock.monotonic() - began) / 1e9
         let after = BrokerUsage.now(self.options.processes)
         self.report.add("scenario", "offline")
@@ -37,11 +53,6 @@ final class OfflineScenario: Scenario {
         }
         self.addUsage("message", from: between, to: after, count: self.received, seconds: seconds)
         self.judge()
-        // The sessions end with a connection that does not want to keep them.
-        for client in clients { client.close() }
-        try self.connect(clients)
-        for client in clients + publishing { client.close() }
-        self.complainAboutLosses()
     }
 
     /// - Returns: seconds until the last acknowledgement.
@@ -62,14 +73,15 @@ final class OfflineScenario: Scenario {
                 publisher.setTopic("\(self.prefix)/\(Int(publisher.sent) % sessions)", self.options.payloadBytes)
                 publisher.send(due: began)
             }
-            return publisher.acknowledged >= wanted
+            return publisher.acknowledged >= wanted || self.isNotAuthorized
         }
+        try self.requireAuthorization()
         if !isDone { throw BenchFailure("\(wanted - Int(publisher.acknowledged)) messages were not acknowledged") }
         return Double(Clock.monotonic() - began) / 1e9
     }
 
     override func acknowledged(_ client: BenchClient, _ type: PacketType, identifier: UInt16, reason: UInt8) {
-        if reason >= 0x80 { self.refused += 1 }
+        self.countRefusal(reason)
         self.publisher?.wasAcknowledged()
     }
 

@@ -7,7 +7,6 @@ final class RetainedScenario: Scenario {
     private var seen: [Set<UInt32>] = []
     private var received = 0
     private var duplicates = 0
-    private var refused = 0
 
     private func topic(_ index: Int) -> String { "\(self.prefix)/\(index / 1000)/\(index)" }
 
@@ -17,16 +16,30 @@ final class RetainedScenario: Scenario {
         self.subscribers = self.makeClients(self.options.subscribers)
         self.seen = .init(repeating: [], count: self.subscribers.count)
         try self.connect(publishing + self.subscribers)
+        do {
+            try self.measure(count, publishing[0])
+        } catch {
+            // What the broker took is not left there.
+            self.isNotAuthorized = false
+            _ = try? self.publish(count, publishing[0], bytes: nil)
+            throw error
+        }
+        for client in self.subscribers { client.close() }
+        _ = try self.publish(count, publishing[0], bytes: nil)
+        self.complainAboutLosses()
+        publishing[0].close()
+    }
+
+    private func measure(_ count: Int, _ client: BenchClient) throws {
         let before = BrokerUsage.now(self.options.processes)
-        let stored = try self.publish(count, publishing[0], bytes: self.options.payloadBytes)
+        let stored = try self.publish(count, client, bytes: self.options.payloadBytes)
         let between = BrokerUsage.now(self.options.processes)
         let began = Clock.monotonic()
         // All at once: who asks is answered while others are.
         try self.subscribe(self.subscribers, qos: self.options.qos) { _ in "\(self.prefix)/#" }
         let wanted = count * self.subscribers.count
-        try self.fleet.run(seconds: 120, progress: { "\(self.received) of \(wanted) retained messages came" }) {
-            self.received >= wanted
-        }
+        try self.requireSubscriptions()
+        try self.awaitMessages(wanted, "retained") { self.received }
         let seconds = Double(Clock.monotonic() - began) / 1e9
         let after = BrokerUsage.now(self.options.processes)
         self.report.add("scenario", "retained")
@@ -42,10 +55,6 @@ final class RetainedScenario: Scenario {
         if self.received < wanted { self.report.complain("lost: \(wanted - self.received)") }
         if self.duplicates > 0 { self.report.complain("duplicates: \(self.duplicates)") }
         if self.refused > 0 { self.report.complain("refused: \(self.refused)") }
-        for client in self.subscribers { client.close() }
-        _ = try self.publish(count, publishing[0], bytes: nil)
-        self.complainAboutLosses()
-        publishing[0].close()
     }
 
     /// - Parameter bytes: nil: an empty message, which removes the retained one.
@@ -66,8 +75,9 @@ final class RetainedScenario: Scenario {
                 }
                 sent += 1
             }
-            return publisher.acknowledged >= count
+            return publisher.acknowledged >= count || self.isNotAuthorized
         }
+        try self.requireAuthorization()
         if !isDone {
             throw BenchFailure("\(count - Int(publisher.acknowledged)) retained messages were not acknowledged")
         }
@@ -85,7 +95,7 @@ final class RetainedScenario: Scenario {
     }
 
     override func acknowledged(_ client: BenchClient, _ type: PacketType, identifier: UInt16, reason: UInt8) {
-        if reason >= 0x80 { self.refused += 1 }
+        self.countRefusal(reason)
         self.publisher?.wasAcknowledged()
     }
 

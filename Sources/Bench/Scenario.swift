@@ -10,6 +10,8 @@ class Scenario: BenchClientDelegate {
     private(set) var opened = 0
     private(set) var resumed = 0
     private(set) var subscribed = 0
+    /// Subscriptions that were refused, by the code in SUBACK.
+    private var refusedSubscriptions: [UInt8: Int] = [:]
     private(set) var failures: [String: Int] = [:]
     /// Connections that may break without being a problem: they were cut on purpose.
     var expectsLosses = false
@@ -127,9 +129,63 @@ class Scenario: BenchClientDelegate {
 
     func subscribed(_ client: BenchClient, _ suback: SubackPacket) {
         self.subscribed += 1
-        for code in suback.returnCodes where code >= 0x80 {
-            self.report.complain("SUBACK 0x\(String(code, radix: 16)): the broker's rules must allow martlet-bench/#")
+        for code in suback.returnCodes where code >= 0x80 { self.refusedSubscriptions[code, default: 0] += 1 }
+    }
+
+    /// What `subscribe` was refused.
+    func complainAboutSubscriptions() {
+        for (code, count) in self.refusedSubscriptions.sorted(by: { $0.key < $1.key }) {
+            self.report.complain(
+                "\(count) subscriptions were refused, SUBACK 0x\(String(code, radix: 16)): \(Self.whatToAllow)"
+            )
         }
+    }
+
+    /// Ends a run in which nothing could be measured.
+    func requireSubscriptions() throws {
+        let count = self.refusedSubscriptions.values.reduce(0, +)
+        guard count > 0, let code = self.refusedSubscriptions.keys.min() else { return }
+        throw BenchFailure(
+            "\(count) of \(self.subscribed) subscriptions were refused, SUBACK 0x\(String(code, radix: 16)): \(Self.whatToAllow)"
+        )
+    }
+
+    static let whatToAllow = "the broker's rules must let these clients publish to martlet-bench/# and subscribe to it"
+
+    // MARK: Messages that are kept for somebody
+
+    /// Messages that were refused by their acknowledgements.
+    private(set) var refused = 0
+    /// One of them by the broker's rules, which will have the same to say of all others.
+    var isNotAuthorized = false
+
+    func countRefusal(_ reason: UInt8) {
+        if reason >= 0x80 { self.refused += 1 }
+        if reason == ReasonCode.notAuthorized.rawValue { self.isNotAuthorized = true }
+    }
+
+    /// Waits for all of the messages, as long as some come.
+    ///
+    /// - Parameter received: how many are there.
+    /// - Throws: when not a single one came; rules that deny a message are silent with MQTT 3.1.1.
+    func awaitMessages(_ wanted: Int, _ what: String, received: () -> Int) throws {
+        var (last, since) = (received(), Clock.monotonic())
+        try self.fleet.run(seconds: 120, progress: { "\(received()) of \(wanted) \(what) messages came" }) {
+            let count = received()
+            if count != last { (last, since) = (count, Clock.monotonic()) }
+            return count >= wanted || Clock.monotonic() - since > Self.quietNanoseconds
+        }
+        guard received() == 0, wanted > 0 else { return }
+        throw BenchFailure(
+            "none of \(wanted) \(what) messages came within \(Self.quietNanoseconds / Nanoseconds.perSecond) s: \(Self.whatToAllow)"
+        )
+    }
+
+    private static let quietNanoseconds = 10 * Nanoseconds.perSecond
+
+    func requireAuthorization() throws {
+        guard self.isNotAuthorized else { return }
+        throw BenchFailure("a message was refused with 0x87: \(Self.whatToAllow)")
     }
 
     // MARK: For subclasses

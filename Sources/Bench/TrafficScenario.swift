@@ -206,6 +206,7 @@ final class TrafficScenario: Scenario {
         for (code, count) in self.refusals.sorted(by: { $0.key < $1.key }) {
             self.report.complain("\(count) messages were refused with 0x\(String(code, radix: 16))")
         }
+        self.complainAboutSubscriptions()
         self.complainAboutLosses()
     }
 }

@@ -51,6 +51,9 @@ static inline const EC_GROUP *martlet_p256(void) {
     EC_GROUP_free(group);
     return other;
 }
+static inline int martlet_is_p256(int parameter_type, const void *parameter) {
+    return parameter_type == V_ASN1_OBJECT && OBJ_obj2nid((const ASN1_OBJECT *)parameter) == NID_X9_62_prime256v1;
+}
 static inline EC_KEY *martlet_ec_key_of(int parameter_type, const void *parameter) {
     if (parameter_type == V_ASN1_OBJECT) {
         int curve = OBJ_obj2nid((const ASN1_OBJECT *)parameter);
@@ -82,9 +85,7 @@ static inline struct martlet_shared_key *martlet_shared_keys(int _Atomic **count
 static inline EC_KEY *martlet_shared_ec_key(const unsigned char *point, int count, int parameter_type, const void *parameter) {
     int _Atomic *used = NULL;
     const struct martlet_shared_key *keys = martlet_shared_keys(&used);
-    if (count != sizeof keys->point || parameter_type != V_ASN1_OBJECT ||
-        OBJ_obj2nid((const ASN1_OBJECT *)parameter) != NID_X9_62_prime256v1)
-        return NULL;
+    if (count != sizeof keys->point || !martlet_is_p256(parameter_type, parameter)) return NULL;
     for (int place = 0; place < *used; place++)
         if (memcmp(keys[place].point, point, sizeof keys->point) == 0) return keys[place].key;
     return NULL;
@@ -101,9 +102,7 @@ static inline int martlet_share_ec_key(X509 *certificate) {
     EC_KEY *inner = key == NULL ? NULL : (EC_KEY *)EVP_PKEY_get0_EC_KEY(key);
     int _Atomic *used = NULL;
     struct martlet_shared_key *keys = martlet_shared_keys(&used);
-    if (inner == NULL || parameter_type != V_ASN1_OBJECT ||
-        OBJ_obj2nid((const ASN1_OBJECT *)parameter) != NID_X9_62_prime256v1 || count != sizeof keys->point)
-        return 0;
+    if (inner == NULL || !martlet_is_p256(parameter_type, parameter) || count != sizeof keys->point) return 0;
     if (martlet_shared_ec_key(bytes, count, parameter_type, parameter) != NULL) return 1;
     if (*used == martlet_shared_keys_max || EC_KEY_up_ref(inner) != 1) return 0;
     memcpy(keys[*used].point, bytes, sizeof keys->point);

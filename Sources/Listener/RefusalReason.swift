@@ -60,7 +60,8 @@ enum RefusalReason: Hashable, CustomStringConvertible {
             .connectTooLarge, .willTooLarge,
             .protocolVersion, .enhancedAuthentication, .clientIdentifierPolicy:
             true
-        case .auth(let reason): reason != .redisUnavailable && reason != .redisError && reason != .overloaded
+        case .auth(let reason):
+            ![.redisUnavailable, .redisError, .deviceFileUnavailable, .rulesMissing, .overloaded].contains(reason)
         case .tooManyConnections, .noPlace, .proxyHeader, .tooManyConnectBytes, .noAuthenticationConfigured,
             .authWorkerUnavailable, .routerUnavailable, .router:
             false

@@ -30,7 +30,7 @@ enum TicketSecrets {
     private static func read(_ path: String) throws(StartError) -> [UInt8] {
         let bytes: [UInt8]
         do {
-            bytes = try Configuration.readFile(path, bytesMax: 4096)
+            bytes = try Configuration.readFile(path, bytesMax: Configuration.Listener.TLS.ticketSecretBytes.upperBound)
         } catch {
             throw StartError("ticket secret \(path): \(error.message)")
         }

@@ -104,6 +104,30 @@ import Testing
         #expect(client.actions == [.answered(token: 9, .null)])
     }
 
+    @Test func lookupsWaitForTheServerToBeKnown() throws {
+        var client = RedisClient(settings: .init(), random: SeededRandom(seed: 1), knowsServer: false, now: 0)
+        client.advance(now: 0)
+        try client.submit(self.get("k"), token: 1, now: 0)
+        client.reconnect(.refused("another server is the master now"), now: 5)
+        client.advance(now: 5)
+        #expect(client.actions == [.connect], "nothing was lost")
+    }
+
+    @Test func lookupsAreRefusedWhenNobodyKnowsTheServer() throws {
+        var client = RedisClient(settings: .init(), random: SeededRandom(seed: 1), knowsServer: false, now: 0)
+        try client.submit(self.get("k"), token: 1, now: 0)
+        client.serverNotFound(.silent)
+        client.serverNotFound(.silent)
+        #expect(client.actions == [.lost(.silent), .notAnswered(token: 1, .silent)])
+        #expect(throws: RedisFailure.unavailable(RedisFailure.silent.description)) {
+            try client.submit(self.get("k"), token: 2, now: 1)
+        }
+        client.actions = []
+        client.reconnect(.refused("another server is the master now"), now: 5)
+        client.advance(now: 5)
+        #expect(client.actions == [.connect])
+    }
+
     @Test func repliesComeWholeHoweverTheBytesAreCut() throws {
         let replies: [RedisReply] = [
             .array([.bulk(Array("a\r\nb".utf8)), .null]), .null, .bulk([]), .integer(-7), .error(Array("ERR x".utf8)),

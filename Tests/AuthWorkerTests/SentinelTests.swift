@@ -161,6 +161,24 @@ import Testing
         try harness.waitForStatus("changes_learned_by") { $0 == "tracking" }
     }
 
+    /// It said "Redis lost", for which server is the master was not known in the first moment.
+    @Test("Regression: a good start loses no Redis")
+    func goodStart() throws {
+        let port = try RedisServer.freePort()
+        let master = try RedisServer(.tcp(port: port))
+        try master.cli(["HSET", "tls_domain:a", "password", "secret"])
+        let sentinel = try SentinelServer(master: port)
+        var configuration = Configuration.test(redis: .tcp(host: "unused", port: 1), cache: nil)
+        var settings = Configuration.Authentication.Redis.Sentinel()
+        settings.servers = [.tcp(host: "127.0.0.1", port: sentinel.port)]
+        settings.master = "mymaster"
+        configuration.authentication.redis.topology = .sentinel(settings)
+        let log = RecordedMessages()
+        let harness = try WorkerHarness(configuration, logHandler: log)
+        #expect(try harness.ask("a", password: "secret").outcome == .allow)
+        #expect(log.messages.contains("Redis in use") && !log.messages.contains { $0.contains("lost") })
+    }
+
     @Test("a server that is a replica is not used, whatever the Sentinel says")
     func aReplicaIsNotUsed() throws {
         let ports = try (0..<2).map { _ in try RedisServer.freePort() }

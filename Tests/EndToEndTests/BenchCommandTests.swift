@@ -86,17 +86,64 @@ import Testing
             ]
             _ = try runProcess("openssl", arguments: signing + ["-days", "2", "-out", folder.file("\(number).crt")])
         }
-        let arguments = [
-            "connect", "-n", "6", "--churn", "--resume", "--seconds", "1", "--host", "localhost", "--port",
-            "\(broker.tlsPort)",
+        let target = [
+            "-n", "6", "--resume", "--seconds", "1", "--host", "localhost", "--port", "\(broker.tlsPort)",
             "--ca", broker.pki.caFile, "--cert-pattern", folder.file("%d.crt"), "--cert-count", "3", "--key", key,
             "--password", "pw",
         ]
-        let (status, output) = try self.bench(arguments)
+        let (status, output) = try self.bench(["connect", "--churn"] + target)
         #expect(status == 0, "\(output)")
         let resumed = self.figure("resumed", in: output)
         #expect(resumed > 0, "\(output)")
         #expect(try broker.figure("handshakes_resumed_total", of: "listener").map { Double($0) } == resumed)
+        // OpenSSL gave up the sessions of connections that were cut, and a storm resumed none.
+        let storm = try self.bench(["storm"] + target)
+        #expect(storm.status == 0 && self.figure("resumed", in: storm.output) == 6, "\(storm.output)")
+    }
+
+    /// They waited for two minutes for what could not come, or spoke of loss.
+    @Test(
+        "Regression: rules that deny end a run at once, and are named",
+        arguments: [
+            (
+                ["retained", "--count", "20", "--subscribers", "2"],
+                "a message was refused with 0x87: the broker's rules"
+            ),
+            (
+                ["retained", "--count", "20", "--subscribers", "2", "--mqtt", "3.1.1"],
+                "2 of 2 subscriptions were refused, SUBACK 0x80"
+            ),
+            (["offline", "-n", "3", "--count", "5"], "3 of 3 subscriptions were refused, SUBACK 0x87"),
+            (
+                ["offline", "-n", "3", "--count", "5", "--mqtt", "3.1.1"],
+                "3 of 3 subscriptions were refused, SUBACK 0x80"
+            ),
+        ]
+    )
+    func denied(arguments: [String], text: String) throws {
+        let broker = try TestBroker { $0.replacing(##"topics: ["#", "$SYS/#"]"##, with: #"topics: ["other/#"]"#) }
+        let began = Clock.monotonic()
+        let (status, output) = try self.bench(arguments + ["--port", "\(broker.plainPort)"])
+        #expect(status == 2 && output.contains(text), "\(output)")
+        #expect(Clock.monotonic() - began < 60 * Nanoseconds.perSecond)
+    }
+
+    @Test(
+        "Regression: messages that rules deny without a word are not waited for any longer than others' pauses",
+        arguments: [["retained", "--count", "20", "--subscribers", "2"], ["offline", "-n", "3", "--count", "5"]]
+    )
+    func deniedSilently(arguments: [String]) throws {
+        let broker = try TestBroker { text in
+            text.replacing(
+                ##"{allow: all, topics: ["#", "$SYS/#"]}"##,
+                with: ##"{allow: subscribe, topics: ["martlet-bench/#"]}"##
+            )
+        }
+        let began = Clock.monotonic()
+        let (status, output) = try self.bench(arguments + ["--mqtt", "3.1.1", "--port", "\(broker.plainPort)"])
+        #expect(Clock.monotonic() - began < 90 * Nanoseconds.perSecond)
+        #expect(status == 2 && output.contains("messages came within 10 s: the broker's rules must let"), "\(output)")
+        #expect(try broker.status(of: "router").contains("queued_messages 0"))
     }
 
     /// It ran into EMFILE in the middle, and named no limit.
@@ -117,6 +164,10 @@ import Testing
             (["pairs", "--churn"], "--churn means nothing to pairs"),
             (["storm", "--persistent"], "--persistent means nothing to storm"),
             (["connect", "--churn", "--hold", "1"], "choose one of --churn and --hold"),
+            (["connect", "--tls", "--resume"], "Without --churn no client comes back that could resume its session."),
+            (["storm", "--resume"], "--resume is for sessions of TLS: add --tls"),
+            (["connect", "--churn", "--resume"], "--resume is for sessions of TLS: add --tls"),
+            (["offline", "-q", "0"], "With --qos 0 nothing is kept for clients that are away"),
             (["connect", "--pid", "2147483646"], "there is no process 2147483646 on this host"),
         ]
     )

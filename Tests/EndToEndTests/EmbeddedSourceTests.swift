@@ -78,6 +78,61 @@ import Testing
         #expect(export.contains("emb-a") && !export.contains(password))
     }
 
+    /// They spoke of Redis.
+    @Test("Regression: reasons and advice name the file of devices")
+    func explanations() throws {
+        let broker = try self.broker()
+        let loop = try EventLoop()
+        let config = ["--config", broker.directory.file("martlet.yaml")]
+        func martlet(_ arguments: [String]) throws -> String {
+            try runProcess(TestBroker.executable("martlet"), arguments: arguments + config).output
+        }
+        func expect(_ output: String, _ texts: [String]) {
+            for text in texts { #expect(output.contains(text), "\(text) is missing in\n\(output)") }
+            #expect(!output.lowercased().contains("redis"), "\(output)")
+        }
+        let certificate = try broker.pki.device("emb-why").certificateFile
+        let test = ["auth", "test", "--cert", certificate, "--password", "wrong"]
+        #expect(try self.connect(broker, loop, "emb-why", "x").code == 0x88)
+        try broker.listeners[0].waitForLog("reason=device-file-unavailable")
+        expect(try martlet(test), ["device-file-unavailable", "devices.db", "martlet device list"])
+        #expect(try broker.status(of: "authworker").contains("unknown{reason=\"device-file-unavailable\"}"))
+        #expect(try self.device(broker, "add", "emb-other").status == 0)
+        try broker.authWorkers[0].waitForLog("file of devices in use")
+        expect(try martlet(test), ["no-such-device", "martlet device add emb-why"])
+        #expect(try self.device(broker, "add", "emb-why", "--password-random").status == 0)
+        try waitUntil("the device is known") { try martlet(test).contains("wrong-password") }
+        expect(try martlet(test), ["wrong-password", "martlet device set-password"])
+        #expect(try self.connect(broker, loop, "emb-why", nil).code == 0x86)
+        expect(try martlet(["why", "emb-why"]), ["password-missing", "set-password --none emb-why", "devices.db"])
+        #expect(try self.device(broker, "disable", "emb-why").status == 0)
+        try waitUntil("it is disabled") { try martlet(test).contains("device-disabled") }
+        expect(try martlet(test), ["martlet device enable emb-why"])
+    }
+
+    /// A placeholder that there is not stood for itself, and bytes that are no UTF-8 became others.
+    @Test("Regression: what is typed for a device is refused where it cannot mean what it says")
+    func typed() throws {
+        let folder = try TemporaryDirectory("martlet-typed")
+        let file = folder.file("devices.db")
+        let martlet = try TestBroker.executable("martlet")
+        for words in [["add", "x", "--acl", "all:a/%Q"], ["add", "x", "--acl", "publish:a/${clientId}"]] {
+            let result = try runProcess(martlet, arguments: ["device"] + words + ["--file", file])
+            #expect(result.status == 1 && result.output.contains("there is no such placeholder; there are %u or"))
+        }
+        let good = ["device", "add", "x", "--acl", "all:a/%C/100%/#", "--file", file]
+        #expect(try runProcess(martlet, arguments: good).status == 0)
+        for line in [
+            #"device add "$(printf 'caf\351')""#, #"device add y --note "$(printf '\377')""#,
+            #"ban add cn "$(printf '\351')""#,
+        ] {
+            let result = try runProcess("sh", arguments: ["-c", "exec \"$0\" \(line) --file \"$1\"", martlet, file])
+            #expect(result.status == 64 && result.output.contains("is not UTF-8"), "\(result.output)")
+        }
+        let list = try runProcess(martlet, arguments: ["device", "list", "--file", file]).output
+        #expect(list == "x  (no password)\n", "\(list)")
+    }
+
     @Test("devices come from a CSV file, all or none")
     func importCSV() throws {
         let broker = try self.broker()

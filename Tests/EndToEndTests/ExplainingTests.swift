@@ -136,7 +136,7 @@ import Testing
         let row = try self.martlet(broker, "cache", "show", "cached-a")
         #expect(row.status == 0 && row.output.contains("tls_domain:cached-a"), "\(row.output)")
         try waitUntil("both rows are on disk") {
-            try self.martlet(broker, "cache", "show", "--json").output.contains(#""rows_on_disk":"2""#)
+            try self.martlet(broker, "cache", "show", "--json").output.contains(#""rows_on_disk":2,"#)
         }
         broker.stopRedis()
         #expect(try self.connect(broker, loop, "cached-a", "secret") == 0)
@@ -163,6 +163,77 @@ import Testing
         let none = try self.martlet(broker, "cache", "drop", "no-such-name")
         #expect(none.status == 1, "\(none.output)")
         #expect(none.output.contains("nothing is cached of no-such-name: name it by"), "\(none.output)")
+    }
+
+    /// The first worker left its mark of the key in the file that both have, and the second one called that a row.
+    @Test("Regression: what no worker has a row of is not dropped by the second one either")
+    func dropUnknownOfTwo() throws {
+        let broker = try TestBroker(authWorkers: 2)
+        let loop = try EventLoop()
+        try broker.provision("cached-once", password: "secret")
+        #expect(try self.connect(broker, loop, "cached-once", "secret") == 0)
+        for _ in 0..<3 {
+            let none = try self.martlet(broker, "cache", "drop", "nobody")
+            #expect(none.status == 1, "\(none.output)")
+            #expect(none.output.hasPrefix("martlet: nothing is cached of nobody"), "\(none.output)")
+        }
+        let one = try self.martlet(broker, "cache", "drop", "cached-once")
+        #expect(one.status == 0, "\(one.output)")
+        #expect(one.output == "tls_domain:cached-once: not used before it was fetched from Redis again\n")
+        let all = try self.martlet(broker, "cache", "drop", "--all")
+        #expect(all.status == 0 && all.output == "no row is used before it was fetched from Redis again\n")
+        // Of whom one worker alone can be asked.
+        broker.authWorkers[0].killNow()
+        let half = try self.martlet(broker, "cache", "drop", "nobody")
+        #expect(half.status == 1 && half.output.contains("martlet: authworker-1: not running"), "\(half.output)")
+        #expect(half.output.contains("nothing is cached of nobody"), "\(half.output)")
+    }
+
+    /// They said `connect to …: No such file or directory`, and auth test asked the first worker alone.
+    @Test("Regression: a role that does not run is named, with its unit, and so is a missing runtime directory")
+    func notRunning() throws {
+        let broker = try TestBroker(authWorkers: 2)
+        try broker.provision("test-second", password: "secret")
+        let certificate = try broker.pki.device("test-second").certificateFile
+        let test = ["auth", "test", "--cert", certificate, "--password", "secret"]
+        let file = broker.directory.file("martlet.yaml")
+        func martlet(_ words: [String]) throws -> (status: Int32, output: String) {
+            try runProcess(TestBroker.executable("martlet"), arguments: words + ["--config", file])
+        }
+        broker.authWorkers[0].killNow()
+        let other = try martlet(test)
+        #expect(other.status == 0, "\(other.output)")
+        broker.authWorkers[1].killNow()
+        for (words, status) in [(test, 3), (["cache", "show"], 1), (["auth", "confirm-mass-revoke"], 1)] {
+            let result = try martlet(words)
+            #expect(result.status == status, "\(result.output)")
+            for text in [
+                "authworker-1: not running (nobody answers at \(broker.directory.path)/", "martlet-authworker@1",
+            ] {
+                #expect(result.output.contains(text), "\(result.output)")
+            }
+        }
+        let moved = broker.directory.file("moved")
+        #expect(rename(broker.directory.file("run"), moved) == 0)
+        defer { rename(moved, broker.directory.file("run")) }
+        for (words, status) in [(test, 3), (["cache", "drop", "x"], 1), (["why", "x"], 1)] {
+            let result = try martlet(words)
+            #expect(result.status == status, "\(result.output)")
+            #expect(result.output.contains("run (runtime_directory): no role of this"), "\(result.output)")
+        }
+    }
+
+    /// They were texts.
+    @Test("Regression: what is counted or measured is a number in JSON")
+    func numbers() throws {
+        let broker = try TestBroker()
+        try broker.provision("test-numbers", password: "secret")
+        let certificate = try broker.pki.device("test-numbers").certificateFile
+        let test = try self.martlet(broker, "auth", "test", "--cert", certificate, "--password", "secret", "--json")
+        #expect(test.output.contains(/"took_us":[0-9]+[,}]/), "\(test.output)")
+        #expect(try self.martlet(broker, "ban", "add", "cn", "4711").status == 0)
+        let bans = try self.martlet(broker, "ban", "list", "--json").output
+        #expect(bans == #"[{"kind":"cn","value":"4711","in_force":true}]"# + "\n")
     }
 
     /// Only of Redis is anything cached, or lost.
@@ -215,7 +286,7 @@ import Testing
         _ = try broker.redisCommand("HSET", "acl:acl-disk", "a/#", "all")
         #expect(try self.connect(broker, loop, "acl-disk", "secret") == 0)
         try waitUntil("the row is on disk") {
-            try self.martlet(broker, "cache", "show", "--json").output.contains(#""rows_on_disk":"1""#)
+            try self.martlet(broker, "cache", "show", "--json").output.contains(#""rows_on_disk":1,"#)
         }
         // Of a live session it would be asked, and have the row in memory.
         try waitUntil("the device is gone") { try broker.status(of: "listener").contains("sessions 0") }

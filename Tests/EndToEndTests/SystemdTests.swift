@@ -73,6 +73,16 @@ import Testing
                 "\(unit)"
             )
         }
+        // Links between documents lead somewhere; the source is not installed.
+        let documents = there.filter { $0.hasSuffix(".md") }
+        #expect(documents.count > 20)
+        for document in documents {
+            let folder = document.prefix(upTo: document.lastIndex(of: "/") ?? document.startIndex)
+            for match in String(decoding: try readFile(document), as: UTF8.self).matches(of: /\]\(([^)#]+)/) {
+                guard !match.1.contains("://"), !match.1.contains("Sources/") else { continue }
+                #expect(access("\(folder)/\(match.1)", F_OK) == 0, "\(document): \(match.1)")
+            }
+        }
         // What a program can do is in its page, told once.
         let page = String(decoding: try readFile(directory.file("usr/share/man/man1/martlet.1")), as: UTF8.self)
         #expect(page.contains(".SS \"store backup\"") && page.contains(".SS \"cache drop\""))

@@ -157,21 +157,65 @@ import Testing
         #expect(imported.sources.count == 1 && imported.sources[0].accessCommand == nil)
     }
 
+    /// They were named only.
+    @Test func limitsAndTLSOfListenersAreTakenOver() throws {
+        let text = """
+            listeners.ssl.default {
+              bind = 8883
+              max_connections = 50000
+              max_conn_rate = "500/s"
+              messages_rate = "100/10s"
+              bytes_rate = "1MB/s"
+              proxy_protocol = true
+              ssl_options {
+                certfile = a, keyfile = b, depth = 3, handshake_timeout = 20s, reuse_sessions = false
+                versions = [tlsv1.3, tlsv1.2, tlsv1.1]
+                ciphers = [TLS_AES_128_GCM_SHA256, ECDHE-ECDSA-AES128-GCM-SHA256, ECDHE-RSA-AES128-GCM-SHA256]
+              }
+            }
+            listeners.ssl.strict { bind = 8884, max_conn_rate = infinity, ssl_options.versions = ["tlsv1.3"] }
+            listeners.tcp.local { bind = "127.0.0.1:1883", max_connections = infinity, messages_rate = many }
+            """
+        let imported = try EMQX5Reader.read(text)
+        let yaml = imported.yaml(passwordFiles: [])
+        for lines in [
+            "    max_connections: 50000\n    max_connection_rate: 500\n", "    handshake_timeout: 20000ms\n",
+            "    publish_rate: {messages_per_second: 10, bytes_per_second: 1MiB}\n",
+            "      verify_depth: 3\n", "      session_tickets: false\n",
+            "      cipher_suites: \"TLS_AES_128_GCM_SHA256\"\n"
+                + "      ciphers: \"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256\"\n",
+            "      min_version: \"1.3\"\n",
+        ] { #expect(yaml.contains(lines), "\(lines) is missing in\n\(yaml)") }
+        #expect(yaml.matches(of: /_version:/).count == 1 && yaml.matches(of: /connection_rate/).count == 1)
+        let warnings = imported.warnings.map(\.description)
+        for start in [
+            "7: proxy_protocol of ssl-default: name the load balancers' addresses in proxy_protocol.trusted",
+            "10: TLS 1.0 and 1.1 are not offered here",
+            "15: max_connections of tcp-local was infinity; it is 100000 here",
+            "15: of tcp-local not taken over: messages_rate",
+        ] { #expect(warnings.contains { $0.hasPrefix(start) }, "\(start): \(warnings)") }
+        #expect(!warnings.contains { $0.contains("of ssl-default not taken") || $0.contains("ssl-strict not taken") })
+        let mistakes = ImportedConfiguration.mistakes(in: yaml).filter {
+            $0.contains("listeners") && !$0.contains("client_certificate")
+        }
+        #expect(mistakes.isEmpty, "\(mistakes)")
+    }
+
     @Test func whatAListenerSaysBesideIsNamedWithItsLine() throws {
         let text = """
             listeners.ssl.default {
               bind = 8883
               mountpoint = "site/${clientid}"
               access_rules = ["deny 10.0.0.0/8", "allow all"]
-              max_conn_rate = 100
-              ssl_options { certfile = a, keyfile = b, password = secret, depth = 3 }
+              acceptors = 100
+              ssl_options { certfile = a, keyfile = b, password = secret, hibernate_after = 3 }
             }
             """
         let warnings = try EMQX5Reader.read(text).warnings.map(\.description)
         for start in [
             "3: mountpoint of ssl-default is not taken over", "4: access_rules of ssl-default are not taken over",
             "6: the password of ssl-default's key",
-            "1: of ssl-default not taken over: max_conn_rate, ssl_options.depth",
+            "1: of ssl-default not taken over: acceptors, ssl_options.hibernate_after",
         ] {
             #expect(warnings.contains { $0.hasPrefix(start) }, "\(start): \(warnings)")
         }

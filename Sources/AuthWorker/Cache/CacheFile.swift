@@ -127,10 +127,14 @@ final class CacheFile {
         )
     }
 
-    /// All look-ups of a Redis key that there are rows of.
+    /// All look-ups of a Redis key that there are rows of; the mark of a key that was named as changed, and that nobody knows a row of, is
+    /// none.
     func keys(of redisKey: [UInt8]) throws(SQLiteError) -> [LookupKey] {
         let statement = try self.database.prepare(
-            "SELECT variant FROM rows WHERE source = ?1 AND redis_key = ?2 LIMIT 100"
+            """
+            SELECT variant FROM rows
+            WHERE source = ?1 AND redis_key = ?2 AND (must_fetch = 0 OR absent_since IS NULL) LIMIT 100
+            """
         )
         try statement.bind(self.source, at: 1)
         try statement.bind(redisKey, at: 2)

@@ -32,7 +32,7 @@ extension AuthVerdict {
     static func withoutRules(_ name: [UInt8]) -> AuthVerdict {
         let name = String(decoding: name, as: UTF8.self)
         let detail = "there is no set of rules \"\(name)\" in the auth worker's configuration"
-        return AuthVerdict(outcome: .unknown, reason: .redisError, detail: Array(detail.utf8))
+        return AuthVerdict(outcome: .unknown, reason: .rulesMissing, detail: Array(detail.utf8))
     }
 }
 

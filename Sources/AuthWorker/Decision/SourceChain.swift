@@ -121,7 +121,8 @@ extension AuthVerdict.Reason {
     fileprivate var leavesDecisionToOthers: Bool {
         switch self {
         case .noSuchDevice, .passwordMissing, .fieldMissing: true
-        case .none, .wrongPassword, .fieldNotAllowed, .deviceDisabled, .redisUnavailable, .redisError, .overloaded:
+        case .none, .wrongPassword, .fieldNotAllowed, .deviceDisabled, .redisUnavailable, .redisError, .overloaded,
+            .deviceFileUnavailable, .rulesMissing:
             false
         }
     }

@@ -12,6 +12,7 @@ final class EmbeddedSource {
     private let logger: Logger
     private let loop: EventLoop
     private let path: String
+    private let command: CommandSet
     private var database: DeviceDatabase?
     private var dataVersion: Int64 = 0
     private var revision: Int64 = 0
@@ -28,6 +29,7 @@ final class EmbeddedSource {
         self.logger = logger
         self.loop = service.context.loop
         self.path = settings.source.file
+        self.command = settings.command
         self.passwordWaker = try Waker(loop: service.context.loop) {}
         self.passwordThreads = PasswordThreads(waker: self.passwordWaker.handle)
         self.authenticator = settings.makeAuthenticator(
@@ -44,6 +46,25 @@ final class EmbeddedSource {
         self.isStopped = true
         self.passwordThreads.stop()
         self.passwordWaker.invalidate()
+    }
+
+    var counters: AuthCounters {
+        var counters = self.authenticator.statistics
+        if let count = counters.unknown.removeValue(forKey: .redisUnavailable) {
+            counters.unknown[.deviceFileUnavailable] = count
+        }
+        return counters
+    }
+
+    /// Where it would look for a client, and by which name.
+    func explain(_ query: AuthQuery, into block: inout Report.Block) {
+        block.add("file", self.path)
+        if let problem = self.lastProblem { block.add("problem", problem) }
+        do throws(TemplateText.RenderFailure) {
+            block.add("key", bytes: try self.command.render(ClientAttributes(query)).key.redisKey)
+        } catch {
+            block.add("key", "cannot be filled in: \(error)")
+        }
     }
 
     var status: String { self.lastProblem.map { "unavailable: \($0)" } ?? "in use" }
@@ -138,10 +159,20 @@ final class EmbeddedSource {
         case .check(let token, let check): self.passwordThreads.submit(check, token: token)
         // It answers at once.
         case .write, .announce: break
-        case .answer(let request, var verdict):
-            if verdict.source == .redis { verdict.source = .embedded }
-            self.service.sourceAnswered(request, verdict)
+        case .answer(let request, let verdict):
+            self.service.sourceAnswered(request, self.named(verdict))
         }
+    }
+
+    /// What the decisions of all sources say of Redis, said of the file.
+    private func named(_ verdict: AuthVerdict) -> AuthVerdict {
+        var verdict = verdict
+        if verdict.source == .redis { verdict.source = .embedded }
+        if verdict.reason == .redisUnavailable {
+            verdict.reason = .deviceFileUnavailable
+            verdict.detail = Array((self.lastProblem ?? "\(self.path): somebody writes it just now").utf8)
+        }
+        return verdict
     }
 
     private func lookUp(_ token: UInt64, _ commands: [[[UInt8]]]) {

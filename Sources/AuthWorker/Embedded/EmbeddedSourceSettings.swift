@@ -4,7 +4,7 @@ import Devices
 /// One embedded source of the configuration, its template taken apart.
 package struct EmbeddedSourceSettings {
     package let source: Configuration.Authentication.Source
-    private let command: CommandSet
+    let command: CommandSet
     private let ruleSets: [[UInt8]: RuleTemplate]
     private let accessRows: Configuration.Authorization.AccessRows
 

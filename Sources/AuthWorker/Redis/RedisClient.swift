@@ -135,10 +135,11 @@ package struct RedisClient: ~Copyable {
     private var nextRoleCheck: Instant = 0
     package private(set) var counters = RedisCounters()
 
-    package init(settings: Settings, random: any RandomNumberGenerator, now: Instant) {
+    /// - Parameter knowsServer: false: there is nothing to connect to before `reconnect`.
+    package init(settings: Settings, random: any RandomNumberGenerator, knowsServer: Bool = true, now: Instant) {
         self.settings = settings
         self.random = random
-        self.state = .waiting(until: now)
+        self.state = .waiting(until: knowsServer ? now : .max)
         self.downSince = now
     }
 
@@ -150,6 +151,7 @@ package struct RedisClient: ~Copyable {
         var earliest: Instant?
         func consider(_ instant: Instant) { earliest = min(earliest ?? instant, instant) }
         switch self.state {
+        case .waiting(.max): break
         case .waiting(let until): consider(until)
         case .connecting(let deadline), .handshaking(let deadline): consider(deadline)
         case .ready:
@@ -292,6 +294,15 @@ package struct RedisClient: ~Copyable {
         guard case .waiting = self.state else { return }
         self.backoff.reset()
         self.state = .waiting(until: now)
+    }
+
+    /// Nobody can say which server is to be used, and none is: look-ups are refused until `reconnect` has worked.
+    package mutating func serverNotFound(_ failure: RedisFailure) {
+        guard self.state == .waiting(until: .max), self.outage == nil else { return }
+        self.outage = failure
+        self.reasonsTold.append(failure)
+        self.actions.append(.lost(failure))
+        self.abandonCommands(failure)
     }
 
     /// The connection could not be made or broke; also called by the machine itself.

@@ -72,7 +72,11 @@ extension AuthWorkerService {
                 decision.isSuperuser ? "superuser: everything" : "\(decision.rules), then \(decision.noMatch)"
             )
         }
-        if case .redis(let source) = self.sources[record.source] { source.explain(query, into: &block) }
+        switch self.sources[record.source] {
+        case .redis(let source): source.explain(query, into: &block)
+        case .embedded(let source): source.explain(query, into: &block)
+        case .certificate, .none: break
+        }
         return block
     }
 
@@ -110,18 +114,16 @@ extension AuthWorkerService {
     }
 
     private func drop(_ text: String) -> ControlReply {
-        var names: [String] = []
+        var block: Report.Block = []
         for source in self.redisSources {
             let (keys, areCached) = source.keys(of: text)
             for key in keys {
                 // Also where nothing is cached: a look-up may be under way.
                 source.drop(key)
-                if areCached { names.append(String(decoding: key.redisKey, as: UTF8.self)) }
+                if areCached { block.add("dropped", bytes: key.redisKey) }
             }
         }
-        guard !names.isEmpty else { return .notCached }
-        let keys = names.joined(separator: ", ")
-        return ControlReply(isDone: true, text: "\(keys): not used before it was fetched from Redis again")
+        return block.isEmpty ? .notCached : ControlReply(isDone: true, text: Report([block]).text)
     }
 
     private func dropAll() -> ControlReply {

@@ -145,7 +145,7 @@ package final class AuthWorkerService: Role {
                 lines.add("rules_dropped", source.counters.rulesDropped)
             case .embedded(let source):
                 lines.add("devices", source.status)
-                let counters = source.authenticator.statistics
+                let counters = source.counters
                 lines.add("queries", counters.queries)
                 lines.add("allowed", counters.allowedByRedis)
                 counters.reportRefusals(into: &lines)

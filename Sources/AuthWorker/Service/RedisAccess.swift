@@ -62,6 +62,7 @@ final class RedisAccess {
         guard let main = self.main else { return "" }
         let at = self.sentinel == nil ? "" : ", master \(main.description)"
         if let outage = main.client.outage { return "unavailable: \(outage)\(at)" }
+        guard main.server != nil else { return "asking the Sentinels which server is the master" }
         return (main.client.state == .ready ? "in use" : "connecting") + at
     }
 
@@ -108,6 +109,7 @@ final class RedisAccess {
                 self.failuresSeen = self.main?.client.counters.failures ?? 0
                 self.events.append(.mastersChanged)
             case .lost(let failure):
+                self.main?.client.serverNotFound(failure)
                 self.events.append(.sentinelsLost(failure))
             case .connect, .close:
                 break

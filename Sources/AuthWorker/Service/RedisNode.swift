@@ -20,7 +20,12 @@ final class RedisNode: RedisTransportDelegate {
         self.loop = loop
         self.server = server
         self.passwordFile = settings.source.redis.passwordFile
-        self.client = RedisClient(settings: settings.redis, random: SystemRandomNumberGenerator(), now: loop.now)
+        self.client = RedisClient(
+            settings: settings.redis,
+            random: SystemRandomNumberGenerator(),
+            knowsServer: server != nil,
+            now: loop.now
+        )
         self.transport = try RedisTransport(loop: loop, server: server, tls: tls, delegate: self)
     }
 

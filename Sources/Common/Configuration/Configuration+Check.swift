@@ -15,6 +15,12 @@ extension Configuration {
             for case (let key, let path?) in files { self.checkFile(path, section, key, &problems) }
             for path in tls.crlFiles { self.checkFile(path, section, "crl_files", &problems) }
             if let path = tls.crlDirectory { self.checkDirectory(path, section, "crl_directory", &problems) }
+            guard tls.sessionTickets else { continue }
+            let secrets = [
+                ("ticket_secret_file", tls.ticketSecretFile),
+                ("previous_ticket_secret_file", tls.previousTicketSecretFile),
+            ]
+            for case (let key, let path?) in secrets { self.checkTicketSecret(path, section, key, &problems) }
         }
         for (index, source) in self.authentication.sources.enumerated() where source.kind == .redis {
             let section = Self.section(source, index, "redis")
@@ -92,6 +98,30 @@ extension Configuration {
         } catch {
             problems.append(self.problem("\(path): \(error.message)", section, key))
         }
+    }
+
+    /// Whoever has it can read what clients with tickets have sent.
+    private func checkTicketSecret(
+        _ path: String,
+        _ section: CheckedSection,
+        _ key: String,
+        _ problems: inout [ConfigurationError.Problem]
+    ) {
+        let range = Listener.TLS.ticketSecretBytes
+        do {
+            let bytes = try Self.readFile(path, bytesMax: range.upperBound)
+            if bytes.count < range.lowerBound {
+                let text = "has \(bytes.count) bytes, at least \(range.lowerBound) random ones are needed"
+                problems.append(
+                    self.problem("\(path): \(text); make them with openssl rand -out \(path) 48", section, key)
+                )
+            }
+        } catch {
+            return problems.append(self.problem("\(path): \(error.message)", section, key))
+        }
+        var status = stat()
+        guard stat(path, &status) == 0, status.st_mode & 0o007 != 0 else { return }
+        problems.append(self.problem("\(path): every user of this host may use it; chmod o= \(path)", section, key))
     }
 
     private func checkDirectory(

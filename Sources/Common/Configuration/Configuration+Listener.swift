@@ -121,6 +121,8 @@ extension Configuration.Listener {
         public var ticketLifetimeNanoseconds: UInt64 = 86_400 * Configuration.nanosecondsPerSecond
         /// At least 32 random bytes that several hosts share; nil: the listeners of this host make one until its next boot.
         public var ticketSecretFile: String?
+        /// How many bytes such a file has.
+        public static let ticketSecretBytes = 32...4096
         /// The secret before the last change, whose tickets are still taken.
         public var previousTicketSecretFile: String?
         /// Revocation lists, PEM or DER.

@@ -51,6 +51,10 @@ extension Configuration {
             section.size("session_credit", 1024...Self.bytesMax, into: &self.flowControl.sessionCreditBytes)
             section.size("link_credit", 1024...Self.bytesMax, into: &self.flowControl.linkCreditBytes)
             section.size("partial_packets", 1024...Self.bytesMax, into: &self.flowControl.partialPacketBytesMax)
+            if !section.contains("partial_packets") {
+                let least = self.mqtt.maxPacketSizeBytes
+                self.flowControl.partialPacketBytesMax = max(self.flowControl.partialPacketBytesMax, least)
+            }
             if self.flowControl.partialPacketBytesMax < self.mqtt.maxPacketSizeBytes {
                 let least = SizeText.describe(bytes: self.mqtt.maxPacketSizeBytes)
                 section.report("partial_packets", "is less than mqtt.max_packet_size; at least \(least) is needed")
@@ -67,7 +71,7 @@ extension Configuration {
     /// Of each role; instance numbers have three digits in socket paths.
     public static let processesMax = 256
     /// 1 TiB: more than a host has, far from overflow.
-    static let bytesMax = 1 << 40
+    public static let bytesMax = 1 << 40
 
     private func checkRuntimeDirectory(_ top: ConfigurationSection) {
         let bytes = self.runtimeDirectory.utf8.count

@@ -104,7 +104,7 @@ struct ConfigurationOverride: Equatable {
 
     private func set(_ node: inout YAMLNode?, _ path: ArraySlice<String>, _ reading: ConfigurationReading) {
         guard let component = path.first else {
-            node = YAMLNode(value: .scalar(self.text, isQuoted: false), origin: self.origin)
+            node = self.value
             return
         }
         let isIndex = NumberText.parse(component) != nil
@@ -146,6 +146,18 @@ struct ConfigurationOverride: Equatable {
             return
         }
         node = current
+    }
+
+    /// The text as it is, or what is between quotation marks, as in the file.
+    private var value: YAMLNode {
+        let plain = YAMLNode(value: .scalar(self.text, isQuoted: false), origin: self.origin)
+        guard let mark = self.text.utf8.first, [UInt8(ascii: "\""), UInt8(ascii: "'")].contains(mark) else {
+            return plain
+        }
+        guard let read = try? YAMLReader.read(Array(self.text.utf8), origin: self.origin), let node = read.root,
+            case .scalar(_, isQuoted: true) = node.value
+        else { return plain }
+        return node
     }
 
     private func reportMissing(

@@ -87,7 +87,8 @@ public struct AuthVerdict: Equatable, Sendable {
     public enum Outcome: UInt8, Sendable {
         case deny = 0
         case allow = 1
-        /// Nobody can say: Redis is unreachable or answers errors, and nothing usable is cached. Never a deny, never an allow.
+        /// Nobody can say: Redis is unreachable or answers errors, or the file of devices cannot be read, and nothing usable is cached.
+        /// Never a deny, never an allow.
         case unknown = 2
     }
 
@@ -106,6 +107,10 @@ public struct AuthVerdict: Equatable, Sendable {
         case overloaded = 8
         /// The device is known, and somebody has said that it is not let in.
         case deviceDisabled = 9
+        /// The embedded source's file cannot be read.
+        case deviceFileUnavailable = 10
+        /// Listener and auth worker were started with different configurations.
+        case rulesMissing = 11
 
         /// As logs, counters and `martlet why` name it.
         public var description: String {
@@ -120,6 +125,8 @@ public struct AuthVerdict: Equatable, Sendable {
             case .redisError: "redis-error"
             case .overloaded: "auth-overloaded"
             case .deviceDisabled: "device-disabled"
+            case .deviceFileUnavailable: "device-file-unavailable"
+            case .rulesMissing: "rules-missing"
             }
         }
     }

@@ -64,7 +64,7 @@ struct CacheTransfer {
                 guard own == nil || replacesKey else {
                     throw CacheTrouble(
                         "this host has another key: its own rows and those of the file cannot both be used. --replace-key takes the "
-                            + "file's; all auth workers of the host must be stopped meanwhile"
+                            + "file's; auth workers go on with the one that they have until they are restarted"
                     )
                 }
                 try self.directory.setHostKey(key)

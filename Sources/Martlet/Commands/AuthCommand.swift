@@ -28,7 +28,10 @@ struct ConfirmMassRevokeCommand: ParsableCommand {
             try Inquiry.checkRedis(configuration)
             let command = ControlCommand(["auth", "confirm-mass-revoke"])
             let answers = try Inquiry.ask(command, [.authWorker], configuration)
-            for answer in answers { Terminal.say("\(answer.process): \(answer.reply.text)") }
+            for answer in answers {
+                let text = "\(answer.process): \(answer.reply.text)"
+                if answer.reply.isDone { Terminal.say(text) } else { Terminal.complain(text) }
+            }
             if answers.contains(where: { !$0.reply.isDone }) { throw ExitCode(1) }
         }
     }
@@ -90,7 +93,7 @@ struct AuthTestCommand: ParsableCommand {
                 certificateFile: self.cert,
                 userName: self.user,
                 clientIdentifier: self.clientId,
-                password: self.passwordStdin ? readLine(strippingNewline: true) : self.password,
+                password: self.passwordStdin ? StandardInput.line() : self.password.map { Array($0.utf8) },
                 address: try self.address.map { text in
                     guard let bytes = ListenAddress.numeric(text) else {
                         throw CommandFailure("--address \(text): not an IP address")

@@ -40,6 +40,9 @@ struct BenchCommand: ParsableCommand {
         }
         try self.target.check()
         try self.load.check(of: self.scenario)
+        guard !self.load.resume || self.target.usesTLS else {
+            throw ValidationError("--resume is for sessions of TLS: add --tls, --ca, --cert or --cert-pattern.")
+        }
     }
 
     func run() throws {
@@ -125,6 +128,8 @@ struct BenchTarget: ParsableArguments {
     @Option(help: "Process ids of the broker, with commas between them: their CPU time and memory are reported.")
     var pid: String?
 
+    var usesTLS: Bool { self.tls || self.ca != nil || self.cert != nil || self.certPattern != nil }
+
     func check() throws {
         guard ["3.1.1", "5"].contains(self.mqtt) else { throw ValidationError("--mqtt is 3.1.1 or 5.") }
         guard self.certCount >= 1 else { throw ValidationError("--cert-count is at least 1.") }
@@ -144,7 +149,7 @@ struct BenchTarget: ParsableArguments {
     private var processTexts: [Substring] { (self.pid ?? "").split(separator: ",") }
 
     func fill(_ options: inout BenchOptions) {
-        options.usesTLS = self.tls || self.ca != nil || self.cert != nil || self.certPattern != nil
+        options.usesTLS = self.usesTLS
         options.host = self.host
         options.port = self.port ?? (options.usesTLS ? 8883 : 1883)
         options.version = self.mqtt == "5" ? .v5_0 : .v3_1_1
@@ -172,7 +177,7 @@ struct BenchLoad: ParsableArguments {
     @Option(help: "fanout, fanin and retained: subscribers. (default: 10)")
     var subscribers: Int?
 
-    @Option(name: .shortAndLong, help: "Quality of service. (default: 0)")
+    @Option(name: .shortAndLong, help: "Quality of service. (default: 0; offline: 1)")
     var qos: UInt8?
 
     @Option(help: "Bytes of a payload; at least 16. (default: 128)")
@@ -202,7 +207,7 @@ struct BenchLoad: ParsableArguments {
     @Flag(help: "connect: close and open again, for --seconds.")
     var churn = false
 
-    @Flag(help: "connect and storm: TLS sessions are resumed.")
+    @Flag(help: "connect --churn and storm: TLS sessions are resumed.")
     var resume = false
 
     @Option(help: "retained: messages; offline: messages for each client. (default: 1000)")
@@ -248,6 +253,12 @@ struct BenchLoad: ParsableArguments {
         }
         guard !self.churn || self.hold == nil else {
             throw ValidationError("--churn holds no connections: choose one of --churn and --hold.")
+        }
+        guard !self.resume || self.churn || scenario == "storm" else {
+            throw ValidationError("Without --churn no client comes back that could resume its session.")
+        }
+        guard scenario != "offline" || self.qos != 0 else {
+            throw ValidationError("With --qos 0 nothing is kept for clients that are away: it is 1 or 2.")
         }
         let clients = [self.number, self.publishers, self.subscribers].compactMap { $0 }
         guard clients.allSatisfy({ (1...1_000_000).contains($0) }) else {

@@ -16,7 +16,8 @@ struct CRLRefreshCommand: ParsableCommand {
         discussion: """
             From the addresses in crl_urls and the distribution points in the certificates of client_ca_file, into \
             crl_directory, for each listener that has one. A list is taken when its signature is good; otherwise the last good \
-            one stays. Listeners notice by themselves. Exits with 1 if any list could not be had.
+            one stays. Listeners notice by themselves. A server has 5 seconds to take the connection, at each of its addresses, \
+            and a minute for the whole answer. Exits with 1 if any list could not be had.
             """
     )
 

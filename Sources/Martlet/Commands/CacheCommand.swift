@@ -73,13 +73,20 @@ struct CacheDropCommand: ParsableCommand {
             try Inquiry.checkRedis(configuration)
             let words = self.device.map { ["cache", "drop", $0] } ?? ["cache", "drop-all"]
             let answers = try Inquiry.ask(ControlCommand(words), [.authWorker], configuration)
-            for answer in answers { Terminal.say("\(answer.process): \(answer.reply.text)") }
-            if answers.contains(where: { !$0.reply.isDone && $0.reply != .notCached }) { throw ExitCode(1) }
-            if let device = self.device, answers.allSatisfy({ $0.reply == .notCached }) {
+            let dropped = answers.filter(\.reply.isDone)
+            if self.all, !dropped.isEmpty { Terminal.say("no row is used before it was fetched from Redis again") }
+            // Each worker tells what it knew of: together it is what was dropped.
+            let blocks = self.all ? [] : dropped.flatMap { Report(text: $0.reply.text).blocks }
+            let keys = Set(blocks.flatMap { $0.map(\.value) }).sorted()
+            for key in keys { Terminal.say("\(key): not used before it was fetched from Redis again") }
+            let silent = answers.filter { !$0.reply.isDone && $0.reply != .notCached }
+            for answer in silent { Terminal.complain("\(answer.process): \(answer.reply.text)") }
+            if let device = self.device, keys.isEmpty, silent.count < answers.count {
                 throw CommandFailure(
                     "nothing is cached of \(device): name it by its common name, user name, client id or Redis key"
                 )
             }
+            if !silent.isEmpty { throw ExitCode(1) }
         }
     }
 }
@@ -141,7 +148,8 @@ struct CacheImportCommand: ParsableCommand {
         discussion: """
             Rows that are known here from a later moment, or named as changed, stay as they are. As long as Redis answers, no \
             imported row is used before it was fetched; without Redis it is good until stale_max after its last confirmation. A \
-            host without a key of its own takes the file's; auth workers that run have to be restarted then.
+            host without a key of its own takes the file's, with --replace-key every host does. Auth workers that run go on with the \
+            key and the rows that they have until they are restarted.
             """
     )
 

@@ -51,10 +51,10 @@ struct PasswordOptions: ParsableArguments {
     func password() throws -> [UInt8]? {
         if self.passwordRandom { return DeviceStore.randomPassword() }
         guard self.passwordStdin else { return nil }
-        guard let line = readLine(strippingNewline: true), !line.isEmpty else {
+        guard let line = StandardInput.line(), !line.isEmpty else {
             throw CommandFailure("there is no password on standard input")
         }
-        return Array(line.utf8)
+        return line
     }
 }
 
@@ -86,7 +86,7 @@ struct DeviceAddCommand: ParsableCommand {
             var device = Device(name: Array(self.name.utf8))
             device.isSuperuser = self.superuser
             device.note = self.note
-            device.access = try self.acl.map { try DeviceStore.accessRow($0) }
+            device.access = try self.acl.map { try DeviceStore.typedAccessRow($0) }
             let password = try self.password.password()
             if let password { try DeviceStore.set(password, of: &device) }
             try store.add(device)
@@ -218,7 +218,7 @@ struct DeviceSetACLCommand: ParsableCommand {
 
     func run() throws {
         try MartletCommand.perform {
-            let rows = try self.acl.map { try DeviceStore.accessRow($0) }
+            let rows = try self.acl.map { try DeviceStore.typedAccessRow($0) }
             try self.options.store().change(self.name) { $0.access = rows }
         }
     }

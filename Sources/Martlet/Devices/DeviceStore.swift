@@ -174,6 +174,17 @@ struct DeviceStore {
         return row
     }
 
+    /// The same as somebody types it: what a row would hold as it stands is told here, if it looks like a placeholder.
+    static func typedAccessRow(_ text: String) throws(CommandFailure) -> AccessRow {
+        let row = try Self.accessRow(text)
+        do throws(TemplateError) {
+            _ = try TemplateText(row.filter)
+        } catch {
+            throw CommandFailure("\(text): there is no such placeholder; there are \(Placeholder.listing)")
+        }
+        return row
+    }
+
     static func describe(_ device: Device) -> Report.Block {
         var block: Report.Block = []
         block.add("device", bytes: device.name)

@@ -13,6 +13,7 @@ enum Advice {
 
     private static func textOfWorker(_ reason: String, _ block: Report.Block) -> String? {
         let key = block.value("key") ?? "the key"
+        if block.value("file") != nil, let text = Self.textOfEmbedded(reason, key) { return text }
         switch reason {
         case "no-such-device":
             guard let command = block.value("command") else {
@@ -29,8 +30,26 @@ enum Advice {
         }
     }
 
+    /// Devices are in a file of this host.
+    private static func textOfEmbedded(_ reason: String, _ key: String) -> String? {
+        switch reason {
+        case "no-such-device": return "the file has no such device; make one with: martlet device add \(key)"
+        case "wrong-password":
+            return "the password that the device sends is not that of \(key); see martlet device set-password"
+        case "password-missing":
+            return
+                "the device sends no password; give it one, or have none asked for: martlet device set-password --none \(key)"
+        case "device-disabled": return "it was disabled; let it in again with: martlet device enable \(key)"
+        default: return nil
+        }
+    }
+
     private static func textOfListener(_ reason: String) -> String? {
         switch reason {
+        case "device-file-unavailable":
+            return
+                "the auth worker cannot read the file of devices: see detail; martlet device list tells whether it is good"
+        case "rules-missing": return "listeners and auth workers run with different configurations: restart them"
         case "auth-overloaded": return "more clients come than can be answered: add auth workers"
         case "tls-no-client-certificate": return "give the device its certificate and key"
         case "tls-unknown-certificate-authority":

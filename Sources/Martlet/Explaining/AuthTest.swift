@@ -13,7 +13,7 @@ struct AuthTest {
     var certificateFile: String?
     var userName: String?
     var clientIdentifier: String
-    var password: String?
+    var password: [UInt8]?
     var address: ListenAddress?
     /// Redis is asked, whatever is cached.
     var fetchesFirst = false
@@ -55,9 +55,14 @@ struct AuthTest {
             identity: identity,
             clientIdentifier: clientIdentifier,
             userName: self.effectiveUserName(identity),
-            password: self.password.map { Array($0.utf8) }
+            password: self.password
         )
-        let verdict = try self.ask(query)
+        guard self.configuration.authentication.usesWorkers else {
+            block.add("verdict", "refused: authentication.source is none, and the listener is not anonymous")
+            return (.denied, block)
+        }
+        let worker = try AuthTestClient.firstRunning(self.configuration)
+        let verdict = try self.ask(query, worker)
         block.add("verdict", "\(verdict.outcome)")
         if verdict.reason != .none { block.add("reason", "\(verdict.reason)") }
         if verdict.source != .none { block.add("decided_by", "\(verdict.source)") }
@@ -68,7 +73,7 @@ struct AuthTest {
                 verdict.access.isSuperuser ? "superuser: everything" : "otherwise \(verdict.access.noMatch)"
             )
         }
-        self.addExplanation(query, to: &block)
+        self.addExplanation(query, worker, to: &block)
         let outcome: Outcome =
             switch verdict.outcome {
             case .allow: .allowed
@@ -78,16 +83,16 @@ struct AuthTest {
         return (outcome, block)
     }
 
-    private func ask(_ query: AuthQuery) throws -> AuthVerdict {
+    private func ask(_ query: AuthQuery, _ worker: Int) throws -> AuthVerdict {
         if self.fetchesFirst {
             // As about a live session: Redis' row as it is now becomes the cached one, and nothing cached is lost if Redis is away.
             var fetching = query
             fetching.password = nil
             fetching.revalidatedTag = []
-            let verdict = try AuthTestClient.ask(fetching, instance: 1, self.configuration)
+            let verdict = try AuthTestClient.ask(fetching, instance: worker, self.configuration)
             guard verdict.outcome == .allow else { return verdict }
         }
-        return try AuthTestClient.ask(query, instance: 1, self.configuration)
+        return try AuthTestClient.ask(query, instance: worker, self.configuration)
     }
 
     private func ban(_ identity: CertificateIdentity?, _ clientIdentifier: [UInt8]) throws -> Ban? {
@@ -126,13 +131,13 @@ struct AuthTest {
     }
 
     /// The worker's own account of the decision.
-    private func addExplanation(_ query: AuthQuery, to block: inout Report.Block) {
+    private func addExplanation(_ query: AuthQuery, _ worker: Int, to block: inout Report.Block) {
         let name = query.identity?.commonName ?? query.userName ?? query.clientIdentifier
         let command = ControlCommand(["why", String(decoding: name, as: UTF8.self)])
-        guard let reply = try? ControlClient.send(command, to: .authWorker, instance: 1, self.configuration),
+        guard let reply = try? ControlClient.send(command, to: .authWorker, instance: worker, self.configuration),
             let latest = Report(text: reply.text).blocks.first
         else { return }
-        let shown = ["source", "detail", "took_us", "command", "key", "in_memory", "on_disk", "redis"]
+        let shown = ["source", "detail", "took_us", "command", "file", "key", "in_memory", "on_disk", "redis"]
         for line in latest where shown.contains(line.name) || line.name.hasPrefix("row_") { block.append(line) }
         block += Advice.lines(for: latest)
     }

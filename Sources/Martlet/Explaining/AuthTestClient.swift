@@ -1,4 +1,5 @@
 import Common
+import Glibc
 
 /// Asks an auth worker what a listener would ask it.
 final class AuthTestClient: LinkDelegate {
@@ -10,6 +11,22 @@ final class AuthTestClient: LinkDelegate {
 
     private init(_ query: AuthQuery) {
         self.query = query
+    }
+
+    /// The number of the first auth worker that runs; listeners, too, ask another one when one is gone.
+    static func firstRunning(_ configuration: Configuration) throws(CommandFailure) -> Int {
+        var problems: [String] = []
+        for instance in 1...configuration.processes.authWorkers {
+            let path = configuration.authWorkerSocketPath(instance)
+            do throws(SystemError) {
+                close(try UnixSocket.connect(path: path))
+                return instance
+            } catch {
+                let text = UnreachableRole.describe(error, .authWorker, instance: instance, path: path)
+                problems.append("no auth worker can be asked: authworker-\(instance): \(text)")
+            }
+        }
+        throw CommandFailure(UnreachableRole.missingDirectory(configuration) ?? problems[0])
     }
 
     static func ask(_ query: AuthQuery, instance: Int, _ configuration: Configuration) throws -> AuthVerdict {

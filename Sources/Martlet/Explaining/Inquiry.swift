@@ -22,6 +22,7 @@ enum Inquiry {
         _ roles: [LinkHello.Role],
         _ configuration: Configuration
     ) throws -> [Answer] {
+        if let missing = UnreachableRole.missingDirectory(configuration) { throw CommandFailure(missing) }
         var answers: [Answer] = []
         for role in roles {
             let count =

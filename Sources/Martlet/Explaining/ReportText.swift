@@ -19,10 +19,23 @@ enum ReportText {
         var names: [String] = []
         for line in block where !names.contains(line.name) { names.append(line.name) }
         let members = names.map { name in
-            let values = block.filter { $0.name == name }.map { Self.quoted($0.value) }
+            let values = block.filter { $0.name == name }.map { Self.value($0) }
             return "\(Self.quoted(name)):" + (values.count == 1 ? values[0] : "[\(values.joined(separator: ","))]")
         }
         return "{\(members.joined(separator: ","))}"
+    }
+
+    /// What is counted or measured; all else may look like a number and be a name.
+    private static let numbers: Set = [
+        "took_us", "rows_in_memory", "absent_keys_in_memory", "rows_on_disk", "absent_rows_on_disk",
+        "rows_named_as_changed", "oldest_row_seconds", "newest_row_seconds",
+    ]
+    private static let flags: Set = ["in_force"]
+
+    private static func value(_ line: Report.Line) -> String {
+        let isNumber = Self.numbers.contains(line.name) && Int64(line.value) != nil
+        let isFlag = Self.flags.contains(line.name) && ["true", "false"].contains(line.value)
+        return isNumber || isFlag ? line.value : Self.quoted(line.value)
     }
 
     static func quoted(_ text: String) -> String {

@@ -144,7 +144,9 @@ extension EMQX5Reader {
     // MARK: Listeners
 
     /// What is not taken over of a listener; first what lets somebody in, or sends messages elsewhere.
-    mutating func nameTheRest(of member: HOCONValue.Member, _ name: String) {
+    ///
+    /// - Parameter done: what is taken over, those of `ssl_options` with that in front.
+    mutating func nameTheRest(of member: HOCONValue.Member, _ name: String, _ done: Set<String>) {
         if let rules = member.value.member("access_rules") {
             self.result.warn(
                 rules.line,
@@ -170,9 +172,10 @@ extension EMQX5Reader {
         }
         self.nameSubstitutions(in: members, "ssl_options of \(name)")
         self.nameSubstitutions(in: member.value.members.filter { $0.key == "bind" }, name)
-        let others =
+        let names =
             (member.value.members.map(\.key).filter { !known.contains($0) })
             + (members.map(\.key).filter { !options.contains($0) }.map { "ssl_options.\($0)" })
+        let others = names.filter { !done.contains($0) }
         if !others.isEmpty {
             self.result.warn(member.line, "of \(name) not taken over: \(others.joined(separator: ", "))")
         }

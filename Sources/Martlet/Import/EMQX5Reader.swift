@@ -269,7 +269,8 @@ struct EMQX5Reader {
                 "revocation lists: set crl_directory, and let a timer run martlet crl refresh"
             )
         }
-        self.nameTheRest(of: member, listener.name)
+        let done = self.readLimits(of: member, into: &listener)
+        self.nameTheRest(of: member, listener.name, done)
         self.result.add(listener, line: member.line)
     }
 }

@@ -25,6 +25,9 @@ struct ImportedConfiguration: Equatable {
         /// EMQX's, whose settings are for this listener.
         var zone: String?
         var settings: [ImportedSetting.Written] = []
+        /// Of its `publish_rate` and its `tls` section.
+        var publishRate: [ImportedSetting.Written] = []
+        var tlsSettings: [ImportedSetting.Written] = []
     }
 
     struct Source: Equatable {
@@ -108,6 +111,7 @@ extension ImportedConfiguration {
             ("client_ca_file", listener.clientCertificate == "none" ? nil : listener.clientCAFile ?? "client-ca.crt"),
         ]
         for case (let key, let file?) in files { text += "      \(key): \(Self.quoted(file))\n" }
+        for setting in listener.tlsSettings { text += "      \(setting.key): \(setting.value)\n" }
         return text
     }
 

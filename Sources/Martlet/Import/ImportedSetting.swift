@@ -98,7 +98,7 @@ struct ImportedSetting {
     }
 
     /// `1MB` is 1 MiB; a number alone counts bytes.
-    private static func bytes(_ value: String) -> Int? {
+    static func bytes(_ value: String) -> Int? {
         let parts = Self.parts(value)
         let units = ["": 1, "b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30]
         guard parts.count == 1, let unit = units[parts[0].unit] else { return nil }
@@ -106,8 +106,16 @@ struct ImportedSetting {
     }
 
     /// `2h`, `1h30m`; a number alone counts seconds.
-    private static func seconds(_ value: String) -> Int? {
-        let units = ["": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800]
+    static func seconds(_ value: String) -> Int? {
+        Self.duration(value, units: ["": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800])
+    }
+
+    /// The same where a number alone counts milliseconds.
+    static func milliseconds(_ value: String) -> Int? {
+        Self.duration(value, units: ["": 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000])
+    }
+
+    private static func duration(_ value: String, units: [String: Int]) -> Int? {
         let parts = Self.parts(value)
         let known = parts.compactMap { part in units[part.unit].map { (part.number, $0) } }
         guard !parts.isEmpty, known.count == parts.count else { return nil }

@@ -4,6 +4,7 @@ import Martlet
 @main
 struct Main {
     static func main() {
+        CommandLineText.require()
         MartletCommand.main()
     }
 }

@@ -43,22 +43,24 @@ enum HTTPClient {
         }
     }
 
-    /// The body of the answer to a GET.
+    /// The body of the answer to a GET. What is thrown is the end of a sentence that begins with the address.
     static func get(_ url: String, timeoutNanoseconds: UInt64, bytesMax: Int) throws(Failure) -> [UInt8] {
         let deadline = Clock.monotonic() &+ timeoutNanoseconds
         var target = url
         for _ in 0...Self.redirectionsMax {
-            guard let address = Address(target) else { throw Failure("\(target) is no http:// or https:// address") }
+            // After a redirection it is another one that answers so.
+            let whose = target == url ? "" : "\(target) "
+            guard let address = Address(target) else { throw Failure("\(whose)is no http:// or https:// address") }
             let answer = try Self.exchange(address, deadline: deadline, bytesMax: bytesMax)
             switch answer.status {
             case 200: return answer.body
             case 301, 302, 303, 307, 308:
-                guard let location = answer.location else { throw Failure("\(target) redirects to nowhere") }
+                guard let location = answer.location else { throw Failure("\(whose)redirects to nowhere") }
                 target = location.hasPrefix("/") ? Self.base(address) + location : location
-            default: throw Failure("\(target) answers with status \(answer.status)")
+            default: throw Failure("\(whose)answers with status \(answer.status)")
             }
         }
-        throw Failure("\(url) redirects more than \(Self.redirectionsMax) times")
+        throw Failure("redirects more than \(Self.redirectionsMax) times")
     }
 
     private static func base(_ address: Address) -> String {

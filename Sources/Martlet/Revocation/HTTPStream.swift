@@ -30,6 +30,9 @@ final class HTTPStream {
         Glibc.close(self.fileDescriptor)
     }
 
+    /// One that answers does so in a fraction of it; there may be several addresses to try.
+    private static let connectNanoseconds = 5 * Nanoseconds.perSecond
+
     private static func connect(_ address: HTTPClient.Address, deadline: Instant) throws(HTTPClient.Failure) -> Int32 {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
@@ -45,11 +48,13 @@ final class HTTPStream {
             let fileDescriptor = socket(current.pointee.ai_family, type, 0)
             guard fileDescriptor >= 0 else { continue }
             let result = Glibc.connect(fileDescriptor, current.pointee.ai_addr, current.pointee.ai_addrlen)
-            if result == 0 || errno == EINPROGRESS, Self.wait(fileDescriptor, POLLOUT, deadline) {
-                var error: Int32 = 0
-                var length = socklen_t(MemoryLayout<Int32>.size)
-                getsockopt(fileDescriptor, SOL_SOCKET, SO_ERROR, &error, &length)
-                if error == 0 { return fileDescriptor }
+            if result == 0 || errno == EINPROGRESS {
+                var error = ETIMEDOUT
+                if Self.wait(fileDescriptor, POLLOUT, min(deadline, Clock.monotonic() &+ Self.connectNanoseconds)) {
+                    var length = socklen_t(MemoryLayout<Int32>.size)
+                    getsockopt(fileDescriptor, SOL_SOCKET, SO_ERROR, &error, &length)
+                    if error == 0 { return fileDescriptor }
+                }
                 errno = error
             }
             problem = SystemError("connect to \(address.host):\(address.port)").description

@@ -53,7 +53,10 @@ enum RevocationRefresh {
             }
             return Result(url: url, text: "\(list.count) certificates, in \(path)", isGood: true)
         } catch {
-            return Result(url: url, text: "\(error); the last good one stays", isGood: false)
+            // What is wrong with a list is told with its name in front.
+            var text = "\(error)"
+            if text.hasPrefix(url) { text = String(text.dropFirst(url.count).drop { $0 == ":" || $0 == " " }) }
+            return Result(url: url, text: "\(text); the last good one stays", isGood: false)
         }
     }
 

@@ -32,7 +32,8 @@ package final class ControlClient: LinkDelegate {
                 delegate: client
             )
         } catch {
-            return ControlReply(isDone: false, text: error.description)
+            let text = UnreachableRole.describe(error, role, instance: instance, path: path)
+            return ControlReply(isDone: false, text: text)
         }
         defer { link.close() }
         let deadline = Clock.monotonic() &+ Self.timeoutNanoseconds

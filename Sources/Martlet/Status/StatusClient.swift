@@ -66,17 +66,9 @@ package final class StatusClient: LinkDelegate {
             link.index = self.processes.count
             self.links.append(link)
         } catch {
-            process.answer = .silent(Self.describe(error, path: path))
+            process.answer = .silent(UnreachableRole.describe(error, role, instance: instance, path: path))
         }
         self.processes.append(process)
-    }
-
-    private static func describe(_ error: SystemError, path: String) -> String {
-        switch error.code {
-        case ENOENT, ECONNREFUSED: return "not running (nobody answers at \(path))"
-        case EACCES, EPERM: return "not allowed to connect to \(path)"
-        default: return error.description
-        }
     }
 
     package func linkUp(_ link: Link, peer: LinkHello) {

@@ -20,6 +20,13 @@ extension TLSConnection {
         return TLSSession(owning: session)
     }
 
+    /// Client: the connection is about to be cut without a close_notify. OpenSSL would take its session for one that was broken, and not
+    /// offer it again.
+    package func keepSessionWhenCut() {
+        guard SSL_is_init_finished(self.pointer) == 1 else { return }
+        SSL_set_shutdown(self.pointer, SSL_SENT_SHUTDOWN)
+    }
+
     /// Client, before the handshake: offers the session to the server, which may refuse it.
     package func resume(_ session: TLSSession) {
         SSL_set_session(self.pointer, session.pointer)

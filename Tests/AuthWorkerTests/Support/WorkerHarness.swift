@@ -33,7 +33,11 @@ final class WorkerHarness {
     private var link: Link?
     private var nextRequest: UInt64 = 1
 
-    init(_ configuration: Configuration, directory: TemporaryDirectory? = nil) throws {
+    init(
+        _ configuration: Configuration,
+        directory: TemporaryDirectory? = nil,
+        logHandler: any LogHandler = SwiftLogNoOpLogHandler()
+    ) throws {
         let directory = try directory ?? TemporaryDirectory("martlet-worker")
         self.directory = directory
         var configuration = configuration
@@ -42,7 +46,7 @@ final class WorkerHarness {
         self.loop = try EventLoop()
         let context = RoleContext(
             loop: self.loop,
-            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
+            logger: Logger(label: "test", factory: { _ in logHandler }),
             configuration: configuration,
             name: "authworker-1"
         )

@@ -1,3 +1,4 @@
+import Glibc
 import TestSupport
 import Testing
 
@@ -216,5 +217,58 @@ import Testing
                 "link_users: this host has no user no-such-user-here",
             ]
         )
+    }
+
+    /// Listeners found out at their start.
+    @Test func namesTicketSecretsThatCannotBeUsed() throws {
+        let directory = try TemporaryDirectory()
+        let (short, open, good) = (directory.file("short"), directory.file("open"), directory.file("good"))
+        try writeFile(short, [UInt8](repeating: 1, count: 31))
+        for path in [open, good] { try writeFile(path, [UInt8](repeating: 1, count: 32)) }
+        chmod(short, 0o600)
+        chmod(open, 0o644)
+        chmod(good, 0o640)
+        func problems(_ keys: String) throws -> [String] {
+            let text = smallestConfiguration.replacing("tls: {}", with: "tls: {\(keys)}")
+            let configuration = try parseConfiguration(text)
+            let secrets = configuration.check().filter { $0.key.contains("ticket") }
+            return ConfigurationError(file: "m.yaml", problems: secrets).lines
+        }
+        #expect(
+            try problems("ticket_secret_file: \(short), previous_ticket_secret_file: \(directory.file("none"))") == [
+                "m.yaml:3:31: listeners.devices.tls.ticket_secret_file: \(short): has 31 bytes, at least 32 random ones are "
+                    + "needed; make them with openssl rand -out \(short) 48",
+                "m.yaml:3:\(62 + short.utf8.count): listeners.devices.tls.previous_ticket_secret_file: "
+                    + "\(directory.file("none")): not readable: No such file or directory",
+            ]
+        )
+        let shared = try problems("ticket_secret_file: \(open)")
+        #expect(shared.count == 1 && shared[0].hasSuffix("every user of this host may use it; chmod o= \(open)"))
+        #expect(try problems("ticket_secret_file: \(good)").isEmpty)
+        #expect(try problems("session_tickets: false, ticket_secret_file: \(short)").isEmpty)
+    }
+
+    /// The marks were taken for a part of it.
+    @Test func quotationMarksOfAnOverrideAreThoseOfTheFile() throws {
+        let configuration = try parseConfiguration(
+            smallestConfiguration,
+            environment: ["MARTLET_STATE_DIRECTORY": "'/it''s'"],
+            settings: [#"log.level="debug""#, #"runtime_directory="/tmp/a\u0020b""#, "bans_file=/it\"s"]
+        )
+        #expect("\(configuration.log.level)" == "debug")
+        #expect(configuration.runtimeDirectory == "/tmp/a b")
+        #expect(configuration.stateDirectory == "/it's")
+        #expect(configuration.bansFile == "/it\"s")
+        let open = configurationMistakes(smallestConfiguration, settings: [#"log.level="debug"#])
+        #expect(open.count == 1 && open[0].contains(#""debug" is not trace, debug"#), "\(open)")
+    }
+
+    /// The largest packet that is documented was refused, for the default was four bytes less.
+    @Test func partialPacketsFollowTheLargestPacket() throws {
+        let largest = "mqtt: {max_packet_size: 268435460B}\n" + smallestConfiguration
+        #expect(try parseConfiguration(largest).flowControl.partialPacketBytesMax == 268_435_460)
+        #expect(try parseConfiguration(smallestConfiguration).flowControl.partialPacketBytesMax == 256 << 20)
+        let less = configurationMistakes("flow_control: {partial_packets: 256MiB}\n" + largest)
+        #expect(less.contains { $0.contains("partial_packets: is less than mqtt.max_packet_size") }, "\(less)")
     }
 }

@@ -132,7 +132,7 @@ final class ClientConnection: EventHandler {
         self.scheduleWheel()
         if self.phase == .handshaking {
             self.holdsHandshakeSlot = true
-            self.service.admission.began(self.handle)
+            self.service.admission.began(self.handle, from: self.address)
         }
     }
 
@@ -140,7 +140,7 @@ final class ClientConnection: EventHandler {
     func givesUpHandshakeSlot() {
         guard self.holdsHandshakeSlot else { return }
         self.holdsHandshakeSlot = false
-        self.service.admission.ended()
+        self.service.admission.ended(from: self.address)
     }
 
     deinit {

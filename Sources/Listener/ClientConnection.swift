@@ -133,7 +133,7 @@ final class ClientConnection: EventHandler {
         self.scheduleWheel()
         if self.phase == .handshaking {
             self.holdsHandshakeSlot = true
-            self.service.admission.began(self.handle)
+            self.service.admission.began(self.handle, from: self.address)
         }
     }
 
@@ -141,7 +141,7 @@ final class ClientConnection: EventHandler {
     func givesUpHandshakeSlot() {
         guard self.holdsHandshakeSlot else { return }
         self.holdsHandshakeSlot = false
-        self.service.admission.ended()
+        self.service.admission.ended(from: self.address)
     }
 
     deinit {
@@ -353,6 +353,8 @@ final class ClientConnection: EventHandler {
             self.version = packet.version
             self.clientName = String(decoding: packet.clientIdentifier, as: UTF8.self)
             self.connect = packet
+            self.credentials.clientIdentifier = packet.clientIdentifier
+            self.userName = self.policy.userName(of: packet, identity: self.identity)
             switch self.policy.admission(of: packet, identity: self.identity) {
             case .refused(let reason, let code, let detail): self.refuse(reason, code: code, detail: detail)
             case .admitted(let clientIdentifier):
@@ -407,11 +409,6 @@ final class ClientConnection: EventHandler {
                 code: .badAuthenticationMethod,
                 detail: "no enhanced authentication method is configured"
             )
-        }
-        switch self.policy.configuration.userNameFrom {
-        case .client: self.userName = packet.userName
-        case .commonName: self.userName = self.identity?.commonName
-        case .subject: self.userName = self.identity?.subject
         }
         if self.policy.configuration.userNameFrom != .client, self.userName == nil || self.userName?.isEmpty == true {
             let detail =

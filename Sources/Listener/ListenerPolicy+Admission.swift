@@ -25,4 +25,13 @@ extension ListenerPolicy {
         }
         return .admitted(clientIdentifier: identifier)
     }
+
+    /// The name in force: CONNECT's or the certificate's.
+    func userName(of packet: ConnectPacket, identity: CertificateIdentity?) -> [UInt8]? {
+        switch self.configuration.userNameFrom {
+        case .client: packet.userName
+        case .commonName: identity?.commonName
+        case .subject: identity?.subject
+        }
+    }
 }

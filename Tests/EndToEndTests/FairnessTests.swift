@@ -50,4 +50,49 @@ import Testing
         #expect(try nextTopic() == "seen/end")
         #expect(try broker.figure("publishes_beyond_match", of: "router") == 60)
     }
+
+    @Test func `clients of one address that fill the room for large packets take it from no client elsewhere`() throws {
+        let broker = try TestBroker(
+            settings: "mqtt: {max_packet_size: 1MiB}\nflow_control: {partial_packets: 3MiB}\n"
+        )
+        let loop = try EventLoop()
+        func packet(_ bytes: Int) -> [UInt8] {
+            let payload = [UInt8](repeating: 7, count: bytes)
+            return Packet.publish(
+                PublishPacket(qos: .atLeastOnce, topic: [0x74], packetIdentifier: 1, payload: payload)
+            )
+            .bytes(.v5_0)
+        }
+        func connect(_ name: String, from source: UInt8) throws -> TestClient {
+            let client = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0, source: source)
+            #expect(try client.connect(clientIdentifier: name).returnCode == 0)
+            return client
+        }
+        let unfinished = Array(packet(1_000_000).dropLast(100))
+        var attackers: [TestClient?] = Array(repeating: nil, count: 6)
+        func fillTheRoom() throws {
+            for index in attackers.indices where attackers[index]?.hasEnded ?? true {
+                attackers[index] = try connect("attacker-\(index)", from: 2)
+                attackers[index]?.send(bytes: unfinished)
+            }
+            try loop.wait("it to be sent", seconds: 30) {
+                attackers.allSatisfy { $0?.hasEnded == true || $0?.pendingOutputBytes == 0 }
+            }
+        }
+        for round in 0..<10 {
+            try fillTheRoom()
+            let device = try connect("device-\(round)", from: 3)
+            let bytes = packet(600_000)
+            device.send(bytes: Array(bytes[..<300_000]))
+            try device.wait("its first half to be sent") { device.hasEnded || device.pendingOutputBytes == 0 }
+            try fillTheRoom()
+            device.send(bytes: Array(bytes[300_000...]))
+            guard case .puback = try device.next("PUBACK") else {
+                Issue.record("round \(round): no PUBACK")
+                return
+            }
+            device.cut()
+        }
+        #expect(try #require(try broker.figure("closed_partial_bytes", of: "router")) >= 10)
+    }
 }

@@ -10,10 +10,14 @@ import Testing
 @Suite struct HandshakeQueueTests {
     private typealias Rank = HandshakeQueue.Rank
 
+    private func source(_ number: Int) -> ConnectionSource {
+        ConnectionSource(ListenAddress(bytes: [192, 0, 2, UInt8(number)], port: 1))
+    }
+
     @Test func ticketsGoFirstAndStarveNobody() {
         var queue = HandshakeQueue()
         for number in 0..<400 as Range<Int32> {
-            queue.append(number, Rank.allCases[Int(number) / 100])
+            queue.append(number, Rank.allCases[Int(number) / 100], from: self.source(1))
         }
         var order: [Int32] = []
         while let next = queue.next() { order.append(next) }
@@ -33,70 +37,170 @@ import Testing
     @Test func whatWasNotWaitedForIsNotMadeUpFor() {
         var queue = HandshakeQueue()
         for number in 0..<1000 as Range<Int32> {
-            queue.append(number, .refused)
+            queue.append(number, .refused, from: self.source(1))
             #expect(queue.next() == number)
         }
-        for number in 0..<60 as Range<Int32> { queue.append(number, number < 30 ? .refused : .known) }
+        for number in 0..<60 as Range<Int32> {
+            queue.append(number, number < 30 ? .refused : .known, from: self.source(1))
+        }
         let first = (0..<14).compactMap { _ in queue.next() }
         #expect((1...3).contains(first.count { $0 < 30 }))
-        for number in 100..<130 as Range<Int32> { queue.append(number, .ticket) }
+        for number in 100..<130 as Range<Int32> { queue.append(number, .ticket, from: self.source(1)) }
         let next = (0..<34).compactMap { _ in queue.next() }
         #expect(next.count { $0 >= 100 } >= 26)
     }
 
-    /// Against lists: each in its order, and none waits longer than its share says.
-    @Test func agreesWithLists() {
+    /// As lists do it that are searched from their beginning.
+    private struct Lists {
+        var lists: [[(connection: Int32, source: Int)]] = [[], [], [], []]
+        /// The addresses of each rank in the order of their turns.
+        var turns: [[Int]] = [[], [], [], []]
+
+        mutating func append(_ connection: Int32, _ rank: Int, _ source: Int) {
+            self.lists[rank].append((connection, source))
+            if !self.turns[rank].contains(source) { self.turns[rank].append(source) }
+        }
+
+        /// Of a rank; an address of which all have left keeps its turn until it comes.
+        mutating func next(_ rank: Int, except excluded: Int?) -> Int32? {
+            guard self.lists[rank].contains(where: { $0.source != excluded }) else { return nil }
+            while let turn = self.turns[rank].firstIndex(where: { $0 != excluded || self.count(rank, $0) == 0 }) {
+                let source = self.turns[rank].remove(at: turn)
+                guard let place = self.lists[rank].firstIndex(where: { $0.source == source }) else { continue }
+                if self.count(rank, source) > 1 { self.turns[rank].append(source) }
+                return self.lists[rank].remove(at: place).connection
+            }
+            return nil
+        }
+
+        func count(_ rank: Int, _ source: Int) -> Int { self.lists[rank].count { $0.source == source } }
+
+        func largest(_ rank: Int) -> Int { (0..<6).map { self.count(rank, $0) }.max() ?? 0 }
+    }
+
+    /// Random operations against lists; and no rank waits longer than its share says.
+    @Test func agreesWithLists() throws {
         let seed = testSeed()
         var random = SeededRandom(seed: seed)
         var queue = HandshakeQueue()
-        var lists: [[Int32]] = [[], [], [], []]
+        var lists = Lists()
         var turnsSince = [0, 0, 0, 0]
-        for number in 0..<20_000 as Range<Int32> {
-            if Bool.random(using: &random) {
+        var changes = 0
+        for number in 0..<30_000 as Range<Int32> {
+            let what: Comment = "seed \(seed), step \(number)"
+            for rank in 0..<4 where lists.lists[rank].isEmpty { turnsSince[rank] = 0 }
+            let source = random.oneIn(2) ? 0 : Int.random(in: 0..<6, using: &random)
+            switch Int.random(in: 0..<(number % 2000 < 1000 ? 9 : 14), using: &random) {
+            case 0..<5:
                 let rank = Int.random(in: 0..<4, using: &random)
-                queue.append(number, Rank.allCases[rank])
-                lists[rank].append(number)
-                continue
+                queue.append(number, Rank.allCases[rank], from: self.source(source))
+                lists.append(number, rank, source)
+            case 5:
+                let rank = Int.random(in: 0..<4, using: &random)
+                guard let entry = lists.lists[rank].randomElement(using: &random) else { continue }
+                queue.remove(entry.connection, from: self.source(entry.source))
+                lists.lists[rank].removeAll { $0.connection == entry.connection }
+            case 6 where random.oneIn(4):
+                changes += lists.count(2, source)
+                queue.isRefused(self.source(source))
+                for entry in lists.lists[2] where entry.source == source { lists.append(entry.connection, 3, source) }
+                lists.lists[2].removeAll { $0.source == source }
+            case 7:
+                let gone = queue.removeRefused()
+                let place = lists.lists[3].firstIndex { $0.connection == gone }
+                #expect((gone == nil) == lists.lists[3].isEmpty && (gone == nil) == (place == nil), what)
+                guard let place else { continue }
+                let of = lists.lists[3][place].source
+                #expect(lists.count(3, of) == lists.largest(3), what)
+                #expect(lists.lists[3].firstIndex { $0.source == of } == place, what)
+                lists.lists[3].remove(at: place)
+            case 8:
+                let largest = queue.largestNew
+                #expect(largest?.count ?? 0 == lists.largest(2), what)
+                guard let largest, let gone = queue.removeLastNew(from: largest.source) else { continue }
+                let place = try #require(lists.lists[2].firstIndex { $0.connection == gone }, what)
+                let of = lists.lists[2][place].source
+                #expect(self.source(of) == largest.source && lists.count(2, of) == largest.count, what)
+                #expect(lists.lists[2].lastIndex { $0.source == of } == place, what)
+                lists.lists[2].remove(at: place)
+            default:
+                let excluded = random.oneIn(3) ? source : nil
+                let withRefused = !random.oneIn(4)
+                let next = queue.next(withRefused: withRefused, except: excluded.map { self.source($0) })
+                let found = lists.lists.firstIndex { $0.contains { $0.connection == next } }
+                #expect((next == nil) == (found == nil), what)
+                guard let found else {
+                    for rank in 0..<(withRefused ? 4 : 3) {
+                        #expect(lists.next(rank, except: rank == 0 ? nil : excluded) == nil, what)
+                    }
+                    continue
+                }
+                #expect(lists.next(found, except: found == 0 ? nil : excluded) == next, what)
+                for rank in 0..<4 {
+                    let isExcluded = lists.lists[rank].allSatisfy { $0.source == excluded } || rank == 3 && !withRefused
+                    turnsSince[rank] = rank == found || isExcluded ? 0 : turnsSince[rank] + 1
+                    #expect(turnsSince[rank] <= 2 * 36 / Rank.allCases[rank].share + 3, what)
+                }
             }
-            let next = queue.next()
-            #expect((next == nil) == lists.allSatisfy(\.isEmpty), "seed \(seed)")
-            guard let found = lists.firstIndex(where: { $0.first != nil && $0.first == next }) else { continue }
-            lists[found].removeFirst()
-            for rank in 0..<4 {
-                turnsSince[rank] = rank == found || lists[rank].isEmpty ? 0 : turnsSince[rank] + 1
-                #expect(turnsSince[rank] <= 2 * 36 / Rank.allCases[rank].share + 3, "seed \(seed)")
+            #expect(queue.count == lists.lists.reduce(0) { $0 + $1.count }, what)
+        }
+        #expect(changes > 100)
+    }
+
+    /// The connections of one address went in the order of coming, before all that came later.
+    @Test func theManyOfOneAddressAreNotAllBeforeTheOneOfAnother() {
+        for rank in Rank.allCases {
+            var queue = HandshakeQueue()
+            for number in 0..<4000 as Range<Int32> { queue.append(number, rank, from: self.source(9)) }
+            for number in 4000..<4003 as Range<Int32> {
+                queue.append(number, rank, from: self.source(Int(number - 4000)))
             }
+            let first = (0..<5).compactMap { _ in queue.next() }
+            #expect(first == [0, 4000, 4001, 4002, 1], "\(rank)")
         }
     }
 
-    @Test func theOldestOfTheRefusedGivesUpItsPlace() {
+    @Test func theOldestOfTheAddressWithTheMostRefusedGivesUpItsPlace() {
         var queue = HandshakeQueue()
-        for number in 0..<8 as Range<Int32> { queue.append(number, Rank.allCases[Int(number) % 4]) }
-        #expect(queue.removeRefused() == 3)
-        #expect(queue.removeRefused() == 7)
-        #expect(queue.removeRefused() == nil)
+        for number in 0..<16 as Range<Int32> {
+            queue.append(number, Rank.allCases[Int(number) % 4], from: self.source(number < 4 ? 1 : 2))
+        }
+        let given = (0..<2).map { _ in queue.removeRefused() }
+        #expect(given == [7, 11])
+        let rest = (0..<3).compactMap { _ in queue.removeRefused() }
+        #expect(rest.sorted() == [3, 15])
     }
 
-    @Test func oneThatTurnsOutBadWhileItWaitsCostsOtherNewOnesNothing() {
+    @Test func anAddressThatTurnsOutBadWhileItWaitsCostsOtherNewOnesNothing() {
         var queue = HandshakeQueue()
-        for number in 0..<2000 as Range<Int32> { queue.append(number, .new) }
-        queue.append(2000, .new)
-        for number in 0..<2000 as Range<Int32> {
-            #expect(queue.firstNew == number)
-            queue.moveFirstNewToRefused()
-        }
+        for number in 0..<2000 as Range<Int32> { queue.append(number, .new, from: self.source(9)) }
+        queue.append(2000, .new, from: self.source(1))
+        queue.isRefused(self.source(9))
         #expect(queue.next(withRefused: false) == 2000)
         #expect(queue.next(withRefused: false) == nil)
         #expect(queue.next() == 0)
     }
 
+    @Test func addressesThatLeaveDoNotPileUp() {
+        var queue = SourceQueue()
+        for number in 0..<100_000 as Range<Int32> {
+            let bytes = withUnsafeBytes(of: number.bigEndian) { Array($0) }
+            let source = ConnectionSource(ListenAddress(bytes: bytes, port: 1))
+            queue.append(number, from: source)
+            let wasThere = queue.remove(number, from: source)
+            #expect(wasThere)
+            #expect(queue.turnCount <= 66)
+        }
+        #expect(queue.count == 0 && !queue.hasNext() && queue.largest == nil)
+    }
+
     // MARK: Addresses
 
-    private func address(_ text: String, port: UInt16 = 1) throws -> SocketAddress {
+    private func address(_ text: String) throws -> ConnectionSource {
         var bytes = [UInt8](repeating: 0, count: text.contains(":") ? 16 : 4)
         let result = inet_pton(bytes.count == 4 ? AF_INET : AF_INET6, text, &bytes)
         try #require(result == 1)
-        return SocketAddress(ListenAddress(bytes: bytes, port: port))
+        return ConnectionSource(ListenAddress(bytes: bytes, port: 1))
     }
 
     @Test func anAddressIsKnownByWhatCameFromIt() throws {
@@ -104,7 +208,7 @@ import Testing
         let (device, stranger) = (try self.address("192.0.2.1"), try self.address("192.0.2.2"))
         #expect(history.rank(of: device) == .new)
         history.letIn(device)
-        #expect(try history.rank(of: self.address("192.0.2.1", port: 9)) == .known)
+        #expect(try history.rank(of: self.address("192.0.2.1")) == .known)
         #expect(try history.rank(of: self.address("::ffff:192.0.2.1")) == .known, "the same through an IPv6 socket")
         history.refused(stranger)
         #expect(history.rank(of: stranger) == .refused)

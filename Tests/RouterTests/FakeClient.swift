@@ -30,6 +30,7 @@ final class FakeClient {
     var access = AccessRules.allowEverything
     /// The configured listener that the client comes through.
     var listenerName = "devices"
+    var peerAddress = "192.0.2.1:1234"
     var commonName: String?
     /// Acknowledges as a client should.
     var acknowledges = true
@@ -289,7 +290,7 @@ final class FakeClient {
         let open = SessionOpen(
             connectStamp: stamp ?? self.harness.nextStamp(),
             listenerName: Array(self.listenerName.utf8),
-            peerAddress: Array("192.0.2.1:1234".utf8),
+            peerAddress: Array(self.peerAddress.utf8),
             identity: self.commonName.map {
                 CertificateIdentity(
                     commonName: Array($0.utf8),

@@ -12,6 +12,9 @@ final class HandshakeAdmission {
     private unowned let service: ListenerService
     private let maximum: Int
     private(set) var underWay = 0
+    private var underWayFrom: [ConnectionSource: Int] = [:]
+    /// The address with as many as one may have.
+    private var fullSource: ConnectionSource?
     /// By descriptor; those that have said nothing are in their listener's `silent` too, the others in `queue`.
     private var waiting: [Int32: WaitingConnection] = [:]
     private(set) var silentCount = 0
@@ -30,19 +33,28 @@ final class HandshakeAdmission {
     /// Those whose turn has not come.
     var waitingCount: Int { self.waiting.count - self.silentCount }
 
-    /// No more should be accepted. Before that those have to go whose turn would come last, and who would most likely be refused.
+    /// No more should be accepted. Before that those have to go whose turn would come last, and who would most likely be refused; and those
+    /// of an address of which nothing is known, and from which came more than half of all that wait.
     func isFull() -> Bool {
-        if self.waitingCount >= Limits.waitingHandshakesMax { self.rankAgain() }
         while self.waitingCount >= Limits.waitingHandshakesMax {
-            guard let descriptor = self.queue.removeRefused() else { return true }
-            guard let connection = self.waiting[descriptor], connection.state != .silent else { continue }
-            self.giveUp(
-                connection,
-                .noPlace,
-                "\(Limits.waitingHandshakesMax) connections wait, and others from its address were refused"
-            )
+            if let connection = self.queue.removeRefused().flatMap({ self.waiting.removeValue(forKey: $0) }) {
+                let detail = "\(Limits.waitingHandshakesMax) connections wait, and others from its address were refused"
+                self.giveUp(connection, .noPlace, detail)
+            } else if let connection = self.removeOfMany() {
+                let detail = "\(Limits.waitingHandshakesMax) connections wait, and most of them are from its address"
+                self.giveUp(connection, .noPlace, detail)
+            } else {
+                return true
+            }
         }
         return false
+    }
+
+    private func removeOfMany() -> WaitingConnection? {
+        guard let largest = self.queue.largestNew, largest.count > Limits.waitingHandshakesMax / 2,
+            self.history.rank(of: largest.source) != .known
+        else { return nil }
+        return self.queue.removeLastNew(from: largest.source).flatMap { self.waiting.removeValue(forKey: $0) }
     }
 
     // MARK: New connections
@@ -65,12 +77,12 @@ final class HandshakeAdmission {
             }
             self.waiting[fileDescriptor] = connection
             self.silentCount += 1
-            policy.silent.insert(fileDescriptor, from: ConnectionSource(address))
+            policy.silent.insert(fileDescriptor, from: connection.source)
             self.startSweeping()
             if policy.silent.count > Limits.silentConnectionsMax { self.giveUpSilent(of: policy) }
         case .spoke(let hasTicket):
             let rank = self.rank(of: connection, hasTicket: hasTicket)
-            if self.mayBeginAtOnce(rank) { return false }
+            if self.mayBeginAtOnce(rank, connection.source) { return false }
             self.enqueue(connection, rank)
         case .ended:
             self.service.drop(fileDescriptor, policy)
@@ -79,23 +91,24 @@ final class HandshakeAdmission {
     }
 
     private func rank(of connection: WaitingConnection, hasTicket: Bool) -> HandshakeQueue.Rank {
-        hasTicket ? .ticket : self.history.rank(of: connection.address)
+        hasTicket ? .ticket : self.history.rank(of: connection.source)
     }
 
-    private func mayBeginAtOnce(_ rank: HandshakeQueue.Rank) -> Bool {
-        self.underWay < (rank == .refused ? self.maximumOfRefused : self.maximum) && self.waitingCount == 0
+    private func mayBeginAtOnce(_ rank: HandshakeQueue.Rank, _ source: ConnectionSource) -> Bool {
+        guard self.waitingCount == 0, rank == .ticket || source != self.fullSource else { return false }
+        return self.underWay < (rank == .refused ? self.maximumOfSome : self.maximum)
     }
 
-    /// A quarter of the places is never for those from addresses from which came only what was refused: who begins handshakes and does
-    /// not go on cannot hold all of them.
-    private var maximumOfRefused: Int { self.maximum - self.maximum / 4 }
+    /// A quarter of the places is never for those from addresses from which came only what was refused, nor for those from one address but
+    /// with tickets: who begins handshakes and does not go on cannot hold all of them.
+    private var maximumOfSome: Int { self.maximum - self.maximum / 4 }
 
     private func isSilentNoMore(_ connection: WaitingConnection) {
         self.forgetSilent(connection)
         switch connection.state {
         case .spoke(let hasTicket):
             let rank = self.rank(of: connection, hasTicket: hasTicket)
-            if self.mayBeginAtOnce(rank) {
+            if self.mayBeginAtOnce(rank, connection.source) {
                 return self.service.begin(connection.fileDescriptor, connection.address, connection.policy)
             }
             self.enqueue(connection, rank)
@@ -113,8 +126,14 @@ final class HandshakeAdmission {
         case .refused: self.service.counters.handshakesWaitedFromRefused += 1
         case .new: break
         }
-        self.queue.append(connection.fileDescriptor, rank)
+        self.queue.append(connection.fileDescriptor, rank, from: connection.source)
         self.startSweeping()
+    }
+
+    private func forget(_ connection: WaitingConnection) {
+        if connection.state == .silent { return self.forgetSilent(connection) }
+        guard self.waiting.removeValue(forKey: connection.fileDescriptor) != nil else { return }
+        self.queue.remove(connection.fileDescriptor, from: connection.source)
     }
 
     private func forgetSilent(_ connection: WaitingConnection) {
@@ -135,8 +154,7 @@ final class HandshakeAdmission {
     }
 
     private func giveUp(_ connection: WaitingConnection, _ reason: RefusalReason, _ detail: String) {
-        if connection.state == .silent { self.forgetSilent(connection) }
-        self.waiting[connection.fileDescriptor] = nil
+        self.forget(connection)
         connection.cancel()
         self.service.logRefusal(
             reason,
@@ -153,47 +171,55 @@ final class HandshakeAdmission {
     /// A client was let in, or refused.
     /// - Parameter reason: nil: it was let in.
     func ended(at address: SocketAddress, _ reason: RefusalReason?) {
-        guard self.maximum < Int.max else { return }
+        guard self.maximum < Int.max, let source = ConnectionSource(address) else { return }
         if let reason {
-            if reason.speaksAgainstSource { self.history.refused(address) }
+            if reason.speaksAgainstSource { self.refused(source) }
         } else {
-            self.history.letIn(address)
+            self.history.letIn(source)
         }
+    }
+
+    private func refused(_ source: ConnectionSource) {
+        self.history.refused(source)
+        if self.history.rank(of: source) == .refused { self.queue.isRefused(source) }
     }
 
     // MARK: Handshakes
 
-    func began(_ handle: UInt64) {
+    func began(_ handle: UInt64, from address: SocketAddress) {
         self.underWay += 1
         guard self.maximum < Int.max else { return }
+        self.countUnderWay(1, from: address)
         self.started.append((handle, self.service.loop.now))
         self.startSweeping()
     }
 
-    func ended() {
+    func ended(from address: SocketAddress) {
         self.underWay -= 1
+        if self.maximum < Int.max { self.countUnderWay(-1, from: address) }
+    }
+
+    private func countUnderWay(_ change: Int, from address: SocketAddress) {
+        guard let source = ConnectionSource(address) else { return }
+        let count = (self.underWayFrom[source] ?? 0) + change
+        self.underWayFrom[source] = count > 0 ? count : nil
+        if count >= self.maximumOfSome {
+            self.fullSource = source
+        } else if source == self.fullSource {
+            self.fullSource = nil
+        }
     }
 
     /// To be called in every turn: the next ones begin.
     func admit() {
-        guard self.waitingCount > 0 else { return }
-        self.rankAgain()
-        while self.underWay < self.maximum,
-            let descriptor = self.queue.next(withRefused: self.underWay < self.maximumOfRefused)
+        while self.underWay < self.maximum, self.waitingCount > 0,
+            let descriptor = self.queue.next(
+                withRefused: self.underWay < self.maximumOfSome,
+                except: self.fullSource
+            )
         {
-            // Its place may have been given up, and even its descriptor be another's, which has not said anything.
-            guard let connection = self.waiting[descriptor], connection.state != .silent else { continue }
-            self.waiting[descriptor] = nil
+            guard let connection = self.waiting.removeValue(forKey: descriptor) else { continue }
             self.service.begin(descriptor, connection.address, connection.policy)
-        }
-    }
-
-    /// Those whose address turned out bad while they waited do not go before others as new ones.
-    private func rankAgain() {
-        while let descriptor = self.queue.firstNew,
-            self.waiting[descriptor].map({ self.history.rank(of: $0.address) == .refused }) ?? true
-        {
-            self.queue.moveFirstNewToRefused()
         }
     }
 
@@ -217,7 +243,7 @@ final class HandshakeAdmission {
             }
             connection.givesUpHandshakeSlot()
             // Until a device from there is let in, the next ones are likely to do the same.
-            self.history.refused(connection.address)
+            if let source = ConnectionSource(connection.address) { self.refused(source) }
         }
         if self.started.count > 2 * max(self.underWay, 64) {
             self.started.removeAll { self.service.connection($0.handle)?.holdsHandshakeSlot != true }
@@ -258,8 +284,7 @@ final class HandshakeAdmission {
     }
 
     private func close(_ connection: WaitingConnection) {
-        if connection.state == .silent { self.forgetSilent(connection) }
-        self.waiting[connection.fileDescriptor] = nil
+        self.forget(connection)
         connection.cancel()
         self.reset(connection)
     }

@@ -1,5 +1,8 @@
+import Common
+
 /// Who is next of the connections that wait for their TLS handshake. Each rank gets a share of the turns while others wait too, so that
-/// the many of one rank cannot keep out those of another, and nobody waits for ever.
+/// the many of one rank cannot keep out those of another, and nobody waits for ever. Within a rank addresses take turns, so that the many of
+/// one address cannot keep out those of another either.
 struct HandshakeQueue {
     enum Rank: Int, CaseIterable {
         /// Its client has shown a ticket: it was let in before, and its handshake costs a third.
@@ -22,47 +25,63 @@ struct HandshakeQueue {
         }
     }
 
-    private var waiting: [[Int32]] = Array(repeating: [], count: Rank.allCases.count)
+    private var waiting = Rank.allCases.map { _ in SourceQueue() }
     /// Turns that each rank has had, as parts of its share (stride scheduling): the one that has had the least is next.
     private var passes = Array(repeating: 0, count: Rank.allCases.count)
-    private var passOfLastTurn = 0
 
     /// 27 × 2: all shares divide it.
     private static let whole = 54
 
-    mutating func append(_ connection: Int32, _ rank: Rank) {
-        if self.waiting[rank.rawValue].isEmpty {
-            // For the time in which none of it waited it gets nothing.
-            self.passes[rank.rawValue] = max(self.passes[rank.rawValue], self.passOfLastTurn)
-        }
-        self.waiting[rank.rawValue].append(connection)
+    var count: Int { self.waiting.reduce(0) { $0 + $1.count } }
+
+    mutating func append(_ connection: Int32, _ rank: Rank, from source: ConnectionSource) {
+        self.waiting[rank.rawValue].append(connection, from: source)
     }
 
-    /// The next one, which leaves the queue; it may have gone meanwhile.
-    /// - Parameter withRefused: otherwise it is not the turn of those from addresses from which came what was refused.
-    mutating func next(withRefused: Bool = true) -> Int32? {
+    /// The next one, which leaves the queue.
+    /// - Parameters:
+    ///   - withRefused: otherwise it is not the turn of those from addresses from which came what was refused.
+    ///   - excluded: nor that of those from there, unless they have shown a ticket.
+    mutating func next(withRefused: Bool = true, except excluded: ConnectionSource? = nil) -> Int32? {
         var best: Rank?
-        for rank in Rank.allCases where !self.waiting[rank.rawValue].isEmpty && (withRefused || rank != .refused) {
+        for rank in Rank.allCases {
+            guard withRefused || rank != .refused,
+                self.waiting[rank.rawValue].hasNext(except: rank == .ticket ? nil : excluded)
+            else { continue }
             if let other = best, self.passes[other.rawValue] <= self.passes[rank.rawValue] { continue }
             best = rank
         }
         guard let rank = best else { return nil }
-        self.passOfLastTurn = self.passes[rank.rawValue]
+        // For the time in which none of it waited or might be next, a rank gets nothing.
+        let pass = self.passes[rank.rawValue]
+        for other in self.passes.indices { self.passes[other] = max(self.passes[other], pass) }
         self.passes[rank.rawValue] += Self.whole / rank.share
-        return self.waiting[rank.rawValue].removeFirst()
+        return self.waiting[rank.rawValue].next(except: rank == .ticket ? nil : excluded)
     }
 
-    var firstNew: Int32? { self.waiting[Rank.new.rawValue].first }
-
-    /// Its rank has had no turn for it.
-    mutating func moveFirstNewToRefused() {
-        guard self.firstNew != nil else { return }
-        self.append(self.waiting[Rank.new.rawValue].removeFirst(), .refused)
+    mutating func remove(_ connection: Int32, from source: ConnectionSource) {
+        for rank in self.waiting.indices where self.waiting[rank].remove(connection, from: source) { return }
     }
 
-    /// The one that has waited longest of those from addresses from which came what was refused; it leaves the queue.
+    /// An address of which nothing was known turned out bad: those that wait from there do not go before others as new ones.
+    mutating func isRefused(_ source: ConnectionSource) {
+        for connection in self.waiting[Rank.new.rawValue].removeAll(from: source) {
+            self.append(connection, .refused, from: source)
+        }
+    }
+
+    /// The one that has waited longest of the address with the most of those from addresses from which came what was refused; it leaves the
+    /// queue.
     mutating func removeRefused() -> Int32? {
-        let rank = Rank.refused.rawValue
-        return self.waiting[rank].isEmpty ? nil : self.waiting[rank].removeFirst()
+        guard let source = self.waiting[Rank.refused.rawValue].largest?.source else { return nil }
+        return self.waiting[Rank.refused.rawValue].removeFirst(from: source)
+    }
+
+    /// The address of which nothing is known with the most that wait, and how many those are.
+    var largestNew: (source: ConnectionSource, count: Int)? { self.waiting[Rank.new.rawValue].largest }
+
+    /// The one that came last of those; it leaves the queue.
+    mutating func removeLastNew(from source: ConnectionSource) -> Int32? {
+        self.waiting[Rank.new.rawValue].removeLast(from: source)
     }
 }

@@ -1,3 +1,5 @@
+import Common
+
 /// The TLS connections of a listener that have not said anything yet. When there are too many of them, those from addresses with many go
 /// first: who opens connections and says nothing takes the places of nobody else.
 ///

@@ -21,26 +21,22 @@ struct SourceHistory {
     var count: Int { self.recent.count + self.former.count }
 
     /// Of a connection from there whose client has shown no ticket.
-    func rank(of address: SocketAddress) -> HandshakeQueue.Rank {
-        guard let source = ConnectionSource(address), let score = self.recent[source] ?? self.former[source], score != 0
-        else {
-            return .new
-        }
+    func rank(of source: ConnectionSource) -> HandshakeQueue.Rank {
+        guard let score = self.recent[source] ?? self.former[source], score != 0 else { return .new }
         return score > 0 ? .known : .refused
     }
 
     /// A device from there was let in.
-    mutating func letIn(_ address: SocketAddress) {
-        self.add(Self.successWeight, address)
+    mutating func letIn(_ source: ConnectionSource) {
+        self.add(Self.successWeight, source)
     }
 
     /// Something from there was refused for what it is, or did not say what it is.
-    mutating func refused(_ address: SocketAddress) {
-        self.add(-1, address)
+    mutating func refused(_ source: ConnectionSource) {
+        self.add(-1, source)
     }
 
-    private mutating func add(_ points: Int, _ address: SocketAddress) {
-        guard let source = ConnectionSource(address) else { return }
+    private mutating func add(_ points: Int, _ source: ConnectionSource) {
         let score = Int(self.recent[source] ?? self.former[source] ?? 0) + points
         self.recent[source] = Int8(max(-Self.scoreMax, min(Self.scoreMax, score)))
         guard self.recent.count >= self.generationMax else { return }

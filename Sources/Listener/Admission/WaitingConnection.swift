@@ -20,6 +20,7 @@ final class WaitingConnection: EventHandler {
 
     let fileDescriptor: Int32
     let address: SocketAddress
+    let source: ConnectionSource
     let policy: ListenerPolicy
     let accepted: Instant
     private let loop: EventLoop
@@ -34,6 +35,7 @@ final class WaitingConnection: EventHandler {
         self.loop = loop
         self.fileDescriptor = fileDescriptor
         self.address = address
+        self.source = ConnectionSource(address) ?? .unknown
         self.policy = policy
         self.accepted = loop.now
         self.look()

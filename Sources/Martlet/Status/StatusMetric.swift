@@ -51,11 +51,11 @@ struct StatusMetric {
         "closed_for_errors": .init(.counter, "Sessions closed for what their client sent."),
         "closed_partial_bytes": .init(
             .counter,
-            "Sessions closed because too many bytes of incomplete packets had come."
+            "Sessions closed because the incomplete packets of their address took most of the room for such."
         ),
         "closed_partial_slow": .init(
             .counter,
-            "Sessions closed because their incomplete packet came slowly and others needed its room."
+            "The same of sessions whose incomplete packet came slowly."
         ),
         "publishes_denied": .init(.counter, "PUBLISH packets that the rules do not allow."),
         "publishes_beyond_match": .init(

@@ -189,6 +189,7 @@ extension RouterCore {
         session.link = link
         session.handle = handle
         session.connectStamp = open.connectStamp
+        session.source = ConnectionSource(peerAddress: open.peerAddress)
         session.policy = self.policies.number(of: open.listenerName)
         session.credit = Int(link.peer.sessionCreditBytes)
         session.version = connect.version

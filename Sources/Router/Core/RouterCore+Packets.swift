@@ -113,6 +113,7 @@ extension RouterCore {
         guard continues else { return self.close(session, .malformedPacket, "a packet ended early") }
         var partial = Session.PartialInput(now: self.now)
         partial.usesCredit = PacketType(rawValue: bytes[0] >> 4)?.usesCredit ?? false
+        partial.place = link.partialInputs.insert(session.index, from: session.source, slowAt: partial.slowAt)
         session.partialInput = partial
         self.appendPartial(session, link, bytes)
     }
@@ -142,11 +143,10 @@ extension RouterCore {
     }
 
     private mutating func appendPartial(_ session: Session, _ link: RouterLink, _ bytes: UnsafeRawBufferPointer) {
-        guard let usesCredit = session.partialInput?.usesCredit else { return }
+        guard let usesCredit = session.partialInput?.usesCredit, let place = session.partialInput?.place else { return }
         session.partialInput?.bytes.append(contentsOf: bytes)
         session.partialInput?.progressed(bytes.count, now: self.now)
-        link.partialInputBytes += bytes.count
-        link.partialInputs.set(session.index, deadline: session.partialInput?.slowAt)
+        link.partialInputs.add(bytes.count, slowAt: session.partialInput?.slowAt ?? self.now, at: place)
         if usesCredit { self.consumed(bytes.count, session, link) }
         if session.partialInput?.packetBytes == 0 {
             switch session.partialInput?.bytes.withUnsafeBytes({ FixedHeader.decode($0, version: session.version) }) {
@@ -163,47 +163,52 @@ extension RouterCore {
         }
         guard let partial = session.partialInput else { return }
         guard partial.bytes.count == partial.packetBytes else {
-            if link.partialInputBytes > self.partialInputBytesMax { self.makeRoom(for: session, link) }
+            if link.partialInputs.bytes > self.partialInputBytesMax { self.makeRoom(for: session, link) }
             return
         }
         session.partialInput = nil
-        link.partialInputBytes -= partial.bytes.count
-        link.partialInputs.set(session.index, deadline: nil)
+        link.partialInputs.remove(partial.bytes.count, at: place)
         partial.bytes.withUnsafeBytes { whole in
             _ = self.handlePackets(whole, session, link, countsCredit: false)
         }
     }
 
-    /// More of incomplete packets has come than may be held. Those that came too slowly for longest are given up; if that is not enough,
-    /// the one that needs the room.
+    /// More of incomplete packets has come than may be held. Of the source that has most of it those give way whose packets have stood still
+    /// for longest, be they of the one that needs the room or of another.
     private mutating func makeRoom(for session: Session, _ link: RouterLink) {
-        // Who could not go on because of us is not slow.
-        let isHeldBack = link.heldBackAt.map { self.now < $0 &+ RouterLimits.partialGraceNanoseconds } ?? false
-        while !isHeldBack, link.partialInputBytes > self.partialInputBytesMax,
-            let index = link.partialInputs.popDue(self.now)
+        while link.partialInputs.bytes > self.partialInputBytesMax, let next = link.partialInputs.first,
+            let other = self.sessions[Int(next.session)], let partial = other.partialInput, let place = partial.place
         {
-            guard let slow = self.sessions[Int(index)], let partial = slow.partialInput else { continue }
-            guard slow.waiting == nil else {
+            let patience = self.now &+ RouterLimits.partialGraceNanoseconds
+            if other.waiting != nil, next.slowAt < patience {
                 // The rest may be here.
-                slow.partialInput?.progressed(Int(UInt16.max), now: self.now)
-                link.partialInputs.set(index, deadline: slow.partialInput?.slowAt)
+                other.partialInput?.slowAt = patience
+                link.partialInputs.add(0, slowAt: patience, at: place)
                 continue
             }
-            slow.partialInput?.hasGivenWay = true
-            link.partialInputBytes -= partial.bytes.count
-            self.counters.closedPartialSlow += 1
-            self.condemned.append((index, .quotaExceeded))
+            if next.slowAt <= self.now, !self.wasHeldBack(link) {
+                self.counters.closedPartialSlow += 1
+            } else {
+                self.counters.closedPartialBytes += 1
+            }
+            guard other !== session else {
+                return self.close(session, .quotaExceeded, "too many bytes of incomplete packets")
+            }
+            link.partialInputs.remove(partial.bytes.count, at: place)
+            other.partialInput?.place = nil
+            self.condemned.append((next.session, .quotaExceeded))
         }
-        guard link.partialInputBytes > self.partialInputBytesMax else { return }
-        self.counters.closedPartialBytes += 1
-        self.close(session, .quotaExceeded, "too many bytes of incomplete packets")
+    }
+
+    /// Who could not go on because of us is not slow.
+    private func wasHeldBack(_ link: RouterLink) -> Bool {
+        link.heldBackAt.map { self.now < $0 &+ RouterLimits.partialGraceNanoseconds } ?? false
     }
 
     /// The packet of which a part has come is given up.
     func dropPartial(_ session: Session, _ link: RouterLink) {
-        guard let partial = session.partialInput else { return }
-        if !partial.hasGivenWay { link.partialInputBytes -= partial.bytes.count }
-        link.partialInputs.set(session.index, deadline: nil)
+        guard let partial = session.partialInput, let place = partial.place else { return }
+        link.partialInputs.remove(partial.bytes.count, at: place)
     }
 
     // MARK: Frames of closed sessions

@@ -30,8 +30,8 @@ package enum RouterLimits {
     /// router (1 MiB), and acknowledgements, which need no credit. A client that sends more of these is closed with 0x97.
     static let waitingInputBytesMax = 2 << 20
 
-    /// A client that sends a packet over 64 KiB more slowly than that, for as long as that, makes room for others where there is none: a
-    /// device on a line of 5 kB/s is well above it, and what holds the room without using it is not.
+    /// A client that sends a packet over 64 KiB more slowly than that, for as long as that, is slow: a device on a line of 5 kB/s is well above
+    /// it, and what holds the room for such packets without using it is not.
     static let partialBytesPerSecondMin: UInt64 = 1024
     static let partialGraceNanoseconds = 20 * Nanoseconds.perSecond
 

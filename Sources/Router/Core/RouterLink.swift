@@ -59,9 +59,8 @@ final class RouterLink {
     /// Of `UnfinishedPackets`, those that are written to their end, and in which turn.
     var writtenPackets: [(turn: UInt64, packet: UnfinishedPackets.Reference)] = []
 
-    /// Bytes of packets that have arrived in part, and when each session's will have come too slowly.
-    var partialInputBytes = 0
-    var partialInputs = DeadlineHeap()
+    /// Packets that have arrived in part.
+    var partialInputs = PartialInputs()
     /// When clients were read no further last because their credit was not returned.
     var heldBackAt: Instant?
 

@@ -15,6 +15,7 @@ struct DeadlineHeap {
 
     var count: Int { self.entries.count }
     var earliest: Instant? { self.entries.first?.deadline }
+    var first: (index: UInt32, deadline: Instant)? { self.entries.first.map { ($0.index, $0.deadline) } }
 
     /// Sets, changes or (with nil) takes away the deadline of `index`.
     mutating func set(_ index: UInt32, deadline: Instant?) {

@@ -56,8 +56,8 @@ final class Session {
         var usesCredit = false
         /// When it will have come too slowly, if nothing more of it comes.
         var slowAt: Instant
-        /// It makes room for others: its bytes count no more.
-        var hasGivenWay = false
+        /// Where the link counts its bytes; nil: nowhere, for it makes room for others.
+        var place: PartialInputs.Place?
 
         init(now: Instant) {
             self.slowAt = now &+ RouterLimits.partialGraceNanoseconds
@@ -183,6 +183,8 @@ final class Session {
     unowned(unsafe) var link: RouterLink?
     var handle = RouterLink.noHandle
     var connectStamp: UInt64 = 0
+    /// Where its client is.
+    var source = ConnectionSource.unknown
     /// PUBLISH bytes that may still go down.
     var credit = 0
     /// PUBLISH bytes that came up since credit was last returned.

@@ -26,7 +26,7 @@ extension TLSConnection {
     }
 
     /// Sends a KeyUpdate, as peers do; a server never needs one.
-    func updateKey() -> Bool {
+    package func updateKey() -> Bool {
         SSL_key_update(self.pointer, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 && self.handshake() == .done
     }
 }

@@ -111,7 +111,8 @@ import Testing
         let setup = try Setup(maxHandshakes: 1)
         let holders = try setup.stalling(from: 2, count: 10)
         try setup.wait("them to wait", setup.admission.waitingCount == 9)
-        let clients = try setup.silent(from: 9, count: Limits.waitingHandshakesMax + 10)
+        let count = Limits.waitingHandshakesMax / 3 + 5
+        let clients = try [7, 8, 9].flatMap { try setup.silent(from: $0, count: count) }
         for client in clients { client.send([0x10, 0, 0, 0, 0]) }
         try setup.wait("all places to be taken", setup.admission.waitingCount >= Limits.waitingHandshakesMax)
         _ = try setup.harness.connected("without-tls")
@@ -123,11 +124,33 @@ import Testing
     func unansweredHandshakes() throws {
         let setup = try Setup(maxHandshakes: 4)
         let stalling = try setup.stalling(from: 9, count: 12)
-        try setup.wait("them to wait", setup.admission.waitingCount == 8)
+        try setup.wait("them to wait", setup.admission.waitingCount == 9)
+        #expect(setup.admission.underWay == 3)
         try setup.letIn(try setup.device(from: 3))
-        try setup.wait("the fourth place to be free", setup.admission.underWay == 3)
+        try setup.wait("what was under way to be given up", setup.harness.service.connections.count == 7)
+        #expect(setup.admission.underWay == 3)
         try setup.letIn(try setup.device(from: 4))
         #expect(self.count(ended: stalling) == 0)
+    }
+
+    @Test("Whole ClientHellos by the thousand, from an address of which nothing is known, keep out no device elsewhere")
+    func helloFlood() throws {
+        let setup = try Setup(maxHandshakes: 2)
+        let holders = try setup.stalling(from: 2) + setup.stalling(from: 3)
+        try setup.wait("them to hold both places", setup.admission.underWay == 2)
+        var flood: [TCPClient] = []
+        while flood.count < Limits.waitingHandshakesMax + 50 {
+            flood += try setup.stalling(from: 9, count: 300)
+            try setup.wait("them to wait", setup.harness.service.counters.handshakesWaited == flood.count)
+        }
+        let device = try setup.device(from: 4)
+        try setup.wait("the device to wait", setup.harness.service.counters.handshakesWaited > flood.count)
+        #expect(setup.admission.waitingCount == Limits.waitingHandshakesMax)
+        let turnedAway = flood.count + 1 - Limits.waitingHandshakesMax
+        #expect(setup.harness.service.counters.refused == [.noPlace: UInt64(turnedAway)])
+        for holder in holders { holder.finish() }
+        try setup.letIn(device)
+        #expect(self.count(ended: flood) >= turnedAway)
     }
 
     @Test("A client has a turn of its own from its first message on, and not before all of it is there")

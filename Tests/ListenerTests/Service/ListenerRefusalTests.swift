@@ -101,6 +101,43 @@ import Testing
         #expect(harness.log.refusals.last?["reason"] == "enhanced-authentication")
     }
 
+    @Test("why finds by client id and user name what was refused before anybody was asked")
+    func whyFindsWhatWasRefusedBeforeAuthentication() throws {
+        let directory = try TemporaryDirectory()
+        try writeFile(directory.file("bans"), Array("client_id banned\n".utf8))
+        let harness = try ServiceHarness {
+            $0.mqtt.maxWillSizeBytes = 100
+            $0.bansFile = directory.file("bans")
+            $0.listeners[0].offer.protocolVersions = .init(.v5_0)
+        }
+        for (name, version, reason) in [
+            ("will", .v5_0, "will-too-large"), ("old", .v3_1_1, "protocol-version"),
+            ("method", .v5_0, "enhanced-authentication"), ("banned", .v5_0, "banned"),
+        ] as [(String, ProtocolVersion, String)] {
+            var connect = ConnectPacket(version: version, clientIdentifier: Array(name.utf8))
+            connect.userName = Array("user-\(name)".utf8)
+            if name == "will" {
+                connect.will = ConnectPacket.Will(
+                    qos: .atMostOnce,
+                    retain: false,
+                    topic: [0x74],
+                    payload: [UInt8](repeating: 1, count: 101)
+                )
+            } else if name == "method" {
+                connect.properties.authenticationMethod = [0x53]
+            }
+            let client = try harness.client()
+            client.send(.connect(connect), version)
+            try self.waitForEnd(harness, client)
+            for text in [name, "user-\(name)"] {
+                let reply = harness.service.perform(ControlCommand(["why", text]))?.text ?? ""
+                for part in [reason, "client_id", "user_name", "user-\(name)"] {
+                    #expect(reply.contains(part), "\(text): \(reply)")
+                }
+            }
+        }
+    }
+
     @Test("A fleet that is refused fills no log: so many lines a second, and the count of the others")
     func logLimit() throws {
         let harness = try ServiceHarness { $0.log.refusedPerSecond = 3 }

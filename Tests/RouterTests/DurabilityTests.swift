@@ -443,6 +443,90 @@ import Testing
         #expect(harness.core.counters.closedForErrors == 0)
     }
 
+    /// The first commit of a router that starts on a full disk fails while a SUBACK waits for it: it came when there was room again.
+    @Test func aSubackDoesNotWaitForACommitThatFails() throws {
+        let harness = try self.start()
+        self.passing("publisher", harness).publish("r/1", "kept", .atLeastOnce, retain: true)
+        harness.commitsAtOnce = false
+        harness.isDiskFull = true
+        let device = self.passing("device", harness)
+        #expect(device.subscribe("r/#", .atLeastOnce) == nil, "nobody knows yet that it cannot be stored")
+        let lasting = harness.client("lasting")
+        #expect(lasting.connect(clean: false, expiry: 3600) == nil)
+        harness.commit()
+        harness.flush()
+        #expect(device.takeAll().map(\.type) == [.suback, .publish])
+        #expect(device.isUnstored)
+        // Nor does what comes behind it.
+        #expect(device.publish("t", "refused", .atLeastOnce) == .quotaExceeded)
+        #expect(device.unsubscribe("r/#") != nil)
+        #expect(device.subscribe("other") == 2)
+        #expect(lasting.takeAll().map(\.type) == [.connack])
+        #expect(lasting.subscribe("t") == nil, "its session is promised more")
+        harness.isDiskFull = false
+        harness.commit()
+        harness.flush()
+        #expect(!device.isUnstored)
+        #expect(lasting.takeAll().map(\.type) == [.suback])
+    }
+
+    /// The PUBLISH was to be sent again behind the CONNACK, and waited for its commit when that had left without.
+    @Test func whatIsSentAgainDoesNotWaitForACommitThatFails() throws {
+        let harness = try self.start()
+        let device = self.lasting("device", harness)
+        device.acknowledges = false
+        device.subscribe("t", .atLeastOnce)
+        self.passing("publisher", harness).publish("t", "x", .atLeastOnce)
+        device.drop()
+        harness.commitsAtOnce = false
+        harness.isDiskFull = true
+        let again = harness.client("device")
+        again.acknowledges = false
+        again.connect(clean: false, expiry: 3600)
+        #expect(again.received == [])
+        harness.commit()
+        harness.flush()
+        #expect(again.takeAll().map(\.type) == [.connack, .publish])
+    }
+
+    @Test func aDisconnectWithNothingToStoreIsAnsweredWhileNothingCanBe() throws {
+        let harness = try self.start()
+        let device = self.passing("device", harness)
+        let lasting = self.lasting("lasting", harness)
+        harness.isDiskFull = true
+        harness.core.storeIsInTrouble(true)
+        lasting.disconnect()
+        #expect(lasting.isOpen, "its listener has it until it is stored")
+        device.disconnect()
+        #expect(!device.isOpen)
+    }
+
+    /// It left with the SUBACK, and the message with the router.
+    @Test func aPubcompWaitsThoughASubackOfTheSameFrameNeedNot() throws {
+        var harness = try self.start()
+        let parked = self.lasting("parked", harness)
+        parked.subscribe("t")
+        parked.drop()
+        let device = self.passing("device", harness)
+        var message = PublishPacket(qos: .exactlyOnce, topic: Array("t".utf8), payload: Array("x".utf8))
+        message.packetIdentifier = 9
+        device.send(.publish(message))
+        #expect(device.takeAll().map(\.type) == [.pubrec])
+        harness.isDiskFull = true
+        harness.core.storeIsInTrouble(true)
+        let subscription = SubscribePacket.Subscription(filter: Array("other".utf8), qos: .atMostOnce)
+        device.send(
+            .pubrel(AcknowledgementPacket(packetIdentifier: 9)),
+            .subscribe(SubscribePacket(packetIdentifier: 10, subscriptions: [subscription]))
+        )
+        #expect(device.takeAll() == [])
+        harness.isDiskFull = false
+        harness.flush()
+        #expect(device.takeAll().map(\.type) == [.pubcomp, .suback])
+        harness = try harness.restart(self.path)
+        #expect(self.texts(self.lasting("parked", harness).takePublishes()) == ["x"])
+    }
+
     /// It had waited for ever: what is not acknowledged is sent again on the next connection, and only then.
     @Test func aClientWithoutAnAnswerComesBackWhenTheDiskHasRoom() throws {
         let harness = try self.start()

@@ -296,9 +296,9 @@ extension RouterCore {
             guard session.isStored, !session.isOutsideStore, !self.changes.isInTrouble else {
                 return link.output.write(frame.readable)
             }
-            session.touchedGroup = self.changes.group
+            // Until it leaves nothing else does; when nothing can be stored, it leaves all the same, and what comes behind it.
             session.credit = 0
-            self.hold(.accepted(frame.array), session.touchedGroup, session, link)
+            self.hold(.accepted(frame.array), self.changes.group, session, link)
         }
         return true
     }

@@ -253,12 +253,13 @@ extension RouterCore {
         _ group: UInt64,
         _ session: Session,
         _ pending: Session.Pending,
-        _ link: RouterLink
+        _ link: RouterLink,
+        leavesUnstored: Bool = false
     ) -> Bool {
         guard group > self.changes.committed else { return false }
         if !pending.isPumpHeld {
             pending.isPumpHeld = true
-            self.hold(.pump, group, session, link)
+            self.hold(.pump, group, session, link, leavesUnstored: leavesUnstored)
         }
         return true
     }
@@ -316,7 +317,10 @@ extension RouterCore {
         _ link: RouterLink,
         _ nodes: inout Int
     ) -> Bool {
-        if self.waitsForCommit(pending.retainedGroup, session, pending, link) { return false }
+        let leavesUnstored = session.isStored && !session.isDurable
+        if self.waitsForCommit(pending.retainedGroup, session, pending, link, leavesUnstored: leavesUnstored) {
+            return false
+        }
         // A QoS 0 subscription needs no quota; what comes next is not known before it is taken.
         let needsQuota = pending.retainedCursors.first.options.qos.isAcknowledged
         if needsQuota, !self.mayStart(session) { return false }

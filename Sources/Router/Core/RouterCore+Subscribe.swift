@@ -11,6 +11,8 @@ extension RouterCore {
             self.counters.subscriptionsDenied += 1
             return self.close(session, .notAuthorized)
         }
+        self.flushControl(session)
+        let records = self.changes.records
         // From its first SUBACK on its listener counts on the store.
         self.bringIntoStore(session)
         var codes: [UInt8] = []
@@ -33,9 +35,9 @@ extension RouterCore {
         guard self.fits(since: before, session) else { return }
         self.countSent(packets: 1, bytes: 0)
         // The SUBACK goes before the retained messages.
-        self.flushAnswer(session)
+        let group = self.flushAnswer(session, since: records)
         guard let pending = session.pending else { return }
-        if session.heldCount > 0 { pending.retainedGroup = session.touchedGroup }
+        if session.heldCount > 0 { pending.retainedGroup = group }
         self.markForPump(session)
     }
 
@@ -144,6 +146,8 @@ extension RouterCore {
     // MARK: UNSUBSCRIBE
 
     mutating func receivedUnsubscribe(_ packet: UnsubscribePacket, _ session: Session) {
+        self.flushControl(session)
+        let records = self.changes.records
         var reply = UnsubackPacket(packetIdentifier: packet.packetIdentifier)
         for filter in packet.filters {
             let existed = filter.withUnsafeBytes { self.unsubscribe($0, session) }
@@ -153,13 +157,17 @@ extension RouterCore {
         reply.encode(into: &self.control, version: session.version)
         guard self.fits(since: before, session) else { return }
         self.countSent(packets: 1, bytes: 0)
-        self.flushAnswer(session)
+        _ = self.flushAnswer(session, since: records)
     }
 
-    /// What is subscribed for a connection alone goes on while nothing can be stored.
-    private mutating func flushAnswer(_ session: Session) {
-        if self.changes.isInTrouble, session.isStored, !session.isDurable { self.noteUnstoredAnswer(session) }
-        self.flushControl(session, mayWait: session.isDurable || !self.changes.isInTrouble)
+    /// Sends what was answered, and that alone. What is subscribed for a connection alone goes on while nothing can be stored; what its
+    /// client is told afterwards need not wait for that either.
+    /// - Returns: the group of changes that the answer waits for.
+    private mutating func flushAnswer(_ session: Session, since records: UInt64) -> UInt64 {
+        let group = self.changes.records == records ? 0 : self.changes.group
+        self.flushControl(session, unstoredGroup: session.isStored && !session.isDurable ? group : nil)
+        self.recordsBefore = self.changes.records
+        return max(session.touchedGroup, group)
     }
 
     /// A client gets no packet above its maximum [MQTT-3.1.2-24]: if it cannot even take the answer that it asked for, it is

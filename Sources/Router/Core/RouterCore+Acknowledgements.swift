@@ -13,11 +13,9 @@ extension RouterCore {
                 let ack = try AcknowledgementPacket.decode(packet, header: header, version: version)
                 self.receivedAcknowledgement(header.type, ack.packetIdentifier, ack.reasonCode, session)
             case .subscribe:
-                let subscribe = try SubscribePacket.decode(packet, header: header, version: session.version)
-                self.receivedSubscribe(subscribe, session)
+                try self.receivedSubscribe(packet, header, session)
             case .unsubscribe:
-                let unsubscribe = try UnsubscribePacket.decode(packet, header: header, version: session.version)
-                self.receivedUnsubscribe(unsubscribe, session)
+                try self.receivedUnsubscribe(packet, header, session)
             case .disconnect:
                 let disconnect = try DisconnectPacket.decode(packet, header: header, version: session.version)
                 self.receivedDisconnect(disconnect, session)

@@ -26,6 +26,8 @@ extension RouterCore {
                 }
                 // Retained messages first, unless the queue would overflow meanwhile.
                 if session.queue.count * 2 <= self.settings.session.maxQueuedMessages {
+                    // They come behind the SUBACK, and what came later behind them.
+                    guard session.unfinishedFilters == nil else { return }
                     guard self.sendRetained(session, pending, link, &nodes) else { return }
                     continue
                 }

@@ -136,6 +136,7 @@ extension RouterCore {
                 if let partial = session.partialInput { link.slots[slot].discard(restOf: partial) }
             }
             self.dropPartial(session, link)
+            self.dropUnfinishedFilters(session, link)
         }
         self.dropWaitingInput(session)
         self.connectedCount -= 1

@@ -209,6 +209,8 @@ final class Session {
     /// What its packets have cost, on the scale of `RouterCore.workBase`; as much as can be while further ones wait.
     var work: UInt64 = 0
     var waiting: WaitingInput?
+    /// A SUBSCRIBE or UNSUBSCRIBE that goes on in the next turn; then `waiting` is there too.
+    var unfinishedFilters: UnfinishedFilters?
     var isWaitingForLink = false
     var isMarkedForPump = false
 

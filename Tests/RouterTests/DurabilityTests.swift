@@ -312,6 +312,7 @@ import Testing
         for (name, expiry) in [("lost", 3600), ("back", 3600), ("short", 0)] as [(String, UInt32)] {
             harness.client(name).connect(clean: false, expiry: expiry, will: self.will(name))
         }
+        harness.client("in time").connect(clean: false, expiry: 3600, will: self.will("in time", delay: 1))
         let polite = harness.client("polite")
         polite.connect(clean: false, expiry: 3600, will: self.will("polite"))
         polite.disconnect()
@@ -321,9 +322,13 @@ import Testing
 
         harness = try harness.restart(self.path, after: 10)
         let seen = self.lasting("watcher", harness)
-        harness.client("back").connect(clean: false, expiry: 3600)
-        // Not at once: devices that come back within seconds were never away for those who watch them.
+        // Not yet: their connections may live.
         #expect(seen.takePayloads() == [])
+        harness.client("in time").connect(clean: false, expiry: 3600)
+        #expect(seen.takePayloads() == [])
+        // Whatever became of its connection, it has ended.
+        harness.client("back").connect(clean: false, expiry: 3600)
+        #expect(seen.takePayloads() == ["back"])
         harness.pass(seconds: 6)
         #expect(seen.takePayloads().sorted() == ["lost", "short"])
         harness.pass(seconds: 15)
@@ -332,6 +337,63 @@ import Testing
         harness.pass(seconds: 60)
         let last = self.lasting("watcher", harness)
         #expect(last.takePayloads() == [])
+    }
+
+    /// They were back before anybody knew that their connections were lost, and it was never told.
+    @Test func aWillWithoutDelayIsPublishedWhenItsClientIsBackBeforeItsListener() throws {
+        let harness = try self.start()
+        let watcher = harness.client("watcher", on: harness.addListener())
+        watcher.connect()
+        watcher.subscribe("w")
+        let listener = harness.addListener()
+        for (name, delay) in [("lost", nil), ("in time", 1)] as [(String, UInt32?)] {
+            let device = harness.client(name, on: listener)
+            device.connect(clean: false, expiry: 3600, will: self.will(name, delay: delay))
+        }
+        harness.removeListener(listener)
+        #expect(watcher.takePayloads() == [], "it may be the link alone")
+        for name in ["lost", "in time"] { harness.client(name).connect(clean: false, expiry: 3600) }
+        #expect(watcher.takePayloads() == ["lost"])
+        harness.pass(seconds: 10)
+        #expect(watcher.takePayloads() == [])
+    }
+
+    @Test func aConnectionThatIsReplacedBeforeItsListenerIsBackHasItsWillPublishedOnce() throws {
+        var harness = try self.start()
+        let watcher = self.lasting("watcher", harness)
+        watcher.subscribe("w")
+        let former = harness.client("device", on: harness.addListener())
+        former.connect(clean: false, expiry: 3600, will: self.will("former"))
+        harness = try harness.replaceRouter(self.path, attaches: false)
+        watcher.attach(to: harness, harness.listeners[0])
+        let device = harness.client("device")
+        device.connect(clean: false, expiry: 3600, will: self.will("newer"))
+        #expect(watcher.takePayloads() == ["former"])
+        former.attach(to: harness, harness.listeners[1])
+        harness.flush()
+        #expect(!former.isOpen && device.isOpen)
+        harness.pass(seconds: 10)
+        #expect(watcher.takePayloads() == [])
+    }
+
+    /// One that the router before did not get to, and whose client has gone elsewhere since.
+    @Test func anOlderConnectionDoesNotReplaceOneThatMayLive() throws {
+        var harness = try self.start()
+        let watcher = self.lasting("watcher", harness)
+        watcher.subscribe("w")
+        let device = harness.client("device", on: harness.addListener())
+        device.connect(clean: false, expiry: 3600, will: self.will("newer"), stamp: 70)
+        harness = try harness.replaceRouter(self.path, attaches: false)
+        harness.core.startStamp = 100
+        watcher.attach(to: harness, harness.listeners[0])
+        let older = harness.client("device")
+        older.connect(clean: false, expiry: 3600, stamp: 50)
+        device.attach(to: harness, harness.listeners[1])
+        harness.flush()
+        #expect(device.isOpen && !older.isOpen)
+        #expect(watcher.takePayloads() == [])
+        device.drop()
+        #expect(watcher.takePayloads() == ["newer"])
     }
 
     // MARK: Promises

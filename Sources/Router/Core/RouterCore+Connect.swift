@@ -62,6 +62,7 @@ extension RouterCore {
         }
         // The very CONNECT that the router before this one took, and whose CONNACK it could not send.
         let isRepeated = known.map { $0.connectStamp == open.connectStamp } ?? false
+        if let session = known, !isRepeated { self.connectionReplaced(session, by: open.connectStamp) }
         if let session = known, !isRepeated, !session.isConnected, self.isOverdue(session) {
             self.deadlineReached(session)
             if self.sessionsByClient[clientIdentifier] == nil { known = nil }
@@ -197,6 +198,7 @@ extension RouterCore {
         session.willDue = nil
         session.expiryDue = nil
         session.dueNotBefore = 0
+        session.mayBeAttached = false
         self.deadlines.set(session.index, deadline: nil)
         let properties = connect.properties
         session.sendQuotaMax = Int(min(properties.receiveMaximum ?? UInt16.max, self.settings.session.maxInflight))

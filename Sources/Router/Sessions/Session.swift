@@ -176,6 +176,8 @@ final class Session {
     // While disconnected.
     var willDue: Instant?
     var expiryDue: Instant?
+    /// Its connection may live: a listener that was not heard of yet can attach it again.
+    var mayBeAttached = false
     /// A router that has just started waits for what listeners say of the session.
     var dueNotBefore: Instant = 0
 

@@ -99,7 +99,8 @@ var targets: [Target] = [
     .testTarget(
         name: "EndToEndTests",
         dependencies: [
-            "Common", "TLS", "TestSupport", "martlet", "martlet-router", "martlet-listener", "martlet-authworker",
+            "Common", "SQLite", "TLS", "TestSupport", "martlet", "martlet-router", "martlet-listener",
+            "martlet-authworker",
         ],
         exclude: ["Clients"]
     ),

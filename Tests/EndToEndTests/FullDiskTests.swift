@@ -96,15 +96,75 @@ import Testing
         #expect(
             try back.connect(clientIdentifier: "parked", cleanStart: false, properties: Self.lasting()).sessionPresent
         )
+        try Self.waitForAll(acknowledged, back, loop)
+    }
+
+    @Test(.enabled(if: canMount), arguments: [SIGKILL, SIGTERM])
+    func `a router starts on a full disk, with what was acknowledged`(_ signal: Int32) throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        broker.router.signal(SIGTERM)
+        #expect(try broker.router.waitForExit() == 0)
+        let store = broker.directory.file("state/router")
+        let mount =
+            "mount -t tmpfs -o size=4m none \(store) && head -c 2000000 /dev/zero > \(store)/filler && echo mounted"
+        // Keeps the file system while there is no router.
+        let holder = try ChildProcess(
+            "/usr/bin/unshare",
+            arguments: ["-m", "/bin/sh", "-c", "\(mount) && exec sleep 600"],
+            name: "holder",
+            logFile: broker.directory.file("holder.log")
+        )
+        try holder.waitForLog("mounted")
+        let entering = ["-m", "-t", "\(holder.processID)"]
+        try broker.startRouter(under: "nsenter", entering)
+        let parked = try Self.client(broker, loop, "parked", lasts: true)
+        #expect(try parked.subscribe("t", qos: .atLeastOnce) == [1])
+        parked.cut()
+        let acknowledged = try Self.fillUp(broker, try Self.client(broker, loop, "flooder"), loop)
+        let rest = "head -c 4000000 /dev/zero > \(store)/rest; df --output=avail \(store)"
+        let (_, left) = try runProcess("/usr/bin/nsenter", arguments: entering + ["/bin/sh", "-c", rest])
+        #expect(left.hasSuffix("0\n"), "nothing is left: \(left)")
+
+        broker.router.signal(signal)
+        _ = try broker.router.waitForExit()
+        try broker.startRouter(under: "nsenter", entering)
+        let newcomer = try Self.client(broker, loop, "newcomer")
+        #expect(try newcomer.subscribe("live", qos: .atMostOnce) == [0])
+        newcomer.publish("live", Array("here".utf8))
+        guard case .publish(let live) = try newcomer.next("QoS 0") else {
+            Issue.record("no PUBLISH")
+            return
+        }
+        #expect(live.payload == Array("here".utf8))
+
+        let back = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
+        let connack = try back.connect(clientIdentifier: "parked", cleanStart: false, properties: Self.lasting())
+        #expect(connack.sessionPresent)
+        try Self.waitForAll(acknowledged, back, loop)
+        for file in ["filler", "rest"] {
+            #expect(unlink("/proc/\(holder.processID)/root\(store)/\(file)") == 0)
+        }
+        try loop.wait("the alarm's end", seconds: 60) {
+            (try? broker.status(of: "router").contains("alarm_store 0")) ?? false
+        }
+        newcomer.publish("t", [0xFF, 0xFF], qos: .atLeastOnce, packetIdentifier: 1)
+        #expect(try newcomer.next("PUBACK") == .puback(AcknowledgementPacket(packetIdentifier: 1)))
+        broker.router.signal(SIGTERM)
+        #expect(try broker.router.waitForExit() == 0)
+    }
+
+    /// Acknowledges what comes until those numbers were among it.
+    private static func waitForAll(_ numbers: Set<UInt16>, _ client: TestClient, _ loop: EventLoop) throws {
         var came: Set<UInt16> = []
         let take = { (packet: Packet) in
             guard case .publish(let publish) = packet else { return }
             came.insert(UInt16(publish.payload[0]) << 8 | UInt16(publish.payload[1]))
-            back.send(.puback(AcknowledgementPacket(packetIdentifier: publish.packetIdentifier)))
+            client.send(.puback(AcknowledgementPacket(packetIdentifier: publish.packetIdentifier)))
         }
         // Some came with the CONNACK.
-        back.received.forEach(take)
-        back.onPacket = take
-        try loop.wait("what was acknowledged", seconds: 60) { acknowledged.isSubset(of: came) }
+        client.received.forEach(take)
+        client.onPacket = take
+        try loop.wait("what was acknowledged", seconds: 60) { numbers.isSubset(of: came) }
     }
 }

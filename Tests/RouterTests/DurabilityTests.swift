@@ -312,6 +312,7 @@ import Testing
         for (name, expiry) in [("lost", 3600), ("back", 3600), ("short", 0)] as [(String, UInt32)] {
             harness.client(name).connect(clean: false, expiry: expiry, will: self.will(name))
         }
+        harness.client("in time").connect(clean: false, expiry: 3600, will: self.will("in time", delay: 1))
         let polite = harness.client("polite")
         polite.connect(clean: false, expiry: 3600, will: self.will("polite"))
         polite.disconnect()
@@ -321,9 +322,13 @@ import Testing
 
         harness = try harness.restart(self.path, after: 10)
         let seen = self.lasting("watcher", harness)
-        harness.client("back").connect(clean: false, expiry: 3600)
-        // Not at once: devices that come back within seconds were never away for those who watch them.
+        // Not yet: their connections may live.
         #expect(seen.takePayloads() == [])
+        harness.client("in time").connect(clean: false, expiry: 3600)
+        #expect(seen.takePayloads() == [])
+        // Whatever became of its connection, it has ended.
+        harness.client("back").connect(clean: false, expiry: 3600)
+        #expect(seen.takePayloads() == ["back"])
         harness.pass(seconds: 6)
         #expect(seen.takePayloads().sorted() == ["lost", "short"])
         harness.pass(seconds: 15)
@@ -332,6 +337,63 @@ import Testing
         harness.pass(seconds: 60)
         let last = self.lasting("watcher", harness)
         #expect(last.takePayloads() == [])
+    }
+
+    /// They were back before anybody knew that their connections were lost, and it was never told.
+    @Test func aWillWithoutDelayIsPublishedWhenItsClientIsBackBeforeItsListener() throws {
+        let harness = try self.start()
+        let watcher = harness.client("watcher", on: harness.addListener())
+        watcher.connect()
+        watcher.subscribe("w")
+        let listener = harness.addListener()
+        for (name, delay) in [("lost", nil), ("in time", 1)] as [(String, UInt32?)] {
+            let device = harness.client(name, on: listener)
+            device.connect(clean: false, expiry: 3600, will: self.will(name, delay: delay))
+        }
+        harness.removeListener(listener)
+        #expect(watcher.takePayloads() == [], "it may be the link alone")
+        for name in ["lost", "in time"] { harness.client(name).connect(clean: false, expiry: 3600) }
+        #expect(watcher.takePayloads() == ["lost"])
+        harness.pass(seconds: 10)
+        #expect(watcher.takePayloads() == [])
+    }
+
+    @Test func aConnectionThatIsReplacedBeforeItsListenerIsBackHasItsWillPublishedOnce() throws {
+        var harness = try self.start()
+        let watcher = self.lasting("watcher", harness)
+        watcher.subscribe("w")
+        let former = harness.client("device", on: harness.addListener())
+        former.connect(clean: false, expiry: 3600, will: self.will("former"))
+        harness = try harness.replaceRouter(self.path, attaches: false)
+        watcher.attach(to: harness, harness.listeners[0])
+        let device = harness.client("device")
+        device.connect(clean: false, expiry: 3600, will: self.will("newer"))
+        #expect(watcher.takePayloads() == ["former"])
+        former.attach(to: harness, harness.listeners[1])
+        harness.flush()
+        #expect(!former.isOpen && device.isOpen)
+        harness.pass(seconds: 10)
+        #expect(watcher.takePayloads() == [])
+    }
+
+    /// One that the router before did not get to, and whose client has gone elsewhere since.
+    @Test func anOlderConnectionDoesNotReplaceOneThatMayLive() throws {
+        var harness = try self.start()
+        let watcher = self.lasting("watcher", harness)
+        watcher.subscribe("w")
+        let device = harness.client("device", on: harness.addListener())
+        device.connect(clean: false, expiry: 3600, will: self.will("newer"), stamp: 70)
+        harness = try harness.replaceRouter(self.path, attaches: false)
+        harness.core.startStamp = 100
+        watcher.attach(to: harness, harness.listeners[0])
+        let older = harness.client("device")
+        older.connect(clean: false, expiry: 3600, stamp: 50)
+        device.attach(to: harness, harness.listeners[1])
+        harness.flush()
+        #expect(device.isOpen && !older.isOpen)
+        #expect(watcher.takePayloads() == [])
+        device.drop()
+        #expect(watcher.takePayloads() == ["newer"])
     }
 
     // MARK: Promises
@@ -441,6 +503,90 @@ import Testing
         _ = self.lasting("another", harness)
         #expect(!old.isOpen && harness.core.counters.closedUnanswered == 1)
         #expect(harness.core.counters.closedForErrors == 0)
+    }
+
+    /// The first commit of a router that starts on a full disk fails while a SUBACK waits for it: it came when there was room again.
+    @Test func aSubackDoesNotWaitForACommitThatFails() throws {
+        let harness = try self.start()
+        self.passing("publisher", harness).publish("r/1", "kept", .atLeastOnce, retain: true)
+        harness.commitsAtOnce = false
+        harness.isDiskFull = true
+        let device = self.passing("device", harness)
+        #expect(device.subscribe("r/#", .atLeastOnce) == nil, "nobody knows yet that it cannot be stored")
+        let lasting = harness.client("lasting")
+        #expect(lasting.connect(clean: false, expiry: 3600) == nil)
+        harness.commit()
+        harness.flush()
+        #expect(device.takeAll().map(\.type) == [.suback, .publish])
+        #expect(device.isUnstored)
+        // Nor does what comes behind it.
+        #expect(device.publish("t", "refused", .atLeastOnce) == .quotaExceeded)
+        #expect(device.unsubscribe("r/#") != nil)
+        #expect(device.subscribe("other") == 2)
+        #expect(lasting.takeAll().map(\.type) == [.connack])
+        #expect(lasting.subscribe("t") == nil, "its session is promised more")
+        harness.isDiskFull = false
+        harness.commit()
+        harness.flush()
+        #expect(!device.isUnstored)
+        #expect(lasting.takeAll().map(\.type) == [.suback])
+    }
+
+    /// The PUBLISH was to be sent again behind the CONNACK, and waited for its commit when that had left without.
+    @Test func whatIsSentAgainDoesNotWaitForACommitThatFails() throws {
+        let harness = try self.start()
+        let device = self.lasting("device", harness)
+        device.acknowledges = false
+        device.subscribe("t", .atLeastOnce)
+        self.passing("publisher", harness).publish("t", "x", .atLeastOnce)
+        device.drop()
+        harness.commitsAtOnce = false
+        harness.isDiskFull = true
+        let again = harness.client("device")
+        again.acknowledges = false
+        again.connect(clean: false, expiry: 3600)
+        #expect(again.received == [])
+        harness.commit()
+        harness.flush()
+        #expect(again.takeAll().map(\.type) == [.connack, .publish])
+    }
+
+    @Test func aDisconnectWithNothingToStoreIsAnsweredWhileNothingCanBe() throws {
+        let harness = try self.start()
+        let device = self.passing("device", harness)
+        let lasting = self.lasting("lasting", harness)
+        harness.isDiskFull = true
+        harness.core.storeIsInTrouble(true)
+        lasting.disconnect()
+        #expect(lasting.isOpen, "its listener has it until it is stored")
+        device.disconnect()
+        #expect(!device.isOpen)
+    }
+
+    /// It left with the SUBACK, and the message with the router.
+    @Test func aPubcompWaitsThoughASubackOfTheSameFrameNeedNot() throws {
+        var harness = try self.start()
+        let parked = self.lasting("parked", harness)
+        parked.subscribe("t")
+        parked.drop()
+        let device = self.passing("device", harness)
+        var message = PublishPacket(qos: .exactlyOnce, topic: Array("t".utf8), payload: Array("x".utf8))
+        message.packetIdentifier = 9
+        device.send(.publish(message))
+        #expect(device.takeAll().map(\.type) == [.pubrec])
+        harness.isDiskFull = true
+        harness.core.storeIsInTrouble(true)
+        let subscription = SubscribePacket.Subscription(filter: Array("other".utf8), qos: .atMostOnce)
+        device.send(
+            .pubrel(AcknowledgementPacket(packetIdentifier: 9)),
+            .subscribe(SubscribePacket(packetIdentifier: 10, subscriptions: [subscription]))
+        )
+        #expect(device.takeAll() == [])
+        harness.isDiskFull = false
+        harness.flush()
+        #expect(device.takeAll().map(\.type) == [.pubcomp, .suback])
+        harness = try harness.restart(self.path)
+        #expect(self.texts(self.lasting("parked", harness).takePublishes()) == ["x"])
     }
 
     /// It had waited for ever: what is not acknowledged is sent again on the next connection, and only then.

@@ -7,6 +7,8 @@ struct ClientPlan {
     /// Its session outlives its connections.
     var lasts = false
     var subscriptions: [(filter: String, qos: QoS)] = []
+    /// Filters that nothing matches, before each of those: more than the router takes at once where turns are short.
+    var furtherFilters = 0
     var publishes = false
     var hasWill = false
     var receiveMaximum: UInt16?

@@ -310,7 +310,10 @@ final class SimulatedClient {
             let identifier = UInt16(60_000 + index)
             guard !self.subscribed.contains(identifier) else { continue }
             let wanted = SubscribePacket.Subscription(filter: Array(subscription.filter.utf8), qos: subscription.qos)
-            let packet = SubscribePacket(packetIdentifier: identifier, subscriptions: [wanted])
+            let further = (0..<self.plan.furtherFilters).map {
+                SubscribePacket.Subscription(filter: Array("none/\($0)".utf8), qos: .atMostOnce)
+            }
+            let packet = SubscribePacket(packetIdentifier: identifier, subscriptions: further + [wanted])
             connection.output += Packet.subscribe(packet).bytes(self.plan.version)
         }
     }

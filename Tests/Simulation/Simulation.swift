@@ -120,6 +120,7 @@ final class Simulation {
                 version: .v5_0,
                 lasts: true,
                 subscriptions: all + [("w/#", .exactlyOnce)],
+                furtherFilters: 140,
                 receiveMaximum: 5,
                 takesAliases: true
             ),
@@ -134,6 +135,7 @@ final class Simulation {
                 name: "s3",
                 version: version(),
                 subscriptions: all + [("u/#", .exactlyOnce)],
+                furtherFilters: 70,
                 takesAliases: true
             ),
             ClientPlan(name: "s4", version: version(), subscriptions: [("u/#", .atLeastOnce)]),

@@ -45,34 +45,35 @@ extension SubscribePacket {
         header: FixedHeader,
         version: ProtocolVersion
     ) throws(DecodeError) -> SubscribePacket {
-        var reader = try ByteReader(packet, after: header, of: .subscribe)
-        let identifier = try reader.requirePacketIdentifier(zeroCode: .malformedPacket)
-        var result = SubscribePacket(packetIdentifier: identifier, subscriptions: [])
-        if version.hasProperties {
-            result.properties = try reader.requireProperties(
-                of: packet,
-                allowed: .subscribe,
-                strayCode: .malformedPacket
+        guard header.type == .subscribe else { throw .malformed("packet of another type than expected") }
+        var reader = try TopicFilterReader(packet, header: header, version: version)
+        var result = SubscribePacket(
+            packetIdentifier: reader.packetIdentifier,
+            properties: reader.properties,
+            subscriptions: []
+        )
+        while let entry = try reader.next(packet) {
+            result.subscriptions.append(
+                Subscription(
+                    filter: [UInt8](entry.filter),
+                    qos: entry.qos,
+                    noLocal: entry.noLocal,
+                    retainAsPublished: entry.retainAsPublished,
+                    retainHandling: entry.retainHandling
+                )
             )
         }
-        while !reader.isAtEnd {
-            let filter = try reader.requireText()
-            let options = try reader.requireUInt8()
-            result.subscriptions.append(try Self.decodeSubscription(filter, options, version))
-        }
-        // [MQTT-3.8.3-2]
-        if result.subscriptions.isEmpty { throw .malformed("SUBSCRIBE without topic filters") }
         return result
     }
 
-    private static func decodeSubscription(
-        _ filter: UnsafeRawBufferPointer,
+    static func decodeOptions(
         _ options: UInt8,
-        _ version: ProtocolVersion
-    ) throws(DecodeError) -> Subscription {
-        let parsed = try TopicFilter.require(filter)
+        of filter: TopicFilter.Parsed,
+        _ version: ProtocolVersion,
+        into entry: inout TopicFilterReader.Entry
+    ) throws(DecodeError) {
         guard let qos = QoS(rawValue: options & 0b11) else { throw .malformed("SUBSCRIBE with QoS 3") }
-        var subscription = Subscription(filter: [UInt8](filter), qos: qos)
+        entry.qos = qos
         switch version {
         case .v3_1:
             // The upper six bits are "not used" there, and some clients let them be anything.
@@ -87,15 +88,14 @@ extension SubscribePacket {
             guard let handling = RetainHandling(rawValue: options >> 4 & 0b11) else {
                 throw .malformed("retain handling 3")
             }
-            subscription.noLocal = options & 0b0100 != 0
-            subscription.retainAsPublished = options & 0b1000 != 0
-            subscription.retainHandling = handling
+            entry.noLocal = options & 0b0100 != 0
+            entry.retainAsPublished = options & 0b1000 != 0
+            entry.retainHandling = handling
             // [MQTT-3.8.3-4]
-            if subscription.noLocal, parsed != .plain {
+            if entry.noLocal, filter != .plain {
                 throw .protocolError("no local on a shared subscription")
             }
         }
-        return subscription
     }
 
     public func encode(into buffer: inout ByteBuffer, version: ProtocolVersion) {

@@ -17,23 +17,14 @@ extension UnsubscribePacket {
         header: FixedHeader,
         version: ProtocolVersion
     ) throws(DecodeError) -> UnsubscribePacket {
-        var reader = try ByteReader(packet, after: header, of: .unsubscribe)
-        let identifier = try reader.requirePacketIdentifier(zeroCode: .malformedPacket)
-        var result = UnsubscribePacket(packetIdentifier: identifier, filters: [])
-        if version.hasProperties {
-            result.properties = try reader.requireProperties(
-                of: packet,
-                allowed: .unsubscribe,
-                strayCode: .malformedPacket
-            )
-        }
-        while !reader.isAtEnd {
-            let filter = try reader.requireText()
-            _ = try TopicFilter.require(filter)
-            result.filters.append([UInt8](filter))
-        }
-        // [MQTT-3.10.3-2]
-        if result.filters.isEmpty { throw .malformed("UNSUBSCRIBE without topic filters") }
+        guard header.type == .unsubscribe else { throw .malformed("packet of another type than expected") }
+        var reader = try TopicFilterReader(packet, header: header, version: version)
+        var result = UnsubscribePacket(
+            packetIdentifier: reader.packetIdentifier,
+            properties: reader.properties,
+            filters: []
+        )
+        while let entry = try reader.next(packet) { result.filters.append([UInt8](entry.filter)) }
         return result
     }
 

@@ -19,6 +19,8 @@ struct HeldAnswer {
     /// what it has not handed over.
     var links: UInt64 = 0
     var turn: UInt64 = 0
+    /// It is about a session that ends with its connection: when nothing can be stored it leaves all the same, and its listener is told.
+    var leavesUnstored = false
     /// These messages must have left the queues they wait in without being stored.
     var awaited: [AwaitedMessage] = []
     /// A message is refused in it, for nothing could be stored.

@@ -13,11 +13,9 @@ extension RouterCore {
                 let ack = try AcknowledgementPacket.decode(packet, header: header, version: version)
                 self.receivedAcknowledgement(header.type, ack.packetIdentifier, ack.reasonCode, session)
             case .subscribe:
-                let subscribe = try SubscribePacket.decode(packet, header: header, version: session.version)
-                self.receivedSubscribe(subscribe, session)
+                try self.receivedSubscribe(packet, header, session)
             case .unsubscribe:
-                let unsubscribe = try UnsubscribePacket.decode(packet, header: header, version: session.version)
-                self.receivedUnsubscribe(unsubscribe, session)
+                try self.receivedUnsubscribe(packet, header, session)
             case .disconnect:
                 let disconnect = try DisconnectPacket.decode(packet, header: header, version: session.version)
                 self.receivedDisconnect(disconnect, session)
@@ -121,12 +119,18 @@ extension RouterCore {
         }
         self.flushControl(session)
         let link = session.link
+        let hasUnstored = session.heldCount > 0 || session.touchedGroup > self.changes.committed
         var frame = ByteBuffer()
         let nothing = UnsafeRawBufferPointer(start: nil, count: 0)
         SessionEnd.encode(.sessionClose, into: &frame, handle: session.handle, reason: .success, packet: nothing)
         // [MQTT-3.14.4-3]: only code 0 takes the will away.
         self.connectionEnded(session, publishesWill: disconnect.reasonCode != .success)
+        guard let link else { return }
         // The listener has the DISCONNECT until we have stored what it means.
-        if let link { self.send(afterCommit: frame, link) }
+        if hasUnstored || self.changes.records != self.recordsBefore {
+            self.send(afterCommit: frame, link)
+        } else {
+            link.output.write(frame.readable)
+        }
     }
 }

@@ -62,6 +62,7 @@ extension RouterCore {
         }
         // The very CONNECT that the router before this one took, and whose CONNACK it could not send.
         let isRepeated = known.map { $0.connectStamp == open.connectStamp } ?? false
+        if let session = known, !isRepeated { self.connectionReplaced(session, by: open.connectStamp) }
         if let session = known, !isRepeated, !session.isConnected, self.isOverdue(session) {
             self.deadlineReached(session)
             if self.sessionsByClient[clientIdentifier] == nil { known = nil }
@@ -198,6 +199,7 @@ extension RouterCore {
         session.willDue = nil
         session.expiryDue = nil
         session.dueNotBefore = 0
+        session.mayBeAttached = false
         self.deadlines.set(session.index, deadline: nil)
         let properties = connect.properties
         session.sendQuotaMax = Int(min(properties.receiveMaximum ?? UInt16.max, self.settings.session.maxInflight))
@@ -297,9 +299,9 @@ extension RouterCore {
             guard session.isStored, !session.isOutsideStore, !self.changes.isInTrouble else {
                 return link.output.write(frame.readable)
             }
-            session.touchedGroup = self.changes.group
+            // Until it leaves nothing else does; when nothing can be stored, it leaves all the same, and what comes behind it.
             session.credit = 0
-            self.hold(.accepted(frame.array), session.touchedGroup, session, link)
+            self.hold(.accepted(frame.array), self.changes.group, session, link)
         }
         return true
     }

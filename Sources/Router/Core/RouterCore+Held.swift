@@ -2,19 +2,23 @@ import Common
 
 // What waits for the commit of what it promises.
 extension RouterCore {
-    /// Whether something that the session's client had a part in is not committed.
-    @inline(__always)
-    func mustWaitForCommit(_ session: Session) -> Bool { session.touchedGroup > self.changes.committed }
-
     /// Whether QoS 1 and 2 messages can be stored at the moment.
     var takesPromises: Bool {
         !self.changes.isInTrouble && self.changes.waitingBytes < RouterLimits.uncommittedBytesMax
     }
 
     /// Has something leave once a group is committed. What is held leaves in order.
-    mutating func hold(_ content: HeldAnswer.Content, _ group: UInt64, _ session: Session, _ link: RouterLink) {
+    /// - Parameter leavesUnstored: as in `HeldAnswer`.
+    mutating func hold(
+        _ content: HeldAnswer.Content,
+        _ group: UInt64,
+        _ session: Session,
+        _ link: RouterLink,
+        leavesUnstored: Bool = false
+    ) {
         session.heldCount += 1
         var answer = HeldAnswer(group: group, handle: session.handle, content: content)
+        answer.leavesUnstored = leavesUnstored
         answer.links = self.handedLinks & ~link.bit
         // The one that is under way, and ends as that.
         answer.turn = self.turn + 1
@@ -157,7 +161,9 @@ extension RouterCore {
     private func mayLeave(_ answer: HeldAnswer) -> Bool {
         if case .accepted = answer.content, self.changes.isInTrouble { return true }
         guard answer.awaited.isEmpty else { return false }
-        guard answer.group <= self.changes.committed else { return false }
+        guard answer.group <= self.changes.committed || (answer.leavesUnstored && self.changes.isInTrouble) else {
+            return false
+        }
         guard answer.links != 0 else { return true }
         for link in self.links {
             guard let link, answer.links & link.bit != 0 else { continue }
@@ -194,11 +200,11 @@ extension RouterCore {
     }
 
     /// Its client is about to be told what the next router would not know. Its listener has to know that before the client.
-    mutating func noteUnstoredAnswer(_ session: Session) {
-        guard self.changes.records != self.recordsBefore, let link = session.link else { return }
-        if self.unstored.updateValue(self.changes.newestGroup, forKey: session.index) == nil {
-            SessionUnstored.encode(true, into: &link.output, handle: session.handle)
-        }
+    /// - Parameter group: in which it is.
+    mutating func noteUnstoredAnswer(_ group: UInt64, _ session: Session, _ link: RouterLink) {
+        let former = self.unstored[session.index]
+        self.unstored[session.index] = max(group, former ?? 0)
+        if former == nil { SessionUnstored.encode(true, into: &link.output, handle: session.handle) }
     }
 
     private mutating func tellStored() {
@@ -221,6 +227,8 @@ extension RouterCore {
     /// Commits fail, or work again.
     package mutating func storeIsInTrouble(_ isInTrouble: Bool) {
         self.changes.isInTrouble = isInTrouble
+        // What was to wait for the commit that turned out to fail, and need not.
+        if isInTrouble { self.releaseHeld() }
     }
 
     private mutating func release(_ answer: HeldAnswer, _ link: RouterLink) {
@@ -230,6 +238,9 @@ extension RouterCore {
             let session = self.sessions[Int(link.slots[slot].session)], session.handle == answer.handle
         else { return }
         session.heldCount -= 1
+        if answer.leavesUnstored, answer.group > self.changes.committed {
+            self.leaveUnstored(answer, session, link)
+        }
         switch answer.content {
         case .packets(let packets):
             if answer.refuses {
@@ -250,6 +261,14 @@ extension RouterCore {
             if session.hasBacklog { self.markForPump(session) }
         case .frame: break
         }
+    }
+
+    /// A SUBACK or UNSUBACK leaves that is not stored, or what comes behind it.
+    private mutating func leaveUnstored(_ answer: HeldAnswer, _ session: Session, _ link: RouterLink) {
+        if case .packets = answer.content { self.noteUnstoredAnswer(answer.group, session, link) }
+        guard let pending = session.pending, pending.retainedGroup <= answer.group else { return }
+        pending.retainedGroup = 0
+        self.markForPump(session)
     }
 
     private mutating func releasePublish(_ identifier: UInt16, _ session: Session, _ link: RouterLink) {

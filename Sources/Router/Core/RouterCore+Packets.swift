@@ -19,10 +19,10 @@ extension RouterCore {
         self.work = max(session.work, self.workBase)
         let taken = self.takePackets(body, repeated, frame.flags, session, link)
         session.work = self.work
-        guard taken < body.count else { return nil }
+        guard taken < body.count || session.unfinishedFilters != nil else { return nil }
         if session.handle != frame.handle {
             self.discardRest(body, from: taken, frame, link)
-        } else if repeated != nil {
+        } else if repeated != nil, taken < body.count {
             self.wait(frame.body, flags: frame.flags, session, link)
         } else {
             self.wait(UnsafeRawBufferPointer(rebasing: body[taken...]), flags: frame.flags, session, link)
@@ -50,7 +50,7 @@ extension RouterCore {
             guard session.handle == handle else { return taken }
             body = UnsafeRawBufferPointer(rebasing: body[taken...])
         }
-        taken += self.handlePackets(body, session, link)
+        if self.work < self.workEnd { taken += self.handlePackets(body, session, link) }
         guard session.handle == handle else { return taken }
         if taken < bytes.count, self.work < self.workEnd {
             let rest = UnsafeRawBufferPointer(rebasing: bytes[taken...])
@@ -92,7 +92,8 @@ extension RouterCore {
                 if header.type == .publish {
                     self.receivedPublish(packet, header, session)
                 } else {
-                    self.work &+= UInt64(truncatingIfNeeded: header.packetBytes >> 1)
+                    // Topic filters are counted one by one.
+                    if !header.type.usesCredit { self.work &+= UInt64(truncatingIfNeeded: header.packetBytes >> 1) }
                     self.countReceived(header.packetBytes)
                     self.receivedOther(packet, header, session)
                 }

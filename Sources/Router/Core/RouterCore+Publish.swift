@@ -218,25 +218,31 @@ extension RouterCore {
     }
 
     /// Sends the acknowledgements of the frame that was handled.
-    /// - Parameter mayWait: false where they should leave even though nothing can be stored.
-    mutating func flushControl(_ session: Session, mayWait: Bool = true) {
+    /// - Parameter unstoredGroup: where they should leave even though nothing can be stored (`HeldAnswer.leavesUnstored`): the group that
+    ///   they wait for while it can.
+    mutating func flushControl(_ session: Session, unstoredGroup: UInt64? = nil) {
         session.unacknowledgedInFrame = 0
         defer {
             self.refusesInFrame = false
             self.completedInFrame = 0
         }
         guard !self.control.isEmpty else { return }
-        if self.changes.records != self.recordsBefore { session.touchedGroup = self.changes.group }
+        let leavesUnstored = unstoredGroup != nil
+        if !leavesUnstored, self.changes.records != self.recordsBefore { session.touchedGroup = self.changes.group }
+        let group = max(session.touchedGroup, unstoredGroup ?? 0)
         if session.isConnected {
             // Its packets were counted one by one.
             self.countSent(packets: 0, bytes: self.control.readableBytes)
+            let waits = group > self.changes.committed && !(leavesUnstored && self.changes.isInTrouble)
             if let link = session.link,
-                session.heldCount > 0 || (mayWait && self.mustWaitForCommit(session)) || self.mustBeHandedOver(link)
-                    || !self.awaited.isEmpty
+                session.heldCount > 0 || waits || self.mustBeHandedOver(link) || !self.awaited.isEmpty
             {
-                self.hold(.packets(self.control.array), session.touchedGroup, session, link)
+                self.hold(.packets(self.control.array), group, session, link, leavesUnstored: leavesUnstored)
                 self.awaited.removeAll(keepingCapacity: true)
             } else {
+                if let unstoredGroup, unstoredGroup > self.changes.committed, let link = session.link {
+                    self.noteUnstoredAnswer(unstoredGroup, session, link)
+                }
                 if self.refusesInFrame { session.refusalTurn = self.turn + 1 }
                 if self.completedInFrame > 0 {
                     session.exchanges?.left(self.completedInFrame, turn: self.turn + 1)

@@ -26,6 +26,8 @@ extension RouterCore {
                 }
                 // Retained messages first, unless the queue would overflow meanwhile.
                 if session.queue.count * 2 <= self.settings.session.maxQueuedMessages {
+                    // They come behind the SUBACK, and what came later behind them.
+                    guard session.unfinishedFilters == nil else { return }
                     guard self.sendRetained(session, pending, link, &nodes) else { return }
                     continue
                 }
@@ -253,12 +255,13 @@ extension RouterCore {
         _ group: UInt64,
         _ session: Session,
         _ pending: Session.Pending,
-        _ link: RouterLink
+        _ link: RouterLink,
+        leavesUnstored: Bool = false
     ) -> Bool {
         guard group > self.changes.committed else { return false }
         if !pending.isPumpHeld {
             pending.isPumpHeld = true
-            self.hold(.pump, group, session, link)
+            self.hold(.pump, group, session, link, leavesUnstored: leavesUnstored)
         }
         return true
     }
@@ -316,7 +319,10 @@ extension RouterCore {
         _ link: RouterLink,
         _ nodes: inout Int
     ) -> Bool {
-        if self.waitsForCommit(pending.retainedGroup, session, pending, link) { return false }
+        let leavesUnstored = session.isStored && !session.isDurable
+        if self.waitsForCommit(pending.retainedGroup, session, pending, link, leavesUnstored: leavesUnstored) {
+            return false
+        }
         // A QoS 0 subscription needs no quota; what comes next is not known before it is taken.
         let needsQuota = pending.retainedCursors.first.options.qos.isAcknowledged
         if needsQuota, !self.mayStart(session) { return false }

@@ -96,6 +96,7 @@ extension RouterCore {
     ) {
         guard session.isConnected else { return }
         self.detach(session)
+        session.mayBeAttached = attachGraceNanoseconds > 0
         if attachGraceNanoseconds == 0 {
             self.unfinished.drop(session.storeNumber)
         } else {
@@ -136,6 +137,7 @@ extension RouterCore {
                 if let partial = session.partialInput { link.slots[slot].discard(restOf: partial) }
             }
             self.dropPartial(session, link)
+            self.dropUnfinishedFilters(session, link)
         }
         self.dropWaitingInput(session)
         self.connectedCount -= 1
@@ -191,6 +193,19 @@ extension RouterCore {
     /// A client comes to its session: what was due before comes first [MQTT-3.1.2-8], also what nobody was there to see.
     func isOverdue(_ session: Session) -> Bool {
         (session.willDue ?? .max) <= self.now || (session.expiryDue ?? .max) <= self.now
+    }
+
+    /// A client comes to its session while it is not known what became of the connection before: it was lost, or this one takes the session
+    /// over. Either way it ended without DISCONNECT, and a will without delay was due then [MQTT-3.1.2-8]. It is not published
+    /// later, for it would come behind what the client says of itself now.
+    mutating func connectionReplaced(_ session: Session, by stamp: UInt64) {
+        // An older CONNECT replaces nothing; stamps after our start are of the host's boot before this one.
+        guard session.mayBeAttached, stamp > session.connectStamp || session.connectStamp > self.startStamp else {
+            return
+        }
+        session.mayBeAttached = false
+        guard let will = session.will, min(will.delaySeconds, session.expirySeconds) == 0 else { return }
+        self.publishWill(session)
     }
 
     mutating func deadlineReached(_ session: Session) {

@@ -1,56 +1,19 @@
 import Common
 
-// SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0, sections 3.8 to 3.11).
+// One topic filter of a SUBSCRIBE or UNSUBSCRIBE (MQTT 5.0, sections 3.8 to 3.11).
 extension RouterCore {
-    mutating func receivedSubscribe(_ packet: SubscribePacket, _ session: Session) {
-        let identifier = packet.properties.subscriptionIdentifiers.first ?? 0
-        if identifier != 0, !self.offer(to: session).subscriptionIdentifiers {
-            return self.close(session, .subscriptionIdentifiersNotSupported)
-        }
-        if self.denyAction == .disconnect, packet.subscriptions.contains(where: { !self.mayHave($0, session) }) {
-            self.counters.subscriptionsDenied += 1
-            return self.close(session, .notAuthorized)
-        }
-        // From its first SUBACK on its listener counts on the store.
-        self.bringIntoStore(session)
-        var codes: [UInt8] = []
-        codes.reserveCapacity(packet.subscriptions.count)
-        // A packet with more filters than a session may have keeps nobody waiting.
-        let isTooLong = packet.subscriptions.count > self.settings.session.maxSubscriptions
-        for subscription in packet.subscriptions {
-            let reason =
-                isTooLong
-                ? .quotaExceeded
-                : subscription.filter.withUnsafeBytes { filter in
-                    self.subscribe(session, filter, subscription, identifier: identifier)
-                }
-            if reason.isFailure { self.counters.subscriptionsDenied += 1 }
-            codes.append(reason.subackReturnCode(for: session.version))
-        }
-        let before = self.control.readableBytes
-        SubackPacket(packetIdentifier: packet.packetIdentifier, returnCodes: codes)
-            .encode(into: &self.control, version: session.version)
-        guard self.fits(since: before, session) else { return }
-        self.countSent(packets: 1, bytes: 0)
-        // The SUBACK goes before the retained messages.
-        self.flushAnswer(session)
-        guard let pending = session.pending else { return }
-        if session.heldCount > 0 { pending.retainedGroup = session.touchedGroup }
-        self.markForPump(session)
-    }
-
-    private func mayHave(_ subscription: SubscribePacket.Subscription, _ session: Session) -> Bool {
+    func mayHave(_ subscription: TopicFilterReader.Entry, _ session: Session) -> Bool {
         let qos = min(subscription.qos, self.offer(to: session).maxQoS)
-        return subscription.filter.withUnsafeBytes { session.access.allowsSubscribe(filter: $0, qos: qos) }
+        return session.access.allowsSubscribe(filter: subscription.filter, qos: qos)
     }
 
     /// - Returns: what SUBACK says of this filter.
-    private mutating func subscribe(
+    mutating func subscribe(
         _ session: Session,
-        _ filter: UnsafeRawBufferPointer,
-        _ subscription: SubscribePacket.Subscription,
+        _ subscription: TopicFilterReader.Entry,
         identifier: UInt32
     ) -> ReasonCode {
+        let filter = subscription.filter
         let qos = min(subscription.qos, self.offer(to: session).maxQoS)
         if let refusal = self.refusal(of: filter, qos, session) { return refusal }
         let options = Subscriber.Options(
@@ -143,36 +106,7 @@ extension RouterCore {
 
     // MARK: UNSUBSCRIBE
 
-    mutating func receivedUnsubscribe(_ packet: UnsubscribePacket, _ session: Session) {
-        var reply = UnsubackPacket(packetIdentifier: packet.packetIdentifier)
-        for filter in packet.filters {
-            let existed = filter.withUnsafeBytes { self.unsubscribe($0, session) }
-            reply.reasonCodes.append(existed ? .success : .noSubscriptionExisted)
-        }
-        let before = self.control.readableBytes
-        reply.encode(into: &self.control, version: session.version)
-        guard self.fits(since: before, session) else { return }
-        self.countSent(packets: 1, bytes: 0)
-        self.flushAnswer(session)
-    }
-
-    /// What is subscribed for a connection alone goes on while nothing can be stored.
-    private mutating func flushAnswer(_ session: Session) {
-        if self.changes.isInTrouble, session.isStored, !session.isDurable { self.noteUnstoredAnswer(session) }
-        self.flushControl(session, mayWait: session.isDurable || !self.changes.isInTrouble)
-    }
-
-    /// A client gets no packet above its maximum [MQTT-3.1.2-24]: if it cannot even take the answer that it asked for, it is
-    /// closed.
-    private mutating func fits(since start: Int, _ session: Session) -> Bool {
-        let bytes = self.control.readableBytes - start
-        if bytes <= session.maximumPacketBytes { return true }
-        self.control.removeLast(bytes)
-        self.close(session, .packetTooLarge, "the answer would be larger than the client's maximum packet size")
-        return false
-    }
-
-    private mutating func unsubscribe(_ filter: UnsafeRawBufferPointer, _ session: Session) -> Bool {
+    mutating func unsubscribe(_ filter: UnsafeRawBufferPointer, _ session: Session) -> Bool {
         switch TopicFilter.parse(filter) {
         case .invalid:
             return false

@@ -5,7 +5,7 @@ import Common
 // Everything of that client waits in order: its packets, the end of its connection, and the CONNECT by which it comes back. What the
 // listener says of trust goes ahead of it: other rules, and the end of a device that has no right any more.
 extension RouterCore {
-    /// Has a frame of a session wait whose turn is over.
+    /// Has a frame of a session wait whose turn is over, or nothing yet, behind a packet that is under way.
     mutating func wait(_ body: UnsafeRawBufferPointer, flags: UInt8, _ session: Session, _ link: RouterLink) {
         let input: WaitingInput
         if let waiting = session.waiting {
@@ -18,7 +18,7 @@ extension RouterCore {
             self.waitingInput.append(input)
             self.counters.inputsWaited += 1
         }
-        input.append(body, flags: flags)
+        if body.count > 0 { input.append(body, flags: flags) }
         if input.byteCount > self.publishCreditPerSession + RouterLimits.waitingInputBytesMax {
             self.condemned.append((session.index, .quotaExceeded))
         }
@@ -88,7 +88,13 @@ extension RouterCore {
     private mutating func handle(_ input: WaitingInput) {
         let session = input.session
         self.work = max(input.work, self.workBase)
-        while !input.isExhausted, self.work < self.workEnd {
+        if session.unfinishedFilters != nil, self.work < self.workEnd {
+            self.beginFrame()
+            self.continueFilters(session)
+            self.settle()
+            guard session.waiting === input else { return }
+        }
+        while session.unfinishedFilters == nil, !input.isExhausted, self.work < self.workEnd {
             self.beginFrame()
             input.isUnderWay = true
             input.takeNext { body, flags in
@@ -103,7 +109,7 @@ extension RouterCore {
             guard session.waiting === input else { return }
         }
         input.work = self.work
-        guard input.isExhausted else { return }
+        guard input.isExhausted, session.unfinishedFilters == nil else { return }
         if let cause = input.end {
             self.beginFrame()
             self.connectionClosed(session, cause)

@@ -26,6 +26,15 @@ package enum RouterLimits {
     package static let workPerTurn: UInt64 = 1 << 15
     static var workPerPacket: UInt64 { 4 }
 
+    /// What a topic filter of a SUBSCRIBE or UNSUBSCRIBE costs on that scale, beside its bytes: to be looked at, and to be dealt with. So many
+    /// are dealt with before anybody asks whether the turn is over.
+    static var workPerFilterRead: UInt64 { 1 }
+    static var workPerFilter: UInt64 { 8 }
+    static let filtersPerSlice = 64
+
+    /// A packet with more of them could have an answer that does not fit into a frame.
+    static let filtersPerPacketMax = 2 << 20
+
     /// Bytes of one client that may wait for its turn beyond `flow_control.session_credit`: those that a listener sends again to another
     /// router (1 MiB), and acknowledgements, which need no credit. A client that sends more of these is closed with 0x97.
     static let waitingInputBytesMax = 2 << 20

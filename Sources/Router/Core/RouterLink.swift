@@ -61,6 +61,8 @@ final class RouterLink {
 
     /// Packets that have arrived in part.
     var partialInputs = PartialInputs()
+    /// Of `UnfinishedFilters`, as they count: at most as many as of packets in part.
+    var unfinishedFilterBytes = 0
     /// When clients were read no further last because their credit was not returned.
     var heldBackAt: Instant?
 

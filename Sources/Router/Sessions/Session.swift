@@ -176,6 +176,8 @@ final class Session {
     // While disconnected.
     var willDue: Instant?
     var expiryDue: Instant?
+    /// Its connection may live: a listener that was not heard of yet can attach it again.
+    var mayBeAttached = false
     /// A router that has just started waits for what listeners say of the session.
     var dueNotBefore: Instant = 0
 
@@ -211,6 +213,8 @@ final class Session {
     /// What its packets have cost, on the scale of `RouterCore.workBase`; as much as can be while further ones wait.
     var work: UInt64 = 0
     var waiting: WaitingInput?
+    /// A SUBSCRIBE or UNSUBSCRIBE that goes on in the next turn; then `waiting` is there too.
+    var unfinishedFilters: UnfinishedFilters?
     var isWaitingForLink = false
     var isMarkedForPump = false
 

@@ -112,7 +112,8 @@ extension RouterCore {
         // Of wills only those were stored that its rules allowed.
         session.setAccess(.allowEverything)
         if stored.isConnected {
-            // Its connection may live: its listener says so in time, or it is gone.
+            // Its listener says so in time, or it is gone.
+            session.mayBeAttached = true
             let graceEnd = self.now &+ RouterLimits.restartGraceNanoseconds
             let expiry = UInt64(stored.expirySeconds) * Nanoseconds.perSecond
             let delay = UInt64(min(stored.willDelaySeconds, stored.expirySeconds)) * Nanoseconds.perSecond

@@ -187,8 +187,9 @@ final class RouterUplink: LinkDelegate {
         if let timer = self.absenceTimer { self.service.loop.cancel(timer) }
         self.absenceTimer = nil
         // Before the sessions that are open: a client whose session ended may be back.
+        let bootTime = Clock.bootTime()
         for handle in self.farewells.keys.sorted() {
-            guard let content = self.farewells[handle]?.tell(peer) else { continue }
+            guard let content = self.farewells[handle]?.tell(peer, bootTime: bootTime) else { continue }
             link.output.write(content.frames)
             self.linkCredit -= content.creditBytes
         }

@@ -212,6 +212,68 @@ import Testing
         #expect(harness.core.sessionCount == 0)
     }
 
+    /// Will delay and expiry began when the router came, however long ago the client had gone.
+    @Test(arguments: [false, true]) func timesOfAClientThatLeftWhileNoRouterRanBeginThen(_ saysGoodbye: Bool) throws {
+        var harness = try self.start()
+        let watcher = self.lasting("watcher", harness)
+        watcher.subscribe("w")
+        let device = harness.client("device", on: harness.addListener())
+        device.connect(clean: false, expiry: 60, will: self.will("gone", delay: 30))
+        device.subscribe("t")
+        harness = try harness.replaceRouter(self.path, after: 100, attaches: false)
+        watcher.attach(to: harness, harness.listeners[0])
+        device.attach(to: harness, harness.listeners[1])
+        if saysGoodbye { device.disconnect(.disconnectWithWill) }
+        device.drop(secondsAgo: 40)
+        // Another listener may have a newer connection.
+        #expect(watcher.takePayloads() == [])
+        harness.pass(seconds: 2.1)
+        #expect(watcher.takePayloads() == ["gone"])
+        harness.pass(seconds: 17)
+        #expect(harness.core.sessionCount == 2)
+        harness.pass(seconds: 1)
+        #expect(harness.core.sessionCount == 1)
+    }
+
+    @Test func whoComesBackTooLateFindsNoSession() throws {
+        var harness = try self.start()
+        let watcher = self.lasting("watcher", harness)
+        watcher.subscribe("w")
+        let device = harness.client("device", on: harness.addListener())
+        device.connect(clean: false, expiry: 60, will: self.will("gone", delay: 90))
+        harness = try harness.replaceRouter(self.path, after: 100, attaches: false)
+        watcher.attach(to: harness, harness.listeners[0])
+        device.attach(to: harness, harness.listeners[1])
+        device.drop(secondsAgo: 70)
+        let again = harness.client("device")
+        #expect(again.connect(clean: false, expiry: 60)?.sessionPresent == false)
+        #expect(watcher.takePayloads() == ["gone"])
+        // What no listener can mean.
+        again.drop(secondsAgo: UInt64.max / Nanoseconds.perSecond)
+        harness.pass(seconds: 3)
+        #expect(harness.core.sessionCount == 1)
+    }
+
+    /// It could not be stored when the disk was full, and is told later than the end of the one before it.
+    @Test func aNewerConnectionKeepsASessionThatWouldBeOver() throws {
+        var harness = try self.start()
+        let (first, second) = (harness.addListener(), harness.addListener())
+        let former = harness.client("device", on: first)
+        former.connect(clean: false, expiry: 60)
+        former.subscribe("t")
+        harness.isDiskFull = true
+        harness.core.storeIsInTrouble(true)
+        let device = harness.client("device", on: second)
+        device.connect(clean: false, expiry: 60)
+        harness = try harness.replaceRouter(self.path, after: 100, attaches: false)
+        former.attach(to: harness, harness.listeners[0])
+        former.drop(secondsAgo: 90)
+        harness.pass(seconds: 1)
+        device.attach(to: harness, harness.listeners[1])
+        harness.pass(seconds: 10)
+        #expect(device.isOpen && harness.core.subscriptionCount == 1)
+    }
+
     @Test func retainedMessagesComeBack() throws {
         var harness = try self.start()
         let publisher = self.passing("publisher", harness)

@@ -378,11 +378,16 @@ final class FakeClient {
     }
 
     /// The connection breaks.
-    func drop(_ cause: SessionCloseCause = .connectionLost) {
-        guard self.isOpen else { return }
+    /// - Parameter secondsAgo: its listener could not tell any router.
+    func drop(_ cause: SessionCloseCause = .connectionLost, secondsAgo: UInt64? = nil) {
+        guard self.isOpen || secondsAgo != nil else { return }
         self.isOpen = false
         var frame = ByteBuffer()
-        cause.encode(into: &frame, handle: self.handle)
+        if let secondsAgo {
+            cause.encode(into: &frame, handle: self.handle, age: secondsAgo * Nanoseconds.perSecond)
+        } else {
+            cause.encode(into: &frame, handle: self.handle)
+        }
         self.listener.give(back: self.handle)
         self.harness.deliver(frame, from: self.listener)
         self.harness.flush()

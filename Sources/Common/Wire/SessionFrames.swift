@@ -96,6 +96,21 @@ public enum SessionCloseCause: UInt8, Sendable, CaseIterable {
         buffer.writeFrameHeader(.sessionClosed, handle: handle, bodyBytes: 1)
         buffer.write(self.rawValue)
     }
+
+    /// - Parameter age: nanoseconds since the connection ended, of which no router could be told. Routers that do not know the field take
+    ///   it to have ended when they hear of it.
+    public func encode(into buffer: inout ByteBuffer, handle: UInt64, age: UInt64) {
+        buffer.writeFrameHeader(.sessionClosed, handle: handle, bodyBytes: 1 + MemoryLayout<UInt64>.size)
+        buffer.write(self.rawValue)
+        buffer.writeLittleEndian(age)
+    }
+
+    /// Nil when the body is broken.
+    public static func decode(_ body: UnsafeRawBufferPointer) -> (cause: SessionCloseCause, age: UInt64)? {
+        var reader = ByteReader(body)
+        guard let cause = reader.readUInt8().flatMap(SessionCloseCause.init(rawValue:)) else { return nil }
+        return (cause, reader.readLittleEndian(UInt64.self) ?? 0)
+    }
 }
 
 /// Listener to router: other rules apply to the session from here on; subscriptions that they do not allow end.

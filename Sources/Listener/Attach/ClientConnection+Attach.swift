@@ -147,7 +147,6 @@ extension ClientConnection {
             var frames = ByteBuffer()
             var creditBytes = state.writeUnanswered(into: &frames, handle: self.handle)
             if let input { creditBytes += self.forward(input, state, into: &frames) }
-            cause.encode(into: &frames, handle: self.handle)
             return Farewell.Content(frames: frames.array, creditBytes: creditBytes)
         }
         func completing(onlyMarked: Bool) -> Farewell.Content {
@@ -168,7 +167,10 @@ extension ClientConnection {
             completingForSame: completing(onlyMarked: true),
             completingForOthers: completing(onlyMarked: false),
             first: first,
-            further: hasInput ? content(nil) : first
+            further: hasInput ? content(nil) : first,
+            cause: cause,
+            handle: self.handle,
+            endedAt: Clock.bootTime()
         )
     }
 

@@ -17,10 +17,14 @@ struct Farewell {
     /// QoS 2 messages that routers have in memory only.
     private let completingForSame: Content
     private let completingForOthers: Content
-    /// The packets without answer, `sessionClosed`: for the first router that is told.
+    /// The packets without answer: for the first router that is told.
     private let first: Content
     /// For those after it: without what came at QoS 0 while there was no router, which is sent once [MQTT-4.3.1-1].
     private let further: Content
+    /// `sessionClosed` comes last, and says since when: nanoseconds of CLOCK_BOOTTIME.
+    private let cause: SessionCloseCause
+    private let handle: UInt64
+    private let endedAt: UInt64
     private var isTold = false
 
     init(
@@ -30,7 +34,10 @@ struct Farewell {
         completingForSame: Content,
         completingForOthers: Content,
         first: Content,
-        further: Content
+        further: Content,
+        cause: SessionCloseCause,
+        handle: UInt64,
+        endedAt: UInt64
     ) {
         self.attach = attach
         self.takesExchanges = takesExchanges
@@ -39,6 +46,9 @@ struct Farewell {
         self.completingForOthers = completingForOthers
         self.first = first
         self.further = further
+        self.cause = cause
+        self.handle = handle
+        self.endedAt = endedAt
     }
 
     /// Of all contents.
@@ -48,13 +58,16 @@ struct Farewell {
     }
 
     /// What a router is told; nil: it is one of an earlier release, which could not make sense of it.
-    mutating func tell(_ router: LinkHello) -> Content? {
+    /// - Parameter bootTime: as `endedAt`, and now.
+    mutating func tell(_ router: LinkHello, bootTime: UInt64) -> Content? {
         guard router.takesExchanges || !self.takesExchanges else { return nil }
         let completing = router.bootID == self.router ? self.completingForSame : self.completingForOthers
         let rest = self.isTold ? self.further : self.first
         self.isTold = true
+        var end = ByteBuffer()
+        self.cause.encode(into: &end, handle: self.handle, age: bootTime - min(bootTime, self.endedAt))
         return Content(
-            frames: self.attach + completing.frames + rest.frames,
+            frames: self.attach + completing.frames + rest.frames + end.array,
             creditBytes: completing.creditBytes + rest.creditBytes
         )
     }

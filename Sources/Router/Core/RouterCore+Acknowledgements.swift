@@ -119,6 +119,7 @@ extension RouterCore {
         }
         self.flushControl(session)
         let link = session.link
+        link?.disconnected = (session.handle, session)
         let hasUnstored = session.heldCount > 0 || session.touchedGroup > self.changes.committed
         var frame = ByteBuffer()
         let nothing = UnsafeRawBufferPointer(start: nil, count: 0)

@@ -3,17 +3,33 @@ import Common
 // How connections and sessions end (MQTT 5.0, sections 3.1.2.5, 3.1.2.11.2 and 4.1).
 extension RouterCore {
     mutating func receivedClosed(_ frame: Frame, _ link: RouterLink) -> StaticString? {
-        guard frame.body.count >= 1, let cause = SessionCloseCause(rawValue: frame.body[0]) else {
-            return "broken sessionClosed frame"
-        }
+        guard let (cause, age) = SessionCloseCause.decode(frame.body) else { return "broken sessionClosed frame" }
         defer { self.confirmGone(frame.handle, link) }
         guard let slot = link.slot(of: frame.handle) else { return nil }
         link.slots[slot].bytesToDiscard = 0
         guard link.slots[slot].session != RouterLink.Slot.noSession,
             let session = self.sessions[Int(link.slots[slot].session)]
-        else { return nil }
+        else {
+            // Its DISCONNECT came just before.
+            if link.disconnected?.handle == frame.handle, let session = link.disconnected?.session {
+                self.connectionEnded(session, before: age)
+            }
+            return nil
+        }
         self.connectionClosed(session, cause)
+        self.connectionEnded(session, before: age)
         return nil
+    }
+
+    /// The connection ended when no router could be told: will delay and session expiry began then. What is overdue waits as after a start,
+    /// for a listener may hold a newer connection.
+    mutating func connectionEnded(_ session: Session, before age: UInt64) {
+        guard age > 0, !session.isConnected, self.sessions[Int(session.index)] === session else { return }
+        session.willDue = session.willDue.map { $0 &- min($0, age) }
+        session.expiryDue = session.expiryDue.map { $0 &- min($0, age) }
+        session.dueNotBefore = self.now &+ RouterLimits.relinkGraceNanoseconds
+        self.schedule(session)
+        self.recordSession(session)
     }
 
     /// What its listener says of the end of a connection.

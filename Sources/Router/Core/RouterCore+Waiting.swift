@@ -27,13 +27,13 @@ extension RouterCore {
     /// Has the end of a connection wait behind what came through it. Its place is free for another one.
     /// - Returns: false: nothing waits that this is about.
     mutating func waits(closed frame: Frame, _ link: RouterLink) -> Bool {
-        guard !self.waitingInput.isEmpty, let first = frame.body.first, let cause = SessionCloseCause(rawValue: first)
-        else { return false }
+        guard !self.waitingInput.isEmpty, let (cause, age) = SessionCloseCause.decode(frame.body) else { return false }
         if let slot = link.slot(of: frame.handle), link.slots[slot].session != RouterLink.Slot.noSession {
             guard cause != .revoked, let session = self.sessions[Int(link.slots[slot].session)],
                 let input = session.waiting
             else { return false }
             input.end = cause
+            input.endAge = age
             link.slots[slot].session = RouterLink.Slot.noSession
             link.slots[slot].bytesToDiscard = 0
             link.sessionCount -= 1
@@ -113,6 +113,7 @@ extension RouterCore {
         if let cause = input.end {
             self.beginFrame()
             self.connectionClosed(session, cause)
+            self.connectionEnded(session, before: input.endAge)
             self.settle()
         } else if let successor = input.takeSuccessor() {
             self.open(successor)
@@ -169,6 +170,7 @@ extension RouterCore {
             if input.successor?.link === link { _ = input.takeSuccessor() }
             guard input.link === link, input.session.waiting === input, let cause = input.end else { continue }
             self.connectionClosed(input.session, cause)
+            self.connectionEnded(input.session, before: input.endAge)
         }
     }
 }

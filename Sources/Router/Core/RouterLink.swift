@@ -53,6 +53,9 @@ final class RouterLink {
     /// It has sent everything, because we stop.
     var isDrained = false
 
+    /// The session whose DISCONNECT came last, and its handle.
+    var disconnected: (handle: UInt64, session: Session)?
+
     /// What waits for a commit, in order.
     var held: [HeldAnswer] = []
 

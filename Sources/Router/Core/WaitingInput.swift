@@ -38,6 +38,8 @@ final class WaitingInput {
     private(set) var byteCount = 0
     /// The connection is gone.
     var end: SessionCloseCause?
+    /// As in `SessionCloseCause.decode`.
+    var endAge: UInt64 = 0
     private(set) var successor: Successor?
     /// A part of it is being handled.
     var isUnderWay = false

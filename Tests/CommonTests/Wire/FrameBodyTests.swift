@@ -131,6 +131,20 @@ import Testing
         #expect(SessionCloseCause.allCases.map(\.rawValue) == [1, 2, 3, 4, 5, 6])
     }
 
+    @Test("The end of a connection, from releases that do not say since when, and from later ones")
+    func closed() {
+        for (body, age) in [([2], 0), ([2, 7], 0), ([2, 1, 2, 0, 0, 0, 0, 0, 0], 0x201)] as [([UInt8], UInt64)] {
+            let decoded = self.withBytes(body) { SessionCloseCause.decode($0) }
+            #expect(decoded?.cause == .keepAliveTimeout && decoded?.age == age)
+        }
+        for broken: [UInt8] in [[], [7], [0, 0, 0, 0, 0, 0, 0, 0, 0]] {
+            #expect(self.withBytes(broken) { SessionCloseCause.decode($0) } == nil)
+        }
+        var buffer = ByteBuffer()
+        SessionCloseCause.keepAliveTimeout.encode(into: &buffer, handle: 3, age: 0x201)
+        #expect(Array(buffer.array.suffix(9)) == [2, 1, 2, 0, 0, 0, 0, 0, 0])
+    }
+
     @Test("Changed keys: every whole number of them, and nothing else")
     func changedKeys() {
         for changed in [AuthChanged(all: true), AuthChanged(all: false, keyHashes: [1, UInt64.max, 7])] {

@@ -146,6 +146,8 @@ import Testing
         client.send(atMostOnce + kept + disconnect)
         client.finish()
         try harness.wait("its end") { harness.service.connection(handle) == nil }
+        let left = Clock.bootTime()
+        var ages: [UInt64] = []
         for round in 1...2 {
             try harness.router.open()
             try harness.wait("both") { harness.router.frames(.sessionAttach).count == 2 }
@@ -155,10 +157,14 @@ import Testing
             let packets = round == 1 ? atMostOnce + kept : again
             #expect(harness.router.packetBytes(of: handle) == packets + disconnect, "round \(round)")
             #expect(harness.closeCauses(handle) == [.connectionLost])
+            let closed = try #require(harness.router.frames(.sessionClosed).last)
+            ages.append(closed.body.withUnsafeBytes { SessionCloseCause.decode($0)?.age ?? 0 })
             if round == 2 { harness.router.confirmGone(handle) }
             try harness.loop.turnUntilQuiet()
             try self.loseRouter(harness)
         }
+        // Each was told how long ago it was then.
+        #expect(ages[0] > 0 && ages[0] < ages[1] && ages[1] < Clock.bootTime() - left + Nanoseconds.perSecond)
         try harness.router.open()
         try harness.wait("the other") { harness.router.frames(.sessionAttach).count == 1 }
         try harness.loop.turnUntilQuiet()

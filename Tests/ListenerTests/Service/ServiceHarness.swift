@@ -132,7 +132,7 @@ final class ServiceHarness {
     /// Causes of the sessions that were closed, by handle.
     func closeCauses(_ handle: UInt64) -> [SessionCloseCause?] {
         self.router.frames(.sessionClosed).filter { $0.handle == handle }
-            .map { $0.body.count == 1 ? SessionCloseCause(rawValue: $0.body[0]) : nil }
+            .map { frame in frame.body.withUnsafeBytes { SessionCloseCause.decode($0)?.cause } }
     }
 
     func publish(_ payloadBytes: Int, qos: QoS = .atMostOnce, packetIdentifier: UInt16 = 0) -> [UInt8] {

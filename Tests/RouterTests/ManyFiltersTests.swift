@@ -158,10 +158,11 @@ import Testing
         let harness = try self.start(workPerTurn: 2000) { $0.flowControl.partialPacketBytesMax = 1 << 20 }
         let filters = (0..<4000).map { "\($0)/" + String(repeating: "x", count: 150) }
         let clients = (0..<2).map { harness.client("heavy \($0)") }
+        for client in clients { client.connect() }
         for client in clients {
-            client.connect()
             client.send(bytes: self.subscribe(filters).bytes(.v5_0), flushes: false, partBytes: 60_000)
         }
+        #expect(self.isUnderWay(harness))
         harness.flush()
         #expect(self.codes(clients[0])?.count == filters.count)
         #expect(clients[1].closeReason == .quotaExceeded)

@@ -1,50 +1,76 @@
 /// Subscriptions of one session that wait for retained messages, the oldest first; there may be as many as it has subscriptions.
+///
+/// Everything takes the same time however many wait, on average: a client may subscribe to all of its filters again and again.
 struct RetainedCursorQueue: Sequence {
-    private var cursors: [RetainedCursor] = []
-    /// Those before it are done; they leave together.
-    private var head = 0
-    /// How many wait for each filter.
-    private var places: [UInt32: Int] = [:]
+    private struct Entry {
+        var cursor: RetainedCursor
+        /// Where the next older one for the same filter was; below zero: there was none.
+        var older: Int
+    }
 
-    var count: Int { self.cursors.count - self.head }
+    /// Nil: it was taken out of the middle.
+    private var entries: [Entry?] = []
+    /// Of the oldest one. Those before it are done; they leave together.
+    private var head = 0
+    private(set) var count = 0
+    /// Where the newest one for each filter is.
+    private var newest: [UInt32: Int] = [:]
+
     var isEmpty: Bool { self.count == 0 }
 
-    func makeIterator() -> IndexingIterator<ArraySlice<RetainedCursor>> { self.cursors[self.head...].makeIterator() }
+    func makeIterator() -> IndexingIterator<[RetainedCursor]> {
+        self.entries[self.head...].compactMap { $0?.cursor }.makeIterator()
+    }
 
     /// Whether one waits for the filter with this place.
-    func contains(place: UInt32) -> Bool { self.places[place] != nil }
+    func contains(place: UInt32) -> Bool { self.newest[place] != nil }
 
     mutating func append(_ cursor: RetainedCursor) {
-        self.cursors.append(cursor)
-        self.places[cursor.place, default: 0] += 1
+        let older = self.newest.updateValue(self.entries.count, forKey: cursor.place) ?? -1
+        self.entries.append(Entry(cursor: cursor, older: older))
+        self.count += 1
     }
 
     /// The oldest; there must be one.
     var first: RetainedCursor {
-        get { self.cursors[self.head] }
-        _modify { yield &self.cursors[self.head] }
+        get { self.entries[self.head]!.cursor }
+        _modify { yield &self.entries[self.head]!.cursor }
     }
 
     /// Those for one filter, which the caller closes.
     mutating func removeAll(place: UInt32) -> [RetainedCursor] {
-        guard self.places.removeValue(forKey: place) != nil else { return [] }
-        let removed = self.filter { $0.place == place }
-        self.cursors = self.filter { $0.place != place }
-        self.head = 0
+        guard var index = self.newest.removeValue(forKey: place) else { return [] }
+        var removed: [RetainedCursor] = []
+        // What was older and is done is before `head`.
+        while index >= self.head, let entry = self.entries[index] {
+            removed.append(entry.cursor)
+            self.entries[index] = nil
+            index = entry.older
+        }
+        self.count -= removed.count
+        self.tidy()
         return removed
     }
 
     mutating func removeFirst() -> RetainedCursor {
-        let cursor = self.cursors[self.head]
-        self.head += 1
-        if let count = self.places[cursor.place] { self.places[cursor.place] = count > 1 ? count - 1 : nil }
-        if self.head == self.cursors.count {
-            self.cursors = []
-            self.head = 0
-        } else if self.head >= 64, self.head * 2 >= self.cursors.count {
-            self.cursors.removeFirst(self.head)
-            self.head = 0
-        }
+        let cursor = self.first
+        if self.newest[cursor.place] == self.head { self.newest[cursor.place] = nil }
+        self.entries[self.head] = nil
+        self.count -= 1
+        self.tidy()
         return cursor
+    }
+
+    /// `head` is at the oldest one; when more than half of the entries are nothing any more, they leave.
+    private mutating func tidy() {
+        guard self.count > 0 else {
+            self = RetainedCursorQueue()
+            return
+        }
+        while self.entries[self.head] == nil { self.head += 1 }
+        guard self.entries.count > 64, self.entries.count > 2 * self.count else { return }
+        let kept = Array(self)
+        self = RetainedCursorQueue()
+        for cursor in kept { self.append(cursor) }
     }
 }

@@ -40,22 +40,6 @@ struct AttemptRecord {
     }
 }
 
-extension WaitingConnection {
-    func attemptRecord(_ refusal: RefusalReason, detail: String) -> AttemptRecord {
-        var times = ConnectTimes(accepted: self.accepted)
-        times.end = self.deadline
-        return AttemptRecord(
-            wallNanoseconds: Clock.wall(),
-            address: self.address.description,
-            listener: self.policy.configuration.name,
-            clientIdentifier: [],
-            times: times,
-            refusal: refusal,
-            detail: detail
-        )
-    }
-}
-
 extension ProtocolVersion {
     fileprivate var name: String {
         switch self {

@@ -9,6 +9,32 @@ extension ListenerService {
         self.admission.ended(at: connection.address, refusal)
     }
 
+    /// A connection of which nothing but the address is known. Those that the log omits are not kept either: who is refused by the thousand
+    /// would take the place of all others.
+    func refusedAtOnce(
+        _ reason: RefusalReason,
+        _ address: SocketAddress,
+        _ policy: ListenerPolicy,
+        accepted: Instant? = nil,
+        detail: String
+    ) {
+        let text = address.description
+        guard self.logRefusal(reason, address: text, device: "-", listener: policy, detail: detail) else { return }
+        var times = ConnectTimes(accepted: accepted ?? self.loop.now)
+        times.end = self.loop.now
+        self.attempts.append(
+            AttemptRecord(
+                wallNanoseconds: Clock.wall(),
+                address: text,
+                listener: policy.configuration.name,
+                clientIdentifier: [],
+                times: times,
+                refusal: reason,
+                detail: detail
+            )
+        )
+    }
+
     package func perform(_ command: ControlCommand) -> ControlReply? {
         guard command.words.count == 2, command.words[0] == "why" else { return nil }
         let search = DeviceSearch(command.words[1])

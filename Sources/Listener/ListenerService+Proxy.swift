@@ -40,13 +40,7 @@ extension ListenerService {
         _ policy: ListenerPolicy,
         _ problem: String
     ) {
-        self.logRefusal(
-            .proxyHeader,
-            address: address.description,
-            device: "-",
-            listener: policy,
-            detail: problem
-        )
+        self.refusedAtOnce(.proxyHeader, address, policy, detail: problem)
         self.drop(fileDescriptor, policy)
     }
 

@@ -250,15 +250,8 @@ package final class ListenerService: Role {
         policy.connectionCount += 1
         let isTooMany = policy.connectionCount > policy.configuration.maxConnections
         guard !isTooMany || self.admission.giveUpSilent(of: policy) else {
-            self.logRefusal(
-                .tooManyConnections,
-                address: address.description,
-                device: "-",
-                listener: policy,
-                detail: ""
-            )
-            self.drop(fileDescriptor, policy)
-            return
+            self.refusedAtOnce(.tooManyConnections, address, policy, detail: "")
+            return self.drop(fileDescriptor, policy)
         }
         if self.awaitsProxyHeader(fileDescriptor, address, policy) { return }
         self.take(fileDescriptor, address, policy)
@@ -269,10 +262,8 @@ package final class ListenerService: Role {
         if !self.bans.list.isEmpty, let source = address.listenAddress,
             let ban = self.bans.list.ban(of: source, now: self.bans.now)
         {
-            let text = address.description
-            self.logRefusal(.banned, address: text, device: "-", listener: policy, detail: ban.detail)
-            self.drop(fileDescriptor, policy)
-            return
+            self.refusedAtOnce(.banned, address, policy, detail: ban.detail)
+            return self.drop(fileDescriptor, policy)
         }
         if policy.tls != nil, self.admission.mustWait(fileDescriptor, address, policy) { return }
         self.begin(fileDescriptor, address, policy)
@@ -442,15 +433,17 @@ package final class ListenerService: Role {
         )
     }
 
+    /// - Returns: whether there is a line about it: the log does not take any number of them.
+    @discardableResult
     func logRefusal(
         _ reason: RefusalReason,
         address: String,
         device: String,
         listener: ListenerPolicy,
         detail: String
-    ) {
+    ) -> Bool {
         self.counters.refused[reason, default: 0] += 1
-        guard let omitted = self.refusals.admit(reason, now: self.loop.now) else { return }
+        guard let omitted = self.refusals.admit(reason, now: self.loop.now) else { return false }
         var metadata: Logger.Metadata = [
             "address": "\(address)", "device": "\(device)", "listener": "\(listener.configuration.name)",
             "reason": "\(reason)",
@@ -458,6 +451,7 @@ package final class ListenerService: Role {
         if !detail.isEmpty { metadata["detail"] = "\(detail)" }
         if omitted > 0 { metadata["not_logged_before"] = "\(omitted)" }
         self.logger.notice("connection refused", metadata: metadata)
+        return true
     }
 
     func logRevocation(_ connection: ClientConnection, _ detail: String) {

@@ -156,13 +156,8 @@ final class HandshakeAdmission {
     private func giveUp(_ connection: WaitingConnection, _ reason: RefusalReason, _ detail: String) {
         self.forget(connection)
         connection.cancel()
-        self.service.logRefusal(
-            reason,
-            address: connection.address.description,
-            device: "-",
-            listener: connection.policy,
-            detail: detail
-        )
+        let (address, policy) = (connection.address, connection.policy)
+        self.service.refusedAtOnce(reason, address, policy, accepted: connection.accepted, detail: detail)
         self.reset(connection)
     }
 
@@ -259,7 +254,6 @@ final class HandshakeAdmission {
             : "its turn did not come in time: more clients connect than processes.max_handshakes lets through"
         // That its turn did not come says nothing of its address.
         if isSilent { self.ended(at: connection.address, .handshakeTimeout) }
-        self.service.attempts.append(connection.attemptRecord(.handshakeTimeout, detail: detail))
         self.giveUp(connection, .handshakeTimeout, detail)
     }
 

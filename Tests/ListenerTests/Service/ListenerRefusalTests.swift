@@ -138,6 +138,35 @@ import Testing
         }
     }
 
+    @Test("why finds by address what was refused before anything was read, as far as the log tells of it")
+    func whyFindsWhatWasRefusedAtOnce() throws {
+        let directory = try TemporaryDirectory()
+        let bans = directory.file("bans")
+        try writeFile(bans, Array("address 127.0.0.0/8\n".utf8))
+        let loopback = try AddressRange("127.0.0.0/8")
+        for (reason, configure) in [
+            ("banned", { $0.bansFile = bans }),
+            ("too-many-connections", { $0.listeners[0].maxConnections = 0 }),
+            ("proxy-header", { $0.listeners[0].proxyProtocolTrusted = [loopback] }),
+        ] as [(String, (inout Configuration) -> Void)] {
+            let harness = try ServiceHarness {
+                configure(&$0)
+                $0.log.refusedPerSecond = 3
+            }
+            let clients = try (0..<40).map { _ in try harness.client() }
+            for client in clients {
+                client.send([UInt8](repeating: 0x10, count: 20))
+                try harness.wait("the end") {
+                    client.read()
+                    return client.isEnded || client.isReset
+                }
+            }
+            let reply = harness.service.perform(ControlCommand(["why", "127.0.0.1"]))?.text ?? ""
+            let found = reply.split(separator: "\n").count { $0.contains(reason) }
+            #expect((3..<40).contains(found), "\(reason): \(reply)")
+        }
+    }
+
     @Test("A fleet that is refused fills no log: so many lines a second, and the count of the others")
     func logLimit() throws {
         let harness = try ServiceHarness { $0.log.refusedPerSecond = 3 }

@@ -61,6 +61,26 @@ import Testing
         #expect(parser.problems.map(\.line) == [3, 4, 5])
     }
 
+    @Test(arguments: [
+        (#"0.0.0.0":"8884, b = 1"#, "0.0.0.0:8884"), (#""0.0.0.0:"8884"#, "0.0.0.0:8884"),
+        (#"HMGET "mqtt:${username}" password_hash"#, "HMGET mqtt:${username} password_hash"),
+        (#"HMGET  "k"  f "g" }"#, "HMGET  k  f g"), (#""x" y // z"#, "x y"), (#""x" y # z"#, "x y"), (#""x" # y"#, "x"),
+        ("\"x\" y\r\nb = 1", "x y"), ("\"x\"\r\ny = 1", "x"), (#"x "${y}" ${z} v"#, "x ${y} w v"),
+    ])
+    func `regression: text without quotes goes together with text in quotes`(_ text: String, _ value: String) throws {
+        var parser = HOCONParser("{ z = w\na = \(text)\n}")
+        #expect(try parser.parse()["a"]?.text == value)
+    }
+
+    @Test(arguments: ["y = 1", "y : 1", "y { v = 1 }", "y.v = 1", "y += 1", "y {}"])
+    func aKeyBehindTextInQuotesStaysOne(_ rest: String) throws {
+        var parser = HOCONParser("a = \"x\" \(rest)")
+        let root = try parser.parse()
+        #expect(root["a"]?.text == "x" && root["y"] != nil)
+        var list = HOCONParser("a = [\"x\" y, \"z\"\nv]")
+        #expect(try list.parse()["a"]?.elements == [.text("x y"), .text("z"), .text("v")])
+    }
+
     @Test(arguments: ["a + 1", "a +: 1", String(repeating: "a.", count: 100_000) + "a = 1", "a = {} ${x} {} \"\" ="])
     func brokenTextIsRefused(_ text: String) {
         var parser = HOCONParser(text)

@@ -48,7 +48,7 @@ public struct Ban: Equatable, Sendable {
     }
 
     /// What is compared, as a person writes it: `cn dev-17`.
-    public var title: String { "\(self.kind.rawValue) \(self.value)" }
+    public var title: String { "\(self.kind.rawValue) \(ReadableText.escaped(self.value))" }
 
     public var kind: Kind {
         switch self.subject {
@@ -163,17 +163,22 @@ public struct Ban: Equatable, Sendable {
         return stride(from: 0, to: digits.count - 1, by: 2).map { value(digits[$0]) << 4 | value(digits[$0 + 1]) }
     }
 
-    /// As `CommandLineSplitter` reads it.
+    /// As `CommandLineSplitter` reads it; what does not show is written as its bytes.
     private static func quoted(_ text: String) -> String {
-        let isPlain = text.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F && !"\"'\\#".utf8.contains($0) }
+        let isPlain = text.unicodeScalars.allSatisfy {
+            !ReadableText.isHidden($0) && !" \"'\\#".unicodeScalars.contains($0)
+        }
         guard !isPlain || text.isEmpty else { return text }
         var quoted = "\""
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"): quoted += "\\" + String(UnicodeScalar(byte))
-            case 0..<0x20, 0x7F...: quoted += "\\x" + String(decoding: DeviceSearch.hexadecimal([byte]), as: UTF8.self)
-            default: quoted += String(UnicodeScalar(byte))
+        for scalar in text.unicodeScalars {
+            if ReadableText.isHidden(scalar) {
+                for byte in UTF8.encode(scalar) ?? UTF8.encodedReplacementCharacter {
+                    quoted += "\\x" + String(decoding: DeviceSearch.hexadecimal([byte]), as: UTF8.self)
+                }
+                continue
             }
+            if scalar == "\"" || scalar == "\\" { quoted += "\\" }
+            quoted.unicodeScalars.append(scalar)
         }
         return quoted + "\""
     }

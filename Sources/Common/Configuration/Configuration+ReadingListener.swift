@@ -186,10 +186,11 @@ extension Configuration.Listener.TLS {
         section.path("crl_directory", into: &self.crlDirectory)
         for (node, path) in section.list("crl_urls") ?? [] {
             guard let (text, _) = section.reading.text(of: node, path: path) else { continue }
-            if text.hasPrefix("http://") || text.hasPrefix("https://") {
+            do throws(ValueError) {
+                _ = try HTTPAddress.parse(text)
                 self.crlURLs.append(text)
-            } else {
-                section.reading.report(node.origin, path, "is no http:// or https:// address")
+            } catch {
+                section.reading.report(node.origin, path, error.message)
             }
         }
         if !self.crlURLs.isEmpty, self.crlDirectory == nil {

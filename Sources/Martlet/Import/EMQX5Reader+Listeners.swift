@@ -1,4 +1,5 @@
 import Common
+import TLS
 
 /// What a listener's limits and `ssl_options` say that there is a key for here.
 extension EMQX5Reader {
@@ -72,23 +73,52 @@ extension EMQX5Reader {
         }
         let span = parts.count > 1 ? parts[1] : "s"
         guard parts.count <= 2, let amount = ImportedSetting.bytes(parts[0]), amount > 0,
-            let seconds = ImportedSetting.seconds(span.first?.isNumber == true ? span : "1\(span)"), seconds > 0
+            let rate = Self.perSecond(amount, span), rate <= Self.rateMax(key)
         else { return false }
-        // Less than one a second would be none, which is no limit.
-        let rate = max(1, amount / seconds)
+        // None would be no limit.
+        guard rate >= 1 else {
+            self.result.warn(
+                line,
+                "\(key) = \(text) of \(listener.name) is not taken over: the lowest limit here is 1 per second"
+            )
+            return true
+        }
+        self.write(key, Int(rate), into: &listener)
+        if rate.rounded(.down) < 0.95 * rate {
+            self.result.warn(
+                line,
+                "\(key) = \(text) of \(listener.name) becomes \(Int(rate)) per second: limits are whole numbers here"
+            )
+        }
+        return true
+    }
+
+    /// - Parameter span: `s`, `10s`, `500ms`; a number alone counts seconds.
+    private static func perSecond(_ amount: Int, _ span: String) -> Double? {
+        let isNumber = span.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+        let whole = isNumber ? "\(span)s" : span.first?.isNumber == true ? span : "1\(span)"
+        guard let milliseconds = ImportedSetting.milliseconds(whole), milliseconds > 0 else { return nil }
+        return Double(amount) * 1000 / Double(milliseconds)
+    }
+
+    private static func rateMax(_ key: String) -> Double {
+        switch key {
+        case "max_conn_rate": 1_000_000
+        case "messages_rate": 1_000_000_000
+        default: Double(Configuration.bytesMax)
+        }
+    }
+
+    private func write(_ key: String, _ rate: Int, into listener: inout ImportedConfiguration.Listener) {
         switch key {
         case "max_conn_rate":
-            guard rate <= 1_000_000 else { return false }
             listener.settings.append(ImportedSetting.Written(key: "max_connection_rate", value: "\(rate)"))
         case "messages_rate":
-            guard rate <= 1_000_000_000 else { return false }
             listener.publishRate.append(ImportedSetting.Written(key: "messages_per_second", value: "\(rate)"))
         default:
-            guard rate <= Configuration.bytesMax else { return false }
             let size = SizeText.describe(bytes: rate)
             listener.publishRate.append(ImportedSetting.Written(key: "bytes_per_second", value: size))
         }
-        return true
     }
 
     // MARK: TLS
@@ -150,13 +180,14 @@ extension EMQX5Reader {
         _ option: HOCONValue.Member,
         into listener: inout ImportedConfiguration.Listener
     ) -> Bool {
-        let words = Self.words(option.value, separators: ",:")
-        let suites = words.filter { $0.hasPrefix("TLS_AES_") || $0.hasPrefix("TLS_CHACHA20_") }
-        let ciphers = words.filter { !$0.hasPrefix("TLS_") }
-        for word in words where !suites.contains(word) && !ciphers.contains(word) {
+        let words = Self.words(option.value, separators: ",:; ")
+        let unknown = CipherNames.unknown(among: words)
+        let suites = words.filter { $0.hasPrefix(CipherNames.suitePrefix) && !unknown.contains($0) }
+        let ciphers = words.filter { !$0.hasPrefix(CipherNames.suitePrefix) && !unknown.contains($0) }
+        for word in words where unknown.contains(word) {
             self.result.warn(
                 option.line,
-                "cipher \(word) of \(listener.name) is not taken over: use OpenSSL's name for it"
+                "cipher \(word) of \(listener.name) is not taken over: OpenSSL has none of this name; `openssl ciphers` lists them"
             )
         }
         if !suites.isEmpty {

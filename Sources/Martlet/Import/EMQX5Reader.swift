@@ -215,8 +215,9 @@ struct EMQX5Reader {
     // MARK: Listeners
 
     private mutating func readListeners() {
-        for transport in self.root["listeners"]?.members ?? [] {
+        for transport in self.listeners() {
             for member in transport.value.members {
+                guard self.isListener(member, "\(transport.key):\(member.key)") else { continue }
                 guard !["enable", "enabled"].contains(where: { member.value.value(at: [$0])?.isOff == true }) else {
                     self.result.warn(member.line, "listener \(transport.key):\(member.key) is off, and left out")
                     continue
@@ -237,6 +238,44 @@ struct EMQX5Reader {
             self.readCertificateUses(&listener)
             self.result.listeners = [listener]
         }
+    }
+
+    /// By transport.
+    private mutating func listeners() -> [HOCONValue.Member] {
+        guard let all = self.root.member("listeners"), self.isSection(all, "listeners") else { return [] }
+        return all.value.members.filter { self.isSection($0, "listeners.\($0.key)") }
+    }
+
+    /// EMQX's mark for a listener that was deleted; without it those of its own defaults would be there again.
+    private static let tombstone = "marked_for_deletion"
+
+    private mutating func isSection(_ member: HOCONValue.Member, _ title: String) -> Bool {
+        if case .object = member.value { return true }
+        let isDeleted = ["null", Self.tombstone].contains(member.value.text)
+        self.result.warn(
+            member.line,
+            isDeleted
+                ? "\(title) is \(member.value.text ?? ""), which removes what stood there; it is left out"
+                : "\(title) is not understood, and left out: it is not {…}, with listeners in it"
+        )
+        return false
+    }
+
+    /// Not one that was deleted, and may have had settings in lines before.
+    private mutating func isListener(_ member: HOCONValue.Member, _ title: String) -> Bool {
+        if case .object = member.value { return true }
+        switch member.value.text {
+        case Self.tombstone?:
+            self.result.warn(member.line, "listener \(title) was deleted (\(Self.tombstone)), and is left out")
+        case "null"?:
+            self.result.warn(member.line, "listener \(title) is null, which removes it; it is left out")
+        default:
+            self.result.warn(
+                member.line,
+                "listener \(title) is not understood, and left out: it is not {…}, with its settings in it"
+            )
+        }
+        return false
     }
 
     private mutating func readListener(_ transport: String, _ member: HOCONValue.Member) {

@@ -153,13 +153,33 @@ struct HOCONParser {
         while let byte = self.current, byte == 0x20 || byte == 0x09 || byte == 0x0D { self.index += 1 }
     }
 
-    /// Values of one kind that stand side by side are one. Anything else begins the next key: EMQX needs neither comma nor line end.
+    /// Values of one kind that stand side by side are one. Anything else begins the next key: EMQX needs neither comma nor line end. Text
+    /// without quotes behind one in quotes is either, as what stands behind it tells.
     private func continues(_ value: HOCONValue) -> Bool {
         switch (value, self.current) {
         case (.object, UInt8(ascii: "{")), (.array, UInt8(ascii: "[")), (.text, UInt8(ascii: "\"")): true
         case (.reference, let next?): !Array("\n,}]#".utf8).contains(next) && !self.starts(with: "//")
+        case (.text, _): self.starts(with: "${") || self.isUnquotedValue
         default: self.starts(with: "${")
         }
+    }
+
+    /// Here is text without quotes that ends with a value's end, another text or a reference, and not as keys do.
+    private var isUnquotedValue: Bool {
+        guard let first = self.current, !Array("\n,}]#\"".utf8).contains(first), !self.starts(with: "//") else {
+            return false
+        }
+        var ahead = self.index
+        while ahead < self.bytes.count {
+            let rest = self.bytes[ahead...]
+            let byte = self.bytes[ahead]
+            if Array("\n,}]#\"".utf8).contains(byte) || rest.starts(with: "//".utf8) || rest.starts(with: "${".utf8) {
+                return true
+            }
+            if Array("=:{[+".utf8).contains(byte) { return false }
+            ahead += 1
+        }
+        return true
     }
 
     private mutating func readPart(depth: Int) throws(Failure) -> HOCONValue {

@@ -112,7 +112,10 @@ struct ImportedSetting {
 
     /// The same where a number alone counts milliseconds.
     static func milliseconds(_ value: String) -> Int? {
-        Self.duration(value, units: ["": 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000])
+        Self.duration(
+            value,
+            units: ["": 1, "ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000]
+        )
     }
 
     private static func duration(_ value: String, units: [String: Int]) -> Int? {

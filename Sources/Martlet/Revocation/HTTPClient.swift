@@ -14,35 +14,6 @@ enum HTTPClient {
     private static let redirectionsMax = 5
     private static let headBytesMax = 64 << 10
 
-    struct Address: Equatable {
-        var isSecure: Bool
-        var host: String
-        var port: UInt16
-        /// With its query.
-        var path: String
-
-        /// Nil for anything but http://host[:port]/… and https://….
-        init?(_ url: String) {
-            let isSecure = url.hasPrefix("https://")
-            guard isSecure || url.hasPrefix("http://"), url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-                return nil
-            }
-            let rest = url.dropFirst(isSecure ? 8 : 7)
-            let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
-            let path = rest.dropFirst(authority.count).prefix { $0 != "#" }
-            guard !authority.contains("@"),
-                let server = try? RedisURL.parseServer(
-                    String(authority),
-                    defaultPort: isSecure ? 443 : 80
-                ), case .tcp(let host, let port) = server
-            else { return nil }
-            self.isSecure = isSecure
-            self.host = host
-            self.port = port
-            self.path = path.isEmpty ? "/" : path.hasPrefix("/") ? String(path) : "/\(path)"
-        }
-    }
-
     /// The body of the answer to a GET. What is thrown is the end of a sentence that begins with the address.
     static func get(_ url: String, timeoutNanoseconds: UInt64, bytesMax: Int) throws(Failure) -> [UInt8] {
         let deadline = Clock.monotonic() &+ timeoutNanoseconds
@@ -50,7 +21,12 @@ enum HTTPClient {
         for _ in 0...Self.redirectionsMax {
             // After a redirection it is another one that answers so.
             let whose = target == url ? "" : "\(target) "
-            guard let address = Address(target) else { throw Failure("\(whose)is no http:// or https:// address") }
+            let address: HTTPAddress
+            do throws(ValueError) {
+                address = try HTTPAddress.parse(target)
+            } catch {
+                throw Failure("\(whose)\(error.message)")
+            }
             let answer = try Self.exchange(address, deadline: deadline, bytesMax: bytesMax)
             switch answer.status {
             case 200: return answer.body
@@ -63,11 +39,12 @@ enum HTTPClient {
         throw Failure("redirects more than \(Self.redirectionsMax) times")
     }
 
-    private static func base(_ address: Address) -> String {
+    private static func base(_ address: HTTPAddress) -> String {
         "\(address.isSecure ? "https" : "http")://\(RedisURL.Server.tcp(host: address.host, port: address.port))"
     }
 
-    private static func exchange(_ address: Address, deadline: Instant, bytesMax: Int) throws(Failure) -> HTTPAnswer {
+    private static func exchange(_ address: HTTPAddress, deadline: Instant, bytesMax: Int) throws(Failure) -> HTTPAnswer
+    {
         let stream = try HTTPStream(address, deadline: deadline)
         let host = RedisURL.Server.tcp(host: address.host, port: address.port)
         let request =

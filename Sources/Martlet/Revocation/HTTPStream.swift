@@ -9,7 +9,7 @@ final class HTTPStream {
     private let tls: TLSConnection?
     private let deadline: Instant
 
-    init(_ address: HTTPClient.Address, deadline: Instant) throws(HTTPClient.Failure) {
+    init(_ address: HTTPAddress, deadline: Instant) throws(HTTPClient.Failure) {
         self.deadline = deadline
         self.fileDescriptor = try Self.connect(address, deadline: deadline)
         guard address.isSecure else {
@@ -33,7 +33,7 @@ final class HTTPStream {
     /// One that answers does so in a fraction of it; there may be several addresses to try.
     private static let connectNanoseconds = 5 * Nanoseconds.perSecond
 
-    private static func connect(_ address: HTTPClient.Address, deadline: Instant) throws(HTTPClient.Failure) -> Int32 {
+    private static func connect(_ address: HTTPAddress, deadline: Instant) throws(HTTPClient.Failure) -> Int32 {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?

@@ -110,6 +110,25 @@ import Testing
         }
     }
 
+    /// The first was on two lines of what `martlet ban` said, the second was written as bytes.
+    @Test(arguments: [
+        ("x\ny", "cn x\\u{a}y", "cn \"x\\x0ay\" reason=\"x\\x0ay\""),
+        ("Köln 東", "cn Köln 東", "cn \"Köln 東\" reason=\"Köln 東\""),
+        ("Köln", "cn Köln", "cn Köln reason=Köln"),
+        ("a\u{202E}b", "cn a\\u{202e}b", "cn \"a\\xe2\\x80\\xaeb\" reason=\"a\\xe2\\x80\\xaeb\""),
+        ("\u{85}\"\\", "cn \\u{85}\"\\", "cn \"\\xc2\\x85\\\"\\\\\" reason=\"\\xc2\\x85\\\"\\\\\""),
+    ])
+    func `regression: names and reasons show as they are, on one line`(
+        _ text: String,
+        _ title: String,
+        _ line: String
+    ) throws {
+        let ban = Ban(.commonName(Array(text.utf8)), reason: text)
+        #expect(ban.title == title)
+        #expect(ban.line == line)
+        #expect(try Ban.parse(Array(ban.line.utf8)) == ban)
+    }
+
     @Test("Ranges of addresses, against comparing bit by bit")
     func ranges() throws {
         let seed = testSeed()

@@ -343,6 +343,23 @@ import Testing
         #expect(configurationMistakes(text) == [line])
     }
 
+    @Test(arguments: [
+        ("http://", "names no host"), ("http:///a.crl", "names no host"), ("https://:80/", "names no host"),
+        ("https://[::1/a", "names no host"),
+        ("http://h:99999/a.crl", "has a port that is not a number from 1 to 65535"),
+        ("http://h:0", "has a port that is not a number from 1 to 65535"),
+        ("http://[::1]:x/", "has a port that is not a number from 1 to 65535"),
+        ("https://user:secret@h/a.crl", "has a user or password before @, which are not sent; leave them out"),
+        ("http://h/ä", "has blanks, control characters or letters beyond ASCII; write them as % and two digits"),
+        ("ldap://h/a.crl", "is no http:// or https:// address"), ("http://[::1]:80/a.crl?b#c", nil), ("https://h", nil),
+        ("http://h/a@b", nil),
+    ])
+    func `regression: addresses that no list can be fetched from are refused`(_ url: String, _ reason: String?) {
+        let text = "listeners: [{name: a, tls: {crl_directory: d, crl_urls: [\"\(url)\"]}}]\n"
+        let mistakes = configurationMistakes(text + "authorization: {rules: {default: []}}\n")
+        #expect(mistakes == (reason.map { ["m.yaml:1:58: listeners.0.tls.crl_urls.0: \($0)"] } ?? []))
+    }
+
     /// Rules in place of the smallest configuration's.
     @Test(arguments: [
         (

@@ -128,6 +128,47 @@ import Testing
         #expect(Clock.monotonic() - began < 60 * Nanoseconds.perSecond)
     }
 
+    /// They waited for ten minutes, and once more as long to remove what was not there.
+    @Test(
+        "Regression: a publisher whose connection the broker ends is not waited for",
+        arguments: [
+            (
+                ["retained", "--count", "50"], "retain_available: false",
+                "1 connections ended: DISCONNECT 0x9a; 0 of 50"
+            ),
+            (["retained", "--count", "50"], "max_qos: 0", "1 connections ended: DISCONNECT 0x9b; 0 of 50"),
+            (["offline", "-n", "3", "--count", "10"], "max_qos: 0", "1 connections ended: DISCONNECT 0x9b; 0 of 30"),
+        ]
+    )
+    func publisherCut(arguments: [String], setting: String, text: String) throws {
+        let broker = try TestBroker { $0.replacing("transport: tcp\n", with: "transport: tcp\n    \(setting)\n") }
+        let began = Clock.monotonic()
+        let (status, output) = try self.bench(arguments + ["--port", "\(broker.plainPort)"])
+        #expect(status == 2 && output.contains(text), "\(output)")
+        #expect(Clock.monotonic() - began < 200 * Nanoseconds.perSecond)
+    }
+
+    @Test(
+        "Regression: connections that break in the middle end a run, with what there is",
+        arguments: [
+            (["retained", "--count", "50000"], Int32(2), "1 connections ended: closed by the broker; "),
+            (["offline", "-n", "2", "--count", "25000"], 2, "1 connections ended: closed by the broker; "),
+            (["retained", "--count", "2000", "--subscribers", "2"], 1, "2 connections ended: closed by the broker"),
+            (["offline", "-n", "1", "--count", "2000"], 1, "1 connections ended: closed by the broker"),
+        ]
+    )
+    func cutInTheMiddle(arguments: [String], wanted: Int32, text: String) throws {
+        let broker = try TestBroker()
+        let proxy = try FaultyProxy(target: broker.plainPort)
+        defer { proxy.stop() }
+        // Enough for some thousands of acknowledgements, and not for as many messages.
+        proxy.fault = .resetAfter(40_000)
+        let began = Clock.monotonic()
+        let (status, output) = try self.bench(arguments + ["--port", "\(proxy.port)"])
+        #expect(status == wanted && output.contains(text), "\(output)")
+        #expect(Clock.monotonic() - began < 200 * Nanoseconds.perSecond)
+    }
+
     @Test(
         "Regression: messages that rules deny without a word are not waited for any longer than others' pauses",
         arguments: [["retained", "--count", "20", "--subscribers", "2"], ["offline", "-n", "3", "--count", "5"]]

@@ -164,9 +164,13 @@ class Scenario: BenchClientDelegate {
     }
 
     /// Ends a run in which nothing could be measured.
-    func requireSubscriptions() throws {
+    ///
+    /// - Parameter required: how many may not have been refused; nil: all.
+    func requireSubscriptions(atLeast required: Int? = nil) throws {
         let count = self.refusedSubscriptions.values.reduce(0, +)
-        guard count > 0, let code = self.refusedSubscriptions.keys.min() else { return }
+        guard count > 0, self.subscribed - count < required ?? self.subscribed,
+            let code = self.refusedSubscriptions.keys.min()
+        else { return }
         throw BenchFailure(
             "\(count) of \(self.subscribed) subscriptions were refused, SUBACK 0x\(String(code, radix: 16)): \(Self.whatToAllow)"
         )

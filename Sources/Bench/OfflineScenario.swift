@@ -16,7 +16,11 @@ final class OfflineScenario: Scenario {
             try? self.endSessions(clients)
             throw error
         }
-        try self.endSessions(clients)
+        do {
+            try self.endSessions(clients)
+        } catch {
+            self.report.complain("sessions may be left at the broker: \(error)")
+        }
         for client in clients + publishing { client.close() }
         self.complainAboutLosses()
     }
@@ -40,7 +44,7 @@ final class OfflineScenario: Scenario {
         let began = Clock.monotonic()
         try self.connect(clients, cleanStart: false, keepsSession: true)
         let wanted = count * clients.count
-        try self.awaitMessages(wanted, "queued") { self.received }
+        try self.awaitMessages(wanted, "queued", clients) { self.received }
         let seconds = Double(Clock.monotonic() - began) / 1e9
         let after = BrokerUsage.now(self.options.processes)
         self.report.add("scenario", "offline")
@@ -69,13 +73,18 @@ final class OfflineScenario: Scenario {
         let window = max(1, min(self.options.window * 16, self.receiveMaximum))
         let wanted = count * sessions
         let isDone = try self.fleet.run(seconds: 600, progress: { "\(publisher.sent) of \(wanted) messages sent" }) {
-            while Int(publisher.sent) < wanted, Int(publisher.sent - publisher.acknowledged) < window {
+            while client.state == .open, Int(publisher.sent) < wanted,
+                Int(publisher.sent - publisher.acknowledged) < window
+            {
                 publisher.setTopic("\(self.prefix)/\(Int(publisher.sent) % sessions)", self.options.payloadBytes)
                 publisher.send(due: began)
             }
-            return publisher.acknowledged >= wanted || self.isNotAuthorized
+            return publisher.acknowledged >= wanted || self.isNotAuthorized || client.state != .open
         }
         try self.requireAuthorization()
+        if publisher.acknowledged < wanted {
+            try self.requireConnection(client, "\(publisher.acknowledged) of \(wanted) messages were acknowledged")
+        }
         if !isDone { throw BenchFailure("\(wanted - Int(publisher.acknowledged)) messages were not acknowledged") }
         return Double(Clock.monotonic() - began) / 1e9
     }

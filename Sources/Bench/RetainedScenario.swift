@@ -21,11 +21,15 @@ final class RetainedScenario: Scenario {
         } catch {
             // What the broker took is not left there.
             self.isNotAuthorized = false
-            _ = try? self.publish(count, publishing[0], bytes: nil)
+            try? self.remove(count, publishing[0])
             throw error
         }
         for client in self.subscribers { client.close() }
-        _ = try self.publish(count, publishing[0], bytes: nil)
+        do {
+            try self.remove(count, publishing[0])
+        } catch {
+            self.report.complain("retained messages may be left at \(self.prefix)/#: \(error)")
+        }
         self.complainAboutLosses()
         publishing[0].close()
     }
@@ -39,7 +43,7 @@ final class RetainedScenario: Scenario {
         try self.subscribe(self.subscribers, qos: self.options.qos) { _ in "\(self.prefix)/#" }
         let wanted = count * self.subscribers.count
         try self.requireSubscriptions()
-        try self.awaitMessages(wanted, "retained") { self.received }
+        try self.awaitMessages(wanted, "retained", self.subscribers) { self.received }
         let seconds = Double(Clock.monotonic() - began) / 1e9
         let after = BrokerUsage.now(self.options.processes)
         self.report.add("scenario", "retained")
@@ -57,6 +61,11 @@ final class RetainedScenario: Scenario {
         if self.refused > 0 { self.report.complain("refused: \(self.refused)") }
     }
 
+    private func remove(_ count: Int, _ client: BenchClient) throws {
+        if client.state != .open { try self.connect([client]) }
+        _ = try self.publish(count, client, bytes: nil)
+    }
+
     /// - Parameter bytes: nil: an empty message, which removes the retained one.
     /// - Returns: seconds until the last acknowledgement.
     private func publish(_ count: Int, _ client: BenchClient, bytes: Int?) throws -> Double {
@@ -66,7 +75,7 @@ final class RetainedScenario: Scenario {
         let window = max(1, min(self.options.window * 16, self.receiveMaximum))
         var sent = 0
         let isDone = try self.fleet.run(seconds: 600, progress: { "\(sent) of \(count) retained messages sent" }) {
-            while sent < count, sent - Int(publisher.acknowledged) < window {
+            while client.state == .open, sent < count, sent - Int(publisher.acknowledged) < window {
                 if bytes == nil {
                     self.clear(sent, client)
                 } else {
@@ -75,9 +84,15 @@ final class RetainedScenario: Scenario {
                 }
                 sent += 1
             }
-            return publisher.acknowledged >= count || self.isNotAuthorized
+            return publisher.acknowledged >= count || self.isNotAuthorized || client.state != .open
         }
         try self.requireAuthorization()
+        if publisher.acknowledged < count {
+            try self.requireConnection(
+                client,
+                "\(publisher.acknowledged) of \(count) retained messages were acknowledged"
+            )
+        }
         if !isDone {
             throw BenchFailure("\(count - Int(publisher.acknowledged)) retained messages were not acknowledged")
         }

@@ -46,7 +46,7 @@ class Scenario: BenchClientDelegate {
         self.makesConnect = { [fleet] client in
             fleet.connectPacket(client, cleanStart: cleanStart, keepsSession: keepsSession)
         }
-        let (openedBefore, failedBefore) = (self.opened, self.failedCount)
+        let (openedBefore, failedBefore, before) = (self.opened, self.failedCount, self.failures)
         self.waiting = clients[...]
         try self.startWaiting()
         func connected() -> Int { self.opened - openedBefore }
@@ -58,8 +58,11 @@ class Scenario: BenchClientDelegate {
             connected() + failed() >= clients.count
         }
         if !isDone { throw BenchFailure("only \(progress()) in \(Int(seconds)) s") }
-        if let failure = self.failures.max(by: { $0.value < $1.value }), !self.expectsLosses {
-            throw BenchFailure("\(failure.value) clients could not connect: \(failure.key)")
+        // Connections that had been there are told of at the end of the run.
+        guard !self.expectsLosses, connected() < clients.count else { return }
+        let failures = self.failures.map { ($0.key, $0.value - before[$0.key, default: 0]) }
+        if let (reason, count) = failures.max(by: { $0.1 < $1.1 }), count > 0 {
+            throw BenchFailure("\(count) clients could not connect: \(reason)")
         }
     }
 
@@ -103,9 +106,23 @@ class Scenario: BenchClientDelegate {
 
     func complainAboutLosses() {
         guard !self.expectsLosses else { return }
-        for (reason, count) in self.failures.sorted(by: { $0.key < $1.key }) {
-            self.report.complain("\(count) connections ended: \(reason)")
-        }
+        for ending in self.endings { self.report.complain(ending) }
+    }
+
+    /// Connections that the broker, or the network, has ended.
+    private var endings: [String] {
+        self.failures.sorted(by: { $0.key < $1.key }).map { "\($0.value) connections ended: \($0.key)" }
+    }
+
+    private func areAllGone(_ clients: [BenchClient]) -> Bool {
+        !self.failures.isEmpty && clients.allSatisfy { $0.state != .open }
+    }
+
+    /// Ends a run that needs a client whose connection is gone.
+    ///
+    /// - Parameter consequence: what there is not because of it.
+    func requireConnection(_ client: BenchClient, _ consequence: @autoclosure () -> String) throws {
+        if client.state != .open { throw BenchFailure("\(self.endings.joined(separator: "; ")); \(consequence())") }
     }
 
     // MARK: Subscribing
@@ -121,10 +138,15 @@ class Scenario: BenchClientDelegate {
             )
             client.markDirty()
         }
-        let isDone = try self.fleet.run(seconds: 60) { self.subscribed - before >= clients.count }
-        if !isDone {
-            throw BenchFailure("only \(self.subscribed - before) of \(clients.count) SUBACK came in a minute")
+        let isDone = try self.fleet.run(seconds: 60) {
+            self.subscribed - before >= clients.count || self.areAllGone(clients)
         }
+        let came = self.subscribed - before
+        guard !isDone || came < clients.count else { return }
+        let reasons = isDone ? [] : ["no more in a minute"]
+        throw BenchFailure(
+            "only \(came) of \(clients.count) SUBACK came: \((self.endings + reasons).joined(separator: "; "))"
+        )
     }
 
     func subscribed(_ client: BenchClient, _ suback: SubackPacket) {
@@ -142,9 +164,13 @@ class Scenario: BenchClientDelegate {
     }
 
     /// Ends a run in which nothing could be measured.
-    func requireSubscriptions() throws {
+    ///
+    /// - Parameter required: how many may not have been refused; nil: all.
+    func requireSubscriptions(atLeast required: Int? = nil) throws {
         let count = self.refusedSubscriptions.values.reduce(0, +)
-        guard count > 0, let code = self.refusedSubscriptions.keys.min() else { return }
+        guard count > 0, self.subscribed - count < required ?? self.subscribed,
+            let code = self.refusedSubscriptions.keys.min()
+        else { return }
         throw BenchFailure(
             "\(count) of \(self.subscribed) subscriptions were refused, SUBACK 0x\(String(code, radix: 16)): \(Self.whatToAllow)"
         )
@@ -164,18 +190,22 @@ class Scenario: BenchClientDelegate {
         if reason == ReasonCode.notAuthorized.rawValue { self.isNotAuthorized = true }
     }
 
-    /// Waits for all of the messages, as long as some come.
+    /// Waits for all of the messages, as long as some come and one of the clients is there to get them.
     ///
     /// - Parameter received: how many are there.
     /// - Throws: when not a single one came; rules that deny a message are silent with MQTT 3.1.1.
-    func awaitMessages(_ wanted: Int, _ what: String, received: () -> Int) throws {
+    func awaitMessages(_ wanted: Int, _ what: String, _ clients: [BenchClient], received: () -> Int) throws {
         var (last, since) = (received(), Clock.monotonic())
         try self.fleet.run(seconds: 120, progress: { "\(received()) of \(wanted) \(what) messages came" }) {
             let count = received()
             if count != last { (last, since) = (count, Clock.monotonic()) }
             return count >= wanted || Clock.monotonic() - since > Self.quietNanoseconds
+                || self.areAllGone(clients)
         }
         guard received() == 0, wanted > 0 else { return }
+        guard self.failures.isEmpty else {
+            throw BenchFailure("\(self.endings.joined(separator: "; ")); none of \(wanted) \(what) messages came")
+        }
         throw BenchFailure(
             "none of \(wanted) \(what) messages came within \(Self.quietNanoseconds / Nanoseconds.perSecond) s: \(Self.whatToAllow)"
         )

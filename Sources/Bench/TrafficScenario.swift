@@ -21,6 +21,10 @@ final class TrafficScenario: Scenario {
     private var published = 0
     private var corrupt = 0
     private var refusals: [UInt8: Int] = [:]
+    /// Publishers that the broker's rules have refused a message.
+    private var deniedPublishers: Set<UInt32> = []
+    /// Messages that the broker took with an acknowledgement.
+    private var accepted = 0
     private var nextPublisher = 0
     private var rateBegan: Instant = 0
     private var rateSent = 0
@@ -64,23 +68,31 @@ final class TrafficScenario: Scenario {
         try self.subscribe(self.subscribers, qos: self.options.qos) {
             self.shape == .fanin ? "\(self.prefix)/+/value" : self.topic($0)
         }
+        // Those that were not refused can be measured.
+        try self.requireSubscriptions(atLeast: 1)
         self.begin()
-        try self.fleet.run(seconds: self.options.warmUpSeconds) { false }
+        try self.fleet.run(seconds: self.options.warmUpSeconds) { self.areAllDenied }
         try self.measure()
         self.isSending = false
         try self.drain()
+        // With a rate there may be publishers whose turn never came.
+        if self.accepted == 0 { try self.requireAuthorization() }
         self.judge()
         for client in all { client.close() }
     }
+
+    /// Whatever is still sent will be refused by the broker's rules too.
+    private var areAllDenied: Bool { self.accepted == 0 && self.deniedPublishers.count == self.publishers.count }
 
     private func measure() throws {
         let (before, own) = (BrokerUsage.now(self.options.processes), BrokerUsage.ownCPUSeconds())
         let began = Clock.monotonic()
         (self.deliveries, self.published, self.isMeasuring) = (0, 0, true)
         try self.fleet.run(seconds: self.options.seconds, progress: { "\(self.deliveries) messages delivered" }) {
-            false
+            self.areAllDenied
         }
         self.isMeasuring = false
+        if self.areAllDenied { try self.requireAuthorization() }
         let seconds = Double(Clock.monotonic() - began) / 1e9
         let after = BrokerUsage.now(self.options.processes)
         self.report.add("scenario", self.shape.rawValue)
@@ -140,10 +152,12 @@ final class TrafficScenario: Scenario {
     }
 
     override func acknowledged(_ client: BenchClient, _ type: PacketType, identifier: UInt16, reason: UInt8) {
-        if reason >= 0x80 { self.refusals[reason, default: 0] += 1 }
+        self.countRefusal(reason)
+        if reason >= 0x80 { self.refusals[reason, default: 0] += 1 } else { self.accepted += 1 }
         // A PUBREC that refuses is the last of its exchange.
         guard type != .pubrec || reason >= 0x80 else { return }
         let publisher = self.publishers[client.number - self.subscribers.count]
+        if reason == ReasonCode.notAuthorized.rawValue { self.deniedPublishers.insert(publisher.index) }
         publisher.wasAcknowledged()
         self.fill(publisher)
     }

@@ -73,7 +73,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         switch (verdict.outcome, verdict.reason) {
         case (.unknown, .overloaded): .serverBusy
         case (.unknown, _): .serverUnavailable
-        case (_, .wrongPassword), (_, .passwordMissing): .badUserNameOrPassword
+        case (_, .wrongPassword), (_, .passwordMissing), (_, .certificateMissing): .badUserNameOrPassword
         default: .notAuthorized
         }
     }

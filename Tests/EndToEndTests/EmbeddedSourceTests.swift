@@ -309,6 +309,13 @@ import Testing
             #expect(try code(nil, "emb-b", password) == 0x86)
             #expect(try code("emb-other", "emb-b", password) == 0x86)
         }
+        // They were told that a password was wrong, and to set one.
+        let config = ["--listener", "applications", "--config", broker.directory.file("martlet.yaml")]
+        for arguments in [["why", "emb-b"] + config.suffix(2), ["auth", "test", "--user", "emb-b"] + config] {
+            let output = try runProcess(TestBroker.executable("martlet"), arguments: arguments).output
+            #expect(output.contains("certificate-missing") && !output.contains("wrong-password"), "\(output)")
+            #expect(output.contains("connect with the device's certificate"), "\(output)")
+        }
         // One that has a password needs no certificate for it.
         #expect(try code(nil, "emb-c", right) == 0)
         #expect(try code("emb-other", "emb-c", right) == 0)

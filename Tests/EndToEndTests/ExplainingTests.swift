@@ -101,6 +101,31 @@ import Testing
         #expect(try test("old") == 0)
     }
 
+    /// It gave up after five seconds, while devices were let in.
+    @Test("Regression: auth test asks the next auth worker when one hangs, and names the one that does")
+    func authTestPastHungWorker() throws {
+        let broker = try TestBroker(authWorkers: 2)
+        try broker.provision("test-hung", password: "right")
+        let certificate = try broker.pki.device("test-hung").certificateFile
+        func test(_ more: String...) throws -> (status: Int32, output: String) {
+            let arguments = ["auth", "test", "--cert", certificate, "--password", "right"] + more
+            let file = broker.directory.file("martlet.yaml")
+            return try runProcess(TestBroker.executable("martlet"), arguments: arguments + ["--config", file])
+        }
+        let silent = "authworker-1, \(broker.directory.file("run"))/authworker-1.sock: does not answer within 2000 ms"
+        broker.authWorkers[0].signal(SIGSTOP)
+        for result in [try test(), try test("--no-cache")] {
+            #expect(result.status == 0, "\(result.output)")
+            #expect(result.output.contains(silent) && result.output.contains("allow all devices/test-hung/#"))
+        }
+        broker.authWorkers[1].killNow()
+        let none = try test()
+        #expect(none.status == 3 && none.output.contains("no auth worker can be asked: \(silent)"), "\(none.output)")
+        #expect(none.output.contains("authworker-2: not running"), "\(none.output)")
+        broker.authWorkers[0].signal(SIGCONT)
+        #expect(try test().status == 0)
+    }
+
     @Test("auth test tells what would happen now, by its exit status too")
     func authTest() throws {
         let broker = try TestBroker()

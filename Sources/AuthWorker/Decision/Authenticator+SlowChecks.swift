@@ -80,11 +80,26 @@ extension Authenticator {
         return self.command.placeholders.contains(where: \.isFromCertificate) || identity.commonName == key.redisKey
     }
 
+    private static let certificateMissing =
+        "the device logs in by its certificate, and the client has none with its name"
+
+    /// The deny of a password that does not fit the cached row, which Redis need not be asked about again.
+    func denial(_ row: CredentialRow, _ entry: Entry, key: LookupKey) -> AuthVerdict {
+        let lacksCertificate = self.logsInByCertificate(row)
+        return AuthVerdict(
+            outcome: .deny,
+            reason: lacksCertificate ? .certificateMissing : .wrongPassword,
+            source: entry.origin,
+            detail: lacksCertificate ? Array(Self.certificateMissing.utf8) : [],
+            keyHash: key.hash
+        )
+    }
+
     /// Refuses a password that does not fit the row that was just fetched.
     mutating func refuse(_ waiter: Waiter, _ row: CredentialRow, key: LookupKey) {
         if self.logsInByCertificate(row) {
-            let detail = "the device logs in by its certificate, and the client has none with its name"
-            self.answer(waiter.request, .deny, .wrongPassword, source: .redis, detail: detail, key: key)
+            let detail = Self.certificateMissing
+            self.answer(waiter.request, .deny, .certificateMissing, source: .redis, detail: detail, key: key)
         } else if waiter.password?.isEmpty ?? false, self.checker.acceptsRowsWithoutPassword {
             self.answer(waiter.request, .deny, .passwordMissing, source: .redis, key: key)
         } else {

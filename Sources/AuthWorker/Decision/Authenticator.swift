@@ -636,9 +636,7 @@ package struct Authenticator {
         // It may have been changed in Redis since: ask, but not for each guess of an attacker.
         guard !self.mayForceLookup(entry, now: now), self.pending[key] == nil else { return .askRedis }
         if !entry.awaitsConfirmation {
-            return .verdict(
-                AuthVerdict(outcome: .deny, reason: .wrongPassword, source: entry.origin, keyHash: key.hash)
-            )
+            return .verdict(self.denial(row, entry, key: key))
         }
         let detail = "the password does not fit the cached row, and Redis could not say whether it was changed"
         return .verdict(

@@ -122,7 +122,7 @@ extension AuthVerdict.Reason {
         switch self {
         case .noSuchDevice, .passwordMissing, .fieldMissing: true
         case .none, .wrongPassword, .fieldNotAllowed, .deviceDisabled, .redisUnavailable, .redisError, .overloaded,
-            .deviceFileUnavailable, .rulesMissing:
+            .deviceFileUnavailable, .rulesMissing, .certificateMissing:
             false
         }
     }

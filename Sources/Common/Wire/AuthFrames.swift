@@ -111,6 +111,8 @@ public struct AuthVerdict: Equatable, Sendable {
         case deviceFileUnavailable = 10
         /// Listener and auth worker were started with different configurations.
         case rulesMissing = 11
+        /// The device has no password and logs in by its certificate; the client has none with the device's name.
+        case certificateMissing = 12
 
         /// As logs, counters and `martlet why` name it.
         public var description: String {
@@ -127,6 +129,7 @@ public struct AuthVerdict: Equatable, Sendable {
             case .deviceDisabled: "device-disabled"
             case .deviceFileUnavailable: "device-file-unavailable"
             case .rulesMissing: "rules-missing"
+            case .certificateMissing: "certificate-missing"
             }
         }
     }

@@ -39,6 +39,10 @@ enum Advice {
         case "password-missing":
             return
                 "the device sends no password; give it one, or have none asked for: martlet device set-password --none \(key)"
+        case "certificate-missing":
+            return
+                "connect with the device's certificate, the one whose common name is its name; or, if it is to log in by a password "
+                + "instead, give it one: martlet device set-password \(key)"
         case "device-disabled": return "it was disabled; let it in again with: martlet device enable \(key)"
         default: return nil
         }

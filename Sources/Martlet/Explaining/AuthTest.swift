@@ -61,8 +61,9 @@ struct AuthTest {
             block.add("verdict", "refused: authentication.source is none, and the listener is not anonymous")
             return (.denied, block)
         }
-        let worker = try AuthTestClient.firstRunning(self.configuration)
-        let verdict = try self.ask(query, worker)
+        let answer = try self.ask(query)
+        let verdict = answer.verdict
+        for line in answer.silent { block.add("auth_worker", line) }
         block.add("verdict", "\(verdict.outcome)")
         if verdict.reason != .none { block.add("reason", "\(verdict.reason)") }
         if verdict.source != .none { block.add("decided_by", "\(verdict.source)") }
@@ -73,7 +74,7 @@ struct AuthTest {
                 verdict.access.isSuperuser ? "superuser: everything" : "otherwise \(verdict.access.noMatch)"
             )
         }
-        self.addExplanation(query, worker, to: &block)
+        self.addExplanation(query, answer.instance, to: &block)
         let outcome: Outcome =
             switch verdict.outcome {
             case .allow: .allowed
@@ -83,16 +84,16 @@ struct AuthTest {
         return (outcome, block)
     }
 
-    private func ask(_ query: AuthQuery, _ worker: Int) throws -> AuthVerdict {
+    private func ask(_ query: AuthQuery) throws -> AuthTestClient.Answer {
         if self.fetchesFirst {
             // As about a live session: Redis' row as it is now becomes the cached one, and nothing cached is lost if Redis is away.
             var fetching = query
             fetching.password = nil
             fetching.revalidatedTag = []
-            let verdict = try AuthTestClient.ask(fetching, instance: worker, self.configuration)
-            guard verdict.outcome == .allow else { return verdict }
+            let answer = try AuthTestClient.ask(fetching, self.configuration)
+            guard answer.verdict.outcome == .allow else { return answer }
         }
-        return try AuthTestClient.ask(query, instance: worker, self.configuration)
+        return try AuthTestClient.ask(query, self.configuration)
     }
 
     private func ban(_ identity: CertificateIdentity?, _ clientIdentifier: [UInt8]) throws -> Ban? {

@@ -5,6 +5,14 @@ import Glibc
 final class AuthTestClient: LinkDelegate {
     private static let timeoutNanoseconds = 10 * Nanoseconds.perSecond
 
+    /// Who gave a verdict, and what others had to say before it.
+    struct Answer {
+        var verdict: AuthVerdict
+        var instance: Int
+        /// A sentence for each worker that runs and does not answer.
+        var silent: [String] = []
+    }
+
     private let query: AuthQuery
     private var verdict: AuthVerdict?
     private var problem: String?
@@ -13,41 +21,51 @@ final class AuthTestClient: LinkDelegate {
         self.query = query
     }
 
-    /// The number of the first auth worker that runs; listeners, too, ask another one when one is gone.
-    static func firstRunning(_ configuration: Configuration) throws(CommandFailure) -> Int {
-        var problems: [String] = []
+    /// Asks one auth worker after the other, until one answers: listeners, too, ask another one when one is gone or hangs.
+    static func ask(_ query: AuthQuery, _ configuration: Configuration) throws -> Answer {
+        var (unreachable, silent): ([String], [String]) = ([], [])
         for instance in 1...configuration.processes.authWorkers {
             let path = configuration.authWorkerSocketPath(instance)
+            let fileDescriptor: Int32
             do throws(SystemError) {
-                close(try UnixSocket.connect(path: path))
-                return instance
+                fileDescriptor = try UnixSocket.connect(path: path)
             } catch {
                 let text = UnreachableRole.describe(error, .authWorker, instance: instance, path: path)
-                problems.append("no auth worker can be asked: authworker-\(instance): \(text)")
+                unreachable.append("authworker-\(instance): \(text)")
+                continue
             }
+            // Who is the last to be asked is given the time that an answer may take.
+            let isLast = instance == configuration.processes.authWorkers
+            let timeout = isLast ? Self.timeoutNanoseconds : configuration.authentication.workerTimeoutNanoseconds
+            let client = AuthTestClient(query)
+            if let verdict = try client.verdict(from: fileDescriptor, path, timeout) {
+                return Answer(verdict: verdict, instance: instance, silent: silent)
+            }
+            let waited = "does not answer within \(timeout / Nanoseconds.perMillisecond) ms; see its log, or restart it"
+            silent.append("authworker-\(instance), \(path): \(client.problem ?? waited)")
         }
-        throw CommandFailure(UnreachableRole.missingDirectory(configuration) ?? problems[0])
+        if let missing = UnreachableRole.missingDirectory(configuration) { throw CommandFailure(missing) }
+        throw CommandFailure("no auth worker can be asked: \((silent + unreachable).prefix(2).joined(separator: "; "))")
     }
 
-    static func ask(_ query: AuthQuery, instance: Int, _ configuration: Configuration) throws -> AuthVerdict {
+    /// Takes the descriptor.
+    /// - Returns: nil when there is none within the time, or `problem` says why.
+    private func verdict(from fileDescriptor: Int32, _ path: String, _ timeout: UInt64) throws -> AuthVerdict? {
         let loop = try EventLoop()
-        let client = AuthTestClient(query)
-        let path = configuration.authWorkerSocketPath(instance)
         let link = try Link(
             loop: loop,
-            fileDescriptor: try UnixSocket.connect(path: path),
+            fileDescriptor: fileDescriptor,
             peerDescription: path,
             hello: LinkHello(role: .tool, bootID: RoleProcess.makeBootID(), name: Array("martlet".utf8)),
             expectedRoles: [.authWorker],
-            delegate: client
+            delegate: self
         )
         defer { link.close() }
-        let deadline = Clock.monotonic() &+ Self.timeoutNanoseconds
-        while client.verdict == nil, client.problem == nil, Clock.monotonic() < deadline {
+        let deadline = Clock.monotonic() &+ timeout
+        while self.verdict == nil, self.problem == nil, Clock.monotonic() < deadline {
             try loop.turn(maximumWaitNanoseconds: deadline &- Clock.monotonic())
         }
-        guard let verdict = client.verdict else { throw CommandFailure("\(path): \(client.problem ?? "no answer")") }
-        return verdict
+        return self.verdict
     }
 
     func linkUp(_ link: Link, peer: LinkHello) {

@@ -95,6 +95,7 @@ import Testing
         let table: [(AuthVerdict.Outcome, AuthVerdict.Reason, UInt8, UInt8, String)] = [
             (.deny, .noSuchDevice, 5, 0x87, "no-such-device"), (.deny, .wrongPassword, 4, 0x86, "wrong-password"),
             (.deny, .passwordMissing, 4, 0x86, "password-missing"), (.deny, .fieldMissing, 5, 0x87, "field-missing"),
+            (.deny, .certificateMissing, 4, 0x86, "certificate-missing"),
             (.deny, .fieldNotAllowed, 5, 0x87, "field-not-allowed"),
             (.unknown, .redisUnavailable, 3, 0x88, "redis-unavailable"),
             (.unknown, .redisError, 3, 0x88, "redis-error"), (.unknown, .overloaded, 3, 0x89, "auth-overloaded"),

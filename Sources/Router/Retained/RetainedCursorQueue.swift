@@ -6,10 +6,11 @@ struct RetainedCursorQueue: Sequence {
         var cursor: RetainedCursor
         /// Where the next older one for the same filter was; below zero: there was none.
         var older: Int
+        /// It was taken out.
+        var isGone = false
     }
 
-    /// Nil: it was taken out of the middle.
-    private var entries: [Entry?] = []
+    private var entries: [Entry] = []
     /// Of the oldest one. Those before it are done; they leave together.
     private var head = 0
     private(set) var count = 0
@@ -19,7 +20,7 @@ struct RetainedCursorQueue: Sequence {
     var isEmpty: Bool { self.count == 0 }
 
     func makeIterator() -> IndexingIterator<[RetainedCursor]> {
-        self.entries[self.head...].compactMap { $0?.cursor }.makeIterator()
+        self.entries[self.head...].filter { !$0.isGone }.map(\.cursor).makeIterator()
     }
 
     /// Whether one waits for the filter with this place.
@@ -33,8 +34,8 @@ struct RetainedCursorQueue: Sequence {
 
     /// The oldest; there must be one.
     var first: RetainedCursor {
-        get { self.entries[self.head]!.cursor }
-        _modify { yield &self.entries[self.head]!.cursor }
+        get { self.entries[self.head].cursor }
+        _modify { yield &self.entries[self.head].cursor }
     }
 
     /// Those for one filter, which the caller closes.
@@ -42,10 +43,10 @@ struct RetainedCursorQueue: Sequence {
         guard var index = self.newest.removeValue(forKey: place) else { return [] }
         var removed: [RetainedCursor] = []
         // What was older and is done is before `head`.
-        while index >= self.head, let entry = self.entries[index] {
-            removed.append(entry.cursor)
-            self.entries[index] = nil
-            index = entry.older
+        while index >= self.head {
+            removed.append(self.entries[index].cursor)
+            self.entries[index].isGone = true
+            index = self.entries[index].older
         }
         self.count -= removed.count
         self.tidy()
@@ -55,7 +56,7 @@ struct RetainedCursorQueue: Sequence {
     mutating func removeFirst() -> RetainedCursor {
         let cursor = self.first
         if self.newest[cursor.place] == self.head { self.newest[cursor.place] = nil }
-        self.entries[self.head] = nil
+        self.entries[self.head].isGone = true
         self.count -= 1
         self.tidy()
         return cursor
@@ -67,7 +68,7 @@ struct RetainedCursorQueue: Sequence {
             self = RetainedCursorQueue()
             return
         }
-        while self.entries[self.head] == nil { self.head += 1 }
+        while self.entries[self.head].isGone { self.head += 1 }
         guard self.entries.count > 64, self.entries.count > 2 * self.count else { return }
         let kept = Array(self)
         self = RetainedCursorQueue()

@@ -8,17 +8,10 @@ extension ClientConnection {
         self.setInterest(interest)
     }
 
-    /// There is something to write that found no room.
-    var needsRoom: Bool { self.writeWantsWrite || self.readWantsWrite }
-
     /// What can be read is reported as before: whoever must not read is told so by that, and then waits for his turn.
     func hasWritten() {
-        self.setInterest(self.needsRoom ? [self.interest, .writable] : self.interest.subtracting(.writable))
-    }
-
-    func grantCredit(_ bytes: UInt32) {
-        self.uplink?.grant(bytes)
-        self.resumeAfterCredit()
+        let needsRoom = self.writeWantsWrite || self.readWantsWrite
+        self.setInterest(needsRoom ? [self.interest, .writable] : self.interest.subtracting(.writable))
     }
 
     /// There was no room for what reading has to write.

@@ -60,7 +60,7 @@ final class ClientConnection: EventHandler {
 
     unowned let service: ListenerService
     let socket: ClientSocket
-    private(set) var registration: EventLoop.Registration?
+    private var registration: EventLoop.Registration?
     private(set) var interest: IOEvents = .readable
     var input = ByteBuffer()
     var output = ByteBuffer()
@@ -81,7 +81,6 @@ final class ClientConnection: EventHandler {
     /// Of that: looked through for PINGREQ.
     var parkedBytesSeen = 0
     var delivery: DeliveryAccount
-    var inputPatience = InputPatience()
     var isBlockedByCredit = false
     private var isBlockedByRate = false
     var inputEnded = false
@@ -377,8 +376,7 @@ final class ClientConnection: EventHandler {
             now: self.service.loop.now
         )
         guard let progress = forwarded, let uplink = self.uplink else { return 0 }
-        let canWait = self.service.router.passed(link.output.readableBytes - linkBefore, progress, of: uplink)
-        self.received(progress, canWait: canWait)
+        self.service.router.passed(link.output.readableBytes - linkBefore, progress, of: uplink)
         self.sendOwnPackets()
         if self.output.readableBytes != before { self.markDirty() }
         if progress.isBlocked, !self.isBlockedByCredit {
@@ -536,6 +534,11 @@ final class ClientConnection: EventHandler {
         self.markDirty()
     }
 
+    func grantCredit(_ bytes: UInt32) {
+        self.uplink?.grant(bytes)
+        self.resumeAfterCredit()
+    }
+
     /// Goes on with a PUBLISH that waited for the session's or the link's credit.
     func resumeAfterCredit() {
         guard self.isBlockedByCredit else { return }
@@ -624,7 +627,6 @@ final class ClientConnection: EventHandler {
             return self.lost("the client does not read")
         }
         self.hasWritten()
-        self.expectsAcknowledgements()
         if self.wantsInput != wantedInput { self.resumeInput() }
     }
 

@@ -151,18 +151,11 @@ final class RouterUplink: LinkDelegate {
     }
 
     /// What a client sent was written for the router.
-    /// - Returns: whether it can wait.
-    func passed(_ bytes: Int, _ progress: SessionUplink.Progress, of uplink: SessionUplink) -> Bool {
-        guard progress.acknowledgements > 0, !progress.isUrgent else { return false }
+    func passed(_ bytes: Int, _ progress: SessionUplink.Progress, of uplink: SessionUplink) {
+        guard progress.acknowledgements > 0, !progress.isUrgent else { return }
         let waiting = self.patience.acknowledgements + progress.acknowledgements
-        guard uplink.canSpareAcknowledgements(waiting) else { return false }
+        guard uplink.canSpareAcknowledgements(waiting) else { return }
         self.patience.add(bytes, acknowledgements: progress.acknowledgements, now: self.service.loop.now)
-        return true
-    }
-
-    /// Whether the router will be in no need of the acknowledgements of what this client was sent.
-    func canWaitForAcknowledgements(of uplink: SessionUplink) -> Bool {
-        uplink.canSpareAcknowledgements(self.patience.acknowledgements)
     }
 
     private func writeCredit(_ link: Link) {

@@ -107,9 +107,6 @@ struct SessionUplink {
         return (attach.outbound.count + waiting) * 2 < self.sendQuota
     }
 
-    /// Whether the client owes acknowledgements.
-    var hasInFlight: Bool { self.attach.map { $0.outbound.count > 0 } ?? false }
-
     /// So much waits for answers that the client is not read.
     var isWaitingForAnswers: Bool { self.attach?.unanswered.isFull ?? false }
 

@@ -53,8 +53,6 @@ static uint64_t trace;
 static char network[80];
 static int last_events;
 static int last_timeout;
-/// The process that is inside has waited in this turn.
-static bool has_waited;
 static unsigned next_peer_port;
 
 #define DESCRIPTORS_MAX 4096
@@ -79,10 +77,7 @@ static void note(uint64_t call, uint64_t result) {
     trace = (trace ^ call ^ (result << 8) ^ ((uint64_t)current << 56)) * 0x100000001B3u;
 }
 
-void simulated_enter(int process) {
-    current = process;
-    has_waited = false;
-}
+void simulated_enter(int process) { current = process; }
 void simulated_seed(uint64_t seed) {
     memset(processes, 0, sizeof processes);
     random_state = seed;
@@ -351,13 +346,10 @@ int usleep(useconds_t microseconds) {
 int epoll_wait(int epoll, struct epoll_event *events, int maximum, int timeout) {
     CACHED(epoll_wait);
     if (current == 0) return next(epoll, events, maximum, timeout);
-    int count = next(epoll, events, maximum, 0);
-    // A turn may look into a second set; how long it would have waited is the first one's.
-    last_events = has_waited ? last_events + (count > 0 ? count : 0) : count;
-    if (!has_waited) last_timeout = timeout;
-    has_waited = true;
-    note(2, (uint64_t)count);
-    return count;
+    last_events = next(epoll, events, maximum, 0);
+    last_timeout = timeout;
+    note(2, (uint64_t)last_events);
+    return last_events;
 }
 
 // MARK: Sockets

@@ -22,9 +22,6 @@ public protocol EventHandler: AnyObject {
 ///
 /// A turn is: wait, hand every ready descriptor to its handler, run the timers that are due, then the end-of-turn work, in
 /// which each role flushes what it collected: one write per peer and turn.
-///
-/// Descriptors can be patient: while `waitPatiently` holds they wake nobody, and are looked at in the turns that others cause, or when
-/// nothing has for `patienceMilliseconds`.
 public final class EventLoop {
     /// Names a registration; stale ones are recognised.
     public struct Registration: Equatable, Sendable {
@@ -40,24 +37,13 @@ public final class EventLoop {
         var handler: (any EventHandler)?
         var fileDescriptor: Int32
         var generation: UInt32
-        var isPatient = false
     }
-
-    /// The longest that what a patient descriptor has to say waits.
-    public static let patienceMilliseconds: Int32 = 2
-    /// In place of a registration: there is something in the set of the patient ones.
-    private static let patientsAreReady = UInt64.max
 
     /// Read once per turn, after the wait.
     public private(set) var now: Instant
     /// Runs at the end of every turn, in the order in which it was added.
     private var endOfTurn: [() -> Void] = []
     private let epoll: Int32
-    /// An epoll set in the epoll set: those that are patient.
-    private let patients: Int32
-    private var patientCount = 0
-    /// Whether they are reported as all others are.
-    private var patientsWake = true
     private var slots: [Slot] = []
     private var freeSlots: [UInt32] = []
     private var timers = TimerHeap()
@@ -67,31 +53,18 @@ public final class EventLoop {
     /// `stop` was called since `run` began.
     public private(set) var isStopped = false
     private let ready: UnsafeMutableBufferPointer<epoll_event>
-    private let readyPatients: UnsafeMutableBufferPointer<epoll_event>
 
     public init() throws(SystemError) {
         self.epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard self.epoll >= 0 else { throw SystemError("epoll_create1") }
-        self.patients = epoll_create1(Int32(EPOLL_CLOEXEC))
-        var event = martlet_epoll_event(IOEvents.readable.rawValue, Self.patientsAreReady)
-        guard self.patients >= 0, epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.patients, &event) == 0 else {
-            let error = SystemError("epoll_create1")
-            if self.patients >= 0 { close(self.patients) }
-            close(self.epoll)
-            throw error
-        }
         self.now = Clock.monotonic()
         self.ready = .allocate(capacity: 512)
         self.ready.initialize(repeating: epoll_event())
-        self.readyPatients = .allocate(capacity: 512)
-        self.readyPatients.initialize(repeating: epoll_event())
     }
 
     deinit {
-        close(self.patients)
         close(self.epoll)
         self.ready.deallocate()
-        self.readyPatients.deallocate()
     }
 
     // MARK: Descriptors
@@ -122,10 +95,8 @@ public final class EventLoop {
 
     public func modify(_ registration: Registration, for events: IOEvents) {
         guard self.isCurrent(registration) else { return }
-        let slot = self.slots[Int(registration.slot)]
         var event = martlet_epoll_event(events.rawValue, Self.pack(registration))
-        let set = slot.isPatient ? self.patients : self.epoll
-        let result = epoll_ctl(set, EPOLL_CTL_MOD, slot.fileDescriptor, &event)
+        let result = epoll_ctl(self.epoll, EPOLL_CTL_MOD, self.slots[Int(registration.slot)].fileDescriptor, &event)
         precondition(result == 0, "epoll_ctl(MOD) of a registered descriptor failed")
     }
 
@@ -134,39 +105,11 @@ public final class EventLoop {
         guard self.isCurrent(registration) else { return }
         let index = Int(registration.slot)
         var event = epoll_event()
-        let set = self.slots[index].isPatient ? self.patients : self.epoll
-        epoll_ctl(set, EPOLL_CTL_DEL, self.slots[index].fileDescriptor, &event)
-        if self.slots[index].isPatient { self.patientCount -= 1 }
-        self.slots[index].isPatient = false
+        epoll_ctl(self.epoll, EPOLL_CTL_DEL, self.slots[index].fileDescriptor, &event)
         self.slots[index].handler = nil
         self.slots[index].fileDescriptor = -1
         self.slots[index].generation &+= 1
         self.freeSlots.append(registration.slot)
-    }
-
-    /// - Parameter events: as before.
-    public func setPatient(_ registration: Registration, _ isPatient: Bool, for events: IOEvents) {
-        let index = Int(registration.slot)
-        guard self.isCurrent(registration), self.slots[index].isPatient != isPatient else { return }
-        let (old, new) = isPatient ? (self.epoll, self.patients) : (self.patients, self.epoll)
-        let fileDescriptor = self.slots[index].fileDescriptor
-        var event = martlet_epoll_event(events.rawValue, Self.pack(registration))
-        // Where there is no memory for it, it stays where it was.
-        guard epoll_ctl(new, EPOLL_CTL_ADD, fileDescriptor, &event) == 0 else { return }
-        epoll_ctl(old, EPOLL_CTL_DEL, fileDescriptor, &event)
-        self.slots[index].isPatient = isPatient
-        self.patientCount += isPatient ? 1 : -1
-    }
-
-    /// Until a wait ends with nothing, patient descriptors wake nobody.
-    public func waitPatiently() {
-        if self.patientsWake { self.setPatientsWake(false) }
-    }
-
-    private func setPatientsWake(_ wake: Bool) {
-        self.patientsWake = wake
-        var event = martlet_epoll_event(wake ? IOEvents.readable.rawValue : 0, Self.patientsAreReady)
-        epoll_ctl(self.epoll, EPOLL_CTL_MOD, self.patients, &event)
     }
 
     private func isCurrent(_ registration: Registration) -> Bool {
@@ -217,7 +160,6 @@ public final class EventLoop {
         let ending = (self.slots, self.timerActions, self.endOfTurn)
         self.slots = []
         self.freeSlots = []
-        self.patientCount = 0
         self.timers = TimerHeap()
         self.timerActions = [:]
         self.endOfTurn = []
@@ -244,52 +186,20 @@ public final class EventLoop {
             let roundedUp = wait / Nanoseconds.perMillisecond + (wait % Nanoseconds.perMillisecond == 0 ? 0 : 1)
             timeout = Int32(clamping: roundedUp)
         }
-        let isPatient = !self.patientsWake
-        if isPatient { timeout = timeout < 0 ? Self.patienceMilliseconds : min(timeout, Self.patienceMilliseconds) }
-        let count = try self.wait(self.epoll, self.ready, timeout)
-        self.now = Clock.monotonic()
-        try self.handle(self.ready, count)
-        if isPatient {
-            try self.handlePatients()
-            if count == 0 || self.patientCount == 0 { self.setPatientsWake(true) }
-        }
-        self.runTimers()
-        for work in self.endOfTurn { work() }
-    }
-
-    private func wait(
-        _ set: Int32,
-        _ ready: UnsafeMutableBufferPointer<epoll_event>,
-        _ timeout: Int32
-    ) throws(SystemError) -> Int {
-        let count = epoll_wait(set, ready.baseAddress, Int32(ready.count), timeout)
+        let count = epoll_wait(self.epoll, self.ready.baseAddress, Int32(self.ready.count), timeout)
         if count < 0 && errno != EINTR { throw SystemError("epoll_wait") }
-        return max(0, Int(count))
-    }
-
-    private func handlePatients() throws(SystemError) {
-        guard self.patientCount > 0 else { return }
-        let count = try self.wait(self.patients, self.readyPatients, 0)
-        try self.handle(self.readyPatients, count)
-    }
-
-    private func handle(
-        _ events: UnsafeMutableBufferPointer<epoll_event>,
-        _ count: Int
-    ) throws(SystemError) {
-        for index in 0..<count {
-            let data = martlet_epoll_data(&events[index])
-            if data == Self.patientsAreReady {
-                try self.handlePatients()
-                continue
-            }
+        self.now = Clock.monotonic()
+        for index in 0..<max(0, Int(count)) {
+            let data = martlet_epoll_data(&self.ready[index])
             let slot = Int(truncatingIfNeeded: data & 0xFFFF_FFFF)
             // An earlier handler of this turn may have taken this registration away.
             guard self.slots[slot].generation == UInt32(truncatingIfNeeded: data >> 32),
                 let handler = self.slots[slot].handler
             else { continue }
-            handler.handle(IOEvents(rawValue: martlet_epoll_events(&events[index])))
+            handler.handle(IOEvents(rawValue: martlet_epoll_events(&self.ready[index])))
         }
+        self.runTimers()
+        for work in self.endOfTurn { work() }
     }
 
     private func runTimers() {

@@ -1,7 +1,7 @@
 import Common
 
 // SUBSCRIBE and UNSUBSCRIBE with all their topic filters, however many: what costs more than a turn goes on in the next ones, and what
-// their client sends meanwhile waits behind it. See docs/adr/0022.
+// their client sends meanwhile waits behind it. See docs/adr/0021.
 extension RouterCore {
     mutating func receivedSubscribe(
         _ packet: UnsafeRawBufferPointer,

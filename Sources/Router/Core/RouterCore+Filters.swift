@@ -40,9 +40,7 @@ extension RouterCore {
     /// Goes on with what a former turn began.
     mutating func continueFilters(_ session: Session) {
         guard let unfinished = session.unfinishedFilters else { return }
-        var progress = unfinished.progress
-        let isOver = unfinished.packet.withUnsafeBytes { self.advance(&progress, $0, session) }
-        unfinished.progress = progress
+        let isOver = unfinished.packet.withUnsafeBytes { self.advance(&unfinished.progress, $0, session) }
         if isOver, session.unfinishedFilters === unfinished, let link = session.link {
             self.dropUnfinishedFilters(session, link)
         }

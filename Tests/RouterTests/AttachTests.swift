@@ -633,9 +633,7 @@ import Testing
         #expect(harness.listener.isAskedToDrain)
         var isReady = harness.core.isReadyToStop
         #expect(!isReady)
-        var drained = ByteBuffer()
-        drained.writeFrameHeader(.linkDrained, handle: 0, bodyBytes: 0)
-        harness.deliver(drained, from: harness.listener)
+        harness.drain()
         isReady = harness.core.isReadyToStop
         #expect(isReady)
         harness.core.recordForRestart()

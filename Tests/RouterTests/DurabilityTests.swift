@@ -333,15 +333,12 @@ import Testing
         subscriber.subscribe("t")
         subscriber.drop()
         let publisher = self.lasting("publisher", harness)
-        var packet = PublishPacket(qos: .exactlyOnce, topic: Array("t".utf8), payload: Array("once".utf8))
-        packet.packetIdentifier = 9
-        publisher.send(.publish(packet))
+        publisher.beginExchange("t", "once", identifier: 9)
         #expect(publisher.takeAll().map(\.type) == [.pubrec])
 
         harness = try harness.restart(self.path)
         let back = self.lasting("publisher", harness)
-        packet.dup = true
-        back.send(.publish(packet))
+        back.beginExchange("t", "once", identifier: 9, dup: true)
         #expect(back.takeAll().map(\.type) == [.pubrec])
         back.send(.pubrel(AcknowledgementPacket(packetIdentifier: 9)))
         #expect(back.takeAll().map(\.type) == [.pubcomp])
@@ -500,9 +497,7 @@ import Testing
         #expect(device.takeAll().map(\.type) == [.publish, .publish])
         harness.commit()
         harness.flush()
-        var packet = PublishPacket(qos: .exactlyOnce, topic: Array("t".utf8), payload: Array("2".utf8))
-        packet.packetIdentifier = 77
-        publisher.send(.publish(packet))
+        publisher.beginExchange("t", "2", identifier: 77)
         publisher.send(.pubrel(AcknowledgementPacket(packetIdentifier: 77)))
         #expect(device.takeAll() == [])
         harness.commit()
@@ -632,9 +627,7 @@ import Testing
         parked.subscribe("t")
         parked.drop()
         let device = self.passing("device", harness)
-        var message = PublishPacket(qos: .exactlyOnce, topic: Array("t".utf8), payload: Array("x".utf8))
-        message.packetIdentifier = 9
-        device.send(.publish(message))
+        device.beginExchange("t", "x", identifier: 9)
         #expect(device.takeAll().map(\.type) == [.pubrec])
         harness.isDiskFull = true
         harness.core.storeIsInTrouble(true)
@@ -704,9 +697,7 @@ import Testing
         // A header of 4 bytes, the topic, the identifier, no properties.
         let payloads = [String(repeating: "x", count: (256 << 10) - 10), "second", "third"]
         for (index, payload) in payloads.enumerated() {
-            var packet = PublishPacket(qos: .exactlyOnce, topic: Array("t".utf8), payload: Array(payload.utf8))
-            packet.packetIdentifier = UInt16(index + 1)
-            publisher.send(.publish(packet))
+            publisher.beginExchange("t", payload, identifier: UInt16(index + 1))
         }
         harness.commitsAtOnce = false
         func release(_ identifiers: UInt16...) throws -> UInt64 {

@@ -371,6 +371,14 @@ final class FakeClient {
         return nil
     }
 
+    /// The first packet of a QoS 2 exchange, with an identifier of the test's choice.
+    func beginExchange(_ topic: String, _ payload: String, identifier: UInt16, dup: Bool = false) {
+        var packet = PublishPacket(qos: .exactlyOnce, topic: Array(topic.utf8), payload: Array(payload.utf8))
+        packet.packetIdentifier = identifier
+        packet.dup = dup
+        self.send(.publish(packet))
+    }
+
     func disconnect(_ reason: ReasonCode = .success, expiry: UInt32? = nil) {
         var packet = DisconnectPacket(reasonCode: reason)
         packet.properties.sessionExpiryInterval = expiry

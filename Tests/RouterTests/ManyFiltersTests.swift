@@ -272,9 +272,7 @@ import Testing
         let heavy = self.heavy(harness)
         heavy.send(self.subscribe(Self.filters), flushes: false)
         harness.core.announceStop()
-        var drained = ByteBuffer()
-        drained.writeFrameHeader(.linkDrained, handle: 0, bodyBytes: 0)
-        harness.deliver(drained, from: harness.listener)
+        harness.drain()
         var isReady = harness.core.isReadyToStop
         #expect(!isReady)
         harness.flush()

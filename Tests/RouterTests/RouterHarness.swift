@@ -261,6 +261,13 @@ final class RouterHarness {
 
     // MARK: Frames
 
+    /// The listener says that it has sent everything.
+    func drain() {
+        var drained = ByteBuffer()
+        drained.writeFrameHeader(.linkDrained, handle: 0, bodyBytes: 0)
+        self.deliver(drained, from: self.listener)
+    }
+
     /// Hands frames to the core, without the end of the turn.
     func deliver(_ frames: borrowing ByteBuffer, from listener: FakeListener) {
         guard !listener.isUplinkLost else { return }

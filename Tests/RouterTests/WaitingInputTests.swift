@@ -240,9 +240,7 @@ import Testing
         heavy.connect()
         self.sendMany(heavy)
         harness.core.announceStop()
-        var drained = ByteBuffer()
-        drained.writeFrameHeader(.linkDrained, handle: 0, bodyBytes: 0)
-        harness.deliver(drained, from: harness.listener)
+        harness.drain()
         var isReady = harness.core.isReadyToStop
         #expect(!isReady)
         #expect(watcher.takePayloads() == Self.numbers)

@@ -131,6 +131,14 @@ package final class TestClient: EventHandler {
         return self.received.removeFirst()
     }
 
+    /// The next packet, which has to be a message.
+    package func nextMessage(_ what: String) throws -> PublishPacket {
+        guard case .publish(let message) = try self.next(what) else {
+            throw ProcessError(description: "waited for \(what), but another packet came")
+        }
+        return message
+    }
+
     package var hasEnded: Bool {
         if case .ended = self.state { return true }
         return false

@@ -13,6 +13,7 @@ extension RouterCore {
             // Its DISCONNECT came just before.
             if link.disconnected?.handle == frame.handle, let session = link.disconnected?.session {
                 self.connectionEnded(session, before: age)
+                link.disconnected = nil
             }
             return nil
         }

@@ -53,7 +53,7 @@ final class RouterLink {
     /// It has sent everything, because we stop.
     var isDrained = false
 
-    /// The session whose DISCONNECT came last, and its handle.
+    /// The session whose DISCONNECT came last, and its handle, until its listener says that the connection is gone.
     var disconnected: (handle: UInt64, session: Session)?
 
     /// What waits for a commit, in order.

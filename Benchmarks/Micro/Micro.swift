@@ -13,6 +13,12 @@ struct Micro {
         ("route-qos0-among-100k-filters", { try RouterCases.route($0, qos: .atMostOnce, otherFilters: 100_000) }),
         ("route-qos1", { try RouterCases.route($0, qos: .atLeastOnce) }),
         (
+            "route-qos1-lasting",
+            { iterations in
+                try TemporaryStore.with { try RouterCases.route(iterations, qos: .atLeastOnce, lasts: true, store: $0) }
+            }
+        ),
+        (
             "route-qos2",
             { iterations in try TemporaryStore.with { try RouterCases.route(iterations, qos: .exactlyOnce, store: $0) }
             }

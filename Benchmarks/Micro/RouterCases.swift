@@ -14,6 +14,7 @@ enum RouterCases {
         qos: QoS,
         receivers: Int = 1,
         otherFilters: Int = 0,
+        lasts: Bool = false,
         store: StoreFile? = nil
     ) throws {
         var settings = SessionDriver.Settings()
@@ -21,6 +22,7 @@ enum RouterCases {
         settings.receivers = receivers
         settings.qos = qos
         settings.otherFilters = otherFilters
+        settings.lasts = lasts
         let driver = SessionDriver(settings)
         var configuration = Configuration()
         configuration.mqtt.sysIntervalNanoseconds = 0

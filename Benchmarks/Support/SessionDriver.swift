@@ -12,6 +12,8 @@ package final class SessionDriver {
         package var window = 64
         /// Further filters that match nothing of what is sent.
         package var otherFilters = 0
+        /// Sessions outlive their connections.
+        package var lasts = false
 
         package init() {}
     }
@@ -64,8 +66,14 @@ package final class SessionDriver {
     package func open(into output: inout ByteBuffer) {
         for slot in 0..<self.sessions {
             var connect = ByteBuffer()
-            ConnectPacket(version: .v5_0, keepAliveSeconds: 0, clientIdentifier: Array("driver-\(slot)".utf8))
-                .encode(into: &connect)
+            var properties = Properties()
+            if self.settings.lasts { properties.sessionExpiryInterval = 3600 }
+            ConnectPacket(
+                version: .v5_0,
+                keepAliveSeconds: 0,
+                clientIdentifier: Array("driver-\(slot)".utf8),
+                properties: properties
+            ).encode(into: &connect)
             SessionOpen(
                 connectStamp: UInt64(slot + 1),
                 listenerName: Array("devices".utf8),

@@ -20,7 +20,8 @@ package struct StoredItem {
     package var qos = QoS.atLeastOnce
     package var retain = false
     package var identifier: UInt32 = 0
-    package var furtherIdentifiers: [UInt32] = []
+    /// Nil: none.
+    package var furtherIdentifiers: [UInt32]?
 
     package init() {}
 
@@ -31,7 +32,7 @@ package struct StoredItem {
         buffer.writeLittleEndian(self.packetIdentifier)
         buffer.writeLittleEndian(self.sequence)
         buffer.writeLittleEndian(self.identifier)
-        for identifier in self.furtherIdentifiers { buffer.writeLittleEndian(identifier) }
+        for identifier in self.furtherIdentifiers ?? [] { buffer.writeLittleEndian(identifier) }
     }
 
     /// Nil: the value is broken.
@@ -52,6 +53,9 @@ package struct StoredItem {
         self.qos = qos
         self.retain = flags & 4 != 0
         self.identifier = identifier
-        while let further = reader.readLittleEndian(UInt32.self) { self.furtherIdentifiers.append(further) }
+        guard reader.remaining > 0 else { return }
+        var furtherIdentifiers: [UInt32] = []
+        while let further = reader.readLittleEndian(UInt32.self) { furtherIdentifiers.append(further) }
+        self.furtherIdentifiers = furtherIdentifiers
     }
 }

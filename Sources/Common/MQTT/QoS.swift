@@ -1,5 +1,5 @@
 /// Quality of service (MQTT 5.0, section 4.3).
-public enum QoS: UInt8, Sendable, CaseIterable, Comparable {
+public enum QoS: UInt8, Sendable, CaseIterable, Comparable, BitwiseCopyable {
     case atMostOnce = 0
     case atLeastOnce = 1
     case exactlyOnce = 2

@@ -132,7 +132,7 @@ extension RouterCore {
         else { return nil }
         let stage: OutboundStage = item.qos == .exactlyOnce ? .exactlyOnce : .atLeastOnce
         let reported = SessionAttach.Outbound(packetIdentifier: partial.packetIdentifier, stage: stage)
-        let further = item.furtherIdentifiers ?? []
+        let further = item.furtherIdentifiers
         let shape = item.shape(hasProperties: session.hasProperties)
         let layout = PublishLayout(item.message.view, shape, furtherIdentifiers: further, now: self.now)
         // It may have had an alias, instead of the topic or with it.

@@ -41,7 +41,7 @@ extension RouterCore {
         guard session.recentTopic.isMatched(at: self.trie.revision) else { return self.matchRecent(message, session) }
         guard let subscriber = session.recentTopic.subscriber else { return .noMatchingSubscribers }
         var kept: Message?
-        self.deliver(message, &kept, to: subscriber, gathers: false)
+        self.deliver(message, &kept, to: subscriber, gathers: false, keeps: false)
         return nil
     }
 
@@ -159,20 +159,24 @@ extension RouterCore {
     }
 
     /// Sends a message to one session, or has it wait there. This is the loop of every fan-out: what is rare is elsewhere.
-    /// - Parameter gathers: other receivers may get the same bytes: leave the writing to `fanout`.
+    /// - Parameters:
+    ///   - kept: as of `route`.
+    ///   - gathers: other receivers may get the same bytes: leave the writing to `fanout`.
+    ///   - keeps: others may want what `kept` becomes.
     @inline(__always)
     private mutating func deliver(
         _ message: MessageView,
         _ kept: inout Message?,
         to subscriber: Subscriber,
-        gathers: Bool
+        gathers: Bool,
+        keeps: Bool = true
     ) {
         guard let session = self.sessions[Int(subscriber.session)] else { return }
         let options = subscriber.options
         let qos = QoS.lower(message.qos, options.qos)
         guard let link = session.link, session.credit > 0, link.credit > 0, !session.hasBacklog,
             !qos.isAcknowledged || (self.goesAtOnce(qos, session) && self.mayStart(session))
-        else { return self.deliverSlowly(message, &kept, to: subscriber) }
+        else { return self.deliverSlowly(message, &kept, to: subscriber, keeps: keeps) }
         let shape = PublishShape(
             hasProperties: session.hasProperties,
             qos: qos,
@@ -182,13 +186,14 @@ extension RouterCore {
         let bucket = gathers ? self.fanout.bucket(link, shape, message, now: self.now) : nil
         let layout = bucket?.layout ?? PublishLayout(message, shape, now: self.now)
         guard layout.packetBytes <= self.partBytes, layout.packetBytes <= session.maximumPacketBytes else {
-            return self.deliverSlowly(message, &kept, to: subscriber)
+            return self.deliverSlowly(message, &kept, to: subscriber, keeps: keeps)
         }
         var identifier: UInt16 = 0
         if qos.isAcknowledged {
-            let item = self.makeItem(message, &kept, options, qos, shape.retain)
-            guard let free = session.inflight.add(item) else { return self.enqueue(item, session) }
-            identifier = free
+            let item = self.makeItem(message, kept, options, qos, shape.retain)
+            if keeps { kept = item.message }
+            guard !session.inflight.isFull else { return self.enqueue(item, session) }
+            identifier = session.inflight.add(item)
             session.sendQuota -= 1
             self.noteUnstored(session, link)
         }
@@ -241,7 +246,7 @@ extension RouterCore {
         _ layout: inout PublishLayout,
         _ message: MessageView,
         _ session: Session,
-        furtherIdentifiers: [UInt32] = []
+        furtherIdentifiers: [UInt32]? = nil
     ) {
         // The packet that introduces an alias is longer, and must still be one that the client takes.
         guard let aliases = session.outboundAliases, message.topic.count >= OutboundAliases.topicBytesMin,
@@ -274,7 +279,8 @@ extension RouterCore {
         _ kept: inout Message?,
         to subscriber: Subscriber,
         furtherIdentifiers: [UInt32]? = nil,
-        group: UInt32 = QueuedMessage.noGroup
+        group: UInt32 = QueuedMessage.noGroup,
+        keeps: Bool = true
     ) {
         guard let session = self.sessions[Int(subscriber.session)], !self.hasRepeated(session) else { return }
         let options = subscriber.options
@@ -284,8 +290,9 @@ extension RouterCore {
             return
         }
         let retain = message.retain && (options.retainAsPublished || session.isBridge)
-        var item = self.makeItem(message, &kept, options, qos, retain)
-        item.furtherIdentifiers = furtherIdentifiers
+        var item = self.makeItem(message, kept, options, qos, retain)
+        if keeps { kept = item.message }
+        if furtherIdentifiers != nil { item.furtherIdentifiers = furtherIdentifiers }
         if group != QueuedMessage.noGroup {
             item.group = group
             item.groupStamp = self.trie.groups[Int(group)].stamp
@@ -298,7 +305,7 @@ extension RouterCore {
         let isUnstored = self.mayGoUnstored(item, session)
         if !isUnstored, qos == .atLeastOnce {
             self.recordUnhanded(session)
-            item = self.recorded(item, session)
+            self.record(&item, session)
         }
         guard self.start(item, session, link) else { return self.enqueue(item, session) }
         if isUnstored, qos == .atLeastOnce || item.isKept { self.noteUnstored(session, link) }
@@ -308,14 +315,17 @@ extension RouterCore {
     @inline(__always)
     private func makeItem(
         _ message: MessageView,
-        _ kept: inout Message?,
+        _ kept: Message?,
         _ options: Subscriber.Options,
         _ qos: QoS,
         _ retain: Bool
     ) -> QueuedMessage {
-        let shared = kept ?? Message.make(copying: message)
-        kept = shared
-        return QueuedMessage(message: shared, identifier: options.identifier, qos: qos, retain: retain)
+        QueuedMessage(
+            message: kept ?? Message.make(copying: message),
+            identifier: options.identifier,
+            qos: qos,
+            retain: retain
+        )
     }
 
     @inline(__always)
@@ -364,7 +374,9 @@ extension RouterCore {
                 self.storeQueue(session)
                 self.recordUnhanded(session)
             }
-            session.queue.append(self.recorded(item, session))
+            var item = item
+            self.record(&item, session)
+            session.queue.append(item)
         }
         self.queuedBytes += bytes
         self.queuedMessages += 1

@@ -59,7 +59,9 @@ extension RouterCore {
     /// killed now, this one would come first [MQTT-4.6.0-5].
     /// - Parameter identifier: of this one, if it has one already.
     mutating func recordUnhanded(_ session: Session, before identifier: UInt16 = 0) {
-        guard session.isStored, let link = session.link, session.unhandedTurn > link.handedTurn else { return }
+        guard session.isStored, session.unhandedTurn != 0, let link = session.link,
+            session.unhandedTurn > link.handedTurn
+        else { return }
         session.unhandedTurn = 0
         for other in session.inflight.identifiersInOrder() where other != identifier {
             guard let entry = session.inflight.entry(of: other), entry.sequence >= session.unhandedSequence,
@@ -277,7 +279,7 @@ extension RouterCore {
             return
         }
         let shape = item.shape(hasProperties: session.hasProperties)
-        let further = item.furtherIdentifiers ?? []
+        let further = item.furtherIdentifiers
         let layout = PublishLayout(item.message.view, shape, furtherIdentifiers: further, now: self.now)
         let isWhole = layout.packetBytes <= self.partBytes
         if let pending = session.pending, pending.partialOutput != nil || !pending.resend.isEmpty {

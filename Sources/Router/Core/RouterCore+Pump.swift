@@ -96,7 +96,7 @@ extension RouterCore {
     mutating func start(_ item: QueuedMessage, _ session: Session, _ link: RouterLink) -> Bool {
         let message = item.message.view
         var shape = item.shape(hasProperties: session.hasProperties)
-        let further = item.furtherIdentifiers ?? []
+        let further = item.furtherIdentifiers
         var layout = PublishLayout(message, shape, furtherIdentifiers: further, now: self.now)
         guard layout.packetBytes <= session.maximumPacketBytes, layout.isPossible else {
             // [MQTT-3.1.2-25]
@@ -106,8 +106,8 @@ extension RouterCore {
         }
         var identifier: UInt16 = 0
         if item.qos.isAcknowledged {
-            guard let free = session.inflight.add(item) else { return false }
-            identifier = free
+            guard !session.inflight.isFull else { return false }
+            identifier = session.inflight.add(item)
             session.sendQuota -= 1
             if item.qos == .atLeastOnce { self.noteUnidentified(session) }
             if session.isStored, self.isHeldBack(identifier, item, layout, session, link) { return true }
@@ -130,7 +130,7 @@ extension RouterCore {
             return self.writeWhole(item, shape, layout, identifier, session, link)
         }
         let message = item.message.view
-        let further = item.furtherIdentifiers ?? []
+        let further = item.furtherIdentifiers
         let headBytes = layout.packetBytes - message.payload.count
         let head = [UInt8](unsafeUninitializedCapacity: headBytes) { bytes, count in
             guard let start = UnsafeMutableRawBufferPointer(bytes).baseAddress else { return }
@@ -173,7 +173,7 @@ extension RouterCore {
             item.message.view,
             shape,
             layout,
-            furtherIdentifiers: item.furtherIdentifiers ?? [],
+            furtherIdentifiers: item.furtherIdentifiers,
             handle: session.handle,
             packetIdentifier: identifier,
             exchange: isNamed ? item.message.header.exchange : 0
@@ -295,7 +295,7 @@ extension RouterCore {
         case .published:
             guard let item = session.inflight.item(of: identifier) else { return true }
             let shape = item.shape(hasProperties: session.hasProperties, dup: isRepetition)
-            let further = item.furtherIdentifiers ?? []
+            let further = item.furtherIdentifiers
             let layout = PublishLayout(item.message.view, shape, furtherIdentifiers: further, now: self.now)
             guard layout.packetBytes <= session.maximumPacketBytes, layout.isPossible else {
                 self.counters.droppedTooLarge += 1

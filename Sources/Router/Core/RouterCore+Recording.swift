@@ -41,12 +41,10 @@ extension RouterCore {
     // MARK: Messages on their way to a session
 
     /// Stores a message that is about to wait in a session's queue, if it has to be.
-    mutating func recorded(_ item: QueuedMessage, _ session: Session) -> QueuedMessage {
-        guard session.isStored, item.qos.isAcknowledged, item.number == 0 else { return item }
-        var item = item
+    mutating func record(_ item: inout QueuedMessage, _ session: Session) {
+        guard session.isStored, item.qos.isAcknowledged, item.number == 0 else { return }
         item.number = self.takeItemNumber(item)
         self.recordItem(StoredItem(item, stage: .waiting, packetIdentifier: 0, sequence: 0), session, isNew: true)
-        return item
     }
 
     mutating func takeItemNumber(_ item: QueuedMessage) -> UInt64 {
@@ -143,7 +141,7 @@ extension RouterCore {
         let number = session.inflight.number(of: identifier)
         guard session.isStored, number != 0 else { return }
         self.deleteItem(number, session)
-        if let message = session.inflight.item(of: identifier)?.message { self.letGo(message) }
+        if let message = session.inflight.message(of: identifier) { self.letGo(message) }
     }
 
     /// A message that waited goes for good.

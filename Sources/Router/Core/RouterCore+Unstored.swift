@@ -41,7 +41,7 @@ extension RouterCore {
         self.recordUnhanded(session)
         var queue = session.queue
         session.queue = SessionQueue()
-        queue.replaceEach { self.recorded($0, session) }
+        queue.updateEach { self.record(&$0, session) }
         session.queue = queue
         session.unstoredGroup = self.changes.group
         session.unstoredLeft = session.unstoredQueued

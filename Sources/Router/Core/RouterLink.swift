@@ -151,7 +151,7 @@ final class RouterLink {
         _ view: MessageView,
         _ shape: PublishShape,
         _ layout: PublishLayout,
-        furtherIdentifiers: [UInt32] = [],
+        furtherIdentifiers: [UInt32]? = nil,
         handle: UInt64,
         packetIdentifier: UInt16,
         exchange: UInt64 = 0

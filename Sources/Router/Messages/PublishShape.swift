@@ -31,7 +31,12 @@ struct PublishLayout {
     let expirySeconds: UInt32
     let hasExpiry: Bool
 
-    init(_ view: MessageView, _ shape: PublishShape, furtherIdentifiers: [UInt32] = [], now: Instant) {
+    init(
+        _ view: MessageView,
+        _ shape: PublishShape,
+        furtherIdentifiers: borrowing [UInt32]? = nil,
+        now: Instant
+    ) {
         var body = 2 + (shape.omitsTopic ? 0 : view.topic.count) + view.payload.count
         if shape.qos.isAcknowledged { body += 2 }
         var properties = 0
@@ -50,7 +55,7 @@ struct PublishLayout {
             if shape.alias != 0 { properties += 3 }
             if shape.identifier != 0 {
                 properties += 1 + RawWriter.variableByteIntegerLength(Int(shape.identifier))
-                for further in furtherIdentifiers {
+                for further in copy furtherIdentifiers ?? [] {
                     properties += 1 + RawWriter.variableByteIntegerLength(Int(further))
                 }
             }
@@ -75,7 +80,7 @@ extension RawWriter {
         _ view: MessageView,
         _ shape: PublishShape,
         _ layout: PublishLayout,
-        furtherIdentifiers: [UInt32] = [],
+        furtherIdentifiers: [UInt32]? = nil,
         packetIdentifier: UInt16
     ) -> Int {
         let start = self.position
@@ -106,7 +111,7 @@ extension RawWriter {
         if shape.identifier != 0 {
             self.write(PropertyIdentifier.subscriptionIdentifier.rawValue)
             self.writeVariableByteInteger(Int(shape.identifier))
-            for further in furtherIdentifiers {
+            for further in furtherIdentifiers ?? [] {
                 self.write(PropertyIdentifier.subscriptionIdentifier.rawValue)
                 self.writeVariableByteInteger(Int(further))
             }
@@ -123,7 +128,7 @@ extension RawWriter {
         _ view: MessageView,
         _ shape: PublishShape,
         _ layout: PublishLayout,
-        furtherIdentifiers: [UInt32] = [],
+        furtherIdentifiers: [UInt32]? = nil,
         packetIdentifier: UInt16
     ) -> Int {
         let start = self.position

@@ -14,17 +14,43 @@ struct Inflight {
     struct Entry {
         /// Nil once released: the content is not needed any more. Nil too for a message that only a former router knew.
         var item: QueuedMessage?
-        /// Orders entries by their first sending [MQTT-4.6.0-1]; in a free entry the next free one (place plus one).
+        /// Orders entries by their first sending [MQTT-4.6.0-1].
         var sequence: UInt64
         var stage: Stage
         /// Of its entry in the store; 0: it has none.
         var number: UInt64 = 0
     }
 
+    /// What acknowledgements ask for: to be had without touching the message.
+    private struct State: BitwiseCopyable {
+        /// As `Entry` has it; in a free place the next free one (place plus one).
+        var sequence: UInt64
+        var number: UInt64 = 0
+        /// Of the message, as `Message.countedBytes` has it.
+        var bytes: UInt32 = 0
+        var stage = Stage.free
+        /// Of the message; nil where there is none.
+        var qos: QoS?
+
+        init(freeBefore next: UInt64) {
+            self.sequence = next
+        }
+
+        init(_ stage: Stage, sequence: UInt64, number: UInt64, bytes: Int?, qos: QoS?) {
+            self.sequence = sequence
+            self.number = number
+            self.bytes = UInt32(clamping: bytes ?? 0)
+            self.stage = stage
+            self.qos = qos
+        }
+    }
+
     /// Identifiers are taken in turns over at least this many, so that a late acknowledgement meets no new message.
     private static let rotation = 16
 
-    private var entries: [Entry] = []
+    private var states: [State] = []
+    /// As many.
+    private var items: [QueuedMessage?] = []
     private var firstFree: UInt64 = 0
     private var lastFree: UInt64 = 0
     private(set) var nextSequence: UInt64 = 1
@@ -35,79 +61,103 @@ struct Inflight {
 
     var isEmpty: Bool { self.count == 0 }
 
-    /// Nil when all 65,535 identifiers are taken.
-    mutating func add(_ item: QueuedMessage) -> UInt16? {
-        let entry = Entry(item: item, sequence: self.nextSequence, stage: .published, number: item.number)
+    /// All 65,535 identifiers are taken.
+    var isFull: Bool { self.firstFree == 0 && self.states.count >= Int(UInt16.max) }
+
+    /// To be called when it is not full.
+    mutating func add(_ item: consuming QueuedMessage) -> UInt16 {
+        let state = State(
+            .published,
+            sequence: self.nextSequence,
+            number: item.number,
+            bytes: item.message.countedBytes,
+            qos: item.qos
+        )
         var identifier: UInt16
-        if self.firstFree != 0, self.entries.count >= Self.rotation {
+        if self.firstFree != 0, self.states.count >= Self.rotation {
             let index = Int(self.firstFree) - 1
             identifier = UInt16(truncatingIfNeeded: self.firstFree)
-            self.firstFree = self.entries[index].sequence
+            self.firstFree = self.states[index].sequence
             if self.firstFree == 0 { self.lastFree = 0 }
-            self.entries[index] = entry
+            self.states[index] = state
+            self.items[index] = consume item
         } else {
-            guard self.entries.count < Int(UInt16.max) else { return nil }
-            self.entries.append(entry)
-            identifier = UInt16(truncatingIfNeeded: self.entries.count)
+            precondition(self.states.count < Int(UInt16.max), "all packet identifiers are taken")
+            self.states.append(state)
+            self.items.append(consume item)
+            identifier = UInt16(truncatingIfNeeded: self.states.count)
         }
         self.nextSequence += 1
-        self.bytes += item.message.countedBytes
+        self.bytes += Int(state.bytes)
         self.count += 1
         return identifier
     }
 
-    func stage(of identifier: UInt16) -> Stage {
-        guard identifier > 0, Int(identifier) <= self.entries.count else { return .free }
-        return self.entries[Int(identifier) - 1].stage
+    /// Nil where no identifier can be.
+    @inline(__always)
+    private func state(of identifier: UInt16) -> State? {
+        guard identifier > 0, Int(identifier) <= self.states.count else { return nil }
+        return self.states[Int(identifier) - 1]
     }
 
+    func stage(of identifier: UInt16) -> Stage { self.state(of: identifier)?.stage ?? .free }
+
     func item(of identifier: UInt16) -> QueuedMessage? {
-        guard identifier > 0, Int(identifier) <= self.entries.count else { return nil }
-        return self.entries[Int(identifier) - 1].item
+        guard identifier > 0, Int(identifier) <= self.items.count else { return nil }
+        return self.items[Int(identifier) - 1]
+    }
+
+    func message(of identifier: UInt16) -> Message? {
+        guard identifier > 0, Int(identifier) <= self.items.count else { return nil }
+        return self.items[Int(identifier) - 1]?.message
     }
 
     /// Of its message, if that is known.
-    func qos(of identifier: UInt16) -> QoS? {
-        guard identifier > 0, Int(identifier) <= self.entries.count else { return nil }
-        return self.entries[Int(identifier) - 1].item?.qos
-    }
+    func qos(of identifier: UInt16) -> QoS? { self.state(of: identifier)?.qos }
 
     /// Of its entry in the store; 0: it has none.
-    func number(of identifier: UInt16) -> UInt64 {
-        guard identifier > 0, Int(identifier) <= self.entries.count else { return 0 }
-        return self.entries[Int(identifier) - 1].number
-    }
+    func number(of identifier: UInt16) -> UInt64 { self.state(of: identifier)?.number ?? 0 }
 
     /// Whether its exchange is one of QoS 2, as far as that is known: after PUBREC there is no message any more.
     func isExactlyOnce(_ identifier: UInt16) -> Bool {
-        self.stage(of: identifier) == .released || self.item(of: identifier)?.qos == .exactlyOnce
+        self.stage(of: identifier) == .released || self.qos(of: identifier) == .exactlyOnce
     }
 
     func contains(exchange: UInt64) -> Bool {
-        self.entries.contains { $0.item?.message.header.exchange == exchange }
+        self.items.contains { $0?.message.header.exchange == exchange }
     }
 
     /// Nil for one that is free.
     func entry(of identifier: UInt16) -> Entry? {
-        guard self.stage(of: identifier) != .free else { return nil }
-        return self.entries[Int(identifier) - 1]
+        guard let state = self.state(of: identifier), state.stage != .free else { return nil }
+        let item = self.items[Int(identifier) - 1]
+        return Entry(item: item, sequence: state.sequence, stage: state.stage, number: state.number)
     }
 
     mutating func setNumber(_ number: UInt64, of identifier: UInt16) {
-        self.entries[Int(identifier) - 1].number = number
+        self.states[Int(identifier) - 1].number = number
     }
 
     /// What the store kept.
     init(restoring kept: [UInt16: Entry]) {
         guard let highest = kept.keys.max() else { return }
         for identifier in 1...highest {
-            if let entry = kept[identifier] {
-                self.entries.append(entry)
+            let entry = kept[identifier]
+            self.items.append(entry?.item)
+            if let entry {
+                let state = State(
+                    entry.stage,
+                    sequence: entry.sequence,
+                    number: entry.number,
+                    bytes: entry.item?.message.countedBytes,
+                    qos: entry.item?.qos
+                )
+                self.states.append(state)
                 self.nextSequence = max(self.nextSequence, entry.sequence + 1)
-                self.bytes += entry.item?.message.countedBytes ?? 0
+                self.bytes += Int(state.bytes)
                 self.count += 1
             } else {
-                self.entries.append(Entry(item: nil, sequence: self.firstFree, stage: .free))
+                self.states.append(State(freeBefore: self.firstFree))
                 if self.lastFree == 0 { self.lastFree = UInt64(identifier) }
                 self.firstFree = UInt64(identifier)
             }
@@ -123,9 +173,7 @@ struct Inflight {
     mutating func addUnknown(_ unknown: [(identifier: UInt16, isReleased: Bool)]) {
         guard !unknown.isEmpty else { return }
         var kept: [UInt16: Entry] = [:]
-        for (index, entry) in self.entries.enumerated() where entry.stage != .free {
-            kept[UInt16(truncatingIfNeeded: index + 1)] = entry
-        }
+        for identifier in self.identifiersInOrder() { kept[identifier] = self.entry(of: identifier) }
         var sequence = self.nextSequence
         for (identifier, isReleased) in unknown {
             kept[identifier] = Entry(item: nil, sequence: sequence, stage: isReleased ? .released : .published)
@@ -141,7 +189,7 @@ struct Inflight {
         guard self.hasUnknown else { return }
         self.hasUnknown = false
         for identifier in self.identifiersInOrder() {
-            guard let entry = self.entry(of: identifier), entry.stage == .published, entry.item == nil else { continue }
+            guard self.stage(of: identifier) == .published, self.qos(of: identifier) == nil else { continue }
             self.remove(identifier)
         }
     }
@@ -149,19 +197,22 @@ struct Inflight {
     /// PUBREC came.
     mutating func release(_ identifier: UInt16) {
         let index = Int(identifier) - 1
-        self.bytes -= self.entries[index].item?.message.countedBytes ?? 0
-        self.entries[index].stage = .released
-        self.entries[index].item = nil
+        self.bytes -= Int(self.states[index].bytes)
+        self.states[index].bytes = 0
+        self.states[index].qos = nil
+        self.states[index].stage = .released
+        self.items[index] = nil
     }
 
     /// The message is done with; its identifier may be used again.
     mutating func remove(_ identifier: UInt16) {
         let index = Int(identifier) - 1
-        precondition(self.entries[index].stage != .free, "removed a packet identifier that is not in use")
-        self.bytes -= self.entries[index].item?.message.countedBytes ?? 0
-        self.entries[index] = Entry(item: nil, sequence: 0, stage: .free)
+        precondition(self.states[index].stage != .free, "removed a packet identifier that is not in use")
+        self.bytes -= Int(self.states[index].bytes)
+        self.states[index] = State(freeBefore: 0)
+        self.items[index] = nil
         if self.lastFree != 0 {
-            self.entries[Int(self.lastFree) - 1].sequence = UInt64(identifier)
+            self.states[Int(self.lastFree) - 1].sequence = UInt64(identifier)
         } else {
             self.firstFree = UInt64(identifier)
         }
@@ -173,8 +224,8 @@ struct Inflight {
     func identifiersInOrder() -> [UInt16] {
         var found: [(sequence: UInt64, identifier: UInt16)] = []
         found.reserveCapacity(self.count)
-        for (index, entry) in self.entries.enumerated() where entry.stage != .free {
-            found.append((entry.sequence, UInt16(truncatingIfNeeded: index + 1)))
+        for (index, state) in self.states.enumerated() where state.stage != .free {
+            found.append((state.sequence, UInt16(truncatingIfNeeded: index + 1)))
         }
         found.sort { $0.sequence < $1.sequence }
         return found.map(\.identifier)
@@ -183,7 +234,8 @@ struct Inflight {
     /// Gives memory back while nothing is under way.
     mutating func releaseMemoryIfEmpty() {
         guard self.count == 0 else { return }
-        self.entries = []
+        self.states = []
+        self.items = []
         self.firstFree = 0
         self.lastFree = 0
     }

@@ -2,7 +2,7 @@ import Common
 
 /// The topic that a session last published to, and what was found out about it: that it is well-formed, which publications the access
 /// rules allow, and who gets a message if that is one session at most.
-struct RecentTopic {
+struct RecentTopic: ~Copyable {
     private var bytes: [UInt8] = []
     /// A bit for each QoS with and without RETAIN.
     private var allowed: UInt8 = 0

@@ -22,15 +22,15 @@ struct SessionQueue {
         if item.number != 0 { self.storedCount += 1 }
     }
 
-    /// Puts others in the place of the messages, of the same length each.
-    mutating func replaceEach(_ body: (QueuedMessage) -> QueuedMessage) {
+    /// Has each message changed, but for its length.
+    mutating func updateEach(_ body: (inout QueuedMessage) -> Void) {
         self.storedCount = 0
         for position in 0..<self.count {
             let place = (self.head + position) & (self.items.count - 1)
-            guard let item = self.items[place] else { continue }
-            let other = body(item)
-            if other.number != 0 { self.storedCount += 1 }
-            self.items[place] = other
+            guard var item = self.items[place] else { continue }
+            body(&item)
+            if item.number != 0 { self.storedCount += 1 }
+            self.items[place] = item
         }
     }
 

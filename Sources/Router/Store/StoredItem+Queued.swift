@@ -12,12 +12,12 @@ extension StoredItem {
         self.qos = item.qos
         self.retain = item.retain
         self.identifier = item.identifier
-        self.furtherIdentifiers = item.furtherIdentifiers ?? []
+        self.furtherIdentifiers = item.furtherIdentifiers
     }
 
     func queued(_ message: Message) -> QueuedMessage {
         var item = QueuedMessage(message: message, identifier: self.identifier, qos: self.qos, retain: self.retain)
-        item.furtherIdentifiers = self.furtherIdentifiers.isEmpty ? nil : self.furtherIdentifiers
+        item.furtherIdentifiers = self.furtherIdentifiers
         item.number = self.number
         return item
     }

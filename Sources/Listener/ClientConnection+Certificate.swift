@@ -36,9 +36,7 @@ extension ClientConnection {
         else { return }
         if self.policy.revocation?.revokes(chain) ?? false {
             self.endByCertificate("the client's certificate is revoked")
-        } else if let authorities = self.policy.tls?.authorities, !authorities.isEmpty, let last = chain.keys.last,
-            !authorities.contains(last)
-        {
+        } else if let context = self.policy.tls, !context.trusts(chain) {
             self.endByCertificate("the authority of the client's certificate is no longer trusted")
         }
     }

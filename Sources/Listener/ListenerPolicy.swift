@@ -64,13 +64,14 @@ final class ListenerPolicy {
     private static func makeContext(
         _ listener: Configuration.Listener,
         runtimeDirectory: String,
-        revocation: RevocationChecker?
+        revocation: RevocationChecker?,
+        insteadOf former: TLSServerContext? = nil
     ) throws(StartError) -> TLSServerContext? {
         guard let tls = listener.tls else { return nil }
         do {
             var settings = TLSServerConfiguration(listener, tls)
             settings.tickets = try TicketSecrets.load(tls, runtimeDirectory: runtimeDirectory)
-            return try TLSServerContext(settings, revocation: revocation)
+            return try TLSServerContext(settings, insteadOf: former, revocation: revocation)
         } catch {
             throw StartError("listener \(listener.name): \(error)")
         }
@@ -86,7 +87,8 @@ final class ListenerPolicy {
         self.tls = try Self.makeContext(
             listener,
             runtimeDirectory: self.runtimeDirectory,
-            revocation: self.revocation
+            revocation: self.revocation,
+            insteadOf: self.tls
         )
         self.revocation?.policy = RevocationChecker.Policy(listener.tls)
         let before = self.revocationFiles

@@ -408,6 +408,8 @@ import Testing
         let shared = TestPKI.shared
         let both = try readFile(shared.caFile) + readFile(shared.otherCAFile)
         try writeFile(authorities, both)
+        let renewed = "renewed-\(UInt32.random(in: .min ... .max))"
+        try shared.renewAuthority("ca", as: renewed, name: "Test CA")
         let (certificate, key) = (folder.file("server.crt"), folder.file("server.key"))
         try writeFile(certificate, try readFile(shared.server.certificateFile))
         try writeFile(key, try readFile(shared.server.keyFile))
@@ -436,7 +438,8 @@ import Testing
         let fresh = try broker.pki.device("reload-server")
         try writeFile(certificate, try readFile(fresh.certificateFile))
         try writeFile(key, try readFile(fresh.keyFile))
-        try writeFile(authorities, try readFile(shared.caFile))
+        // The authority that stays has got a new certificate.
+        try writeFile(authorities, try readFile(shared.directory.file("\(renewed).crt")))
         broker.listeners[0].signal(SIGHUP)
         guard case .disconnect = try goes.next("DISCONNECT") else {
             throw ProcessError(description: "the session was not ended")

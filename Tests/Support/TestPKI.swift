@@ -116,6 +116,20 @@ package final class TestPKI: Sendable {
         ])
     }
 
+    /// Another certificate of an authority, with its name and key.
+    package func renewAuthority(_ file: String, as renewed: String, name: String) throws {
+        try self.openssl([
+            "req", "-x509", "-key", self.directory.file("\(file).key"), "-days", "60", "-subj", "/CN=\(name)", "-out",
+            self.directory.file("\(renewed).crt"), "-addext", "basicConstraints=critical,CA:TRUE",
+        ])
+    }
+
+    /// An authority that another one has signed.
+    package func makeIntermediate(_ file: String, authority: String = "ca") throws {
+        let isAuthority = "basicConstraints=critical,CA:TRUE\nsubjectKeyIdentifier=hash"
+        _ = try self.issue(file, subject: "/CN=\(file)", authority: authority, extensions: isAuthority, days: 30)
+    }
+
     private func issue(
         _ file: String,
         subject: String,

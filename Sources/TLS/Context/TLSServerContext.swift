@@ -15,8 +15,8 @@ package final class TLSServerContext: @unchecked Sendable {
     let revocation: RevocationChecker?
     /// The context's verification points to it.
     let verifiedChains: VerifiedChainCache
-    /// The trusted authorities: a chain must end in one of them.
-    package let authorities: Set<CertificateKey>
+    /// What chains of live connections may end in.
+    private let authorities: TrustedAuthorities
 
     /// How long a client's first message is at least, by its beginning.
     package static func firstMessageBytes(_ beginning: UnsafeRawBufferPointer) -> Int {
@@ -31,10 +31,12 @@ package final class TLSServerContext: @unchecked Sendable {
     }
 
     /// - Parameters:
+    ///   - former: in whose place it comes: connections that began with that one are judged too.
     ///   - revocation: asked about all certificates that clients show, and about those in tickets.
     ///   - now: seconds since 1970; by it chains that are known are still valid.
     package init(
         _ configuration: TLSServerConfiguration,
+        insteadOf former: TLSServerContext? = nil,
         revocation: RevocationChecker? = nil,
         now: @escaping () -> Int64 = { Int64(time(nil)) }
     ) throws(TLSError) {
@@ -77,7 +79,11 @@ package final class TLSServerContext: @unchecked Sendable {
         self.verifiedChains.install(in: builder.pointer)
         self.warnings = builder.warnings
         self.revocation = revocation
-        self.authorities = Set(authorities.map { CertificateKey($0.pointer) })
+        self.authorities = TrustedAuthorities(
+            authorities,
+            store: SSL_CTX_get_cert_store(builder.pointer),
+            insteadOf: former?.authorities
+        )
         self.pointer = builder.finish()
     }
 
@@ -89,6 +95,12 @@ package final class TLSServerContext: @unchecked Sendable {
     /// open as long as the connection exists. nil when there is no memory.
     package func makeConnection(fileDescriptor: Int32) -> TLSConnection? {
         TLSConnection(context: self.pointer, fileDescriptor: fileDescriptor, server: self)
+    }
+
+    /// Whether a client that was let in with this chain, by this context or one before it, would find its authority trusted now.
+    package func trusts(_ chain: VerifiedChain) -> Bool {
+        guard let last = chain.keys.last else { return true }
+        return self.authorities.isEmpty || self.authorities.contains(last)
     }
 
     private static func requireClientCertificates(

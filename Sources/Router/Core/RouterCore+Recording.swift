@@ -118,19 +118,19 @@ extension RouterCore {
 
     /// PUBREC came: of the message only its identifier is needed.
     mutating func recordReleased(_ identifier: UInt16, _ session: Session) {
-        guard session.isStored, let entry = session.inflight.entry(of: identifier), entry.number != 0 else { return }
-        guard let message = entry.item?.message else { return }
+        let number = session.inflight.number(of: identifier)
+        guard session.isStored, number != 0, let message = session.inflight.message(of: identifier) else { return }
         guard session.isDurable else {
             // The rest of the exchange is over with the connection, and its listener knows how far it is.
-            self.deleteItem(entry.number, session)
+            self.deleteItem(number, session)
             session.inflight.setNumber(0, of: identifier)
             return self.letGo(message)
         }
         var item = StoredItem()
-        item.number = entry.number
+        item.number = number
         item.stage = .released
         item.packetIdentifier = identifier
-        item.sequence = entry.sequence
+        item.sequence = session.inflight.entry(of: identifier)?.sequence ?? 0
         item.qos = .exactlyOnce
         self.recordItem(item, session, isNew: false)
         self.letGo(message)

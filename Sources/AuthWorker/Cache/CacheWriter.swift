@@ -132,13 +132,7 @@ final class CacheWriter: @unchecked Sendable {
 
     /// Writes what waits, then ends the thread.
     func stop() {
-        guard let thread = self.thread else { return }
-        self.thread = nil
-        self.monitor.locked {
-            self.shared.isStopping = true
-            self.monitor.signal()
-        }
-        thread.join()
+        self.monitor.end(&self.thread) { self.shared.isStopping = true }
     }
 
     // MARK: The thread

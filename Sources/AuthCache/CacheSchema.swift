@@ -57,5 +57,12 @@ package enum CacheSchema {
         ) WITHOUT ROWID;
         ALTER TABLE rows ADD COLUMN imported INTEGER NOT NULL DEFAULT 0;
         """,
+        // Marks of keys without a row that are older than this, milliseconds since 1970, are not in the table any more.
+        """
+        CREATE TABLE marks_removed (
+            source BLOB NOT NULL PRIMARY KEY,
+            before INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        """,
     ]
 }

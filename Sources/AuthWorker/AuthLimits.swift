@@ -108,6 +108,10 @@ package enum AuthLimits {
     /// configuration any more. A source in use asks about its live sessions every quarter of `stale_max`.
     package static let abandonedSourceMilliseconds: Int64 = 100 * 86_400_000
 
+    /// A key that was named as changed and that nobody has a row of is marked in the cache file for this long, and up to as long again: a
+    /// look-up that began before the change is over by then, or what it brought is not stored.
+    package static let rowlessMarkMilliseconds: Int64 = 600_000
+
     /// How long the writing thread waits for another worker's transaction before it tries again; short, because the end of
     /// the process waits for it.
     package static let cacheLockWaitMilliseconds: Int32 = 1000

@@ -418,4 +418,20 @@ static inline int martlet_x509_add_extension(X509 *certificate, X509 *issuer, in
     X509_EXTENSION_free(extension);
     return added;
 }
+// Output.
+static inline long martlet_bio_output_control(BIO *bio, int command, long number, void *pointer) {
+    (void)bio, (void)number, (void)pointer;
+    // Nothing waits in it that a flush could move.
+    return command == BIO_CTRL_FLUSH || command == BIO_CTRL_DUP;
+}
+/// A method that only writes; kept for ever.
+static inline BIO_METHOD *martlet_bio_output_method(int (*write)(BIO *, const char *, int)) {
+    BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "martlet");
+    if (method == NULL) return NULL;
+    if (BIO_meth_set_write(method, write) == 1 && BIO_meth_set_ctrl(method, martlet_bio_output_control) == 1) return method;
+    BIO_meth_free(method);
+    return NULL;
+}
+static inline void martlet_bio_clear_retry(BIO *bio) { BIO_clear_retry_flags(bio); }
+static inline void martlet_bio_retry_write(BIO *bio) { BIO_set_retry_write(bio); }
 static inline long martlet_bio_bytes(BIO *bio, char **bytes) { return BIO_get_mem_data(bio, bytes); }

@@ -251,20 +251,73 @@ import Testing
         let directory = try TemporaryDirectory("martlet-cache")
         let slow = try Opened(directory.path)
         let other = try Opened(directory.path)
-        if isKnown { slow.store("a", "old", at: 1000) }
+        let now = CacheClock().milliseconds
+        if isKnown { slow.store("a", "old", at: now) }
         try slow.settle()
-        other.cache.write(.markChanged(redisKey: Array("a".utf8), atMilliseconds: 2000))
+        other.cache.write(.markChanged(redisKey: Array("a".utf8), atMilliseconds: now + 1000))
         try other.settle()
         #expect(other.events.contains(.marked([Array("a".utf8)])))
-        slow.store("a", "old", at: 3000, generation: 0)
+        slow.store("a", "old", at: now + 2000, generation: 0)
         try slow.wait("refusal") { slow.events.contains(.refused(Opened.key("a"))) }
         guard case .found(let row) = slow.cache.read(Opened.key("a")) else {
             Issue.record("the row is gone")
             return
         }
         #expect(row.mustFetch && row.generation == 1)
-        slow.store("a", "new", at: 4000, generation: 1)
+        slow.store("a", "new", at: now + 3000, generation: 1)
         try slow.wait("new row") { slow.hash("a") == "new" }
+    }
+
+    @Test(
+        "marks of keys that nobody has a row of go after a while, and what was fetched before them is still not stored"
+    )
+    func rowlessMarksGo() throws {
+        let first = try Opened(self.path)
+        let now = CacheClock().milliseconds
+        let old = now - AuthLimits.rowlessMarkMilliseconds - 60_000
+        first.store("known", at: old)
+        first.store("absent", at: old)
+        for name in ["known", "absent"] + (0..<1500).map({ "made up \($0)" }) + ["again", "new"] {
+            first.cache.write(.markChanged(redisKey: Array(name.utf8), atMilliseconds: name == "new" ? now : old))
+        }
+        first.cache.write(.markAbsent(Opened.key("absent"), atMilliseconds: old, generation: 1))
+        first.cache.write(.markChanged(redisKey: Array("again".utf8), atMilliseconds: now))
+        try first.settle()
+        // A worker does it when it has opened the file, and every ten minutes from then on.
+        let second = try Opened(self.path, negativeEntries: 10_000)
+        try second.wait("removal") { second.cache.read(Opened.key("made up 0")) == .notFound }
+        let rows = try Database(path: self.currentFile(), access: .readOnly, busyTimeoutMilliseconds: 5000)
+            .prepare("SELECT CAST(redis_key AS TEXT) FROM rows ORDER BY 1")
+        var left: [String] = []
+        try second.wait("the last marks' removal") {
+            left = []
+            while try rows.step() { left.append(String(decoding: rows.bytes(0) ?? [], as: UTF8.self)) }
+            return left.count <= 4
+        }
+        #expect(left == ["absent", "again", "known", "new"])
+        // A worker that had asked before the change comes with its answer now.
+        first.store("made up 1", at: old - 1000)
+        first.store("new", at: old)
+        for name in ["made up 1", "new"] {
+            try first.wait("refusal") { first.events.contains(.refused(Opened.key(name))) }
+        }
+        #expect(first.cache.read(Opened.key("made up 1")) == .notFound)
+        first.store("made up 1", "later", at: now)
+        first.store("known", "later", at: old + 1000, generation: 1)
+        try first.settle()
+        #expect(first.hash("made up 1") == "later")
+        #expect(first.hash("known") == "later")
+    }
+
+    @Test("marks that went by a clock that was ahead keep no row out")
+    func marksRemovedInTheFuture() throws {
+        let opened = try Opened(self.path)
+        try opened.settle()
+        let file = try Database(path: self.currentFile(), access: .readWrite, busyTimeoutMilliseconds: 5000)
+        try file.execute("INSERT INTO marks_removed VALUES (x'01', 9000000000000000)")
+        opened.store("a", "row", at: CacheClock().milliseconds)
+        try opened.settle()
+        #expect(opened.hash("a") == "row")
     }
 
     @Test(

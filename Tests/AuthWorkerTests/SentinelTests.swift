@@ -179,6 +179,38 @@ import Testing
         #expect(log.messages.contains("Redis in use") && !log.messages.contains { $0.contains("lost") })
     }
 
+    @Test("Regression: where no Sentinel has named a master yet the log does not speak of the last known one")
+    func noneAtStart() throws {
+        let port = try RedisServer.freePort()
+        let master = try RedisServer(.tcp(port: port))
+        var configuration = Configuration.test(redis: .tcp(host: "unused", port: 1), cache: nil)
+        var settings = Configuration.Authentication.Redis.Sentinel()
+        settings.servers = try [.tcp(host: "127.0.0.1", port: RedisServer.freePort())]
+        settings.master = "mymaster"
+        configuration.authentication.redis.topology = .sentinel(settings)
+        let log = RecordedMessages()
+        let lost = { log.messages.filter { $0.hasPrefix("no Sentinel says which server is the master") } }
+        let absent = try WorkerHarness(configuration, logHandler: log)
+        try absent.turn { !lost().isEmpty }
+        #expect(
+            lost().allSatisfy {
+                $0.hasSuffix("none has since the start: devices seen before are let in from the cache")
+            }
+        )
+
+        let sentinel = try SentinelServer(master: port)
+        settings.servers = [.tcp(host: "127.0.0.1", port: sentinel.port)]
+        configuration.authentication.redis.topology = .sentinel(settings)
+        let laterLog = RecordedMessages()
+        let harness = try WorkerHarness(configuration, logHandler: laterLog)
+        try harness.waitForStatus("redis") { $0 == "in use, master 127.0.0.1:\(port)" }
+        sentinel.kill()
+        try harness.turn {
+            laterLog.messages.contains("no Sentinel says which server is the master, the last known one is used")
+        }
+        withExtendedLifetime(master) {}
+    }
+
     @Test("a server that is a replica is not used, whatever the Sentinel says")
     func aReplicaIsNotUsed() throws {
         let ports = try (0..<2).map { _ in try RedisServer.freePort() }

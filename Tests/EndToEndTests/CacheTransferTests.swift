@@ -67,6 +67,30 @@ import Testing
         #expect(try self.connect(second, loop, "carried-3", "pw") == 0x88)
     }
 
+    @Test("Rows of a key that the host had before are not exported, and not counted as such")
+    func rowsOfAnEarlierKey() throws {
+        let loop = try EventLoop()
+        let (first, second) = (try TestBroker(), try TestBroker())
+        for (broker, devices) in [(first, ["carried-1"]), (second, ["own-1", "own-2"])] {
+            for device in devices {
+                try broker.provision(device, password: "pw")
+                #expect(try self.connect(broker, loop, device, "pw") == 0)
+            }
+            try self.waitForRows(devices.count, broker)
+        }
+        let file = first.directory.file("rows")
+        #expect(
+            try self.martlet(first, "cache", "export", file).output
+                == "1 rows written to \(file), with the key of this host: keep the file secret\n"
+        )
+        #expect(try self.martlet(second, "cache", "import", file, "--replace-key").status == 0)
+        let onward = second.directory.file("rows")
+        let exported = try self.martlet(second, "cache", "export", onward)
+        #expect(exported.status == 0 && exported.output.hasPrefix("1 rows written to \(onward)"), "\(exported.output)")
+        #expect(exported.output.contains("2 rows left out"), "\(exported.output)")
+        #expect(try self.martlet(first, "cache", "import", onward).output.contains("of 1 rows taken"))
+    }
+
     @Test("A fresh row of another host is not believed while Redis can be asked")
     func confirmedFirst() throws {
         let loop = try EventLoop()

@@ -15,4 +15,37 @@ import Testing
         }
         #expect(failure?.description == reason)
     }
+
+    private func parse(_ text: String, inPiecesOf count: Int) throws -> HTTPAnswer? {
+        var parser = HTTPAnswerParser(headBytesMax: 1000, bodyBytesMax: 1000)
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let answer = try parser.feed(Array(rest.prefix(count)))
+            rest = rest.dropFirst(count)
+            if let answer { return answer }
+        }
+        return nil
+    }
+
+    @Test("regression: an interim answer is not the answer", arguments: [1, 7, 1000])
+    func interimAnswers(_ piece: Int) throws {
+        let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 9\r\n\r\n"
+        let answer = try self.parse("\(interim)HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", inPiecesOf: piece)
+        #expect(answer == HTTPAnswer(status: 200, body: Array("ok".utf8)))
+    }
+
+    @Test("a server that sends interim answers without end is given up")
+    func interimAnswersWithoutEnd() {
+        let failure = #expect(throws: HTTPClient.Failure.self) {
+            try self.parse(String(repeating: "HTTP/1.1 100 Continue\r\n\r\n", count: 1000), inPiecesOf: 40)
+        }
+        #expect(failure?.description == "the server sends nothing but interim answers (status 100)")
+    }
+
+    @Test("what follows 101 is no HTTP")
+    func switchingProtocols() throws {
+        var parser = HTTPAnswerParser(headBytesMax: 1000, bodyBytesMax: 1000)
+        #expect(try parser.feed(Array("HTTP/1.1 101 Switching Protocols\r\n\r\n".utf8)) == nil)
+        #expect(try parser.feed([])?.status == 101)
+    }
 }

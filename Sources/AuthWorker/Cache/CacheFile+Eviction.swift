@@ -1,6 +1,6 @@
 import SQLite
 
-// Which rows make room. Sources share a file, and each has limits of its own.
+// Which rows make room, and which marks go. Sources share a file, and each has limits of its own.
 extension CacheFile {
     private enum Kind {
         /// Redis has them.
@@ -39,6 +39,60 @@ extension CacheFile {
             of: self.source,
             count - max + max / 100
         )
+    }
+
+    // MARK: Marks
+
+    private static let rowlessMarks = """
+        rows INDEXED BY absent_rows_of_source_by_age WHERE source = ?1 AND absent_since IS NOT NULL AND absent_since < ?2
+            AND must_fetch = 1 AND secret_kind = 0 AND secret = x'' AND salt = x'' AND superuser = 0 AND access IS NULL
+        """
+
+    /// Marks of keys without a row that go at once.
+    private static let marksAtOnce = 1000
+
+    /// Removes what only says that a key was named as changed, when that is so long ago that no look-up should have begun before. One that
+    /// has is known by its time: see `marksRemovedBefore`. Returns how many went.
+    func removeRowlessMarks(before time: Int64) throws(SQLiteError) -> Int {
+        let any = try self.database.prepare("SELECT 1 FROM \(Self.rowlessMarks) LIMIT 1")
+        let remove = try self.database.prepare(
+            """
+            DELETE FROM rows WHERE (source, redis_key, variant) IN
+                (SELECT source, redis_key, variant FROM \(Self.rowlessMarks) LIMIT ?3)
+            """
+        )
+        let note = try self.database.prepare(
+            """
+            INSERT INTO marks_removed (source, before) VALUES (?1, ?2)
+            ON CONFLICT (source) DO UPDATE SET before = excluded.before
+            WHERE before < excluded.before OR before > excluded.before + \(AuthLimits.rowlessMarkMilliseconds)
+            """
+        )
+        for statement in [any, remove, note] {
+            try statement.bind(self.source, at: 1)
+            try statement.bind(time, at: 2)
+        }
+        try remove.bind(Int64(Self.marksAtOnce), at: 3)
+        var removed = 0
+        while true {
+            let isAny = try any.step()
+            any.reset()
+            guard isAny else { return removed }
+            // In transactions of their own, so that others get their turn.
+            removed += try self.database.transaction { () throws(SQLiteError) in
+                try note.run()
+                try remove.run()
+                return self.database.changes
+            }
+        }
+    }
+
+    /// Marks that are older may be gone; nil: none, or the clock was ahead when it was noted.
+    func marksRemovedBefore(wallMilliseconds: Int64) throws(SQLiteError) -> Int64? {
+        let statement = try self.database.prepare("SELECT before FROM marks_removed WHERE source = ?1 AND before <= ?2")
+        try statement.bind(self.source, at: 1)
+        try statement.bind(wallMilliseconds, at: 2)
+        return try statement.step() ? statement.int64(0) : nil
     }
 
     /// Of other commands, or another host key, that were in the configuration before.

@@ -266,8 +266,10 @@ final class CacheFile {
         WHERE source = ?1 AND redis_key = ?2 AND variant = ?3
         """
 
+    /// Where there is no row, the last mark is what counts for how long it stays.
     private static let markChangedSQL = """
-        UPDATE rows SET generation = generation + 1, must_fetch = 1 WHERE source = ?1 AND redis_key = ?2
+        UPDATE rows SET generation = generation + 1, must_fetch = 1, absent_since = max(absent_since, ?3)
+        WHERE source = ?1 AND redis_key = ?2
         """
 
     private static let markAllChangedSQL =
@@ -286,13 +288,24 @@ final class CacheFile {
         if marksRelated { try self.listRelatedKeys() }
         return try self.database.transaction { () throws(SQLiteError) -> [LookupKey] in
             var refused: [LookupKey] = []
+            let marksRemovedBefore = try self.marksRemovedBefore(wallMilliseconds: wallMilliseconds)
             // Another worker, of a release that does not list them, may have written one meanwhile.
             if marksRelated { while try self.relatedKeys?.listSome() ?? false {} }
             for write in Self.sorted(batch) {
-                if try !self.perform(write, future: future), let key = write.key { refused.append(key) }
+                let isTooOld = try self.isOlderThanMarks(write, removedBefore: marksRemovedBefore)
+                let isDone = try isTooOld ? false : self.perform(write, future: future)
+                if !isDone, let key = write.key { refused.append(key) }
             }
             return refused
         }
+    }
+
+    /// A row that is new to the file and was asked for when there may have been a mark of its key that has gone since.
+    private func isOlderThanMarks(_ write: CacheWrite, removedBefore: Int64?) throws(SQLiteError) -> Bool {
+        guard case .store(let key, _, let time, _) = write, let removedBefore, time < removedBefore else {
+            return false
+        }
+        return try self.read(key) == nil
     }
 
     /// In transactions of their own, so that others get their turn.
@@ -355,6 +368,7 @@ final class CacheFile {
             guard let update = self.markChanged, let insert = self.insertChanged else { return true }
             try update.bind(self.source, at: 1)
             try update.bind(redisKey, at: 2)
+            try update.bind(time, at: 3)
             try update.run()
             guard self.database.changes == 0 else { return true }
             try insert.bind(self.source, at: 1)

@@ -71,6 +71,8 @@ final class CacheWriter: @unchecked Sendable {
     /// Since when each attempt to write found the file locked (`Clock.monotonic`).
     private var lockedSince: UInt64?
     private var writesUntilEviction = 0
+    /// When marks without a row are removed next (`Clock.monotonic`).
+    private var nextMarkRemoval: UInt64 = 0
     /// Rows alone are not written before this moment (`Clock.monotonic`).
     private var gathersUntil: UInt64 = 0
 
@@ -130,13 +132,7 @@ final class CacheWriter: @unchecked Sendable {
 
     /// Writes what waits, then ends the thread.
     func stop() {
-        guard let thread = self.thread else { return }
-        self.thread = nil
-        self.monitor.locked {
-            self.shared.isStopping = true
-            self.monitor.signal()
-        }
-        thread.join()
+        self.monitor.end(&self.thread) { self.shared.isStopping = true }
     }
 
     // MARK: The thread
@@ -197,6 +193,7 @@ final class CacheWriter: @unchecked Sendable {
             let refused = try file.write(batch[...], wallMilliseconds: self.settings.clock.milliseconds)
             self.finish(batch, refused)
             try self.evictIfDue(file, added: batch.count)
+            try self.removeMarksIfDue(file)
             self.lockedSince = nil
             self.report(works: true)
         } catch {
@@ -248,6 +245,15 @@ final class CacheWriter: @unchecked Sendable {
         self.monitor.locked { self.shared.counters.evicted += UInt64(evicted) }
     }
 
+    private func removeMarksIfDue(_ file: CacheFile) throws(SQLiteError) {
+        let now = Clock.monotonic()
+        guard now >= self.nextMarkRemoval else { return }
+        let age = AuthLimits.rowlessMarkMilliseconds
+        self.nextMarkRemoval = now + UInt64(age) * Nanoseconds.perMillisecond
+        let removed = try file.removeRowlessMarks(before: self.settings.clock.milliseconds - age)
+        self.monitor.locked { self.shared.counters.evicted += UInt64(removed) }
+    }
+
     // MARK: Opening and replacing
 
     private func inspect() {
@@ -255,9 +261,19 @@ final class CacheWriter: @unchecked Sendable {
         // Another worker may have replaced the file, or somebody removed the folder.
         do throws(CacheTrouble) {
             if try self.settings.directory.currentNumber() != file.number { self.open() }
-            if self.inTrouble { self.retry(file) }
+            if self.inTrouble { return self.retry(file) }
+            if self.file === file { self.removeMarksWhenIdle(file) }
         } catch {
             self.report(trouble: error.description)
+        }
+    }
+
+    /// Where the file is locked, or cannot be written, they stay until the next time.
+    private func removeMarksWhenIdle(_ file: CacheFile) {
+        do throws(SQLiteError) {
+            try self.removeMarksIfDue(file)
+        } catch {
+            if error.isCorrupt { self.replace(file.number, reason: error.description) }
         }
     }
 

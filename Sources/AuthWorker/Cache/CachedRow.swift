@@ -51,7 +51,8 @@ package enum CacheWrite: Equatable, Sendable {
     case correctTime(LookupKey, knownCurrentMilliseconds: Int64)
 
     /// Redis named the key as changed: its generation is raised and it has to be fetched again. A key that is not in the file
-    /// gets an empty row, so that a worker whose look-up began before does not store what it then gets.
+    /// gets an empty row for a while, so that a worker whose look-up began before does not store what it then gets: see
+    /// `AuthLimits.rowlessMarkMilliseconds`.
     case markChanged(redisKey: [UInt8], atMilliseconds: Int64)
     /// The same of rows for which this key was asked beside their own: the key of access rows, or of a superuser's mark.
     case markRelated(redisKey: [UInt8])

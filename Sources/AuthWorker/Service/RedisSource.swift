@@ -299,8 +299,12 @@ final class RedisSource {
                 metadata: ["server": "\(server)", "reason": "\(failure)"]
             )
         case .sentinelsLost(let failure):
+            let others =
+                self.redis.masters.isEmpty
+                ? "none has since the start: devices seen before are let in from the cache"
+                : "the last known one is used"
             self.logger.warning(
-                "no Sentinel says which server is the master, the last known one is used",
+                "no Sentinel says which server is the master, \(others)",
                 metadata: ["reason": "\(failure)"]
             )
         case .back(let server, let downNanoseconds):

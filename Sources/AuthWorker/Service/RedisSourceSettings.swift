@@ -1,3 +1,4 @@
+import AuthCache
 import Common
 import TLS
 
@@ -72,13 +73,7 @@ package struct RedisSourceSettings {
 
     /// Tells its rows in the cache from those of others.
     func cacheTag(hostKey: [UInt8]) -> [UInt8] {
-        let commands = [self.source.command, self.source.superCommand ?? "", self.source.accessCommand ?? ""]
-        return CredentialSource.tag(
-            commands: self.source.name.isEmpty ? commands : commands + [self.source.name],
-            scheme: self.source.passwordHash,
-            database: self.source.redis.url.database,
-            hostKey: hostKey
-        )
+        CredentialSource.tag(of: self.source, hostKey: hostKey)
     }
 
     static func firstLine(_ path: String) throws(ConfigurationMistake) -> [UInt8] {

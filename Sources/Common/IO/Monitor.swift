@@ -28,6 +28,19 @@ public final class Monitor: @unchecked Sendable {
         return body()
     }
 
+    /// Ends a thread that waits for something under the lock, if there is one, and waits for its end.
+    ///
+    /// - Parameter tell: makes what it waits for true; called under the lock.
+    public func end(_ thread: inout JoinableThread?, _ tell: () -> Void) {
+        guard let ending = thread else { return }
+        thread = nil
+        self.locked {
+            tell()
+            self.signal()
+        }
+        ending.join()
+    }
+
     /// To be called under the lock, which is released while it waits: until `isTrue`, or the time is over.
     public func wait(nanoseconds: UInt64, until isTrue: () -> Bool) {
         let deadline = Clock.monotonic() &+ nanoseconds

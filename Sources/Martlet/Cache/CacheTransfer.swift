@@ -12,12 +12,20 @@ struct CacheTransfer {
         var keyIsNew: Bool
     }
 
+    struct Exported {
+        var rows: Int
+        /// Rows of the same kind that no worker of this configuration uses any more.
+        var unused: Int
+    }
+
     private let directory: CacheDirectory
 
     private static let busyMilliseconds: Int32 = 10_000
     private static let columns = """
         source, redis_key, variant, secret_kind, secret, salt, superuser, must_fetch, known_current, absent_since, generation, access
         """
+    /// Redis has the row, as far as known, and did not name it as changed.
+    private static let isCarried = "absent_since IS NULL AND must_fetch = 0"
     /// Beside the rows, in exported files only.
     private static let keyTable = "CREATE TABLE host_key (key BLOB NOT NULL)"
 
@@ -25,8 +33,8 @@ struct CacheTransfer {
         self.directory = CacheDirectory(path: directory)
     }
 
-    /// - Returns: how many rows.
-    func export(to path: String) throws -> Int {
+    /// - Parameter sources: whose rows are wanted; others are in the file when a command or the host's key is another one than before.
+    func export(of sources: [Configuration.Authentication.Source], to path: String) throws -> Exported {
         guard let number = try self.directory.currentNumber(), let key = try self.directory.readHostKey() else {
             throw CommandFailure("\(self.directory.path): there is no cache")
         }
@@ -39,13 +47,25 @@ struct CacheTransfer {
             try insert.bind(key, at: 1)
             try insert.run()
             try Self.attach(self.directory.filePath(number), to: file)
-            try file.execute(
+            let count = try file.prepare("SELECT count(*) FROM other.rows WHERE \(Self.isCarried)")
+            let copy = try file.prepare(
                 """
                 INSERT INTO main.rows (\(Self.columns)) SELECT \(Self.columns) FROM other.rows
-                WHERE absent_since IS NULL AND must_fetch = 0
+                WHERE source = ?1 AND \(Self.isCarried)
                 """
             )
-            return file.changes
+            // One moment for what is counted and what is copied.
+            return try file.transaction { () throws(SQLiteError) in
+                let all = try count.step() ? Int(count.int64(0)) : 0
+                count.reset()
+                var rows = 0
+                for tag in Set(sources.map { CredentialSource.tag(of: $0, hostKey: key) }) {
+                    try copy.bind(tag, at: 1)
+                    try copy.run()
+                    rows += file.changes
+                }
+                return Exported(rows: rows, unused: all - rows)
+            }
         } catch {
             unlink(path)
             throw error
@@ -89,7 +109,7 @@ struct CacheTransfer {
             """
             INSERT INTO main.rows (\(Self.columns), imported)
             SELECT source, redis_key, variant, secret_kind, secret, salt, superuser, 0, min(known_current, ?1), NULL, 0, access, 1
-            FROM other.rows WHERE absent_since IS NULL AND must_fetch = 0
+            FROM other.rows WHERE \(Self.isCarried)
             ON CONFLICT (source, redis_key, variant) DO UPDATE SET
                 secret_kind = excluded.secret_kind, secret = excluded.secret, salt = excluded.salt,
                 superuser = excluded.superuser, access = excluded.access, known_current = excluded.known_current, imported = 1

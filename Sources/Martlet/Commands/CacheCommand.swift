@@ -96,7 +96,10 @@ struct CacheFolder: ParsableArguments {
     @Option(help: "The source's name, where the configuration has several with caches of their own.")
     var source: String?
 
-    func find(_ configuration: Configuration) throws -> Configuration.Authentication.Cache {
+    /// The cache, and all sources whose rows are in its folder.
+    func find(
+        _ configuration: Configuration
+    ) throws -> (cache: Configuration.Authentication.Cache, sources: [Configuration.Authentication.Source]) {
         let cached = configuration.authentication.sources.filter { $0.kind == .redis && $0.cache.enabled }
         guard !cached.isEmpty else { throw CommandFailure("no source with a cache is configured") }
         let sources = cached.filter { $0.name == self.source ?? $0.name }
@@ -112,7 +115,7 @@ struct CacheFolder: ParsableArguments {
             let names = sources.map(\.name).joined(separator: ", ")
             throw CommandFailure("the sources have caches of their own; name one with --source: \(names)")
         }
-        return first.cache
+        return (first.cache, cached.filter { $0.cache.directory == first.cache.directory })
     }
 }
 
@@ -122,7 +125,8 @@ struct CacheExportCommand: ParsableCommand {
         abstract: "Copies the cached rows into a file, for another host.",
         discussion: """
             While auth workers go on. The file holds the host's key, without which codes of plain passwords are worth nothing: \
-            keep it like a secret. Rows that are waiting to be fetched again are left out.
+            keep it like a secret. Rows that are waiting to be fetched again are left out, and so are those that no auth worker uses \
+            any more, because they were made under an earlier key or for another command.
             """
     )
 
@@ -134,9 +138,16 @@ struct CacheExportCommand: ParsableCommand {
 
     func run() throws {
         try MartletCommand.perform {
-            let cache = try self.folder.find(try self.file.load())
-            let count = try CacheTransfer(directory: cache.directory).export(to: self.path)
-            Terminal.say("\(count) rows written to \(self.path), with the key of this host: keep the file secret")
+            let (cache, sources) = try self.folder.find(try self.file.load())
+            let exported = try CacheTransfer(directory: cache.directory).export(of: sources, to: self.path)
+            Terminal.say(
+                "\(exported.rows) rows written to \(self.path), with the key of this host: keep the file secret"
+            )
+            guard exported.unused > 0 else { return }
+            Terminal.say(
+                "\(exported.unused) rows left out, which nobody uses any more: they were made under another key of this host, or for "
+                    + "another command, password_hash or database than \(sources.count == 1 ? "the source has" : "the sources have")"
+            )
         }
     }
 }
@@ -164,7 +175,7 @@ struct CacheImportCommand: ParsableCommand {
 
     func run() throws {
         try MartletCommand.perform {
-            let cache = try self.folder.find(try self.file.load())
+            let cache = try self.folder.find(try self.file.load()).cache
             let result = try CacheTransfer(directory: cache.directory).import(
                 from: self.path,
                 freshNanoseconds: cache.positiveTTLNanoseconds,

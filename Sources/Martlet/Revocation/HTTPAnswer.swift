@@ -13,11 +13,15 @@ struct HTTPAnswerParser {
         case untilEnd
     }
 
+    /// Interim answers before the one that counts.
+    private static let interimMax = 8
+
     private let headBytesMax: Int
     private let bodyBytesMax: Int
     private var buffer: [UInt8] = []
     private var answer: HTTPAnswer?
     private var framing = Framing.untilEnd
+    private var interimCount = 0
 
     init(headBytesMax: Int, bodyBytesMax: Int) {
         self.headBytesMax = headBytesMax
@@ -27,7 +31,7 @@ struct HTTPAnswerParser {
     /// Nil: more is to come. No bytes: the connection has ended.
     mutating func feed(_ bytes: [UInt8]) throws(HTTPClient.Failure) -> HTTPAnswer? {
         self.buffer += bytes
-        if self.answer == nil {
+        while self.answer == nil {
             guard let end = Self.headEnd(self.buffer) else {
                 guard self.buffer.count <= self.headBytesMax else { throw .init("the answer's head is too long") }
                 return nil
@@ -65,6 +69,13 @@ struct HTTPAnswerParser {
         guard words.count >= 2, words[0].hasPrefix("HTTP/1."), let status = Int(words[1]) else {
             throw .init("what answers is no HTTP/1.1 server")
         }
+        guard !Self.isInterim(status) else {
+            self.interimCount += 1
+            guard self.interimCount <= Self.interimMax else {
+                throw .init("the server sends nothing but interim answers (status \(status))")
+            }
+            return
+        }
         var answer = HTTPAnswer(status: status)
         for line in lines.dropFirst() {
             guard let colon = line.firstIndex(of: ":") else { continue }
@@ -82,6 +93,9 @@ struct HTTPAnswerParser {
         }
         self.answer = answer
     }
+
+    /// "100 Continue" and others: no more than a head, and the answer itself follows (RFC 9110, section 15.2). What follows 101 is not HTTP.
+    private static func isInterim(_ status: Int) -> Bool { (100...199).contains(status) && status != 101 }
 
     /// Nil: the last chunk is not there yet.
     private static func joinChunks(_ bytes: [UInt8]) throws(HTTPClient.Failure) -> [UInt8]? {

@@ -15,7 +15,8 @@ extension RouterCore {
     ) -> ReasonCode {
         let filter = subscription.filter
         let qos = min(subscription.qos, self.offer(to: session).maxQoS)
-        if let refusal = self.refusal(of: filter, qos, session) { return refusal }
+        let countedBytes = Session.Subscription.countedBytes(of: filter)
+        if let refusal = self.refusal(of: filter, qos, countedBytes, session) { return refusal }
         let options = Subscriber.Options(
             qos: qos,
             noLocal: subscription.noLocal,
@@ -24,7 +25,6 @@ extension RouterCore {
         )
         let subscriber = Subscriber(session: session.index, options: options)
         let granted = ReasonCode(granted: qos)
-        let countedBytes = Session.Subscription.countedBytes(of: filter)
         switch TopicFilter.parse(filter) {
         case .invalid:
             return .topicFilterInvalid
@@ -65,7 +65,12 @@ extension RouterCore {
         return granted
     }
 
-    private func refusal(of filter: UnsafeRawBufferPointer, _ qos: QoS, _ session: Session) -> ReasonCode? {
+    private func refusal(
+        of filter: UnsafeRawBufferPointer,
+        _ qos: QoS,
+        _ countedBytes: UInt32,
+        _ session: Session
+    ) -> ReasonCode? {
         let isShared = TopicFilter.hasSharePrefix(filter)
         let offer = self.offer(to: session)
         if isShared, !offer.sharedSubscriptions { return .sharedSubscriptionsNotSupported }
@@ -75,14 +80,13 @@ extension RouterCore {
         }
         if TopicFilter.levelCount(plain) > self.settings.maxTopicLevels { return .topicFilterInvalid }
         if !session.access.allowsSubscribe(filter: filter, qos: qos) { return .notAuthorized }
-        if !self.hasRoom(for: filter, session), !self.isSubscribed(filter, session) { return .quotaExceeded }
+        if !self.hasRoom(for: countedBytes, session), !self.isSubscribed(filter, session) { return .quotaExceeded }
         return nil
     }
 
-    private func hasRoom(for filter: UnsafeRawBufferPointer, _ session: Session) -> Bool {
-        let bytes = session.subscriptions.countedBytes + Int(Session.Subscription.countedBytes(of: filter))
-        return session.subscriptions.count < self.settings.session.maxSubscriptions
-            && bytes <= self.settings.session.maxSubscriptionBytes
+    private func hasRoom(for countedBytes: UInt32, _ session: Session) -> Bool {
+        session.subscriptions.count < self.settings.session.maxSubscriptions
+            && session.subscriptions.countedBytes + Int(countedBytes) <= self.settings.session.maxSubscriptionBytes
     }
 
     private func isSubscribed(_ filter: UnsafeRawBufferPointer, _ session: Session) -> Bool {

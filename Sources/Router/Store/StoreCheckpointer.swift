@@ -54,13 +54,7 @@ final class StoreCheckpointer: @unchecked Sendable {
 
     /// Ends what it does, and the thread.
     func stop() {
-        guard let thread = self.thread else { return }
-        self.thread = nil
-        self.monitor.locked {
-            self.isStopping = true
-            self.monitor.signal()
-        }
-        thread.join()
+        self.monitor.end(&self.thread) { self.isStopping = true }
     }
 
     // MARK: The thread

@@ -73,13 +73,7 @@ final class StoreWriter: @unchecked Sendable {
 
     /// Commits what waits, then ends the thread. A commit that fails is tried no more.
     func stop() {
-        guard let thread = self.thread else { return }
-        self.thread = nil
-        self.monitor.locked {
-            self.shared.isStopping = true
-            self.monitor.signal()
-        }
-        thread.join()
+        self.monitor.end(&self.thread) { self.shared.isStopping = true }
     }
 
     // MARK: The thread

@@ -38,6 +38,9 @@ extension X509Certificate {
     var notBefore: Int64? { X509Dates.seconds(X509_get0_notBefore(self.pointer)) }
     var notAfter: Int64? { X509Dates.seconds(X509_get0_notAfter(self.pointer)) }
     /// Signed with its own key, as roots are.
-    var isSelfSigned: Bool { X509_get_extension_flags(self.pointer) & UInt32(EXFLAG_SS) != 0 }
+    static func isSelfSigned(_ certificate: OpaquePointer) -> Bool {
+        X509_get_extension_flags(certificate) & UInt32(EXFLAG_SS) != 0
+    }
+    var isSelfSigned: Bool { Self.isSelfSigned(self.pointer) }
     var fingerprint: [UInt8] { X509Fingerprint.sha256(self.pointer) }
 }

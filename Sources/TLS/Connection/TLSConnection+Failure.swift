@@ -23,9 +23,9 @@ extension TLSConnection {
 
     /// What revocation lists have against the certificate that was verified just now; nil: nothing.
     private func revocationError(_ store: OpaquePointer) -> Int32? {
-        guard let checker = self.revocation, let certificate = X509_STORE_CTX_get_current_cert(store),
-            X509_get_extension_flags(certificate) & UInt32(EXFLAG_SS) == 0
-        else { return nil }
+        guard let checker = self.revocation, let certificate = X509_STORE_CTX_get_current_cert(store) else {
+            return nil
+        }
         return switch checker.problem(with: certificate) {
         case nil: nil
         case .revoked: X509_V_ERR_CERT_REVOKED

@@ -26,7 +26,10 @@ extension TLSConnection {
     }
 
     /// Sends a KeyUpdate, as peers do; a server never needs one.
-    package func updateKey() -> Bool {
-        SSL_key_update(self.pointer, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 && self.handshake() == .done
+    ///
+    /// - Parameter asksForOne: the peer has to answer with one of its own.
+    package func updateKey(asksForOne: Bool = false) -> Bool {
+        let kind = asksForOne ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED
+        return SSL_key_update(self.pointer, kind) == 1 && self.handshake() == .done
     }
 }

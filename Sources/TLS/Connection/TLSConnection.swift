@@ -3,7 +3,8 @@ import Common
 import Glibc
 
 /// One TLS connection over a non-blocking socket. It owns OpenSSL's SSL object, not the descriptor, which must stay open as
-/// long as the connection exists. Nothing here blocks, and calls that move data allocate nothing.
+/// long as the connection exists. Nothing here blocks, and calls that move data allocate nothing but room for what a full socket
+/// does not take.
 ///
 /// After a failure the object may only be asked for properties and released; further calls fail again.
 package final class TLSConnection {
@@ -34,6 +35,13 @@ package final class TLSConnection {
     /// Server: the client's certificates were verified in an earlier handshake, and their signatures not checked again in this one.
     package internal(set) var hasKnownChain = false
     private var failure: TLSFailure?
+    let fileDescriptor: Int32
+    /// Whole records, or the ends of some, that the socket has not taken yet: see `send`.
+    var keptOutput = ByteBuffer()
+    /// The handshake is over.
+    private(set) var keepsOutput = false
+    /// What `write` was given and will call written when `keptOutput` is empty.
+    private var bytesKept = 0
     /// Handshake messages since the connection was last read from with success: see `messageCallback`.
     var messagesWithoutData = 0
     /// Whose connection it is; nil for a client. OpenSSL's context, which lives as long as its last connection, calls back into this one:
@@ -52,7 +60,8 @@ package final class TLSConnection {
         }
         self.pointer = pointer
         self.server = server
-        guard SSL_set_fd(pointer, fileDescriptor) == 1,
+        self.fileDescriptor = fileDescriptor
+        guard self.connectOutput(), SSL_set_rfd(pointer, fileDescriptor) == 1,
             SSL_set_ex_data(pointer, OpenSSLLibrary.connectionIndex, Unmanaged.passUnretained(self).toOpaque()) == 1
         else {
             OpenSSLLibrary.clearErrors()
@@ -76,6 +85,7 @@ package final class TLSConnection {
         let result = SSL_do_handshake(self.pointer)
         if result == 1 {
             if self.server != nil { martlet_ssl_forget_handshake(self.pointer) }
+            self.keepsOutput = true
             return .done
         }
         let code = errno
@@ -90,6 +100,7 @@ package final class TLSConnection {
     package func read(into buffer: UnsafeMutableRawBufferPointer) -> IOResult {
         guard let base = buffer.baseAddress, buffer.count > 0 else { return .bytes(0) }
         if let failure = self.failure { return .failed(failure) }
+        if !self.keptOutput.isEmpty { self.sendKeptOutput() }
         OpenSSLLibrary.clearErrors()
         errno = 0
         let count = SSL_read(self.pointer, base, Int32(truncatingIfNeeded: min(buffer.count, Self.bytesMax)))
@@ -109,15 +120,27 @@ package final class TLSConnection {
     package func write(_ bytes: UnsafeRawBufferPointer) -> IOResult {
         guard let base = bytes.baseAddress, bytes.count > 0 else { return .bytes(0) }
         if let failure = self.failure { return .failed(failure) }
+        if !self.keptOutput.isEmpty, let result = self.flushKeptOutput() { return result }
+        if self.bytesKept > 0 {
+            defer { self.bytesKept = 0 }
+            return .bytes(min(self.bytesKept, bytes.count))
+        }
         OpenSSLLibrary.clearErrors()
         errno = 0
         let count = SSL_write(self.pointer, base, Int32(truncatingIfNeeded: min(bytes.count, Self.bytesMax)))
-        return count > 0 ? .bytes(Int(count)) : self.result(of: count, systemError: errno)
+        guard count > 0 else { return self.result(of: count, systemError: errno) }
+        guard self.keptOutput.isEmpty else {
+            self.bytesKept = Int(count)
+            return .wantsWrite
+        }
+        return .bytes(Int(count))
     }
 
     /// Sends close_notify if the socket takes it at once. Does nothing during the handshake and after a failure.
     package func shutdown() {
         guard self.failure == nil, SSL_is_init_finished(self.pointer) == 1 else { return }
+        // Behind what the socket has not taken it would be lost.
+        guard self.keptOutput.isEmpty || self.flushKeptOutput() == nil else { return }
         OpenSSLLibrary.clearErrors()
         SSL_shutdown(self.pointer)
         OpenSSLLibrary.clearErrors()
@@ -192,7 +215,7 @@ package final class TLSConnection {
         }
     }
 
-    private func fail(_ failure: TLSFailure) -> TLSFailure {
+    func fail(_ failure: TLSFailure) -> TLSFailure {
         OpenSSLLibrary.clearErrors()
         self.failure = failure
         return failure

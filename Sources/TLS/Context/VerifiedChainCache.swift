@@ -79,9 +79,7 @@ final class VerifiedChainCache {
         let issuers = self.issuers[verified.issuers].certificates
         if let revocation = self.revocation {
             guard revocation.problem(with: leaf) == nil else { return false }
-            for issuer in issuers where !issuer.isSelfSigned && revocation.problem(with: issuer.pointer) != nil {
-                return false
-            }
+            for issuer in issuers where revocation.problem(with: issuer.pointer) != nil { return false }
         }
         guard let chain = Self.makeChain(leaf, issuers) else { return false }
         X509_STORE_CTX_set0_verified_chain(store, chain)

@@ -33,7 +33,7 @@ enum OpenSSLLibrary {
         return index
     }()
 
-    /// OpenSSL writes to sockets with write(2), so a peer that is gone must not kill the process.
+    /// A peer that is gone must not kill the process, whoever writes to its socket.
     private static func ignoreBrokenPipes() {
         var action = sigaction()
         guard sigaction(SIGPIPE, nil, &action) == 0 else { return }

@@ -38,8 +38,9 @@ package final class RevocationChecker {
         self.now = now
     }
 
-    /// What speaks against a certificate of a client's chain that is not a root.
+    /// What speaks against a certificate of a client's chain. Nothing does against a root: it is trusted, or not, by configuration.
     func problem(with certificate: OpaquePointer) -> Problem? {
+        guard !X509Certificate.isSelfSigned(certificate) else { return nil }
         if self.list.count > 0, self.list.contains(CertificateKey(certificate)) { return .revoked }
         guard self.policy.refusesMissing || self.policy.refusesOverdue else { return nil }
         let parts = self.list.parts(

@@ -34,6 +34,10 @@ final class SentinelServer {
         self.process.killNow()
     }
 
+    func kill() {
+        self.process.killNow()
+    }
+
     func cli(_ arguments: [String]) throws -> String {
         try runProcess("redis-cli", arguments: ["-p", "\(self.port)"] + arguments).output
     }

@@ -4,7 +4,18 @@ import TLS
 /// Names what rows were made from, so that rows of another command, password scheme or database are not taken for current ones
 /// after a change of the configuration.
 package enum CredentialSource {
-    package static func tag(
+    /// What stands in `rows.source`.
+    package static func tag(of source: Configuration.Authentication.Source, hostKey: [UInt8]) -> [UInt8] {
+        let commands = [source.command, source.superCommand ?? "", source.accessCommand ?? ""]
+        return Self.tag(
+            commands: source.name.isEmpty ? commands : commands + [source.name],
+            scheme: source.passwordHash,
+            database: source.redis.url.database,
+            hostKey: hostKey
+        )
+    }
+
+    private static func tag(
         commands: [String],
         scheme: PasswordHash,
         database: Int,

@@ -16,6 +16,8 @@ final class ListenerPolicy {
     var revocationFiles: RevocationFiles?
     /// A thread is at it.
     var isReadingLists = false
+    /// Counts the configurations read; what a thread found for the one before does not count.
+    private(set) var reloads = 0
     /// What was told of them last.
     var listProblems: [String] = []
     var overdueIssuers: [String] = []
@@ -80,10 +82,18 @@ final class ListenerPolicy {
     /// Certificates, keys, authorities and ticket secrets as their files are now; connections keep the context that they began
     /// with.
     ///
-    /// - Parameter listener: the entry of the same name in a configuration that was read again.
+    /// - Parameter section: the `tls` section from now on. The rest of the entry is in force since the start of the process, as is
+    ///   the runtime directory, where the file is that its listeners share.
     /// - Throws: what is wrong with the new files; the old ones stay in use.
-    func reload(_ listener: Configuration.Listener) throws(StartError) {
-        // Another runtime directory waits for a restart, as the file that is shared there does.
+    func reload(_ section: Configuration.Listener.TLS) throws(StartError) {
+        var listener = self.configuration
+        listener.tls = section
+        // A configuration that asks for certificates no more, or asks for some now, waits for a restart with that.
+        if listener.clientCertificate == .none {
+            listener.tls?.clientCAFile = nil
+        } else if section.clientCAFile == nil {
+            listener.tls?.clientCAFile = self.configuration.tls?.clientCAFile
+        }
         self.tls = try Self.makeContext(
             listener,
             runtimeDirectory: self.runtimeDirectory,
@@ -94,8 +104,8 @@ final class ListenerPolicy {
         let before = self.revocationFiles
         self.revocationFiles = RevocationFiles(listener)
         if let before { self.revocationFiles?.keep(from: before) }
-        // The rest of the entry is in force since the start of the process.
-        self.configuration.tls = listener.tls
+        self.configuration = listener
+        self.reloads += 1
     }
 
     /// What an anonymous client may do; nil where clients are authenticated.

@@ -13,19 +13,26 @@ extension ListenerService {
     func loadRevocationLists() throws(StartError) {
         for policy in self.policies {
             guard let outcome = policy.revocationFiles?.load() else { continue }
+            if let folder = outcome.unreadableDirectory {
+                throw StartError(
+                    "listener \(policy.configuration.name): \(folder). Without the revocation lists in it those that they revoke "
+                        + "would be let in: name a folder that this process can read"
+                )
+            }
             if let gap = outcome.gaps.first {
                 throw StartError(
                     "listener \(policy.configuration.name): \(gap). Without this revocation list those that it revokes would be let "
                         + "in: put a good one in its place (martlet crl refresh), or take the file away"
                 )
             }
-            self.apply(outcome, to: policy)
+            self.apply(outcome, to: policy, isStart: true)
         }
         self.scheduleRevocationPoll()
     }
 
+    /// Also where there is no list yet: a configuration that is read again may name some.
     private func scheduleRevocationPoll() {
-        guard self.policies.contains(where: { $0.revocationFiles != nil }) else { return }
+        guard self.policies.contains(where: { $0.revocation != nil }) else { return }
         self.loop.schedule(afterNanoseconds: Self.revocationPollNanoseconds) { [unowned self] in
             guard !self.isStopping else { return }
             self.refreshRevocationLists()
@@ -38,12 +45,15 @@ extension ListenerService {
         for policy in self.policies {
             guard let files = policy.revocationFiles, !policy.isReadingLists else { continue }
             policy.isReadingLists = true
+            let reloads = policy.reloads
             do throws(SystemError) {
                 try BackgroundJob.run(on: self.loop) {
                     files.load()
                 } then: { [unowned self] outcome in
                     policy.isReadingLists = false
                     guard !self.isStopping else { return }
+                    // These were files that another configuration named.
+                    guard policy.reloads == reloads else { return self.refreshRevocationLists() }
                     self.apply(outcome, to: policy)
                 }
             } catch {
@@ -53,28 +63,42 @@ extension ListenerService {
         }
     }
 
-    private func apply(_ outcome: RevocationFiles.Outcome, to policy: ListenerPolicy) {
+    private func apply(_ outcome: RevocationFiles.Outcome, to policy: ListenerPolicy, isStart: Bool = false) {
         guard let checker = policy.revocation else { return }
         policy.revocationFiles = outcome.files
-        self.tellOnce(outcome.problems, policy)
+        self.tellOnce(outcome.problems, policy, isStart: isStart)
         self.tellOverdue(outcome.list, policy)
         guard outcome.hasChanged else { return }
-        checker.list = outcome.list
-        self.logger.notice(
-            "revocation lists in force",
-            metadata: [
-                "listener": "\(policy.configuration.name)", "lists": "\(outcome.list.parts.count)",
-                "certificates": "\(outcome.list.count)",
-            ]
-        )
+        self.use(outcome.list, checker, policy)
         self.checkLiveConnections()
     }
 
+    private func use(_ list: RevocationList, _ checker: RevocationChecker, _ policy: ListenerPolicy) {
+        checker.list = list
+        self.logger.notice(
+            "revocation lists in force",
+            metadata: [
+                "listener": "\(policy.configuration.name)", "lists": "\(list.parts.count)",
+                "certificates": "\(list.count)",
+            ]
+        )
+    }
+
+    /// The configuration names no lists any more.
+    private func forgetLists(of policy: ListenerPolicy) {
+        guard policy.revocationFiles == nil, let checker = policy.revocation else { return }
+        policy.listProblems = []
+        policy.overdueIssuers = []
+        if !checker.list.parts.isEmpty { self.use(RevocationList([]), checker, policy) }
+    }
+
     /// The same trouble is told when it begins, not every few seconds.
-    private func tellOnce(_ problems: [String], _ policy: ListenerPolicy) {
+    private func tellOnce(_ problems: [String], _ policy: ListenerPolicy, isStart: Bool) {
         for problem in problems where !policy.listProblems.contains(problem) {
             self.logger.error(
-                "revocation list not usable, what was known before stays in force",
+                isStart
+                    ? "revocation list not usable, nothing of it is in force"
+                    : "revocation list not usable, what was known before stays in force",
                 metadata: ["listener": "\(policy.configuration.name)", "reason": "\(problem)"]
             )
         }
@@ -102,14 +126,20 @@ extension ListenerService {
     /// for a restart.
     package func reload(_ configuration: Configuration) {
         for policy in self.policies {
+            guard let former = policy.configuration.tls else { continue }
             let name = policy.configuration.name
-            guard let listener = configuration.listeners.first(where: { $0.name == name }), listener.tls != nil else {
-                continue
+            let section = configuration.listeners.first { $0.name == name }?.tls
+            if section == nil {
+                self.logger.warning(
+                    "no listener with TLS has this name any more: it goes on until a restart, with the files that were named for it",
+                    metadata: ["listener": "\(name)"]
+                )
             }
             do throws(StartError) {
-                try policy.reload(listener)
+                try policy.reload(section ?? former)
                 for warning in policy.tls?.warnings ?? [] { self.logger.warning("\(warning)") }
                 self.logger.notice("certificates read again", metadata: ["listener": "\(name)"])
+                self.forgetLists(of: policy)
             } catch {
                 self.logger.error(
                     "certificates not usable, those read before stay in use",

@@ -1,4 +1,5 @@
 import Common
+import Glibc
 import TLS
 
 /// The revocation lists of one listener on disk. A file that cannot be used leaves what it held before in force.
@@ -12,6 +13,8 @@ struct RevocationFiles: Sendable {
         var problems: [String]
         /// Those of them that leave certificates without a list that is meant for them, and of which nothing was known before.
         var gaps: [String] = []
+        /// Why the folder could not be read, though it is there: lists may be in it.
+        var unreadableDirectory: String?
     }
 
     private struct Loaded: Sendable {
@@ -38,10 +41,10 @@ struct RevocationFiles: Sendable {
         self.authorities = authorities
     }
 
-    /// The same files under a configuration that was read again: what they hold need not be read again.
+    /// The files under a configuration that was read again: what was read need not be read once more. What files held that it names
+    /// no more goes with the first `load` that can read all that it does name.
     mutating func keep(from before: RevocationFiles) {
-        guard before.authorities == self.authorities else { return }
-        self.authoritiesStamp = before.authoritiesStamp
+        if before.authorities == self.authorities { self.authoritiesStamp = before.authoritiesStamp }
         self.loaded = before.loaded
     }
 
@@ -54,7 +57,8 @@ struct RevocationFiles: Sendable {
             outcome.files.authoritiesStamp = stamp
             for path in self.loaded.keys { outcome.files.loaded[path]?.stamp.bytes = -1 }
         }
-        let paths = self.files + self.pathsInDirectory(&outcome.problems)
+        let (inDirectory, isDirectoryRead) = self.pathsInDirectory(&outcome)
+        let paths = self.files + inDirectory
         var files = outcome.files
         for path in paths where files.read(path, &outcome.problems) { outcome.hasChanged = true }
         outcome.files = files
@@ -63,16 +67,26 @@ struct RevocationFiles: Sendable {
             return entry.isGap ? entry.problem : nil
         }
         let present = paths.flatMap { outcome.files.loaded[$0]?.parts ?? [] }
+        // A folder that is still empty is to be filled.
+        let isComplete = isDirectoryRead && outcome.gaps.isEmpty && (self.directory == nil || !inDirectory.isEmpty)
         var kept: [RevocationList.Part] = []
         for path in outcome.files.loaded.keys.sorted() where !paths.contains(path) {
             let parts = outcome.files.loaded[path]?.parts ?? []
-            // One that a file under another name has taken the place of may go.
-            if parts.allSatisfy({ part in present.contains { $0.replaces(part) && !part.isNewer(than: $0) } }) {
+            let isReplaced = parts.allSatisfy { part in
+                present.contains { $0.replaces(part) && !part.isNewer(than: $0) }
+            }
+            let isNamed = self.names(path)
+            // One that a file under another name has taken the place of may go, and one that nobody wants any more.
+            if isReplaced || (!isNamed && isComplete) {
                 outcome.files.loaded[path] = nil
                 outcome.hasChanged = true
             } else {
                 kept += parts
-                outcome.problems.append("\(path) is gone; what it held counts until this process is restarted")
+                outcome.problems.append(
+                    isNamed
+                        ? "\(path) is gone; what it held counts until this process is restarted"
+                        : "\(path) is not in the configuration any more; what it held counts until the lists that are can be read"
+                )
             }
         }
         outcome.list = RevocationList(present + kept)
@@ -112,13 +126,23 @@ struct RevocationFiles: Sendable {
         return true
     }
 
-    private func pathsInDirectory(_ problems: inout [String]) -> [String] {
-        guard let directory = self.directory else { return [] }
+    /// The configuration asks for this file.
+    private func names(_ path: String) -> Bool {
+        if self.files.contains(path) { return true }
+        guard let directory = self.directory, path.hasPrefix("\(directory)/") else { return false }
+        return !path.utf8.dropFirst(directory.utf8.count + 1).contains(UInt8(ascii: "/"))
+    }
+
+    private func pathsInDirectory(_ outcome: inout Outcome) -> (paths: [String], isRead: Bool) {
+        guard let directory = self.directory else { return ([], true) }
         do throws(SystemError) {
-            return try RevocationDirectory.paths(in: directory)
+            return (try RevocationDirectory.paths(in: directory), true)
         } catch {
-            problems.append(error.description)
-            return self.loaded.keys.filter { !self.files.contains($0) }.sorted()
+            let problem = "crl_directory \(directory): \(error.reason)"
+            outcome.problems.append(problem)
+            if error.code != ENOENT { outcome.unreadableDirectory = problem }
+            let known = self.loaded.keys.filter { self.names($0) && !self.files.contains($0) }
+            return (known.sorted(), false)
         }
     }
 }

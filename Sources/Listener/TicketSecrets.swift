@@ -28,19 +28,11 @@ enum TicketSecrets {
     }
 
     private static func read(_ path: String) throws(StartError) -> [UInt8] {
-        let bytes: [UInt8]
         do {
-            bytes = try Configuration.readFile(path, bytesMax: Configuration.Listener.TLS.ticketSecretBytes.upperBound)
+            return try Configuration.readTicketSecret(path)
         } catch {
             throw StartError("ticket secret \(path): \(error.message)")
         }
-        guard bytes.count >= TicketConfiguration.secretBytesMin else {
-            throw StartError(
-                "ticket secret \(path) has \(bytes.count) bytes, at least \(TicketConfiguration.secretBytesMin) random ones "
-                    + "are needed; `openssl rand -out \(path) 48` makes them"
-            )
-        }
-        return bytes
     }
 
     /// Of several listeners that start at once, one makes the file: a link to a file that is complete is made, or found made.

@@ -99,4 +99,41 @@ import Testing
         )
         #expect(try WorkerHarness(configuration).ask("a", password: "secret").outcome == .unknown)
     }
+
+    /// They were those of the start, and nothing said so.
+    @Test func `regression: the files are read again at SIGHUP, and what is broken changes nothing`() throws {
+        var configuration = try self.configuration()
+        let folder = try TemporaryDirectory("martlet-redis-tls")
+        let shown = try #require(configuration.authentication.redis.tls.certificateFile)
+        let key = try #require(configuration.authentication.redis.tls.keyFile)
+        let other = try TestCertificates(commonName: "Other CA")
+        let stranger = try other.client("worker")
+        let files = (ca: folder.file("ca.pem"), certificate: folder.file("worker.crt"), key: folder.file("worker.key"))
+        func install(_ certificate: String, _ key: String) throws {
+            try writeFile(files.certificate, try readFile(certificate))
+            try writeFile(files.key, try readFile(key))
+        }
+        try writeFile(files.ca, try readFile(self.certificates.caFile))
+        try withExtendedLifetime(other) { try install(stranger.certificate, stranger.key) }
+        configuration.authentication.redis.tls.caFile = files.ca
+        configuration.authentication.redis.tls.certificateFile = files.certificate
+        configuration.authentication.redis.tls.keyFile = files.key
+        let log = RecordedMessages()
+        let harness = try WorkerHarness(configuration, logHandler: log)
+        #expect(try harness.ask("a", password: "secret").outcome == .unknown)
+
+        try install(shown, key)
+        harness.service.reload(configuration)
+        try harness.waitForStatus("redis") { $0 == "in use" }
+        try harness.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        #expect(log.messages.contains("certificates for Redis read again, connections from now on use them"))
+
+        try writeFile(files.ca, Array("broken".utf8))
+        harness.service.reload(configuration)
+        #expect(log.messages.contains("certificates for Redis not usable, those read before stay in use"))
+        let connections = harness.status("redis_connections")
+        try self.server.cli(["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+        try harness.waitForStatus("redis_connections") { $0 != connections }
+        #expect(try harness.ask("a", password: "secret").outcome == .allow)
+    }
 }

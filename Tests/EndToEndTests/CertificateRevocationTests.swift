@@ -452,4 +452,82 @@ import Testing
         stays.send(.pingreq)
         #expect(try stays.next("PINGRESP") == .pingresp)
     }
+
+    private func rewrite(_ broker: TestBroker, _ edit: (String) -> String) throws {
+        let file = broker.directory.file("martlet.yaml")
+        try writeFile(file, Array(edit(String(decoding: try readFile(file), as: UTF8.self)).utf8))
+        broker.listeners[0].signal(SIGHUP)
+    }
+
+    /// They stayed in force, though the `tls` section is in force at once.
+    @Test(
+        "Regression: lists that the configuration does not name any more go at SIGHUP, when those that it names can be read"
+    )
+    func unnamedLists() throws {
+        let lists = try TemporaryDirectory("martlet-lists")
+        let (first, second) = (lists.file("first.crl"), lists.file("second.crl"))
+        let (loop, pki) = (try EventLoop(), TestPKI.shared)
+        let device = try pki.device("crl-unnamed")
+        try pki.revocationList(first, revoked: [device])
+        let former = "      crl_files: [\(first)]\n"
+        let broker = try TestBroker { text in
+            text.replacing("  - name: plain\n", with: "\(former)  - name: plain\n")
+                .replacingRedis(with: "  source: certificate\n")
+        }
+        #expect(try self.openssl(broker, device, "-tls1_2").contains("alert certificate revoked"))
+        // The next one is not there: nobody comes in by a slip of the pen.
+        try self.rewrite(broker) { $0.replacing(former, with: "      crl_files: [\(second)]\n") }
+        try broker.listeners[0].waitForLog("what it held counts until the lists that are can be read")
+        #expect(try self.openssl(broker, device, "-tls1_2").contains("alert certificate revoked"))
+        try self.rewrite(broker) { $0.replacing("      crl_files: [\(second)]\n", with: "") }
+        try broker.listeners[0].waitForLog("revocation lists in force", count: 2)
+        _ = try self.connect(broker, loop, device)
+        // And one that comes.
+        try self.rewrite(broker) { $0.replacing("  - name: plain\n", with: "\(former)  - name: plain\n") }
+        try broker.listeners[0].waitForLog("revocation lists in force", count: 3)
+        #expect(try self.openssl(broker, device, "-tls1_2").contains("alert certificate revoked"))
+        #expect(try !broker.status(of: "listener").contains("alarm "))
+    }
+
+    /// The files were not read, and nothing said so.
+    @Test(
+        "Regression: the files of a listener with another name in the configuration are read again, and the log says what waits"
+    )
+    func renamedListener() throws {
+        let folder = try TemporaryDirectory("martlet-renamed")
+        let authorities = folder.file("authorities.pem")
+        let pki = TestPKI.shared
+        try writeFile(authorities, try readFile(pki.caFile) + readFile(pki.otherCAFile))
+        let (broker, _) = try self.broker(authorities: authorities)
+        let loop = try EventLoop()
+        let goes = try self.connect(broker, loop, pki.device("renamed-goes", authority: "other"))
+        try writeFile(authorities, try readFile(pki.caFile))
+        try self.rewrite(broker) { $0.replacing("  - name: devices\n", with: "  - name: fleet\n") }
+        guard case .disconnect = try goes.next("DISCONNECT") else {
+            throw ProcessError(description: "the session was not ended")
+        }
+        try broker.listeners[0].waitForLog("no listener with TLS has this name any more")
+        #expect(
+            try self.openssl(broker, pki.device("renamed-late", authority: "other"), "-tls1_2").contains("unknown ca")
+        )
+        _ = try self.connect(broker, loop, pki.device("renamed-stays"))
+    }
+
+    /// It was in force for new connections at once, though only the `tls` section is.
+    @Test("Regression: another client_certificate waits for a restart")
+    func certificatePolicyWaits() throws {
+        let (broker, _) = try self.broker()
+        let loop = try EventLoop()
+        try self.rewrite(broker) {
+            $0.replacing(
+                "  - name: devices\n",
+                with: "  - name: devices\n    anonymous: true\n    client_certificate: none\n"
+            )
+        }
+        try broker.listeners[0].waitForLog("changes that wait for a restart")
+        #expect(!broker.listeners[0].log.contains("certificates not usable"))
+        let client = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: broker.tlsContext(nil))
+        #expect(throws: (any Error).self) { try client.connect(clientIdentifier: "", userName: nil, password: nil) }
+        _ = try self.connect(broker, loop, broker.pki.device("policy-stays"))
+    }
 }

@@ -50,14 +50,13 @@ import Testing
         try writeFile(self.configuration, Array("log: {level: debug}\n\(text)".utf8))
         router.signal(SIGHUP)
         try router.waitForLog("configuration read again")
+        // Of auth workers and of listeners.
         let changed = text.replacing("127.0.0.1:1/0", with: "127.0.0.1:2/0").replacing("allow: all", with: "deny: all")
-        try writeFile(self.configuration, Array("log: {level: debug}\nprocesses: {drain_rate: 7}\n\(changed)".utf8))
+        let settings = "log: {level: debug}\nprocesses: {drain_rate: 7}\nmqtt: {sys_interval: 7s}\ndurability: disk\n"
+        try writeFile(self.configuration, Array("\(settings)\(changed)".utf8))
         router.signal(SIGHUP)
         try router.waitForLog("changes that wait for a restart")
-        let keys = [
-            "authentication.redis.url", "authorization.rules.default.0.allow", "authorization.rules.default.0.deny",
-            "processes.drain_rate",
-        ]
+        let keys = ["durability", "mqtt.sys_interval"]
         let lines = router.log.split(separator: "\n").filter { $0.contains("changes that wait") }
         #expect(lines.count == 1 && lines[0].contains("keys=\"\(keys.joined(separator: ", "))\""), "\(router.log)")
         router.signal(SIGTERM)

@@ -58,6 +58,26 @@ import Testing
         #expect(again.contains("Reused, TLS"), "\(again)")
     }
 
+    /// It was taken without a word.
+    @Test func `regression: a ticket secret that every user may read is not taken at a reload`() throws {
+        let folder = try TemporaryDirectory("martlet-secret")
+        let secret = folder.file("secret")
+        try writeFile(secret, [UInt8](repeating: 3, count: 48))
+        let broker = try TestBroker { text in
+            text.replacing("  - name: plain\n", with: "      ticket_secret_file: \(secret)\n  - name: plain\n")
+        }
+        let device = try broker.pki.device("ticket-holder")
+        let session = broker.directory.file("session")
+        _ = try Self.connect(broker, port: broker.tlsPort, device, version: "-tls1_3", saveTo: session)
+        try writeFile(secret, [UInt8](repeating: 4, count: 48))
+        chmod(secret, 0o644)
+        broker.listeners[0].signal(SIGHUP)
+        try broker.listeners[0].waitForLog("certificates not usable, those read before stay in use")
+        #expect(broker.listeners[0].log.contains("every user of this host may use it; chmod o= \(secret)"))
+        let again = try Self.connect(broker, port: broker.tlsPort, device, version: "-tls1_3", resume: session)
+        #expect(again.contains("Reused, TLS"), "\(again)")
+    }
+
     /// Clients that use a ticket once, as RFC 8446 (section C.4) has it, came back with every second connection only.
     @Test func `each resumed session comes with a ticket for the next one`() throws {
         let broker = try TestBroker(listeners: 2)

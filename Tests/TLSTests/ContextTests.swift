@@ -96,14 +96,14 @@ import Testing
         configuration.keyFile = files.key
         let warnings = try TLSServerContext(configuration).warnings
         #expect(warnings.count == 1)
-        #expect(warnings.first?.contains("renew it soon") == true)
+        #expect(warnings.first?.message.contains("renew it soon") == true)
     }
 
     @Test func keyThatEverybodyMayRead() throws {
         chmod(self.certificates.server.key, 0o644)
         let warnings = try TLSServerContext(self.certificates.serverConfiguration).warnings
         #expect(warnings.count == 1)
-        #expect(warnings.first?.contains("chmod 640 \(self.certificates.server.key)") == true)
+        #expect(warnings.first?.message.contains("chmod 640 \(self.certificates.server.key)") == true)
     }
 
     @Test func encryptedKey() throws {

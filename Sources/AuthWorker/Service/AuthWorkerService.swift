@@ -112,6 +112,11 @@ package final class AuthWorkerService: Role {
         }
     }
 
+    /// The TLS files of each Redis are read again; passwords are with each connection. What else has changed waits for a restart.
+    package func reload(_ configuration: Configuration) {
+        for source in self.redisSources { source.reloadCertificates() }
+    }
+
     package func stop() {
         guard !self.isStopped else { return }
         self.server?.close()

@@ -1,5 +1,4 @@
 import Common
-import TLS
 
 /// The connections to the nodes of a Redis Cluster: one to each master, each with a pipeline of its own.
 final class ClusterAccess {
@@ -15,7 +14,7 @@ final class ClusterAccess {
 
     private let loop: EventLoop
     private let settings: RedisSourceSettings
-    private let tls: TLSClientContext?
+    private let tls: RedisTLS?
     private let seeds: [RedisURL.Server]
     private var router: ClusterRouter
     private var nodes: [RedisURL.Server: RedisNode] = [:]
@@ -30,7 +29,7 @@ final class ClusterAccess {
     private var formerCounters = RedisCounters()
     private var isStopped = false
 
-    init(loop: EventLoop, seeds: [RedisURL.Server], settings: RedisSourceSettings, tls: TLSClientContext?) {
+    init(loop: EventLoop, seeds: [RedisURL.Server], settings: RedisSourceSettings, tls: RedisTLS?) {
         self.loop = loop
         self.seeds = seeds
         self.settings = settings

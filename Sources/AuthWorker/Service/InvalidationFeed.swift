@@ -1,5 +1,4 @@
 import Common
-import TLS
 
 /// `InvalidationSubscriber` with its socket.
 final class InvalidationFeed: RedisTransportDelegate {
@@ -14,7 +13,7 @@ final class InvalidationFeed: RedisTransportDelegate {
         loop: EventLoop,
         server: RedisURL.Server,
         settings: RedisSourceSettings,
-        tls: TLSClientContext?
+        tls: RedisTLS?
     ) throws(SystemError) {
         self.loop = loop
         self.passwordFile = settings.source.redis.passwordFile

@@ -1,5 +1,4 @@
 import Common
-import TLS
 
 /// The Redis of one source, whether that is one server, the master that Sentinels name, or the masters of a Redis Cluster. Commands
 /// go in with the key that they are about, answers come out as events.
@@ -17,7 +16,7 @@ final class RedisAccess {
 
     private let loop: EventLoop
     private let settings: RedisSourceSettings
-    let tls: TLSClientContext?
+    let tls: RedisTLS?
     /// The one server, or the master that Sentinels name; nil: a cluster.
     private var main: RedisNode?
     private var sentinel: SentinelConnection?
@@ -30,7 +29,7 @@ final class RedisAccess {
         let redis = settings.source.redis
         self.loop = loop
         self.settings = settings
-        self.tls = redis.url.usesTLS ? try TLSClientContext(settings.tls) : nil
+        self.tls = redis.url.usesTLS ? try RedisTLS(settings.tls) : nil
         switch redis.topology {
         case .single:
             self.main = try RedisNode(loop: loop, server: redis.url.server, settings: settings, tls: self.tls)

@@ -1,5 +1,4 @@
 import Common
-import TLS
 
 /// One Redis server that look-ups go to: `RedisClient` with its socket.
 final class RedisNode: RedisTransportDelegate {
@@ -13,7 +12,7 @@ final class RedisNode: RedisTransportDelegate {
         loop: EventLoop,
         server: RedisURL.Server?,
         settings: RedisSourceSettings,
-        tls: TLSClientContext?
+        tls: RedisTLS?
     )
         throws(SystemError)
     {

@@ -129,6 +129,7 @@ final class RedisSource {
     // MARK: Life
 
     func start() throws(SystemError) {
+        self.warnOfCertificates()
         self.cache?.start()
         self.takeCacheEvents()
         self.tendTold()
@@ -137,6 +138,25 @@ final class RedisSource {
         self.startFeeds()
         self.scheduleCacheInspection()
         self.scheduleEvictionCheck()
+    }
+
+    private func warnOfCertificates() {
+        for warning in self.redis.tls?.context.warnings ?? [] { self.logger.warning("\(warning)") }
+    }
+
+    /// The files are read again as the configuration named them at the start.
+    func reloadCertificates() {
+        guard let tls = self.redis.tls else { return }
+        do throws(TLSError) {
+            try tls.reload()
+            self.logger.notice("certificates for Redis read again, connections from now on use them")
+            self.warnOfCertificates()
+        } catch {
+            self.logger.error(
+                "certificates for Redis not usable, those read before stay in use",
+                metadata: ["reason": "\(error)"]
+            )
+        }
     }
 
     /// Nobody waits for an answer after this.

@@ -35,14 +35,7 @@ package struct RedisSourceSettings {
             needsMaster: source.redis.topology.isSentinel
         )
         self.sentinel = try Self.sentinelSettings(source, self.redis)
-        self.tls = TLSClientConfiguration(
-            caFile: source.redis.tls.caFile,
-            certificateFile: source.redis.tls.certificateFile,
-            keyFile: source.redis.tls.keyFile,
-            keyPasswordFile: source.redis.tls.keyPasswordFile,
-            serverName: source.redis.tls.serverName,
-            verifyPeer: source.redis.tls.verify == .full
-        )
+        self.tls = TLSClientConfiguration(source.redis.tls)
         let cache = source.cache
         self.authenticator = Authenticator.Settings(
             positiveTTLNanoseconds: cache.enabled ? Int64(clamping: cache.positiveTTLNanoseconds) : 0,
@@ -77,16 +70,10 @@ package struct RedisSourceSettings {
     }
 
     static func firstLine(_ path: String) throws(ConfigurationMistake) -> [UInt8] {
-        let bytes: [UInt8]
         do {
-            bytes = try Configuration.readFile(path, bytesMax: 4096)
+            return try Configuration.readPassword(path)
         } catch {
-            throw ConfigurationMistake("\(path), the file of a password for Redis, is \(error.message)")
+            throw ConfigurationMistake("\(path), the file of a password for Redis: \(error.message)")
         }
-        let line = bytes.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }
-        guard !line.isEmpty else {
-            throw ConfigurationMistake("\(path), the file of a password for Redis, has an empty first line")
-        }
-        return Array(line)
     }
 }

@@ -16,7 +16,7 @@ final class RedisTransport: EventHandler {
     private let loop: EventLoop
     /// Where the next connection goes; nil: it is not known.
     var server: RedisURL.Server?
-    private let tls: TLSClientContext?
+    private let tls: RedisTLS?
     private var session: TLSConnection?
     private var isHandshaking = false
     /// The TLS connection must write before it can go on.
@@ -39,7 +39,7 @@ final class RedisTransport: EventHandler {
     init(
         loop: EventLoop,
         server: RedisURL.Server?,
-        tls: TLSClientContext? = nil,
+        tls: RedisTLS? = nil,
         delegate: any RedisTransportDelegate
     ) throws(SystemError) {
         self.loop = loop
@@ -158,7 +158,7 @@ final class RedisTransport: EventHandler {
 
     /// The socket is connected: with TLS the handshake comes first.
     private func established() {
-        guard let tls = self.tls, case .tcp(let host, _) = self.server else {
+        guard let tls = self.tls?.context, case .tcp(let host, _) = self.server else {
             self.delegate?.transportConnected()
             return
         }

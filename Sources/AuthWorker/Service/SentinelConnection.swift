@@ -1,5 +1,4 @@
 import Common
-import TLS
 
 /// `SentinelWatcher` with its socket.
 final class SentinelConnection: RedisTransportDelegate {
@@ -12,7 +11,7 @@ final class SentinelConnection: RedisTransportDelegate {
         loop: EventLoop,
         sentinel: Configuration.Authentication.Redis.Sentinel,
         settings: RedisSourceSettings,
-        tls: TLSClientContext?
+        tls: RedisTLS?
     ) throws(SystemError) {
         self.loop = loop
         self.passwordFile = sentinel.passwordFile

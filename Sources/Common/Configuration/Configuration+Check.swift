@@ -1,8 +1,8 @@
 import Glibc
 
 extension Configuration {
-    /// What is wrong with the files, folders and users that the configuration names, as this process sees them. Folders that are
-    /// not there yet are made at start-up and no mistake.
+    /// What is wrong with the files, folders and users that the configuration names, as this process sees them; warnings are of what
+    /// a role starts with all the same, and says in its log. Folders that are not there yet are made at start-up and no mistake.
     public func check() -> [ConfigurationError.Problem] {
         var problems: [ConfigurationError.Problem] = []
         for (index, listener) in self.listeners.enumerated() {
@@ -13,8 +13,11 @@ extension Configuration {
                 ("key_password_file", tls.keyPasswordFile), ("client_ca_file", tls.clientCAFile),
             ]
             for case (let key, let path?) in files { self.checkFile(path, section, key, &problems) }
-            for path in tls.crlFiles { self.checkFile(path, section, "crl_files", &problems) }
-            if let path = tls.crlDirectory { self.checkDirectory(path, section, "crl_directory", &problems) }
+            // Without authorities no certificates are seen, and no lists are read.
+            if tls.clientCAFile != nil {
+                for path in tls.crlFiles { self.checkFile(path, section, "crl_files", &problems) }
+                if let path = tls.crlDirectory { self.checkDirectory(path, section, "crl_directory", &problems) }
+            }
             guard tls.sessionTickets else { continue }
             let secrets = [
                 ("ticket_secret_file", tls.ticketSecretFile),
@@ -22,42 +25,89 @@ extension Configuration {
             ]
             for case (let key, let path?) in secrets { self.checkTicketSecret(path, section, key, &problems) }
         }
-        for (index, source) in self.authentication.sources.enumerated() where source.kind == .redis {
-            let section = Self.section(source, index, "redis")
-            var files = [
-                ("password_file", source.redis.passwordFile), ("tls.ca_file", source.redis.tls.caFile),
-                ("tls.certificate_file", source.redis.tls.certificateFile), ("tls.key_file", source.redis.tls.keyFile),
-                ("tls.key_password_file", source.redis.tls.keyPasswordFile),
-            ]
-            if case .sentinel(let sentinel) = source.redis.topology {
-                files.append(("sentinel.password_file", sentinel.passwordFile))
-            }
-            for case (let key, let file?) in files { self.checkFile(file, section, key, &problems) }
-        }
+        self.checkRedis(&problems)
         let top = CheckedSection(written: "", shown: "")
         self.checkDirectory(self.runtimeDirectory, top, "runtime_directory", &problems)
         self.checkDirectory(self.stateDirectory, top, "state_directory", &problems)
-        for (index, source) in self.authentication.sources.enumerated() where source.cache.enabled {
-            self.checkDirectory(source.cache.directory, Self.section(source, index, "cache"), "directory", &problems)
-        }
+        self.checkCaches(&problems)
         do throws(BanList.Problem) {
             _ = try self.loadBans()
         } catch {
             problems.append(self.problem("\(error)", top, "bans_file"))
         }
         for user in self.linkUsers where getpwnam(user) == nil {
-            problems.append(self.problem("this host has no user \(user)", top, "link_users"))
+            var problem = self.problem("this host has no user \(user)", top, "link_users")
+            problem.isWarning = true
+            problems.append(problem)
         }
         return problems
     }
 
+    private func checkRedis(_ problems: inout [ConfigurationError.Problem]) {
+        for (index, source) in self.authentication.sources.enumerated() where source.kind == .redis {
+            let redis = source.redis
+            let section = Self.section(source, index, "redis")
+            var passwords = [("password_file", redis.passwordFile)]
+            if case .sentinel(let sentinel) = redis.topology {
+                passwords.append(("sentinel.password_file", sentinel.passwordFile))
+            }
+            for case (let key, let path?) in passwords {
+                do throws(ValueError) {
+                    _ = try Self.readPassword(path)
+                } catch {
+                    problems.append(self.problem("\(path): \(error.message)", section, key))
+                }
+            }
+            let files = [
+                ("tls.ca_file", redis.tls.caFile), ("tls.certificate_file", redis.tls.certificateFile),
+                ("tls.key_file", redis.tls.keyFile), ("tls.key_password_file", redis.tls.keyPasswordFile),
+            ]
+            // Nobody reads them for plain connections.
+            for case (let key, let path?) in files where redis.url.usesTLS {
+                self.checkFile(path, section, key, &problems)
+            }
+        }
+    }
+
+    private func checkCaches(_ problems: inout [ConfigurationError.Problem]) {
+        for (index, source) in self.authentication.sources.enumerated()
+        where source.cache.enabled && [.redis, .embedded].contains(source.kind) {
+            let effect = "auth workers would use memory only"
+            let section = Self.section(source, index, "cache")
+            self.checkDirectory(source.cache.directory, section, "directory", &problems, effect: effect)
+        }
+    }
+
     /// What is wrong with a listener's `tls` section.
-    public func problem(_ message: String, ofListener index: Int) -> ConfigurationError.Problem {
+    ///
+    /// - Parameter setting: the key in it that is meant, for the place; nil: the section as a whole.
+    public func problem(
+        _ message: String,
+        ofListener index: Int,
+        setting: String? = nil,
+        isWarning: Bool = false
+    ) -> ConfigurationError.Problem {
         ConfigurationError.Problem(
-            origin: self.written.origin(of: "listeners.\(index).tls"),
+            origin: self.written.origin(of: ConfigurationText.path("listeners.\(index).tls", setting ?? "")),
             key: "",
-            message: "listener \(self.listeners[index].name): \(message)"
+            message: "listener \(self.listeners[index].name): \(message)",
+            isWarning: isWarning
         )
+    }
+
+    /// The same of the `redis.tls` section of a source of authentication.
+    public func problem(
+        _ message: String,
+        ofSource index: Int,
+        setting: String?,
+        isWarning: Bool = false
+    ) -> ConfigurationError.Problem {
+        let section = Self.section(self.authentication.sources[index], index, "redis.tls")
+        var problem = self.problem(message, section, setting ?? "")
+        // The message names it.
+        problem.key = section.shown
+        problem.isWarning = isWarning
+        return problem
     }
 
     /// A section by its place in the file, and by the name of its list entry for people.
@@ -100,43 +150,37 @@ extension Configuration {
         }
     }
 
-    /// Whoever has it can read what clients with tickets have sent.
     private func checkTicketSecret(
         _ path: String,
         _ section: CheckedSection,
         _ key: String,
         _ problems: inout [ConfigurationError.Problem]
     ) {
-        let range = Listener.TLS.ticketSecretBytes
-        do {
-            let bytes = try Self.readFile(path, bytesMax: range.upperBound)
-            if bytes.count < range.lowerBound {
-                let text = "has \(bytes.count) bytes, at least \(range.lowerBound) random ones are needed"
-                problems.append(
-                    self.problem("\(path): \(text); make them with openssl rand -out \(path) 48", section, key)
-                )
-            }
+        do throws(ValueError) {
+            _ = try Self.readTicketSecret(path)
         } catch {
-            return problems.append(self.problem("\(path): \(error.message)", section, key))
+            problems.append(self.problem("\(path): \(error.message)", section, key))
         }
-        var status = stat()
-        guard stat(path, &status) == 0, status.st_mode & 0o007 != 0 else { return }
-        problems.append(self.problem("\(path): every user of this host may use it; chmod o= \(path)", section, key))
     }
 
+    /// - Parameter effect: what a role does that finds no folder there; nil: it does not start.
     private func checkDirectory(
         _ path: String,
         _ section: CheckedSection,
         _ key: String,
-        _ problems: inout [ConfigurationError.Problem]
+        _ problems: inout [ConfigurationError.Problem],
+        effect: String? = nil
     ) {
         var status = stat()
-        guard stat(path, &status) == 0 else {
-            if errno != ENOENT { problems.append(self.problem("\(path): \(Self.describe(errno))", section, key)) }
+        var text = "is not a directory"
+        if stat(path, &status) != 0 {
+            guard errno != ENOENT else { return }
+            text = Self.describe(errno)
+        } else if status.st_mode & S_IFMT == S_IFDIR {
             return
         }
-        if status.st_mode & S_IFMT != S_IFDIR {
-            problems.append(self.problem("\(path): is not a directory", section, key))
-        }
+        var problem = self.problem("\(path): \(text)" + (effect.map { "; \($0)" } ?? ""), section, key)
+        problem.isWarning = effect != nil
+        problems.append(problem)
     }
 }

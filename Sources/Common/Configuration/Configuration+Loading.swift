@@ -107,14 +107,22 @@ extension Configuration {
 
     /// All of a file.
     ///
+    /// - Parameter isKeptFromOthers: a file that every user of the host may use is refused.
     /// - Throws: why not, as the end of a sentence that begins with the file's name.
-    public static func readFile(_ path: String, bytesMax: Int) throws(ValueError) -> [UInt8] {
+    public static func readFile(
+        _ path: String,
+        bytesMax: Int,
+        isKeptFromOthers: Bool = false
+    ) throws(ValueError) -> [UInt8] {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw ValueError("not readable: \(Self.describe(errno))") }
         defer { close(descriptor) }
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw ValueError("not readable: \(Self.describe(errno))") }
         guard status.st_mode & S_IFMT == S_IFREG else { throw ValueError("not readable: not a regular file") }
+        if isKeptFromOthers, status.st_mode & 0o007 != 0 {
+            throw ValueError("every user of this host may use it; chmod o= \(path)")
+        }
         var bytes: [UInt8] = []
         while true {
             var chunk = [UInt8](repeating: 0, count: 65_536)

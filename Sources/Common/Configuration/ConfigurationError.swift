@@ -7,6 +7,8 @@ public struct ConfigurationError: Error, Equatable, CustomStringConvertible {
         public var key: String
         /// What is wrong and what would be right.
         public var message: String
+        /// Martlet would run with it.
+        public var isWarning = false
     }
 
     /// The file's name as it was given.
@@ -19,10 +21,10 @@ public struct ConfigurationError: Error, Equatable, CustomStringConvertible {
         self.problems = problems
     }
 
-    /// One line a problem: `FILE:LINE:COLUMN: key.path: what is wrong`.
+    /// One line a problem: `FILE:LINE:COLUMN: key.path: what is wrong`, with `warning: ` before the key where it is no more.
     public var lines: [String] {
         self.problems.map { problem in
-            let key = problem.key.isEmpty ? "" : "\(problem.key): "
+            let key = (problem.isWarning ? "warning: " : "") + (problem.key.isEmpty ? "" : "\(problem.key): ")
             switch problem.origin {
             case .file(let line, let column): return "\(self.file):\(line):\(column): \(key)\(problem.message)"
             case .environment(let name): return "\(name): \(key)\(problem.message)"

@@ -35,7 +35,7 @@ public enum RoleProcess {
             let role = try makeRole(context)
             var isStopping = false
             let signals = try SignalSource(loop: loop) { signal in
-                if signal == SIGHUP, !isStopping { Self.reload(role, context, reload) }
+                if signal == SIGHUP, !isStopping { Self.reload(role, linkRole, context, reload) }
                 guard signal == SIGTERM || signal == SIGINT else { return }
                 if isStopping { return role.stopAtOnce() }
                 isStopping = true
@@ -57,7 +57,12 @@ public enum RoleProcess {
         }
     }
 
-    private static func reload(_ role: any Role, _ context: RoleContext, _ load: () throws -> Configuration) {
+    private static func reload(
+        _ role: any Role,
+        _ linkRole: LinkHello.Role,
+        _ context: RoleContext,
+        _ load: () throws -> Configuration
+    ) {
         let notifier = ServiceNotifier(environment: context.environment)
         notifier.reloading()
         do {
@@ -65,8 +70,8 @@ public enum RoleProcess {
             StandardErrorLogHandler.setLevel(configuration.log.level)
             role.reload(configuration)
             context.logger.notice("configuration read again")
-            let waiting = context.configuration.written.changedKeys(in: configuration.written)
-                .filter { !Self.isReloaded($0) }
+            let before = context.configuration.written
+            let waiting = ConfigurationUse.waitingKeys(of: linkRole, before, configuration.written)
             if !waiting.isEmpty {
                 context.logger.warning(
                     "changes that wait for a restart",
@@ -80,12 +85,6 @@ public enum RoleProcess {
             )
         }
         notifier.ready(status: "ready")
-    }
-
-    /// Whether a change of the key is in force after SIGHUP: the level of the log, and what a listener that was there says of TLS.
-    private static func isReloaded(_ key: String) -> Bool {
-        let parts = key.split(separator: ".")
-        return key == "log.level" || (parts.count > 2 && parts[0] == "listeners" && parts[2] == "tls")
     }
 
     private static func listed(_ keys: [String]) -> String {

@@ -40,7 +40,12 @@ package enum Terminal {
 
     package static func complain(of failure: CommandFailure) {
         guard failure.isListOfMistakes else { return Self.complain(failure.description) }
-        let text = ReadableText.escaped(failure.description, keepsLines: true)
+        Self.complain(mistakes: [failure.description])
+    }
+
+    /// Lines that begin with the name of a file.
+    static func complain(mistakes: [String]) {
+        let text = ReadableText.escaped(mistakes.joined(separator: "\n"), keepsLines: true)
         Self.write(Array("\(text)\n".utf8), to: STDERR_FILENO)
     }
 

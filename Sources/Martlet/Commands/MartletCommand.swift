@@ -107,7 +107,10 @@ struct ConfigCheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
         abstract: "Looks for mistakes in a configuration and in the files that it names.",
-        discussion: "Prints one line for each mistake, with its place, and exits with 1 if there is any."
+        discussion: """
+            Prints one line for each mistake, with its place, and exits with 1 if there is any. Lines with "warning:" are about \
+            what Martlet would run with.
+            """
     )
 
     @Argument(help: "The configuration file.")
@@ -117,7 +120,7 @@ struct ConfigCheckCommand: ParsableCommand {
 
     func run() throws {
         try MartletCommand.perform {
-            _ = try LocalRun.load(file: self.file, settings: self.options.set)
+            _ = try LocalRun.load(file: self.file, settings: self.options.set) { Terminal.complain(mistakes: $0) }
             Terminal.say("\(self.file): no mistakes found")
         }
     }

@@ -1,4 +1,5 @@
 import Common
+import Glibc
 import TLS
 
 /// The revocation lists of a listener's configuration, as its processes would find them.
@@ -8,8 +9,15 @@ enum ConfiguredRevocation {
         var parts: [RevocationList.Part] = []
         var problems: [TLSError] = []
         guard let authorities = tls.clientCAFile else { return (RevocationList([]), []) }
-        // One that is not there yet holds none.
-        let inDirectory = tls.crlDirectory.flatMap { try? RevocationDirectory.paths(in: $0) } ?? []
+        var inDirectory: [String] = []
+        if let directory = tls.crlDirectory {
+            do throws(SystemError) {
+                inDirectory = try RevocationDirectory.paths(in: directory)
+            } catch {
+                // One that is not there yet holds none.
+                if error.code != ENOENT { problems.append(TLSError("crl_directory \(directory): \(error.reason)")) }
+            }
+        }
         for path in tls.crlFiles + inDirectory {
             do throws(TLSError) {
                 parts += try RevocationList.Part.read(file: path, authorities: authorities)

@@ -32,11 +32,14 @@ package enum LocalRun {
 
     /// The configuration; a failure lists all mistakes in it, or else in what it names.
     ///
-    /// - Parameter checksFiles: also looks whether the files that it names can be read.
+    /// - Parameters:
+    ///   - checksFiles: also looks whether the files that it names can be read, and are what they have to be.
+    ///   - warn: is given lines about what the roles would run with, and say in their logs; they are among the mistakes, too.
     static func load(
         file: String,
         settings: [String],
-        checksFiles: Bool = true
+        checksFiles: Bool = true,
+        warn: ([String]) -> Void = { _ in }
     ) throws(CommandFailure) -> Configuration {
         let configuration: Configuration
         do {
@@ -44,28 +47,47 @@ package enum LocalRun {
         } catch {
             throw CommandFailure(mistakes: error.lines)
         }
-        var problems = checksFiles ? configuration.check() : []
+        guard checksFiles else { return configuration }
+        var problems = configuration.check()
         // Files that are not there have been named.
-        if checksFiles, problems.isEmpty { problems = Self.checkCertificates(configuration) }
-        guard problems.isEmpty else {
-            throw CommandFailure(mistakes: ConfigurationError(file: file, problems: problems).lines)
-        }
+        if problems.allSatisfy(\.isWarning) { problems += Self.checkCertificates(configuration) }
+        let lines = ConfigurationError(file: file, problems: problems).lines
+        guard problems.allSatisfy(\.isWarning) else { throw CommandFailure(mistakes: lines) }
+        if !lines.isEmpty { warn(lines) }
         return configuration
     }
 
-    /// What a listener would refuse to start with, and lists that it would not take.
+    /// What a listener or an auth worker would refuse to start with or warn of, and lists that a listener would not take.
     private static func checkCertificates(_ configuration: Configuration) -> [ConfigurationError.Problem] {
         var problems: [ConfigurationError.Problem] = []
         for (index, listener) in configuration.listeners.enumerated() {
             guard let tls = listener.tls else { continue }
             do throws(TLSError) {
-                _ = try TLSServerContext(TLSServerConfiguration(listener, tls))
+                for warning in try TLSServerContext(TLSServerConfiguration(listener, tls)).warnings {
+                    let setting = warning.setting
+                    problems.append(
+                        configuration.problem("\(warning)", ofListener: index, setting: setting, isWarning: true)
+                    )
+                }
             } catch {
-                problems.append(configuration.problem("\(error)", ofListener: index))
+                problems.append(configuration.problem("\(error)", ofListener: index, setting: error.setting))
                 continue
             }
             for error in ConfiguredRevocation.read(tls).problems where !error.isOfStranger {
                 problems.append(configuration.problem("\(error)", ofListener: index))
+            }
+        }
+        for (index, source) in configuration.authentication.sources.enumerated()
+        where source.kind == .redis && source.redis.url.usesTLS {
+            do throws(TLSError) {
+                for warning in try TLSClientContext(TLSClientConfiguration(source.redis.tls)).warnings {
+                    let setting = warning.setting
+                    problems.append(
+                        configuration.problem("\(warning)", ofSource: index, setting: setting, isWarning: true)
+                    )
+                }
+            } catch {
+                problems.append(configuration.problem("\(error)", ofSource: index, setting: error.setting))
             }
         }
         return problems

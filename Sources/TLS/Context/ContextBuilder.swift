@@ -5,7 +5,7 @@ import Glibc
 struct ContextBuilder: ~Copyable {
     let pointer: OpaquePointer
     private let isServer: Bool
-    private(set) var warnings: [String] = []
+    private(set) var warnings: [TLSWarning] = []
 
     /// A certificate that ends within this time is worth a warning: two weeks.
     static let expiryWarningSeconds: Int64 = 14 * 86400
@@ -40,12 +40,14 @@ struct ContextBuilder: ~Copyable {
         return self.pointer
     }
 
-    mutating func warn(_ text: String) {
-        self.warnings.append(text)
+    mutating func warn(_ text: String, setting: String) {
+        self.warnings.append(TLSWarning(message: text, setting: setting))
     }
 
     func setVersions(minimum: TLSVersion, maximum: TLSVersion) throws(TLSError) {
-        guard minimum <= maximum else { throw TLSError("min_version is above max_version; no client could connect") }
+        guard minimum <= maximum else {
+            throw TLSError("min_version is above max_version; no client could connect", setting: "min_version")
+        }
         guard martlet_ssl_context_set_versions(self.pointer, minimum.protocolNumber, maximum.protocolNumber) == 1 else {
             throw TLSError("OpenSSL refuses min_version and max_version: \(OpenSSLLibrary.takeErrorText())")
         }
@@ -55,7 +57,8 @@ struct ContextBuilder: ~Copyable {
         guard SSL_CTX_set_cipher_list(self.pointer, ciphers ?? Self.defaultCiphers) == 1 else {
             throw TLSError(
                 "ciphers \"\(ciphers ?? "")\" names no cipher that OpenSSL has (\(OpenSSLLibrary.takeErrorText())); "
-                    + "`openssl ciphers` lists them"
+                    + "`openssl ciphers` lists them",
+                setting: "ciphers"
             )
         }
         // OpenSSL passes over a name that it does not know as long as it knows another.
@@ -65,13 +68,15 @@ struct ContextBuilder: ~Copyable {
         {
             throw TLSError(
                 "cipher_suites \"\(suites)\" has an unknown entry (\(OpenSSLLibrary.takeErrorText())); "
-                    + "`openssl ciphers -s -tls1_3` lists them"
+                    + "`openssl ciphers -s -tls1_3` lists them",
+                setting: "cipher_suites"
             )
         }
         if let groups, martlet_ssl_context_set_groups(self.pointer, groups) == 0 {
             throw TLSError(
                 "groups \"\(groups)\" has an unknown entry (\(OpenSSLLibrary.takeErrorText())); "
-                    + "usual ones are X25519, P-256 and P-384, separated by colons"
+                    + "usual ones are X25519, P-256 and P-384, separated by colons",
+                setting: "groups"
             )
         }
     }
@@ -90,7 +95,8 @@ struct ContextBuilder: ~Copyable {
             OpenSSLLibrary.clearErrors()
             throw TLSError(
                 "key_file \(keyFile) does not belong to the first certificate in certificate_file \(file) "
-                    + "(\(DistinguishedName.logText(X509_get_subject_name(certificate.pointer)))); they must be made together"
+                    + "(\(DistinguishedName.logText(X509_get_subject_name(certificate.pointer)))); they must be made together",
+                setting: "key_file"
             )
         }
         guard SSL_CTX_use_certificate(self.pointer, certificate.pointer) == 1,
@@ -98,10 +104,13 @@ struct ContextBuilder: ~Copyable {
             chain.dropFirst().allSatisfy({ martlet_ssl_context_add_chain_certificate(self.pointer, $0.pointer) == 1 })
         else {
             throw TLSError(
-                "OpenSSL refuses certificate_file \(file) with key_file \(keyFile): \(OpenSSLLibrary.takeErrorText())"
+                "OpenSSL refuses certificate_file \(file) with key_file \(keyFile): \(OpenSSLLibrary.takeErrorText())",
+                setting: "certificate_file"
             )
         }
-        if let warning = TLSFiles.permissionWarning(keyFile: keyFile, setting: "key_file") { self.warn(warning) }
+        if let warning = TLSFiles.permissionWarning(keyFile: keyFile, setting: "key_file") {
+            self.warnings.append(warning)
+        }
     }
 
     /// Trusts the authorities in `file` (intermediates too, without their root) and returns them.
@@ -109,7 +118,10 @@ struct ContextBuilder: ~Copyable {
         let authorities = try TLSFiles.certificates(file, setting: setting)
         let store = SSL_CTX_get_cert_store(self.pointer)
         for authority in authorities where X509_STORE_add_cert(store, authority.pointer) != 1 {
-            throw TLSError("OpenSSL refuses a certificate in \(setting) \(file): \(OpenSSLLibrary.takeErrorText())")
+            throw TLSError(
+                "OpenSSL refuses a certificate in \(setting) \(file): \(OpenSSLLibrary.takeErrorText())",
+                setting: setting
+            )
         }
         // Named is trusted: the file says who may sign, so a chain need not go on to a root that nobody asked for.
         X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN))
@@ -117,21 +129,25 @@ struct ContextBuilder: ~Copyable {
     }
 
     private mutating func checkDates(of certificate: X509Certificate, file: String) throws(TLSError) {
+        let setting = "certificate_file"
         let now = Int64(time(nil))
         guard let notBefore = certificate.notBefore, let notAfter = certificate.notAfter else {
-            throw TLSError("certificate_file \(file): the validity of the certificate cannot be read")
+            throw TLSError("certificate_file \(file): the validity of the certificate cannot be read", setting: setting)
         }
         guard notAfter >= now else {
             let text = "certificate_file \(file) expired on \(DateText.utc(notAfter)); renew it"
             // A server would be no use to anybody; what a client's peer says about it, that peer decides.
-            guard !self.isServer else { throw TLSError("\(text), every client would refuse it") }
-            return self.warn(text)
+            guard !self.isServer else { throw TLSError("\(text), every client would refuse it", setting: setting) }
+            return self.warn(text, setting: setting)
         }
         if notBefore > now {
-            self.warn("certificate_file \(file) is valid only from \(DateText.utc(notBefore)); is the clock right?")
+            self.warn(
+                "certificate_file \(file) is valid only from \(DateText.utc(notBefore)); is the clock right?",
+                setting: setting
+            )
         }
         if notAfter - now < Self.expiryWarningSeconds {
-            self.warn("certificate_file \(file) expires on \(DateText.utc(notAfter)); renew it soon")
+            self.warn("certificate_file \(file) expires on \(DateText.utc(notAfter)); renew it soon", setting: setting)
         }
     }
 }

@@ -9,7 +9,7 @@ package final class TLSClientContext: @unchecked Sendable {
     private let verifyPeer: Bool
 
     /// Sentences about what works but should not stay so.
-    package let warnings: [String]
+    package let warnings: [TLSWarning]
 
     package init(_ configuration: TLSClientConfiguration) throws(TLSError) {
         var builder = try ContextBuilder(server: false)
@@ -18,7 +18,8 @@ package final class TLSClientContext: @unchecked Sendable {
         if let certificateFile = configuration.certificateFile {
             guard let keyFile = configuration.keyFile else {
                 throw TLSError(
-                    "certificate_file \(certificateFile) is given without key_file; name the key that belongs to it"
+                    "certificate_file \(certificateFile) is given without key_file; name the key that belongs to it",
+                    setting: "certificate_file"
                 )
             }
             try builder.setCertificate(

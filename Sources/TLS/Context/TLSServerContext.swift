@@ -10,7 +10,7 @@ package final class TLSServerContext: @unchecked Sendable {
     private let ticketIssuer: TicketIssuer?
 
     /// Sentences about what works but should not stay so: a key that everybody may read, a certificate about to expire.
-    package let warnings: [String]
+    package let warnings: [TLSWarning]
 
     let revocation: RevocationChecker?
     /// The context's verification points to it.
@@ -110,7 +110,8 @@ package final class TLSServerContext: @unchecked Sendable {
         guard let file = configuration.clientCAFile else {
             throw TLSError(
                 "client_ca_file is missing: with client_certificate \(configuration.clientCertificate.rawValue) "
-                    + "it must name the authorities that sign device certificates"
+                    + "it must name the authorities that sign device certificates",
+                setting: "client_ca_file"
             )
         }
         let authorities = try builder.trust(file: file, setting: "client_ca_file")
@@ -121,12 +122,16 @@ package final class TLSServerContext: @unchecked Sendable {
             if let notAfter = authority.notAfter, notAfter < now {
                 builder.warn(
                     "client_ca_file \(file): \(DistinguishedName.logText(name)) expired on \(DateText.utc(notAfter)); "
-                        + "certificates that it signed are refused"
+                        + "certificates that it signed are refused",
+                    setting: "client_ca_file"
                 )
             }
             // Tells clients with several certificates which one to show.
             guard SSL_CTX_add_client_CA(builder.pointer, authority.pointer) == 1 else {
-                throw TLSError("OpenSSL refuses a name in client_ca_file \(file): \(OpenSSLLibrary.takeErrorText())")
+                throw TLSError(
+                    "OpenSSL refuses a name in client_ca_file \(file): \(OpenSSLLibrary.takeErrorText())",
+                    setting: "client_ca_file"
+                )
             }
         }
         var mode = SSL_VERIFY_PEER

@@ -1,11 +1,10 @@
 /// How sessions may be resumed (RFC 8446 section 2.2, RFC 5077). Every process with the same secret opens the tickets of all the
 /// others: nothing is stored and nothing is distributed.
 package struct TicketConfiguration: Sendable {
-    package static let secretBytesMin = 32
     /// RFC 8446, section 4.6.1: a week at the most.
     package static let lifetimeSecondsMax: Int64 = 7 * 86_400
 
-    /// At least `secretBytesMin` random bytes each. Tickets are made with the first; the others are secrets of earlier times, whose
+    /// At least 32 random bytes each. Tickets are made with the first; the others are secrets of earlier times, whose
     /// tickets are still taken.
     package var secrets: [[UInt8]]
     package var lifetimeSeconds: Int64

@@ -28,10 +28,13 @@ enum TLSFiles {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw Self.unreadable(path, setting: setting, code: errno) }
         guard status.st_mode & S_IFMT == S_IFREG else {
-            throw TLSError("\(setting) \(path) is not a file; give the path of a PEM file")
+            throw TLSError("\(setting) \(path) is not a file; give the path of a PEM file", setting: setting)
         }
         guard status.st_size <= bytesMax else {
-            throw TLSError("\(setting) \(path) holds \(status.st_size) bytes; at most \(bytesMax) are read")
+            throw TLSError(
+                "\(setting) \(path) holds \(status.st_size) bytes; at most \(bytesMax) are read",
+                setting: setting
+            )
         }
         var bytes = [UInt8](repeating: 0, count: Int(status.st_size))
         var filled = 0
@@ -49,7 +52,7 @@ enum TLSFiles {
     }
 
     private static func unreadable(_ path: String, setting: String, code: Int32) -> TLSError {
-        TLSError("cannot read \(setting) \(path): \(OpenSSLLibrary.systemErrorText(code))")
+        TLSError("cannot read \(setting) \(path): \(OpenSSLLibrary.systemErrorText(code))", setting: setting)
     }
 
     /// All certificates of a PEM file, in order; at least one.
@@ -65,11 +68,15 @@ enum TLSFiles {
             martlet_ssl_error_library(error) == ERR_LIB_PEM && martlet_ssl_error_reason(error) == PEM_R_NO_START_LINE
         guard atEnd || error == 0 else {
             let position = certificates.count + 1
-            throw TLSError("\(setting) \(path): certificate \(position) is damaged: \(OpenSSLLibrary.takeErrorText())")
+            let text = "certificate \(position) is damaged: \(OpenSSLLibrary.takeErrorText())"
+            throw TLSError("\(setting) \(path): \(text)", setting: setting)
         }
         OpenSSLLibrary.clearErrors()
         guard !certificates.isEmpty else {
-            throw TLSError("\(setting) \(path) holds no certificate; it must be PEM, with BEGIN CERTIFICATE lines")
+            throw TLSError(
+                "\(setting) \(path) holds no certificate; it must be PEM, with BEGIN CERTIFICATE lines",
+                setting: setting
+            )
         }
         return certificates
     }
@@ -96,7 +103,10 @@ enum TLSFiles {
         let bio = MemoryBIO(copying: bytes)
         wipe(&bytes)
         guard looksLikeKey else {
-            throw TLSError("\(setting) \(path) holds no private key; it must be PEM, with a BEGIN PRIVATE KEY line")
+            throw TLSError(
+                "\(setting) \(path) holds no private key; it must be PEM, with a BEGIN PRIVATE KEY line",
+                setting: setting
+            )
         }
         OpenSSLLibrary.clearErrors()
         if let read = request.readPrivateKey(bio.pointer), let pointer = martlet_ec_key_for_engine(read) {
@@ -104,14 +114,18 @@ enum TLSFiles {
             return PrivateKey(owning: pointer)
         }
         let text = OpenSSLLibrary.takeErrorText()
-        guard request.wasAsked else { throw TLSError("\(setting) \(path) is not a usable private key: \(text)") }
+        guard request.wasAsked else {
+            throw TLSError("\(setting) \(path) is not a usable private key: \(text)", setting: setting)
+        }
         guard let passwordFile else {
             throw TLSError(
-                "\(setting) \(path) is encrypted; put its password into a file and name it as \(passwordSetting)"
+                "\(setting) \(path) is encrypted; put its password into a file and name it as \(passwordSetting)",
+                setting: setting
             )
         }
         throw TLSError(
-            "cannot decrypt \(setting) \(path) with the password in \(passwordSetting) \(passwordFile): \(text)"
+            "cannot decrypt \(setting) \(path) with the password in \(passwordSetting) \(passwordFile): \(text)",
+            setting: passwordSetting
         )
     }
 
@@ -121,10 +135,13 @@ enum TLSFiles {
     }
 
     /// A warning if anybody on the machine may read the key.
-    static func permissionWarning(keyFile path: String, setting: String) -> String? {
+    static func permissionWarning(keyFile path: String, setting: String) -> TLSWarning? {
         var status = stat()
         guard stat(path, &status) == 0, status.st_mode & 0o007 != 0 else { return nil }
-        return "\(setting) \(path) can be read by every user of this machine; run: chmod 640 \(path)"
+        return TLSWarning(
+            message: "\(setting) \(path) can be read by every user of this machine; run: chmod 640 \(path)",
+            setting: setting
+        )
     }
 }
 

@@ -1,0 +1,193 @@
+import Common
+import Glibc
+import TestSupport
+import Testing
+
+@testable import Martlet
+
+/// `martlet config check` says of files what the roles say that start with them.
+@Suite struct ConfigCheckTests {
+    private let directory: TemporaryDirectory
+    private let pki = TestPKI.shared
+    private var file: String { self.directory.file("m.yaml") }
+
+    init() throws {
+        self.directory = try TemporaryDirectory("martlet-check")
+        try Folder.make(self.directory.file("run"))
+        try Folder.writeFile(self.directory.file("garbage"), "garbage\n")
+        try Folder.writeFile(self.directory.file("empty-line"), "\nsecret\n")
+        try Folder.writeFile(self.directory.file("long"), String(repeating: "x", count: 5000))
+        try Folder.writeFile(self.directory.file("wrong-password"), "wrong\n")
+        let encrypted = try runProcess(
+            "openssl",
+            arguments: [
+                "pkey", "-in", self.pki.server.keyFile, "-aes256", "-passout", "pass:right", "-out",
+                self.directory.file("encrypted.key"),
+            ]
+        )
+        #expect(encrypted.status == 0, "\(encrypted.output)")
+    }
+
+    /// A listener on loopback, and authentication that asks a Redis which is not there.
+    private func write(redis: String, sources: Bool = false) throws {
+        let source = sources ? "  sources:\n    - name: fleet\n      redis:" : "  redis:"
+        let indentation = sources ? "        " : "    "
+        try Folder.writeFile(
+            self.file,
+            """
+            runtime_directory: run
+            state_directory: state
+            listeners:
+              - {name: plain, transport: tcp, anonymous: true, addresses: ["127.0.0.1:0"]}
+            authorization: {rules: {default: []}}
+            authentication:
+            \(source)
+            \(indentation)url: "rediss://127.0.0.1:1/0"
+            \(indentation)\(redis)
+
+            """
+        )
+    }
+
+    private func write(tls: String, top: String = "", authentication: String = "{source: none}") throws {
+        let tls = """
+            certificate_file: \(self.pki.server.certificateFile), client_ca_file: \(self.pki.caFile)\(tls)
+            """
+        try Folder.writeFile(
+            self.file,
+            """
+            runtime_directory: run
+            state_directory: state
+            listeners:
+              - name: devices
+                anonymous: true
+                addresses: ["127.0.0.1:0"]
+                tls: {\(tls)}
+            authorization: {rules: {default: []}}
+            authentication: \(authentication)
+            \(top)
+
+            """
+        )
+    }
+
+    private func check() throws -> (status: Int32, output: String) {
+        try runProcess(builtProgram("martlet"), arguments: ["config", "check", self.file])
+    }
+
+    /// A role that does not start.
+    private func start(_ role: String) throws -> (status: Int32, output: String) {
+        try runProcess("timeout", arguments: ["60", builtProgram(role), "--config", self.file])
+    }
+
+    /// Only whether they were there was looked at.
+    @Test(
+        "Regression: files named for Redis are read by the check as by the auth worker that does not start with them",
+        arguments: [
+            ("tls: {ca_file: garbage}", 20, "ca_file DIR/garbage holds no certificate"),
+            (
+                "tls: {certificate_file: garbage, key_file: KEY}", 29,
+                "certificate_file DIR/garbage holds no certificate"
+            ),
+            ("tls: {key_file: garbage, certificate_file: CRT}", 21, "key_file DIR/garbage holds no private key"),
+            ("tls: {key_file: OTHER, certificate_file: CRT}", 21, "does not belong to the first certificate"),
+            ("tls: {key_file: encrypted.key, certificate_file: CRT}", 21, "key_file DIR/encrypted.key is encrypted"),
+            (
+                "tls: {key_password_file: wrong-password, key_file: encrypted.key, certificate_file: CRT}", 30,
+                "cannot decrypt key_file DIR/encrypted.key"
+            ),
+            ("password_file: empty-line", 20, "DIR/empty-line: has an empty first line"),
+            ("password_file: long", 20, "DIR/long: larger than 4KiB"),
+        ],
+        [false, true]
+    )
+    func filesOfRedis(_ mistake: (redis: String, column: Int, text: String), isList: Bool) throws {
+        let redis = mistake.redis.replacing("CRT", with: self.pki.server.certificateFile)
+            .replacing("KEY", with: self.pki.server.keyFile)
+            .replacing("OTHER", with: try self.pki.device("check-other").keyFile)
+        try self.write(redis: redis, sources: isList)
+        let text = mistake.text.replacing("DIR", with: self.directory.path)
+        let (status, output) = try self.check()
+        let place = isList ? "\(self.file):11:\(mistake.column + 4): " : "\(self.file):9:\(mistake.column): "
+        let section = isList ? "authentication.sources.fleet.redis." : "authentication.redis."
+        #expect(status == 1 && output.hasPrefix(place + section) && output.contains(text), "\(output)")
+        #expect(output.split(separator: "\n").count == 1, "\(output)")
+        let worker = try self.start("martlet-authworker")
+        let said = mistake.redis.hasPrefix("password") ? String(mistake.text.split(separator: ": ")[1]) : text
+        #expect(worker.status == 1 && worker.output.contains(said), "\(worker.output)")
+    }
+
+    @Test func `files of Redis that are good, or that nobody reads, are no mistakes`() throws {
+        let (certificate, key) = (self.pki.server.certificateFile, self.pki.server.keyFile)
+        try self.write(redis: "tls: {ca_file: \(self.pki.caFile), certificate_file: \(certificate), key_file: \(key)}")
+        #expect(try self.check() == (0, "\(self.file): no mistakes found\n"))
+        try Folder.writeFile(self.directory.file("right-password"), "right\n")
+        let encrypted = "key_file: encrypted.key, key_password_file: right-password"
+        try self.write(redis: "tls: {certificate_file: \(certificate), \(encrypted)}")
+        #expect(try self.check() == (0, "\(self.file): no mistakes found\n"))
+        try self.write(
+            tls: ", key_file: \(key)",
+            authentication: "{redis: {cluster: {servers: [a]}, tls: {enabled: false, ca_file: none}}}"
+        )
+        #expect(try self.check() == (0, "\(self.file): no mistakes found\n"))
+    }
+
+    /// The check alone refused them; whoever has the secret makes tickets for any device.
+    @Test("Regression: a listener does not start with ticket secrets that every user may read, as the check says")
+    func ticketSecrets() throws {
+        let (open, good) = (self.directory.file("open"), self.directory.file("good"))
+        for path in [open, good] { try writeFile(path, [UInt8](repeating: 7, count: 48)) }
+        chmod(open, 0o644)
+        chmod(good, 0o640)
+        for (key, secrets) in [
+            ("ticket_secret_file", "ticket_secret_file: open"),
+            ("previous_ticket_secret_file", "ticket_secret_file: good, previous_ticket_secret_file: open"),
+        ] {
+            try self.write(tls: ", key_file: \(self.pki.server.keyFile), \(secrets)")
+            let reason = "\(open): every user of this host may use it; chmod o= \(open)"
+            let (status, output) = try self.check()
+            #expect(status == 1 && output.contains("listeners.devices.tls.\(key): \(reason)"), "\(output)")
+            let listener = try self.start("martlet-listener")
+            #expect(listener.status == 1 && listener.output.contains("ticket secret \(reason)"), "\(listener.output)")
+        }
+    }
+
+    /// The listener started, with an alarm about what was known before.
+    @Test("Regression: a listener does not start with a crl_directory that is none, as the check says")
+    func revocationDirectory() throws {
+        try self.write(tls: ", key_file: \(self.pki.server.keyFile), crl_directory: garbage")
+        let (status, output) = try self.check()
+        let path = self.directory.file("garbage")
+        #expect(status == 1 && output.contains("tls.crl_directory: \(path): is not a directory"), "\(output)")
+        let listener = try self.start("martlet-listener")
+        #expect(listener.status == 1 && listener.output.contains("crl_directory \(path): Not a directory"))
+    }
+
+    /// The check said nothing of the key, and refused the others, with which the roles run.
+    @Test("Regression: what the roles only warn of is a warning of the check")
+    func warnings() throws {
+        let key = self.directory.file("open.key")
+        try writeFile(key, try readFile(self.pki.server.keyFile))
+        chmod(key, 0o644)
+        try self.write(
+            tls: ", key_file: \(key)",
+            top: "link_users: [no-such-user-here]",
+            authentication: "{cache: {directory: \(self.directory.file("garbage"))}}"
+        )
+        let (status, output) = try self.check()
+        #expect(status == 0, "\(output)")
+        let lines = output.split(separator: "\n").map(String.init)
+        let text = "\(key) can be read by every user of this machine; run: chmod 640 \(key)"
+        for expected in [
+            "warning: listener devices: key_file \(text)",
+            "warning: link_users: this host has no user no-such-user-here",
+            "is not a directory; auth workers would use memory only", "\(self.file): no mistakes found",
+        ] {
+            #expect(lines.contains { $0.contains(expected) }, "\(expected) in \(output)")
+        }
+        #expect(
+            lines.count == 4
+                && lines.dropLast().allSatisfy { $0.hasPrefix("\(self.file):") && $0.contains(": warning: ") }
+        )
+    }
+}

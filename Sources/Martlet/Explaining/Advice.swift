@@ -16,12 +16,13 @@ enum Advice {
         if block.value("file") != nil, let text = Self.textOfEmbedded(reason, key) { return text }
         switch reason {
         case "no-such-device":
-            guard let command = block.value("command") else {
-                return "no source knows the device; see martlet device list, or the source that should have it"
-            }
+            // Nobody was asked, or a source that has no rows.
+            guard let command = block.value("command") else { return "no source knows the device: see detail" }
             return "Redis has no such row; look with redis-cli: \(command); make one with: HSET \(key) password …"
         case "wrong-password": return "the password that the device sends is not the one in \(key)"
-        case "password-missing": return "the device sends no password; give it one, or set password_hash: none"
+        case "password-missing":
+            let source = block.value("source").map { ", which the source \($0) asks for" } ?? ""
+            return "the device sends no password\(source); give it one, or set password_hash: none"
         case "field-missing": return "the look-up needs something that the client does not have: see detail"
         case "field-not-allowed": return "a name holds characters that may not go into a look-up: see detail"
         case "redis-unavailable", "redis-error":

@@ -139,7 +139,10 @@ struct AuthTest {
             let latest = Report(text: reply.text).blocks.first
         else { return }
         let shown = ["source", "detail", "took_us", "command", "file", "key", "in_memory", "on_disk", "redis"]
-        for line in latest where shown.contains(line.name) || line.name.hasPrefix("row_") { block.append(line) }
+        for line in latest
+        where shown.contains(line.name) || line.name.hasPrefix("row_") || AskedSources.isPart(line) {
+            block.append(line)
+        }
         block += Advice.lines(for: latest)
     }
 

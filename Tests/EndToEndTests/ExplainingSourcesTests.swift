@@ -87,6 +87,27 @@ import Testing
         #expect(json.contains(#"{"source":"applications","verdict":"deny","reason":"field-missing","#), "\(json)")
     }
 
+    /// It said: make one with HSET mqtt_user:any password.
+    @Test("Regression: the row that went is the one that why tells how to make again")
+    func rowGone() throws {
+        let broker = try Self.broker()
+        let loop = try EventLoop()
+        try broker.provision("asked-2", password: "secret")
+        let (client, code) = try self.connect(broker, loop, "asked-2", user: "any", password: "secret")
+        try #require(code == 0)
+        _ = try broker.redisCommand("DEL", "tls_domain:asked-2")
+        guard case .disconnect = try client.next("DISCONNECT") else {
+            throw ProcessError(description: "the session was not ended")
+        }
+        let why = try Self.why(broker, "asked-2")
+        let advice =
+            "what_to_do Redis has no such row; look with redis-cli: HMGET tls_domain:asked-2 password; make one with: "
+            + "HSET tls_domain:asked-2 password …; or, if it belongs to files: martlet device add asked-2; "
+            + "or, if it belongs to applications: HSET mqtt_user:any password_hash … salt …\n"
+        #expect(why.contains(advice), "\(why)")
+        #expect(why.contains("asked applications: deny, no-such-device; HMGET mqtt_user:any"), "\(why)")
+    }
+
     @Test("A password that is wrong in the last source is told of as its, and nothing is to be made anywhere")
     func wrongInTheLast() throws {
         let broker = try Self.broker()

@@ -71,7 +71,7 @@ extension AuthWorkerService {
                 decision.isSuperuser ? "superuser: everything" : "\(decision.rules), then \(decision.noMatch)"
             )
         }
-        if let source = record.source { self.explain(source, query, into: &block) }
+        if let source = record.source { self.explain(source, query, decision.reason, into: &block) }
         for (index, answer) in record.answers.enumerated() {
             for line in self.describe(answer, query) { block.add("asked.\(index + 1).\(line.name)", line.value) }
         }
@@ -87,14 +87,19 @@ extension AuthWorkerService {
         block.add("verdict", "\(answer.verdict.outcome)")
         if answer.verdict.reason != .none { block.add("reason", "\(answer.verdict.reason)") }
         block.add("detail", bytes: answer.verdict.detail)
-        self.explain(answer.source, query, into: &block)
+        self.explain(answer.source, query, answer.verdict.reason, into: &block)
         return block
     }
 
     /// What the source would ask, and what it knows of the client at the moment.
-    private func explain(_ source: Int, _ query: AuthQuery, into block: inout Report.Block) {
+    private func explain(
+        _ source: Int,
+        _ query: AuthQuery,
+        _ reason: AuthVerdict.Reason,
+        into block: inout Report.Block
+    ) {
         switch self.sources[source] {
-        case .redis(let source): source.explain(query, into: &block)
+        case .redis(let source): source.explain(query, isUnknown: reason == .noSuchDevice, into: &block)
         case .embedded(let source): source.explain(query, into: &block)
         case .certificate, .none: break
         }

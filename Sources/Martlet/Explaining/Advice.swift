@@ -13,12 +13,13 @@ enum Advice {
 
     private static func textOfWorker(_ reason: String, _ block: Report.Block) -> String? {
         let key = block.value("key") ?? "the key"
-        if block.value("file") != nil, let text = Self.textOfEmbedded(reason, key) { return text }
+        if block.value("file") != nil, let text = Self.textOfEmbedded(reason, key, block) { return text }
         switch reason {
         case "no-such-device":
             // Nobody was asked, or a source that has no rows.
             guard let command = block.value("command") else { return "no source knows the device: see detail" }
-            return "Redis has no such row; look with redis-cli: \(command); make one with: HSET \(key) password …"
+            let making = block.value("row_made_by").map { "; make one with: \($0)" } ?? ""
+            return "Redis has no such row; look with redis-cli: \(command)\(making)\(Self.alternatives(block))"
         case "wrong-password": return "the password that the device sends is not the one in \(key)"
         case "password-missing":
             let source = block.value("source").map { ", which the source \($0) asks for" } ?? ""
@@ -31,10 +32,23 @@ enum Advice {
         }
     }
 
+    /// The same for other sources that do not know the device either: which one it belongs to, nobody can tell.
+    private static func alternatives(_ block: Report.Block) -> String {
+        AskedSources.blocks(of: block).map { asked in
+            guard let source = asked.value("source"), source != block.value("source"),
+                asked.value("reason") == "no-such-device"
+            else { return "" }
+            let device = asked.value("file") == nil ? nil : asked.value("key").map { "martlet device add \($0)" }
+            guard let making = device ?? asked.value("row_made_by") else { return "" }
+            return "; or, if it belongs to \(source): \(making)"
+        }.joined()
+    }
+
     /// Devices are in a file of this host.
-    private static func textOfEmbedded(_ reason: String, _ key: String) -> String? {
+    private static func textOfEmbedded(_ reason: String, _ key: String, _ block: Report.Block) -> String? {
         switch reason {
-        case "no-such-device": return "the file has no such device; make one with: martlet device add \(key)"
+        case "no-such-device":
+            return "the file has no such device; make one with: martlet device add \(key)\(Self.alternatives(block))"
         case "wrong-password":
             return "the password that the device sends is not that of \(key); see martlet device set-password"
         case "password-missing":

@@ -8,7 +8,8 @@ enum Advice {
     }
 
     private static func text(_ reason: String, _ block: Report.Block) -> String? {
-        block.value("verdict") == nil ? Self.textOfListener(reason) : Self.textOfWorker(reason, block)
+        guard block.value("verdict") == nil else { return Self.textOfWorker(reason, block) }
+        return Self.text(ofHandshake: reason, detail: block.value("detail") ?? "") ?? Self.textOfListener(reason)
     }
 
     private static func textOfWorker(_ reason: String, _ block: Report.Block) -> String? {
@@ -70,6 +71,13 @@ enum Advice {
                 "the auth worker cannot read the file of devices: see detail; martlet device list tells whether it is good"
         case "rules-missing": return "listeners and auth workers run with different configurations: restart them"
         case "auth-overloaded": return "more clients come than can be answered: add auth workers"
+        default: return nil
+        }
+    }
+
+    /// - Parameter detail: OpenSSL's words about the certificate.
+    static func text(ofHandshake reason: String, detail: String) -> String? {
+        switch reason {
         case "tls-no-client-certificate": return "give the device its certificate and key"
         case "tls-unknown-certificate-authority":
             return "the device's certificate is signed by an authority that is not in client_ca_file"
@@ -78,8 +86,31 @@ enum Advice {
         case "tls-certificate-revoked": return "the certificate is revoked; the device needs a new one"
         case "tls-revocation-unknown":
             return "there is no current revocation list of its issuer: run martlet crl refresh"
+        case "tls-bad-certificate": return Self.text(ofBadCertificate: detail)
+        case "tls-certificate-chain-too-long":
+            return
+                "there are more intermediate authorities than verify_depth of the listener allows: raise it, or put one of them into client_ca_file"
         case "tls-not-tls": return "the client speaks no TLS here"
         default: return nil
         }
+    }
+
+    private static func text(ofBadCertificate detail: String) -> String? {
+        let old = "; for certificates that cannot be replaced see docs/certificates.md, \"Old certificates\""
+        if detail.hasPrefix("EE certificate key too weak") {
+            return "the device's key is too short: make it a new one of at least RSA 2048 bits or P-256\(old)"
+        }
+        if detail.hasPrefix("CA certificate key too weak") {
+            return "an authority's key is too short: it has to be at least RSA 2048 bits or P-256\(old)"
+        }
+        if detail.hasPrefix("CA signature digest algorithm too weak") {
+            return "the certificate, or one above it, is signed with SHA-1 or MD5: have it signed with SHA-256\(old)"
+        }
+        if detail.contains("certificate purpose") {
+            return
+                "it is not for TLS clients: its extendedKeyUsage needs clientAuth, its keyUsage digitalSignature; or leave both out"
+        }
+        return
+            "the certificate does not verify: see detail, and docs/certificates.md for what a device's certificate needs"
     }
 }

@@ -20,8 +20,7 @@ extension ListenerPolicy {
         }
         let policy = self.configuration.clientID
         guard let identifier = policy.clientIdentifier(packet.clientIdentifier, commonName: identity?.commonName) else {
-            let detail = "client_id: \(policy.rawValue), and the certificate's common name does not fit"
-            return .refused(.clientIdentifierPolicy, code: .clientIdentifierNotValid, detail: detail)
+            return .refused(.clientIdentifierPolicy, code: .clientIdentifierNotValid, detail: policy.refusal)
         }
         return .admitted(clientIdentifier: identifier)
     }

@@ -27,7 +27,7 @@ enum RefusalReason: Hashable, CustomStringConvertible {
 
     var description: String {
         switch self {
-        case .tls(let kind): "tls-" + String(kind.rawValue.map { $0 == "_" ? "-" : $0 })
+        case .tls(let kind): kind.reason
         case .tooManyConnections: "too-many-connections"
         case .noPlace: "no-place-to-wait"
         case .proxyHeader: "proxy-header"

@@ -59,6 +59,35 @@ package final class TestPKI: Sendable {
         )
     }
 
+    /// One of another form than a device has nowadays.
+    ///
+    /// - Parameter key: what `openssl req -newkey` takes.
+    package func device(
+        _ commonName: String,
+        authority: String = "ca",
+        key: [String] = TestPKI.usualKey,
+        digest: String = "sha256",
+        extensions: String
+    ) throws -> Credentials {
+        try self.issue(
+            "device-\(commonName)-\(Self.serial())",
+            subject: "/CN=\(commonName)",
+            authority: authority,
+            extensions: extensions,
+            days: 30,
+            key: key,
+            digest: digest
+        )
+    }
+
+    package static let usualKey = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+
+    /// An intermediate authority, to be named by `name` as the authority of others.
+    package func makeIntermediate(_ name: String, authority: String = "ca") throws -> Credentials {
+        let extensions = "basicConstraints=critical,CA:TRUE"
+        return try self.issue(name, subject: "/CN=\(name)", authority: authority, extensions: extensions, days: 30)
+    }
+
     /// A revocation list, made with `openssl ca`.
     ///
     /// - Parameter isOverdue: a newer one should have been there since yesterday.
@@ -135,7 +164,9 @@ package final class TestPKI: Sendable {
         subject: String,
         authority: String,
         extensions: String,
-        days: Int
+        days: Int,
+        key: [String] = TestPKI.usualKey,
+        digest: String = "sha256"
     ) throws -> Credentials {
         let credentials = Credentials(
             certificateFile: self.directory.file("\(file).crt"),
@@ -144,16 +175,17 @@ package final class TestPKI: Sendable {
         let request = self.directory.file("\(file).csr")
         let extensionsFile = self.directory.file("\(file).ext")
         try writeFile(extensionsFile, Array(extensions.utf8))
-        try self.openssl([
-            "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", subject,
-            "-keyout", credentials.keyFile, "-out", request, "-utf8",
-        ])
+        try self.openssl(
+            ["req", "-new", "-newkey"] + key + [
+                "-nodes", "-subj", subject, "-keyout", credentials.keyFile, "-out", request, "-utf8",
+            ]
+        )
         // `x509 -req -days` takes -1 for a certificate that ended yesterday.
         try self.openssl(
             [
                 "x509", "-req", "-in", request, "-CA", self.directory.file("\(authority).crt"), "-CAkey",
                 self.directory.file("\(authority).key"), "-set_serial", "0x\(Self.serial())", "-days", "\(days)",
-                "-out", credentials.certificateFile, "-extfile", extensionsFile,
+                "-\(digest)", "-out", credentials.certificateFile, "-extfile", extensionsFile,
             ]
         )
         return credentials

@@ -16,8 +16,10 @@ final class DecisionRecord {
 
     private let queryBytes: [UInt8]
     let startedAt: Instant
-    /// The source that was asked last.
-    var source = 0
+    /// The source that was asked last, and, once decided, the one whose answer explains the decision. Nil: none was asked.
+    var source: Int?
+    /// What each source said, in their order; empty where there is only one.
+    private(set) var answers: [SourceAnswer] = []
     private(set) var wallNanoseconds: UInt64 = 0
     /// From the query to the verdict.
     private(set) var tookNanoseconds: UInt64 = 0
@@ -35,6 +37,13 @@ final class DecisionRecord {
     /// Without its password.
     var query: AuthQuery? { self.queryBytes.withUnsafeBytes { AuthQuery.decode($0) } }
 
+    func heard(_ answer: SourceAnswer) {
+        var answer = answer
+        // Rules of a thousand lines are not needed to tell why.
+        answer.verdict.access = AccessRules(noMatch: answer.verdict.access.noMatch)
+        self.answers.append(answer)
+    }
+
     func decide(_ verdict: AuthVerdict, now: Instant, wallNanoseconds: UInt64) {
         self.decision = Decision(
             outcome: verdict.outcome,
@@ -45,6 +54,7 @@ final class DecisionRecord {
             rules: verdict.access.rules.count,
             noMatch: verdict.access.noMatch
         )
+        if let explaining = SourceAnswer.explaining(self.answers) { self.source = explaining.source }
         self.tookNanoseconds = now &- self.startedAt
         self.wallNanoseconds = wallNanoseconds
     }

@@ -26,15 +26,15 @@ struct SourceChain {
         var onFailure = Configuration.Authentication.OnFailure.stop
         /// Names of listeners; empty: all.
         var listeners: [[UInt8]] = []
+        /// It looks clients up by what their certificates say.
+        var asksForCertificate = false
     }
 
     private struct Pending {
         var query: AuthQuery
         var index: Int
-        /// Of a source that could not say and was passed over.
-        var unknown: AuthVerdict?
-        /// The most telling of those that do not know the client.
-        var denial: AuthVerdict?
+        /// Of the sources that left the decision to others, the answer that says most.
+        var best: SourceAnswer?
         var consulted = Consulted()
     }
 
@@ -65,6 +65,11 @@ struct SourceChain {
         return .ask(source: first, query)
     }
 
+    /// A source's answer with what tells how much it says.
+    func answer(of source: Int, _ verdict: AuthVerdict) -> SourceAnswer {
+        SourceAnswer(source: source, verdict: verdict, isByCertificate: self.members[source].asksForCertificate)
+    }
+
     /// A source has answered.
     mutating func answered(_ request: Authenticator.Request, _ verdict: AuthVerdict) -> Step {
         guard self.members.count > 1, var pending = self.pending.removeValue(forKey: request) else {
@@ -82,15 +87,14 @@ struct SourceChain {
             guard wasAbsent || self.members[pending.index].onFailure == .next else {
                 return self.end(&pending, verdict)
             }
-            pending.unknown = verdict
         case .deny:
             guard verdict.reason.leavesDecisionToOthers else { return self.end(&pending, verdict) }
-            // "No such device" says more than "this source would need a certificate".
-            if pending.denial?.reason != .noSuchDevice { pending.denial = verdict }
         }
+        let answers = [pending.best, self.answer(of: pending.index, verdict)].compactMap { $0 }
+        pending.best = SourceAnswer.explaining(answers)
         guard let next = self.firstMember(from: pending.index + 1, for: pending.query) else {
             // Nobody denies who was not asked everywhere.
-            return self.end(&pending, pending.unknown ?? pending.denial ?? verdict)
+            return self.end(&pending, pending.best?.verdict ?? verdict)
         }
         pending.index = next
         self.pending[request] = pending

@@ -59,8 +59,7 @@ extension AuthWorkerService {
         block.add("user_name", bytes: query.userName)
         block.add("address", bytes: query.peerAddress)
         block.add("listener", bytes: query.listenerName)
-        let configuration = self.context.configuration.authentication.sources[record.source]
-        if !configuration.name.isEmpty { block.add("source", configuration.name) }
+        if let source = record.source { block.add("source", bytes: Array(self.sourceName(source).utf8)) }
         block.add("verdict", "\(decision.outcome)")
         if decision.reason != .none { block.add("reason", "\(decision.reason)") }
         block.add("detail", bytes: decision.detail)
@@ -72,12 +71,38 @@ extension AuthWorkerService {
                 decision.isSuperuser ? "superuser: everything" : "\(decision.rules), then \(decision.noMatch)"
             )
         }
-        switch self.sources[record.source] {
-        case .redis(let source): source.explain(query, into: &block)
+        if let source = record.source { self.explain(source, query, decision.reason, into: &block) }
+        for (index, answer) in record.answers.enumerated() {
+            for line in self.describe(answer, query) { block.add("asked.\(index + 1).\(line.name)", line.value) }
+        }
+        return block
+    }
+
+    private func sourceName(_ source: Int) -> String { self.context.configuration.authentication.sources[source].name }
+
+    /// What one of several sources said, and what it knows at the moment.
+    private func describe(_ answer: SourceAnswer, _ query: AuthQuery) -> Report.Block {
+        var block: Report.Block = []
+        block.add("source", self.sourceName(answer.source))
+        block.add("verdict", "\(answer.verdict.outcome)")
+        if answer.verdict.reason != .none { block.add("reason", "\(answer.verdict.reason)") }
+        block.add("detail", bytes: answer.verdict.detail)
+        self.explain(answer.source, query, answer.verdict.reason, into: &block)
+        return block
+    }
+
+    /// What the source would ask, and what it knows of the client at the moment.
+    private func explain(
+        _ source: Int,
+        _ query: AuthQuery,
+        _ reason: AuthVerdict.Reason,
+        into block: inout Report.Block
+    ) {
+        switch self.sources[source] {
+        case .redis(let source): source.explain(query, isUnknown: reason == .noSuchDevice, into: &block)
         case .embedded(let source): source.explain(query, into: &block)
         case .certificate, .none: break
         }
-        return block
     }
 
     // MARK: Cache

@@ -56,7 +56,8 @@ package final class AuthWorkerService: Role {
             authentication.sources.map { source in
                 SourceChain.Member(
                     onFailure: source.onFailure,
-                    listeners: source.listeners.map { Array($0.utf8) }
+                    listeners: source.listeners.map { Array($0.utf8) },
+                    asksForCertificate: source.certificatePlaceholder != nil
                 )
             }
         )
@@ -212,15 +213,22 @@ package final class AuthWorkerService: Role {
 
     /// A source has decided about a query.
     func sourceAnswered(_ request: Authenticator.Request, _ verdict: AuthVerdict) {
-        self.perform(self.chain.answered(request, verdict), request)
+        self.perform(self.answered(request, verdict), request)
+    }
+
+    private func answered(_ request: Authenticator.Request, _ verdict: AuthVerdict) -> SourceChain.Step {
+        if self.sources.count > 1, let record = self.underWay[request], let source = record.source {
+            record.heard(self.chain.answer(of: source, verdict))
+        }
+        return self.chain.answered(request, verdict)
     }
 
     private func perform(_ first: SourceChain.Step, _ request: Authenticator.Request) {
         var step = first
         while true {
             switch step {
-            case .final(let verdict, let consulted):
-                self.record(verdict, request)
+            case .final(var verdict, let consulted):
+                self.record(&verdict, request)
                 guard let link = self.links[request.link], link.isOpen else { return }
                 let hashes = consulted.keyHashes
                 if !hashes.isEmpty {
@@ -235,15 +243,19 @@ package final class AuthWorkerService: Role {
             case .ask(let index, let query):
                 self.underWay[request]?.source = index
                 guard let verdict = self.ask(index, query, request) else { return }
-                step = self.chain.answered(request, verdict)
+                step = self.answered(request, verdict)
             }
         }
     }
 
-    private func record(_ verdict: AuthVerdict, _ request: Authenticator.Request) {
+    /// Of several sources, a refusal tells the listener's log what each of them said.
+    private func record(_ verdict: inout AuthVerdict, _ request: Authenticator.Request) {
         guard let record = self.underWay.removeValue(forKey: request) else { return }
         record.decide(verdict, now: self.loop.now, wallNanoseconds: Clock.wall())
         self.decisions.append(record)
+        guard verdict.outcome != .allow, !record.answers.isEmpty else { return }
+        let names = self.context.configuration.authentication.sources.map(\.name)
+        verdict.detail = SourceAnswer.account(record.answers, names: names)
     }
 
     /// Nil: the source answers later.

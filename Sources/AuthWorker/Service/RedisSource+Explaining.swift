@@ -3,7 +3,8 @@ import TLS
 
 /// What the source would ask about a client, and what it knows of it at the moment; never a value.
 extension RedisSource {
-    func explain(_ query: AuthQuery, into block: inout Report.Block) {
+    /// - Parameter isUnknown: it had no row of the client.
+    func explain(_ query: AuthQuery, isUnknown: Bool, into block: inout Report.Block) {
         let rendered: CommandSet.Rendered
         do throws(TemplateText.RenderFailure) {
             rendered = try self.settings.command.render(ClientAttributes(query))
@@ -11,6 +12,9 @@ extension RedisSource {
             return block.add("command", "cannot be filled in: \(error)")
         }
         for command in rendered.commands { block.add("command", CommandText.render(command)) }
+        if isUnknown, let row = rendered.commands.first, let writing = self.settings.command.row.writing(row) {
+            block.add("row_made_by", writing.map { $0.map { CommandText.render([$0]) } ?? "…" }.joined(separator: " "))
+        }
         self.explain(rendered.key, into: &block)
     }
 

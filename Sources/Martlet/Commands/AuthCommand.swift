@@ -54,8 +54,10 @@ struct AuthTestCommand: ParsableCommand {
     @Option(help: "The user name in CONNECT.")
     var user: String?
 
-    @Option(help: "The client id in CONNECT.")
-    var clientId = "martlet-auth-test"
+    @Option(
+        help: "The client id in CONNECT; without it martlet-auth-test, or, where it has to be that, the common name."
+    )
+    var clientId: String?
 
     @Option(help: "The password in CONNECT. Others on this host can see it while the command runs.")
     var password: String?

@@ -12,7 +12,8 @@ struct AuthTest {
 
     var certificateFile: String?
     var userName: String?
-    var clientIdentifier: String
+    /// Nil: one that a client with this certificate may have on the listener.
+    var clientIdentifier: String?
     var password: [UInt8]?
     var address: ListenAddress?
     /// Redis is asked, whatever is cached.
@@ -30,13 +31,19 @@ struct AuthTest {
             block.add("subject", bytes: identity.subject)
             block.add("fingerprint", bytes: DeviceSearch.hexadecimal(identity.fingerprint))
         }
-        if let problem = try self.certificateProblem() {
-            block.add("certificate", problem)
-            block.add("verdict", "refused in the TLS handshake")
+        if let failure = try self.certificateFailure() {
+            Self.add(failure, to: &block)
             return (.denied, block)
         }
         block.add("certificate", identity == nil ? "none" : "good")
-        let clientIdentifier = self.effectiveClientIdentifier(identity)
+        let clientIdentifier: [UInt8]
+        switch self.admission(identity) {
+        case .success(let identifier): clientIdentifier = identifier
+        case .failure(let refusal):
+            block.add("verdict", "refused: \(refusal.detail)")
+            block.add("reason", refusal.reason)
+            return (.denied, block)
+        }
         if let ban = try self.ban(identity, clientIdentifier) {
             block.add("verdict", "refused: \(ban.title) is banned")
             if !ban.reason.isEmpty { block.add("reason", ban.reason) }
@@ -84,6 +91,14 @@ struct AuthTest {
         return (outcome, block)
     }
 
+    private static func add(_ failure: TLSFailure, to block: inout Report.Block) {
+        let reason = failure.kind.reason
+        block.add("certificate", failure.detail)
+        block.add("verdict", "refused in the TLS handshake")
+        block.add("reason", reason)
+        if let advice = Advice.text(ofHandshake: reason, detail: failure.detail) { block.add("what_to_do", advice) }
+    }
+
     private func ask(_ query: AuthQuery) throws -> AuthTestClient.Answer {
         if self.fetchesFirst {
             // As about a live session: Redis' row as it is now becomes the cached one, and nothing cached is lost if Redis is away.
@@ -103,19 +118,53 @@ struct AuthTest {
     }
 
     /// What speaks against the certificate on this listener.
-    private func certificateProblem() throws -> String? {
+    private func certificateFailure() throws -> TLSFailure? {
         guard let tls = self.listener.tls else { return nil }
         guard let file = self.certificateFile else {
-            return self.listener.clientCertificate == .required ? "none, and the listener requires one" : nil
+            guard self.listener.clientCertificate == .required else { return nil }
+            return TLSFailure(kind: .noClientCertificate, detail: "none, and the listener requires one")
         }
-        guard self.listener.clientCertificate != .none, let authorities = tls.clientCAFile else { return nil }
+        guard self.listener.clientCertificate != .none else { return nil }
         let (list, problems) = ConfiguredRevocation.read(tls)
         // A listener that has read it before still has it: what it holds is not known here.
-        if let unread = problems.first(where: { !$0.isOfStranger }) { return "revocation list not usable: \(unread)" }
+        if let unread = problems.first(where: { !$0.isOfStranger }) {
+            return TLSFailure(kind: .revocationUnknown, detail: "revocation list not usable: \(unread)")
+        }
         let checker = RevocationChecker(list: list, policy: RevocationChecker.Policy(tls)) {
             Int64(Clock.wall() / Nanoseconds.perSecond)
         }
-        return try ClientCertificateCheck.problem(certificateFile: file, authorities: authorities, revocation: checker)
+        return try ClientCertificateCheck.failure(
+            certificateFile: file,
+            listener: TLSServerConfiguration(self.listener, tls),
+            revocation: checker
+        )
+    }
+
+    /// What a listener, or the router, has against a client before anybody is asked.
+    private struct Refusal: Error {
+        /// As the listener's log names it.
+        var reason: String
+        var detail: String
+    }
+
+    /// The client id in force.
+    private func admission(_ identity: CertificateIdentity?) -> Result<[UInt8], Refusal> {
+        let policy = self.listener.clientID
+        let given = self.clientIdentifier.map { Array($0.utf8) }
+        let usual = policy == .mustEqualCommonName ? identity?.commonName : nil
+        let wanted = given ?? usual ?? Array("martlet-auth-test".utf8)
+        guard let identifier = policy.clientIdentifier(wanted, commonName: identity?.commonName) else {
+            return .failure(Refusal(reason: "client-id-not-common-name", detail: policy.refusal))
+        }
+        let maxLengthBytes = self.configuration.mqtt.maxClientIDLengthBytes
+        if let detail = self.listener.offer.refusal(ofClientIdentifier: identifier, maxLengthBytes: maxLengthBytes) {
+            return .failure(Refusal(reason: "router-0x85", detail: detail))
+        }
+        if self.listener.userNameFrom != .client, self.effectiveUserName(identity)?.isEmpty ?? true {
+            let detail = "user_name_from: \(self.listener.userNameFrom.rawValue), and the certificate has none"
+            return .failure(Refusal(reason: "\(AuthVerdict.Reason.fieldMissing)", detail: detail))
+        }
+        return .success(identifier)
     }
 
     private func effectiveUserName(_ identity: CertificateIdentity?) -> [UInt8]? {
@@ -126,11 +175,6 @@ struct AuthTest {
         }
     }
 
-    private func effectiveClientIdentifier(_ identity: CertificateIdentity?) -> [UInt8] {
-        if self.listener.clientID == .fromCommonName, let commonName = identity?.commonName { return commonName }
-        return Array(self.clientIdentifier.utf8)
-    }
-
     /// The worker's own account of the decision.
     private func addExplanation(_ query: AuthQuery, _ worker: Int, to block: inout Report.Block) {
         let name = query.identity?.commonName ?? query.userName ?? query.clientIdentifier
@@ -139,7 +183,10 @@ struct AuthTest {
             let latest = Report(text: reply.text).blocks.first
         else { return }
         let shown = ["source", "detail", "took_us", "command", "file", "key", "in_memory", "on_disk", "redis"]
-        for line in latest where shown.contains(line.name) || line.name.hasPrefix("row_") { block.append(line) }
+        for line in latest
+        where shown.contains(line.name) || line.name.hasPrefix("row_") || AskedSources.isPart(line) {
+            block.append(line)
+        }
         block += Advice.lines(for: latest)
     }
 

@@ -2,7 +2,8 @@ import Common
 
 /// Blocks of a report, for people and for programs.
 enum ReportText {
-    static func people(_ block: Report.Block) -> String {
+    static func people(_ lines: Report.Block) -> String {
+        let block = AskedSources.withSentences(lines)
         let width = block.map(\.name.count).max() ?? 0
         return block.map { line in
             let space = String(repeating: " ", count: width - line.name.count + 2)
@@ -10,19 +11,21 @@ enum ReportText {
         }.joined(separator: "\n")
     }
 
-    /// A list of objects; a name that is there several times has a list of values.
+    /// A list of objects; a name that is there several times has a list of values, and `asked` is a list of objects.
     static func json(_ blocks: [Report.Block]) -> String {
         "[" + blocks.map { Self.object($0) }.joined(separator: ",") + "]"
     }
 
     private static func object(_ block: Report.Block) -> String {
         var names: [String] = []
-        for line in block where !names.contains(line.name) { names.append(line.name) }
+        for line in block where !names.contains(line.name) && !AskedSources.isPart(line) { names.append(line.name) }
         let members = names.map { name in
             let values = block.filter { $0.name == name }.map { Self.value($0) }
             return "\(Self.quoted(name)):" + (values.count == 1 ? values[0] : "[\(values.joined(separator: ","))]")
         }
-        return "{\(members.joined(separator: ","))}"
+        let asked = AskedSources.blocks(of: block)
+        let list = asked.isEmpty ? [] : ["\(Self.quoted(AskedSources.name)):\(Self.json(asked))"]
+        return "{\((members + list).joined(separator: ","))}"
     }
 
     /// What is counted or measured; all else may look like a number and be a name.

@@ -131,8 +131,10 @@ extension RouterCore {
         if !offer.protocolVersions.contains(connect.version) { return .unsupportedProtocolVersion }
         // [MQTT-4.12.0-1]: there is no method that we offer.
         if connect.properties.authenticationMethod != nil { return .badAuthenticationMethod }
-        if clientIdentifier.isEmpty, offer.emptyClientID == .refuse { return .clientIdentifierNotValid }
-        if clientIdentifier.count > self.settings.maxClientIDLengthBytes { return .clientIdentifierNotValid }
+        let maxLengthBytes = self.settings.maxClientIDLengthBytes
+        if offer.refusal(ofClientIdentifier: clientIdentifier, maxLengthBytes: maxLengthBytes) != nil {
+            return .clientIdentifierNotValid
+        }
         if let will = connect.will {
             // Its listener has looked at that, and may be configured otherwise until it is started anew.
             if will.byteCount > self.settings.maxWillSizeBytes { return .packetTooLarge }

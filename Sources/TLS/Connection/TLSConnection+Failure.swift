@@ -37,7 +37,7 @@ extension TLSConnection {
     private static func verifyFailure(_ store: OpaquePointer) -> TLSFailure {
         let error = X509_STORE_CTX_get_error(store)
         let depth = X509_STORE_CTX_get_error_depth(store)
-        var detail = X509_verify_cert_error_string(Int(error)).map { String(cString: $0) } ?? "error \(error)"
+        var detail = Self.words(verifyError: error)
         var subject: String?
         if let leaf = X509_STORE_CTX_get0_cert(store) {
             let name = DistinguishedName.logText(X509_get_subject_name(leaf))
@@ -49,6 +49,17 @@ extension TLSConnection {
             detail += ", at depth \(depth): \"\(DistinguishedName.logText(X509_get_subject_name(failing)))\""
         }
         return TLSFailure(kind: Self.kind(verifyError: error), detail: detail, certificateSubject: subject)
+    }
+
+    private static func words(verifyError error: Int32) -> String {
+        switch error {
+        // Nobody but `revocationError` says these two.
+        case X509_V_ERR_CRL_HAS_EXPIRED:
+            "the revocation list of its issuer is overdue, which crl_overdue: hard refuses"
+        case X509_V_ERR_UNABLE_TO_GET_CRL:
+            "there is no revocation list of its issuer, which crl_missing: refuse asks for"
+        default: X509_verify_cert_error_string(Int(error)).map { String(cString: $0) } ?? "error \(error)"
+        }
     }
 
     private static func kind(verifyError error: Int32) -> TLSFailure.Kind {

@@ -22,6 +22,9 @@ package struct TLSFailure: Error, Equatable, Sendable, CustomStringConvertible {
         /// The network, or the peer without a word.
         case connectionReset = "connection_reset"
         case other = "tls_error"
+
+        /// As logs, `martlet why` and `martlet auth test` name it among other reasons.
+        package var reason: String { "tls-" + String(self.rawValue.map { $0 == "_" ? "-" : $0 }) }
     }
 
     package var kind: Kind

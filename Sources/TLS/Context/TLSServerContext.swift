@@ -33,11 +33,13 @@ package final class TLSServerContext: @unchecked Sendable {
     /// - Parameters:
     ///   - former: in whose place it comes: connections that began with that one are judged too.
     ///   - revocation: asked about all certificates that clients show, and about those in tickets.
+    ///   - takesConnections: false: it is for `failure(ofCertificates:)` alone, and the server's key is not read, which not everybody may.
     ///   - now: seconds since 1970; by it chains that are known are still valid.
     package init(
         _ configuration: TLSServerConfiguration,
         insteadOf former: TLSServerContext? = nil,
         revocation: RevocationChecker? = nil,
+        takesConnections: Bool = true,
         now: @escaping () -> Int64 = { Int64(time(nil)) }
     ) throws(TLSError) {
         var builder = try ContextBuilder(server: true)
@@ -62,11 +64,13 @@ package final class TLSServerContext: @unchecked Sendable {
                 ?? (martlet_ssl_context_has_default_suites(builder.pointer) == 1 ? ContextBuilder.serverSuites : nil),
             groups: configuration.groups
         )
-        try builder.setCertificate(
-            file: configuration.certificateFile,
-            keyFile: configuration.keyFile,
-            keyPasswordFile: configuration.keyPasswordFile
-        )
+        if takesConnections {
+            try builder.setCertificate(
+                file: configuration.certificateFile,
+                keyFile: configuration.keyFile,
+                keyPasswordFile: configuration.keyPasswordFile
+            )
+        }
         var authorities: [X509Certificate] = []
         switch configuration.clientCertificate {
         case .none:
@@ -101,6 +105,31 @@ package final class TLSServerContext: @unchecked Sendable {
     package func trusts(_ chain: VerifiedChain) -> Bool {
         guard let last = chain.keys.last else { return true }
         return self.authorities.isEmpty || self.authorities.contains(last)
+    }
+
+    /// What speaks against certificates that a client would show, its own first; nil: nothing. They are verified as OpenSSL's
+    /// ssl_verify_cert_chain does it in a handshake: by the same authorities, purpose, depth, security level and revocation lists.
+    func failure(ofCertificates certificates: [X509Certificate]) -> TLSFailure? {
+        defer { OpenSSLLibrary.clearErrors() }
+        guard let connection = TLSConnection(context: self.pointer, fileDescriptor: -1, server: self),
+            let store = X509_STORE_CTX_new(), let sent = martlet_x509_stack_new()
+        else { preconditionFailure("no memory to verify a certificate") }
+        defer {
+            martlet_x509_stack_free(sent)
+            X509_STORE_CTX_free(store)
+        }
+        for certificate in certificates { martlet_x509_stack_add(sent, certificate.pointer) }
+        let ssl = connection.pointer
+        guard X509_STORE_CTX_init(store, SSL_CTX_get_cert_store(self.pointer), certificates[0].pointer, sent) == 1,
+            X509_STORE_CTX_set_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx(), UnsafeMutableRawPointer(ssl)) == 1,
+            X509_STORE_CTX_set_default(store, "ssl_client") == 1
+        else { return TLSFailure(kind: .other, detail: OpenSSLLibrary.takeErrorText()) }
+        let parameters = X509_STORE_CTX_get0_param(store)
+        X509_VERIFY_PARAM_set_auth_level(parameters, SSL_get_security_level(ssl))
+        X509_VERIFY_PARAM_set1(parameters, SSL_get0_param(ssl))
+        X509_STORE_CTX_set_verify_cb(store, TLSConnection.verifyCallback)
+        guard X509_verify_cert(store) != 1 else { return nil }
+        return connection.verifyFailure ?? TLSFailure(kind: .other, detail: OpenSSLLibrary.takeErrorText())
     }
 
     private static func requireClientCertificates(

@@ -328,6 +328,28 @@ import Testing
         #expect(try worker.ask("alpha", password: "public").source == .memoryCache)
     }
 
+    /// One line in the log was all, and nothing was on disk until somebody started the worker anew.
+    @Test func aCacheThatCannotBeUsedAtStartIsAnAlarmUntilItCan() throws {
+        let configuration = self.configuration()
+        let key = self.cache.file("auth/host.key")
+        try CacheDirectory(path: self.cache.file("auth")).create()
+        try writeFile(key, Array("short".utf8))
+        let worker = try WorkerHarness(configuration)
+        #expect(
+            worker.status("alarm").hasPrefix("the authentication cache is not usable at the moment: \(key) has not")
+        )
+        #expect(worker.status("cache_file") == "none")
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        #expect(try worker.ask("alpha", password: "public").source == .redis)
+        unlink(key)
+        try worker.waitForStatus("cache_file") { $0.hasSuffix(".db") }
+        #expect(worker.status("alarm") == "0")
+        // Those who were let in before are not thrown out.
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        #expect(try worker.ask("alpha", password: "public").outcome == .allow)
+        try worker.waitForStatus("cache_rows_written") { $0 != "0" }
+    }
+
     @Test func mistakesStopTheStart() {
         var configuration = self.configuration()
         configuration.authentication.command = "HMGET tls_domain:%C password salt"

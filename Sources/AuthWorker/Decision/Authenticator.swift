@@ -183,7 +183,7 @@ package struct Authenticator {
     let settings: Settings
     let command: CommandSet
     let checker: PasswordChecker
-    private let ruleSets: [[UInt8]: RuleTemplate]
+    let ruleSets: [[UInt8]: RuleTemplate]
     var known: BoundedCache<LookupKey, Entry>
     var absent: BoundedCache<LookupKey, Entry>
     var pending: [LookupKey: Pending] = [:]

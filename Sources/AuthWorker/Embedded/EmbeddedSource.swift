@@ -32,9 +32,11 @@ final class EmbeddedSource {
         self.command = settings.command
         self.passwordWaker = try Waker(loop: service.context.loop) {}
         self.passwordThreads = PasswordThreads(waker: self.passwordWaker.handle)
-        self.authenticator = settings.makeAuthenticator(
-            hostKey: RedisSource.loadHostKey(settings.source.cache, logger).key
-        )
+        let folder = CacheFolder.open(settings.source.cache)
+        if let trouble = folder.trouble {
+            logger.error("no key of the host, one of this process is used", metadata: ["reason": "\(trouble)"])
+        }
+        self.authenticator = settings.makeAuthenticator(hostKey: folder.hostKey)
     }
 
     func start() {

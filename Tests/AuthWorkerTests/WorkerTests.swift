@@ -350,6 +350,26 @@ import Testing
         try worker.waitForStatus("cache_rows_written") { $0 != "0" }
     }
 
+    /// A device that might do nothing, and only a counter that knew of it.
+    @Test func anAccessRowThatIsNotUnderstoodIsNamed() throws {
+        var configuration = self.configuration()
+        configuration.authentication.accessCommand = "HGETALL mqtt_acl:%C"
+        configuration.authorization.accessRows = .only
+        try self.redis.cli(["hset", "mqtt_acl:alpha", "up/#", "publish", "down/#", #"{"action":"publsh"}"#])
+        let log = RecordedMessages()
+        let worker = try WorkerHarness(configuration, logHandler: log)
+        for device in ["alpha", "beta"] {
+            let verdict = try worker.ask(device, password: device == "alpha" ? "public" : "other")
+            #expect(verdict.outcome == .allow && verdict.access.rules.isEmpty == (device == "alpha"))
+        }
+        let mistake =
+            "down/# has {\"action\":\"publsh\"}: its access lacks an \"action\" that is publish, subscribe or all"
+        let why = worker.service.perform(ControlCommand(["why", "alpha"]))?.text ?? ""
+        #expect(Report(text: why).blocks[0].first { $0.name == "row_access_mistake" }?.value.hasPrefix(mistake) == true)
+        #expect(!(worker.service.perform(ControlCommand(["why", "beta"]))?.text.contains("mistake") ?? true))
+        #expect(log.messages.filter { $0.hasPrefix("access row not understood") }.count == 1)
+    }
+
     @Test func mistakesStopTheStart() {
         var configuration = self.configuration()
         configuration.authentication.command = "HMGET tls_domain:%C password salt"

@@ -166,6 +166,8 @@ final class EmbeddedSource {
         }
     }
 
+        case .reportAccess(let key, let mistake):
+            self.service.reportAccess(key, mistake, self.logger)
     /// What the decisions of all sources say of Redis, said of the file.
     private func named(_ verdict: AuthVerdict) -> AuthVerdict {
         var verdict = verdict

@@ -22,6 +22,7 @@ package final class AuthWorkerService: Role {
     private(set) var sources: [Source] = []
     private var server: LinkServer?
     private var linkLog = ErrorLogLimiter()
+    private var accessLog = ErrorLogLimiter()
     private var links: [Int: Link] = [:]
     private var linksToFlush: Set<Int> = []
     private var nextLink = 1
@@ -208,6 +209,20 @@ package final class AuthWorkerService: Role {
     /// A source has decided about a query.
     func sourceAnswered(_ request: Authenticator.Request, _ verdict: AuthVerdict) {
         self.perform(self.chain.answered(request, verdict), request)
+    }
+
+    /// An access row of a device was not understood.
+    func reportAccess(_ key: LookupKey, _ mistake: AccessRowRules.Mistake, _ logger: Logger) {
+        guard let leftOut = self.accessLog.admit(now: self.loop.now) else { return }
+        logger.warning(
+            "access row not understood, \(mistake.text)",
+            metadata: [
+                "key": "\(String(decoding: key.redisKey, as: UTF8.self))",
+                "filter": "\(mistake.filter)",
+                "access": "\(mistake.access)",
+                "not_logged_before": "\(leftOut)",
+            ]
+        )
     }
 
     private func perform(_ first: SourceChain.Step, _ request: Authenticator.Request) {

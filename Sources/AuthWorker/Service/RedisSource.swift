@@ -199,6 +199,8 @@ final class RedisSource {
             self.service.sourceAnswered(request, verdict)
         case .announce(let key):
             self.service.announce([key.hash])
+        case .reportAccess(let key, let mistake):
+            self.service.reportAccess(key, mistake, self.logger)
         }
     }
 

@@ -271,6 +271,30 @@ import Testing
         #expect(full.status == 1)
     }
 
+    /// Of SQLite's words nobody knew what to do.
+    @Test("a file that is not there is told in the same words by all who look for it")
+    func missingFile() throws {
+        let broker = try self.broker()
+        let file = broker.directory.file("state") + "/devices.db"
+        let words = "there is no file \(file); martlet device add makes the file of the configuration"
+        unlink(file)
+        try broker.replaceAuthWorker(0)
+        #expect(broker.authWorkers[0].log.contains(words), "\(broker.authWorkers[0].log)")
+        #expect(try self.device(broker, "list").output.contains(words))
+        let check = try runProcess(
+            TestBroker.executable("martlet"),
+            arguments: ["config", "check", broker.directory.file("martlet.yaml")]
+        )
+        #expect(check.status == 1 && check.output.contains("authentication.file: \(words)"), "\(check.output)")
+        #expect(try self.device(broker, "add", "emb-a").status == 0)
+        try broker.authWorkers[0].waitForLog("file of devices in use")
+        let good = try runProcess(
+            TestBroker.executable("martlet"),
+            arguments: ["config", "check", broker.directory.file("martlet.yaml")]
+        )
+        #expect(good.status == 0, "\(good.output)")
+    }
+
     @Test("a broken file denies nobody for good")
     func brokenFile() throws {
         let broker = try self.broker()

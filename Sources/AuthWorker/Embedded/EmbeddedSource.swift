@@ -1,5 +1,6 @@
 import Common
 import Devices
+import Glibc
 import Logging
 import SQLite
 
@@ -92,11 +93,13 @@ final class EmbeddedSource {
 
     private func failed(_ error: SQLiteError) {
         self.database = nil
-        guard self.lastProblem != error.description else { return }
-        self.lastProblem = error.description
+        let isMissing = error.isCannotOpen && Glibc.access(self.path, F_OK) != 0 && errno == ENOENT
+        let problem = isMissing ? Configuration.missingDeviceFile(self.path) : error.description
+        guard self.lastProblem != problem else { return }
+        self.lastProblem = problem
         self.logger.error(
             "the file of devices cannot be read, nobody new is let in by it",
-            metadata: ["reason": "\(error)"]
+            metadata: ["reason": "\(problem)"]
         )
     }
 
@@ -163,11 +166,11 @@ final class EmbeddedSource {
         case .write, .announce: break
         case .answer(let request, let verdict):
             self.service.sourceAnswered(request, self.named(verdict))
+        case .reportAccess(let key, let mistake):
+            self.service.reportAccess(key, mistake, self.logger)
         }
     }
 
-        case .reportAccess(let key, let mistake):
-            self.service.reportAccess(key, mistake, self.logger)
     /// What the decisions of all sources say of Redis, said of the file.
     private func named(_ verdict: AuthVerdict) -> AuthVerdict {
         var verdict = verdict

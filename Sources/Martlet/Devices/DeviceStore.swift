@@ -15,9 +15,7 @@ struct DeviceStore {
     private func open(makes: Bool) throws(CommandFailure) -> DeviceDatabase {
         if !Folder.exists(self.path) {
             guard makes else {
-                throw CommandFailure(
-                    "there is no file \(self.path); martlet device add makes the file of the configuration"
-                )
+                throw CommandFailure(Configuration.missingDeviceFile(self.path))
             }
             let folder = Folder.parent(of: self.path) ?? "."
             guard Folder.exists(folder) else { throw CommandFailure("there is no folder \(folder); make it first") }

@@ -108,6 +108,29 @@ import Testing
         #expect(try next.ask(queries).allSatisfy { $0.reason == .noSuchDevice })
     }
 
+    /// Redis does not say which database was emptied: rows of another one were called lost, as an emergency.
+    @Test func aFlushOfAnotherDatabaseIsNoLoss() throws {
+        let log = RecordedMessages()
+        let devices = (0..<40).map { "d\($0)" }
+        for device in devices { try self.redis.cli(["-n", "1", "hset", "tls_domain:\(device)", "password", "p"]) }
+        let queries = devices.map { AuthQuery.device($0, password: "p") }
+        var configuration = self.configuration()
+        configuration.authentication.redis.url = .unixSocket(self.redis.socketPath, database: 1)
+        let worker = try WorkerHarness(configuration, logHandler: log)
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        #expect(try worker.ask(queries).allSatisfy { $0.outcome == .allow })
+        try worker.waitForStatus("cache_rows_written") { Int($0) ?? 0 >= devices.count }
+        try self.redis.cli(["-n", "0", "flushdb"])
+        try worker.turn { log.messages.contains { $0.hasPrefix("Redis was emptied") } }
+        // Answered after what was asked because of it.
+        #expect(try worker.ask(queries).allSatisfy { $0.outcome == .allow && $0.source == .redis })
+        #expect(worker.status("alarm") == "0")
+        #expect(!log.messages.contains { $0.hasPrefix("Redis has lost rows") })
+        try self.redis.cli(["-n", "1", "flushdb"])
+        try worker.waitForStatus("alarm") { $0.hasPrefix("Redis has lost rows") }
+        #expect(try worker.ask(queries).allSatisfy { $0.outcome == .allow })
+    }
+
     /// Devices that have not come since the worker started are in the file only.
     @Test func aFlushSuspendsThoughNobodyHasComeSinceTheWorkerStarted() throws {
         let devices = (0..<40).map { "d\($0)" }

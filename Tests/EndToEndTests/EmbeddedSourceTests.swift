@@ -191,7 +191,7 @@ import Testing
         #expect(try self.connect(broker, loop, "again", "second").code == 0)
         for (text, place) in [
             ("a,1\nb,2\na,3\n", ":3: the device is in line 1"), ("a,1\nb,2,3\n", ":2: more than a name and a password"),
-            ("a;1\n", ":1: fields are separated"),
+            ("a;1\n", ":1: fields are separated"), ("device, Password\na,1\n", ":1: this looks like a header"),
         ] {
             try writeFile(csv, Array(text.utf8))
             let refused = try self.device(broker, "import-csv", csv)

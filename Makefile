@@ -92,9 +92,13 @@ install:
 	install -m 0644 deploy/systemd/martlet.sysusers $(DESTDIR)$(SYSUSERSDIR)/martlet.conf
 	install -m 0644 deploy/systemd/martlet.tmpfiles $(DESTDIR)$(TMPFILESDIR)/martlet.conf
 	# As in the source: the documents refer to each other.
-	install -m 0644 README.md LICENSE $(DESTDIR)$(DOCDIR)
+	install -m 0644 LICENSE $(DESTDIR)$(DOCDIR)
 	install -m 0644 deploy/martlet.yaml $(DESTDIR)$(DOCDIR)/deploy
-	install -m 0644 docs/*.md $(DESTDIR)$(DOCDIR)/docs
+	# What is not installed they name without a link.
+	for document in README.md docs/*.md; do \
+	    sed 's|\[\([^]]*\)\]([./]*Sources/[^)]*)|\1, in the source|g' $$document > $(DESTDIR)$(DOCDIR)/$$document && \
+	        chmod 0644 $(DESTDIR)$(DOCDIR)/$$document || exit 1; \
+	done
 	install -m 0644 docs/adr/*.md $(DESTDIR)$(DOCDIR)/docs/adr
 	install -m 0644 docs/images/* $(DESTDIR)$(DOCDIR)/docs/images
 	scripts/manual $(RELEASE)/martlet 1 > $(DESTDIR)$(MANDIR)/man1/martlet.1

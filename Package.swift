@@ -93,7 +93,7 @@ var targets: [Target] = [
     .testTarget(
         name: "MartletTests",
         dependencies: [
-            "Martlet", "Common", "TestSupport", "martlet", "martlet-router", "martlet-listener", "martlet-authworker",
+            "Martlet", "Common", "Devices", "TLS", "TestSupport", "martlet", "martlet-router", "martlet-listener", "martlet-authworker",
         ]
     ),
     .testTarget(

@@ -28,6 +28,8 @@ package struct CacheDirectory: Sendable {
     private var lockPath: String { "\(self.path)/lock" }
 
     package static let hostKeyBytes = 32
+    /// It is held for milliseconds; a stopped process that holds it must not stop this one.
+    package static let lockWaitNanoseconds = 2 * Nanoseconds.perSecond
     private static let fileNumberMax = 999_999
     /// Of the files of one number: SQLite's own, and the lock of those who write.
     package static let fileSuffixes = ["", "-wal", "-shm", Database.writerLockSuffix]
@@ -48,12 +50,19 @@ package struct CacheDirectory: Sendable {
     }
 
     /// The host's key; made when there is none.
-    package func loadHostKey() throws(CacheTrouble) -> [UInt8] {
+    ///
+    /// - Parameters:
+    ///   - otherwise: becomes the key where there is none; nil: a new one.
+    ///   - waitNanoseconds: for other workers.
+    package func loadHostKey(
+        otherwise: [UInt8]? = nil,
+        waitNanoseconds: UInt64 = CacheDirectory.lockWaitNanoseconds
+    ) throws(CacheTrouble) -> [UInt8] {
         if let key = try self.readHostKey() { return key }
-        return try self.withLock { () throws(CacheTrouble) in
+        return try self.withLock(waitNanoseconds: waitNanoseconds) { () throws(CacheTrouble) in
             // Another worker may have made it in the meantime.
             if let key = try self.readHostKey() { return key }
-            let key = SecureRandom.bytes(Self.hostKeyBytes)
+            let key = otherwise ?? SecureRandom.bytes(Self.hostKeyBytes)
             try self.replace(self.hostKeyPath, with: key)
             return key
         }
@@ -160,12 +169,14 @@ package struct CacheDirectory: Sendable {
     }
 
     /// No other worker creates or replaces anything meanwhile.
-    package func withLock<Result>(_ body: () throws(CacheTrouble) -> Result) throws(CacheTrouble) -> Result {
+    package func withLock<Result>(
+        waitNanoseconds: UInt64 = CacheDirectory.lockWaitNanoseconds,
+        _ body: () throws(CacheTrouble) -> Result
+    ) throws(CacheTrouble) -> Result {
         let lock: FileLock
         do throws(SystemError) {
             lock = try FileLock(path: self.lockPath)
-            // Held for milliseconds; a stopped process that holds it must not stop this one.
-            guard try lock.acquire(timeoutNanoseconds: 2 * Nanoseconds.perSecond) else {
+            guard try lock.acquire(timeoutNanoseconds: waitNanoseconds) else {
                 throw SystemError("lock \(self.lockPath)", code: EWOULDBLOCK)
             }
         } catch {

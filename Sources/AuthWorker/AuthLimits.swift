@@ -122,6 +122,9 @@ package enum AuthLimits {
     /// Between looks whether another worker replaced the cache file, and between attempts at a cache that could not be used.
     package static let cacheInspectionNanoseconds: UInt64 = Nanoseconds.perSecond
 
+    /// Between attempts at a cache whose folder could not be used when the worker began.
+    package static let cacheFolderNanoseconds: UInt64 = 3 * Nanoseconds.perSecond
+
     /// Verdicts waiting for one listener; one that lets this much pile up does not read, and is closed.
     package static let linkOutputBytesMax = 64 << 20
 }

@@ -108,6 +108,29 @@ import Testing
         #expect(try next.ask(queries).allSatisfy { $0.reason == .noSuchDevice })
     }
 
+    /// Redis does not say which database was emptied: rows of another one were called lost, as an emergency.
+    @Test func aFlushOfAnotherDatabaseIsNoLoss() throws {
+        let log = RecordedMessages()
+        let devices = (0..<40).map { "d\($0)" }
+        for device in devices { try self.redis.cli(["-n", "1", "hset", "tls_domain:\(device)", "password", "p"]) }
+        let queries = devices.map { AuthQuery.device($0, password: "p") }
+        var configuration = self.configuration()
+        configuration.authentication.redis.url = .unixSocket(self.redis.socketPath, database: 1)
+        let worker = try WorkerHarness(configuration, logHandler: log)
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        #expect(try worker.ask(queries).allSatisfy { $0.outcome == .allow })
+        try worker.waitForStatus("cache_rows_written") { Int($0) ?? 0 >= devices.count }
+        try self.redis.cli(["-n", "0", "flushdb"])
+        try worker.turn { log.messages.contains { $0.hasPrefix("Redis was emptied") } }
+        // Answered after what was asked because of it.
+        #expect(try worker.ask(queries).allSatisfy { $0.outcome == .allow && $0.source == .redis })
+        #expect(worker.status("alarm") == "0")
+        #expect(!log.messages.contains { $0.hasPrefix("Redis has lost rows") })
+        try self.redis.cli(["-n", "1", "flushdb"])
+        try worker.waitForStatus("alarm") { $0.hasPrefix("Redis has lost rows") }
+        #expect(try worker.ask(queries).allSatisfy { $0.outcome == .allow })
+    }
+
     /// Devices that have not come since the worker started are in the file only.
     @Test func aFlushSuspendsThoughNobodyHasComeSinceTheWorkerStarted() throws {
         let devices = (0..<40).map { "d\($0)" }
@@ -326,6 +349,48 @@ import Testing
         try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
         #expect(try worker.ask("alpha", password: "public").source == .redis)
         #expect(try worker.ask("alpha", password: "public").source == .memoryCache)
+    }
+
+    /// One line in the log was all, and nothing was on disk until somebody started the worker anew.
+    @Test func aCacheThatCannotBeUsedAtStartIsAnAlarmUntilItCan() throws {
+        let configuration = self.configuration()
+        let key = self.cache.file("auth/host.key")
+        try CacheDirectory(path: self.cache.file("auth")).create()
+        try writeFile(key, Array("short".utf8))
+        let worker = try WorkerHarness(configuration)
+        #expect(
+            worker.status("alarm").hasPrefix("the authentication cache is not usable at the moment: \(key) has not")
+        )
+        #expect(worker.status("cache_file") == "none")
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        #expect(try worker.ask("alpha", password: "public").source == .redis)
+        unlink(key)
+        try worker.waitForStatus("cache_file") { $0.hasSuffix(".db") }
+        #expect(worker.status("alarm") == "0")
+        // Those who were let in before are not thrown out.
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        #expect(try worker.ask("alpha", password: "public").outcome == .allow)
+        try worker.waitForStatus("cache_rows_written") { $0 != "0" }
+    }
+
+    /// A device that might do nothing, and only a counter that knew of it.
+    @Test func anAccessRowThatIsNotUnderstoodIsNamed() throws {
+        var configuration = self.configuration()
+        configuration.authentication.accessCommand = "HGETALL mqtt_acl:%C"
+        configuration.authorization.accessRows = .only
+        try self.redis.cli(["hset", "mqtt_acl:alpha", "up/#", "publish", "down/#", #"{"action":"publsh"}"#])
+        let log = RecordedMessages()
+        let worker = try WorkerHarness(configuration, logHandler: log)
+        for device in ["alpha", "beta"] {
+            let verdict = try worker.ask(device, password: device == "alpha" ? "public" : "other")
+            #expect(verdict.outcome == .allow && verdict.access.rules.isEmpty == (device == "alpha"))
+        }
+        let mistake =
+            "down/# has {\"action\":\"publsh\"}: its access lacks an \"action\" that is publish, subscribe or all"
+        let why = worker.service.perform(ControlCommand(["why", "alpha"]))?.text ?? ""
+        #expect(Report(text: why).blocks[0].first { $0.name == "row_access_mistake" }?.value.hasPrefix(mistake) == true)
+        #expect(!(worker.service.perform(ControlCommand(["why", "beta"]))?.text.contains("mistake") ?? true))
+        #expect(log.messages.filter { $0.hasPrefix("access row not understood") }.count == 1)
     }
 
     @Test func mistakesStopTheStart() {

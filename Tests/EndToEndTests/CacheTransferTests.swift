@@ -91,6 +91,37 @@ import Testing
         #expect(try self.martlet(first, "cache", "import", onward).output.contains("of 1 rows taken"))
     }
 
+    /// They were root's, and auth workers could not open them.
+    @Test("What root imports belongs to whom the folder above belongs to", .enabled(if: geteuid() == 0, "sets owners"))
+    func importedByRoot() throws {
+        let loop = try EventLoop()
+        let broker = try TestBroker()
+        try broker.provision("carried", password: "pw")
+        #expect(try self.connect(broker, loop, "carried", "pw") == 0)
+        try self.waitForRows(1, broker)
+        let file = broker.directory.file("rows")
+        #expect(try self.martlet(broker, "cache", "export", file).status == 0)
+        let (nobody, parent) = (uid_t(65534), broker.directory.file("theirs"))
+        mkdir(parent, 0o755)
+        #expect(chown(parent, nobody, nobody) == 0)
+        let folder = parent + "/deep/auth-cache"
+        let imported = try self.martlet(
+            broker,
+            "cache",
+            "import",
+            file,
+            "--set",
+            "authentication.cache.directory=\(folder)"
+        )
+        #expect(imported.status == 0 && imported.output.hasPrefix("1 of 1 rows taken"), "\(imported.output)")
+        for name in ["/deep", "/deep/auth-cache"]
+            + ["host.key", "current", "lock", "cache-000001.db"].map({ "/deep/auth-cache/\($0)" })
+        {
+            var status = stat()
+            #expect(stat(parent + name, &status) == 0 && status.st_uid == nobody, "\(name)")
+        }
+    }
+
     @Test("A fresh row of another host is not believed while Redis can be asked")
     func confirmedFirst() throws {
         let loop = try EventLoop()

@@ -191,7 +191,7 @@ import Testing
         #expect(try self.connect(broker, loop, "again", "second").code == 0)
         for (text, place) in [
             ("a,1\nb,2\na,3\n", ":3: the device is in line 1"), ("a,1\nb,2,3\n", ":2: more than a name and a password"),
-            ("a;1\n", ":1: fields are separated"),
+            ("a;1\n", ":1: fields are separated"), ("device, Password\na,1\n", ":1: this looks like a header"),
         ] {
             try writeFile(csv, Array(text.utf8))
             let refused = try self.device(broker, "import-csv", csv)
@@ -269,6 +269,30 @@ import Testing
             arguments: ["-c", "'\(martlet)' device export --config '\(configuration)' > /dev/full"]
         )
         #expect(full.status == 1)
+    }
+
+    /// Of SQLite's words nobody knew what to do.
+    @Test("a file that is not there is told in the same words by all who look for it")
+    func missingFile() throws {
+        let broker = try self.broker()
+        let file = broker.directory.file("state") + "/devices.db"
+        let words = "there is no file \(file); martlet device add makes the file of the configuration"
+        unlink(file)
+        try broker.replaceAuthWorker(0)
+        #expect(broker.authWorkers[0].log.contains(words), "\(broker.authWorkers[0].log)")
+        #expect(try self.device(broker, "list").output.contains(words))
+        let check = try runProcess(
+            TestBroker.executable("martlet"),
+            arguments: ["config", "check", broker.directory.file("martlet.yaml")]
+        )
+        #expect(check.status == 1 && check.output.contains("authentication.file: \(words)"), "\(check.output)")
+        #expect(try self.device(broker, "add", "emb-a").status == 0)
+        try broker.authWorkers[0].waitForLog("file of devices in use")
+        let good = try runProcess(
+            TestBroker.executable("martlet"),
+            arguments: ["config", "check", broker.directory.file("martlet.yaml")]
+        )
+        #expect(good.status == 0, "\(good.output)")
     }
 
     @Test("a broken file denies nobody for good")

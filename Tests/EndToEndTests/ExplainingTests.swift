@@ -43,6 +43,44 @@ import Testing
         #expect(try self.martlet(broker, "why", "nobody").output.contains("nothing is known of nobody"))
     }
 
+    /// A counter was all that there was: which device sent to a wrong topic, nobody could say.
+    @Test("why and the log tell what a device was not allowed to publish and to subscribe to")
+    func denials() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        try broker.provision("why-denied", password: "pw")
+        let tls = try broker.tlsContext(try broker.pki.device("why-denied"))
+        let client = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: tls)
+        #expect(try client.connect(clientIdentifier: "id-denied", userName: "u", password: "pw").returnCode == 0)
+        #expect(
+            try client.subscribe("devices/\u{202E}other/#", qos: .atLeastOnce) == [ReasonCode.notAuthorized.rawValue]
+        )
+        for identifier in 1...2 as ClosedRange<UInt16> {
+            client.publish("devices/other/x", [1], qos: .atLeastOnce, retain: true, packetIdentifier: identifier)
+            guard case .puback(let puback) = try client.next() else { throw ProcessError(description: "no PUBACK") }
+            #expect(puback.reasonCode == .notAuthorized)
+        }
+        for name in ["why-denied", "id-denied"] {
+            let why = try self.martlet(broker, "why", name).output
+            for text in [
+                "may it publish?", "devices/other/x", "may it subscribe?", #"devices/\u{202e}other/#"#,
+                "session opened",
+            ] { #expect(why.contains(text), "\(text) is missing in\n\(why)") }
+        }
+        let json = try self.martlet(broker, "why", "why-denied", "--json").output
+        #expect(json.contains(#""topic":"devices/other/x","qos":"1","retain":"yes""#), "\(json)")
+        let log = broker.router.log
+        #expect(
+            log.contains(
+                #"SUBSCRIBE not allowed by the client's rules client=id-denied filter="devices/\u{202e}other/#""#
+            )
+        )
+        #expect(
+            log.split(separator: "\n").count { $0.contains("not allowed by the client's rules") } == 1,
+            "one line in a minute"
+        )
+    }
+
     @Test("A name that hides something is shown for what it is to people, and as it is to programs")
     func hiddenCharacters() throws {
         let broker = try TestBroker()

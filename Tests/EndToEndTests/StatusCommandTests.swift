@@ -58,4 +58,33 @@ import Testing
         let down = try status("--prometheus")
         #expect(down.status == 1 && down.output.contains("martlet_up{process=\"router\"} 0\n"))
     }
+
+    /// A second listener carried clients, and nobody saw it; a second auth worker was never asked.
+    @Test("Processes beyond those of the configuration say so, and status shows them")
+    func surplusProcesses() throws {
+        let broker = try TestBroker(listeners: 2) { text in
+            text.replacing("processes: {listeners: 2, ", with: "processes: {listeners: 1, ")
+        }
+        try broker.startAuthWorker(2)
+        let file = broker.directory.file("martlet.yaml")
+        #expect(broker.listeners[1].log.contains("processes.listeners is 1, and this is number 2"))
+        #expect(broker.listeners[1].log.contains("raise processes.listeners in \(file)"))
+        #expect(
+            broker.authWorkers[1].log.contains("processes.auth_workers is 1, and this is number 2: no listener asks it")
+        )
+        for process in [broker.listeners[0], broker.authWorkers[0]] { #expect(!process.log.contains("this is number")) }
+        func status(_ format: String) throws -> (status: Int32, output: String) {
+            try runProcess(TestBroker.executable("martlet"), arguments: ["status", format, "--config", file])
+        }
+        let shown = try status("--prometheus")
+        #expect(shown.status == 0)
+        for line in [
+            #"martlet_up{process="listener-2"} 1"#, #"martlet_alarms{process="listener-2"} 1"#,
+            #"martlet_up{process="authworker-2"} 1"#, #"martlet_alarms{process="listener-1"} 0"#,
+        ] { #expect(shown.output.contains(line), "\(line) is missing in\n\(shown.output)") }
+        // What it left behind is no process.
+        broker.listeners[1].killNow()
+        let rest = try status("--json")
+        #expect(rest.status == 0 && !rest.output.contains("listener-2"), "\(rest.output)")
+    }
 }

@@ -93,7 +93,7 @@ final class TestBroker {
         try self.authWorkers[place].waitForLog(" ready")
     }
 
-    private func startAuthWorker(_ instance: Int) throws {
+    func startAuthWorker(_ instance: Int) throws {
         let worker = try Self.start("martlet-authworker", in: self.directory, instance: instance)
         self.authWorkers.append(worker)
         try worker.waitForLog(" ready")

@@ -83,13 +83,16 @@ final class CacheWriter: @unchecked Sendable {
 
     // MARK: For the loop
 
-    /// Starts the thread, and waits for its first attempt at opening the file, at most two seconds.
-    func start() {
+    /// Starts the thread.
+    ///
+    /// - Parameter waits: for its first attempt at opening the file, at most two seconds.
+    func start(waits: Bool) {
         do throws(SystemError) {
             self.thread = try JoinableThread { self.run() }
         } catch {
             return self.monitor.locked { self.shared.events.append(.trouble("no thread: \(error.reason)")) }
         }
+        guard waits else { return }
         self.monitor.locked {
             self.monitor.wait(nanoseconds: 2 * Nanoseconds.perSecond) { self.shared.hasTried }
         }

@@ -64,8 +64,10 @@ package final class CredentialCache {
     }
 
     /// Opens or makes the file. It may fail: then it is tried again, and `takeEvents` says why.
-    package func start() {
-        self.writer.start()
+    ///
+    /// - Parameter waits: until the file is open, at most two seconds.
+    package func start(waits: Bool = true) {
+        self.writer.start(waits: waits)
         self.takeWriterEvents()
     }
 

@@ -78,6 +78,8 @@ package struct Authenticator {
         case answer(Request, AuthVerdict)
         /// The row of a device that was let in a moment ago is another one, or gone: its live sessions are to be looked at again.
         case announce(LookupKey)
+        /// One of the access rows that were just fetched is not understood.
+        case reportAccess(LookupKey, AccessRowRules.Mistake)
     }
 
     /// What memory holds of one key.
@@ -183,7 +185,7 @@ package struct Authenticator {
     let settings: Settings
     let command: CommandSet
     let checker: PasswordChecker
-    private let ruleSets: [[UInt8]: RuleTemplate]
+    let ruleSets: [[UInt8]: RuleTemplate]
     var known: BoundedCache<LookupKey, Entry>
     var absent: BoundedCache<LookupKey, Entry>
     var pending: [LookupKey: Pending] = [:]
@@ -519,6 +521,7 @@ package struct Authenticator {
             acceptanceCode: before?.acceptanceCode
         )
         self.known.insert(entry, for: key)
+        if let mistake = entry.accessRules?.mistake { self.actions.append(.reportAccess(key, mistake)) }
         // One that may be older than a change is for those who wait, and for nobody else.
         if !pending.isOutdated { self.store(row, key, pending, now: now) }
         var late: [Waiter] = []

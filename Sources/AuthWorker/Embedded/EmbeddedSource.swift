@@ -1,5 +1,6 @@
 import Common
 import Devices
+import Glibc
 import Logging
 import SQLite
 
@@ -32,9 +33,11 @@ final class EmbeddedSource {
         self.command = settings.command
         self.passwordWaker = try Waker(loop: service.context.loop) {}
         self.passwordThreads = PasswordThreads(waker: self.passwordWaker.handle)
-        self.authenticator = settings.makeAuthenticator(
-            hostKey: RedisSource.loadHostKey(settings.source.cache, logger).key
-        )
+        let folder = CacheFolder.open(settings.source.cache)
+        if let trouble = folder.trouble {
+            logger.error("no key of the host, one of this process is used", metadata: ["reason": "\(trouble)"])
+        }
+        self.authenticator = settings.makeAuthenticator(hostKey: folder.hostKey)
     }
 
     func start() {
@@ -90,11 +93,13 @@ final class EmbeddedSource {
 
     private func failed(_ error: SQLiteError) {
         self.database = nil
-        guard self.lastProblem != error.description else { return }
-        self.lastProblem = error.description
+        let isMissing = error.isCannotOpen && Glibc.access(self.path, F_OK) != 0 && errno == ENOENT
+        let problem = isMissing ? Configuration.missingDeviceFile(self.path) : error.description
+        guard self.lastProblem != problem else { return }
+        self.lastProblem = problem
         self.logger.error(
             "the file of devices cannot be read, nobody new is let in by it",
-            metadata: ["reason": "\(error)"]
+            metadata: ["reason": "\(problem)"]
         )
     }
 
@@ -161,6 +166,8 @@ final class EmbeddedSource {
         case .write, .announce: break
         case .answer(let request, let verdict):
             self.service.sourceAnswered(request, self.named(verdict))
+        case .reportAccess(let key, let mistake):
+            self.service.reportAccess(key, mistake, self.logger)
         }
     }
 

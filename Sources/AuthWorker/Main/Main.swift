@@ -21,6 +21,7 @@ struct Main: ParsableCommand {
             instance: self.number.instance,
             isNumbered: true,
             configuration: configuration,
+            file: self.options.config,
             reload: self.options.reloadConfiguration
         ) { try AuthWorkerService($0) }
         Glibc.exit(code)

@@ -22,6 +22,7 @@ package final class AuthWorkerService: Role {
     private(set) var sources: [Source] = []
     private var server: LinkServer?
     private var linkLog = ErrorLogLimiter()
+    private var accessLog = ErrorLogLimiter()
     private var links: [Int: Link] = [:]
     private var linksToFlush: Set<Int> = []
     private var nextLink = 1
@@ -221,6 +222,20 @@ package final class AuthWorkerService: Role {
             record.heard(self.chain.answer(of: source, verdict))
         }
         return self.chain.answered(request, verdict)
+    }
+
+    /// An access row of a device was not understood.
+    func reportAccess(_ key: LookupKey, _ mistake: AccessRowRules.Mistake, _ logger: Logger) {
+        guard let leftOut = self.accessLog.admit(now: self.loop.now) else { return }
+        logger.warning(
+            "access row not understood, \(mistake.text)",
+            metadata: [
+                "key": "\(String(decoding: key.redisKey, as: UTF8.self))",
+                "filter": "\(mistake.filter)",
+                "access": "\(mistake.access)",
+                "not_logged_before": "\(leftOut)",
+            ]
+        )
     }
 
     private func perform(_ first: SourceChain.Step, _ request: Authenticator.Request) {

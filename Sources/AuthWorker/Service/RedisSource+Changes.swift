@@ -113,11 +113,11 @@ extension RedisSource {
             self.authenticator.changed(keys, now: self.time)
             self.service.announce(keys.map(LookupKey.hash))
         case .flushed:
-            self.logger.warning("Redis was emptied", metadata: ["server": "\(self.serverDescription)"])
-            // Redis may have answered questions for rows that it had then.
-            self.checkFailed()
-            self.authenticator.flushed(hasRowsOnDisk: self.hasRowsOnDisk, now: self.time)
-            self.noticeSuspension()
+            self.logger.warning(
+                "Redis was emptied, or one of its databases",
+                metadata: ["server": "\(self.serverDescription)"]
+            )
+            self.beginFlushCheck()
             // Rows are good as they were before, and current no longer.
             self.endTold()
             self.doubtAll()

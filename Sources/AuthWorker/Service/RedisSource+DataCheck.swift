@@ -13,6 +13,10 @@ struct DataCheck {
     /// Of the sample; answers about an earlier one come late and say nothing.
     private var round: UInt64 = 0
     var isSameServer = false
+    /// Redis said that something was emptied, not which of its databases.
+    var isAfterFlush = false
+    /// Of the sample, as it was asked for.
+    private(set) var asked = 0
     var wasSuspended = false
     /// Of those that were not denied because of it, so many have been looked at again.
     var heldSettled: UInt64 = 0
@@ -30,6 +34,7 @@ struct DataCheck {
         self.round += 1
         self.isWhole = count < Self.sampleMax
         self.sample = count
+        self.asked = count
         self.absent = 0
         self.answersAwaited = count
         return self.token
@@ -72,6 +77,17 @@ extension RedisSource {
         }
     }
 
+    /// Redis was emptied, or another of its databases: asks for rows before anybody is told that they are lost. Until it has answered no
+    /// known row is denied.
+    func beginFlushCheck() {
+        self.authenticator.serverMayHaveChanged()
+        // It may have answered questions for rows that it had then.
+        self.dataCheck.abandon()
+        self.dataCheck.isSameServer = false
+        self.dataCheck.isAfterFlush = true
+        self.askForSample()
+    }
+
     func checkAnswered(_ token: UInt64, _ reply: RedisReply) {
         if token == DataCheck.runIDToken { return self.learnedRunID(reply.infoField("run_id")) }
         if self.dataCheck.answered(token, reply) { self.finishDataCheck() }
@@ -86,7 +102,7 @@ extension RedisSource {
         self.dataCheck.presentRunID = runID
         let last = self.dataCheck.runID ?? self.cache?.redisRunID
         // The same process may still have been emptied while nobody listened.
-        self.dataCheck.isSameServer = runID != nil && runID == last
+        self.dataCheck.isSameServer = runID != nil && runID == last && !self.dataCheck.isAfterFlush
         self.askForSample()
     }
 
@@ -121,6 +137,11 @@ extension RedisSource {
     }
 
     private func finishDataCheck() {
+        // Where nobody may ask for rows, its word has to do.
+        if self.dataCheck.isAfterFlush, self.dataCheck.sample == 0, self.dataCheck.asked > 0 {
+            self.authenticator.flushed(hasRowsOnDisk: self.hasRowsOnDisk, now: self.time)
+        }
+        self.dataCheck.isAfterFlush = false
         self.authenticator.sampled(
             self.dataCheck.sample,
             absent: self.dataCheck.absent,

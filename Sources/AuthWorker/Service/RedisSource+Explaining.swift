@@ -58,6 +58,7 @@ extension RedisSource {
         if !row.salt.isEmpty { block.add("row_salt", "\(row.salt.count) bytes") }
         if row.isSuperuser { block.add("row_superuser", "yes") }
         if self.settings.command.access != nil { block.add("row_access", "\(row.access.count) filters") }
+        block.addAccessMistake(of: row)
     }
 
     /// The key that a text means: the key itself, or that of a device, user or client of that name.
@@ -94,6 +95,13 @@ extension RedisSource {
     func dropAll() {
         self.authenticator.allNamed()
         self.doubtAll()
+    }
+}
+
+extension Report.Block {
+    mutating func addAccessMistake(of row: CredentialRow) {
+        guard !row.access.isEmpty, let mistake = AccessRowRules(row.access).mistake else { return }
+        self.add("row_access_mistake", "\(mistake.filter) has \(mistake.access): \(mistake.text)")
     }
 }
 

@@ -42,7 +42,7 @@ extension RedisSource {
         report.add("absent_keys_in_memory", self.authenticator.absentKeysInMemory)
         report.add("absent_keys_pushed_out", self.authenticator.absentKeysPushedOut)
         self.addRedisCounters(to: &report)
-        self.cache?.report(into: &report)
+        self.addCacheStatus(to: &report)
     }
 
     private func addRedisCounters(to report: inout StatusReport) {

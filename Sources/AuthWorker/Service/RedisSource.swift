@@ -1,7 +1,6 @@
 import AuthCache
 import Common
 import Logging
-import TLS
 
 /// One Redis that devices are looked up in: the decisions, the connection, the cache and the news about changed rows that belong
 /// together. Thin I/O around `Authenticator` and `RedisClient`.
@@ -16,7 +15,8 @@ final class RedisSource {
     var authenticator: Authenticator
     let redis: RedisAccess
     var cache: CredentialCache?
-    private var cacheWaker: Waker?
+    var cacheWaker: Waker?
+    var cacheFolder: CacheFolder
     private var errorLog = ErrorLogLimiter()
     private var gatherer = ReplyGatherer()
     /// Empty; the memory of actions that were performed.
@@ -29,7 +29,7 @@ final class RedisSource {
     var methodsLogged: [RedisURL.Server: InvalidationSubscriber.Action] = [:]
     var pollTimer: EventLoop.Timer?
     /// See `RedisSource+Clock`.
-    let clock: CacheClock
+    var clock: CacheClock
     var wallAheadMilliseconds: Int64
     var clockJump: (milliseconds: Int64, at: Instant)?
     var clockDoubt: String?
@@ -64,73 +64,25 @@ final class RedisSource {
         self.redis = try RedisAccess(loop: context.loop, settings: settings)
         self.passwordWaker = try Waker(loop: context.loop) {}
         self.passwordThreads = PasswordThreads(waker: self.passwordWaker.handle)
-        let hostKey = Self.loadHostKey(settings.source.cache, logger)
-        let isCached = settings.source.cache.enabled && hostKey.isShared
-        self.clock = isCached ? CacheClock(CacheDirectory(path: settings.source.cache.directory)) : CacheClock()
+        self.cacheFolder = CacheFolder.open(settings.source.cache)
+        self.clock = self.cacheFolder.clock
         self.wallAheadMilliseconds = 0
         self.authenticator = Authenticator(
             settings: settings.authenticator,
             command: settings.command,
-            checker: PasswordChecker(scheme: settings.source.passwordHash, hostKey: hostKey.key),
+            checker: PasswordChecker(scheme: settings.source.passwordHash, hostKey: self.cacheFolder.hostKey),
             ruleSets: settings.ruleSets,
-            denials: isCached ? Self.denials(settings, hostKey.key, worker: context.instance, logger) : DenialAccount()
+            denials: Self.denials(settings, self.cacheFolder, worker: context.instance, logger)
         )
-        if isCached {
-            let waker = try Waker(loop: context.loop) {}
-            self.cacheWaker = waker
-            self.cache = CredentialCache(
-                directory: settings.source.cache.directory,
-                source: settings.cacheTag(hostKey: hostKey.key),
-                diskEntries: settings.source.cache.diskEntries,
-                negativeEntries: settings.source.cache.negativeEntries,
-                clock: self.clock,
-                waker: waker.handle
-            )
-        }
-    }
-
-    /// The key that plain passwords are kept under; one of this process alone when the shared one cannot be had, in which case
-    /// nothing is written to disk.
-    static func loadHostKey(
-        _ cache: Configuration.Authentication.Cache,
-        _ logger: Logger
-    ) -> (key: [UInt8], isShared: Bool) {
-        guard cache.enabled else { return (SecureRandom.bytes(CacheDirectory.hostKeyBytes), false) }
-        let directory = CacheDirectory(path: cache.directory)
-        do throws(CacheTrouble) {
-            try directory.create()
-            return (try directory.loadHostKey(), true)
-        } catch {
-            logger.error(
-                "authentication cache not usable, only memory is used until the next start",
-                metadata: ["reason": "\(error)"]
-            )
-            return (SecureRandom.bytes(CacheDirectory.hostKeyBytes), false)
-        }
-    }
-
-    /// Shared by the host's workers, which have a cache file in common.
-    private static func denials(
-        _ settings: RedisSourceSettings,
-        _ hostKey: [UInt8],
-        worker: Int,
-        _ logger: Logger
-    ) -> DenialAccount {
-        let directory = CacheDirectory(path: settings.source.cache.directory)
-        do throws(CacheTrouble) {
-            let page = try SharedPage(path: directory.denialsPath(source: settings.cacheTag(hostKey: hostKey)))
-            return DenialAccount(page: page, worker: worker, boot: CacheDirectory.bootNumber)
-        } catch {
-            logger.error("auth workers do not share what they know of lost rows", metadata: ["reason": "\(error)"])
-            return DenialAccount()
-        }
+        self.tellCacheFolderTrouble()
+        try self.makeCache()
     }
 
     // MARK: Life
 
     func start() throws(SystemError) {
         self.warnOfCertificates()
-        self.cache?.start()
+        self.cache?.start(waits: true)
         self.takeCacheEvents()
         self.tendTold()
         self.compareClockWithRows()
@@ -212,6 +164,7 @@ final class RedisSource {
         self.authenticator.serveLate(now: self.time)
         self.authenticator.lookAgain(now: self.time)
         self.performActions()
+        self.useCacheFolderIfIdle()
         self.redis.flush()
         // A connection that broke while it was written to.
         self.performActions()
@@ -266,6 +219,8 @@ final class RedisSource {
             self.service.sourceAnswered(request, verdict)
         case .announce(let key):
             self.service.announce([key.hash])
+        case .reportAccess(let key, let mistake):
+            self.service.reportAccess(key, mistake, self.logger)
         }
     }
 
@@ -349,45 +304,5 @@ final class RedisSource {
     private func logRedisError(_ text: String) {
         guard let leftOut = self.errorLog.admit(now: self.loop.now) else { return }
         self.logger.warning("Redis answers an error", metadata: ["error": "\(text)", "left_out": "\(leftOut)"])
-    }
-
-    // MARK: Cache
-
-    private func scheduleCacheInspection() {
-        guard let cache = self.cache else { return }
-        self.loop.schedule(afterNanoseconds: AuthLimits.cacheInspectionNanoseconds) { [weak self] in
-            guard let self, !self.isStopped else { return }
-            cache.reopenIfNeeded()
-            self.tendTold()
-            self.noticeSuspension()
-            self.watchClock()
-            self.scheduleCacheInspection()
-        }
-    }
-
-    private func takeCacheEvents() {
-        guard let cache = self.cache else { return }
-        for event in cache.takeEvents() {
-            switch event {
-            case .replaced(let reason):
-                self.logger.error(
-                    "authentication cache was damaged and is replaced by an empty one",
-                    metadata: ["reason": "\(reason)"]
-                )
-            case .trouble(let reason):
-                self.logger.error(
-                    "authentication cache not usable at the moment, authentication goes on without it",
-                    metadata: ["reason": "\(reason)"]
-                )
-            case .works:
-                self.logger.notice("authentication cache works again")
-            case .refused(let key):
-                self.authenticator.storeRefused(key, now: self.time)
-            case .marked(let keys):
-                for key in keys { self.authenticator.marked(key) }
-            case .markedAll:
-                self.authenticator.markedAll()
-            }
-        }
     }
 }

@@ -22,18 +22,50 @@ public struct AccessRow: Equatable, Sendable {
     }
 
     public static func meaning(of access: [UInt8]) -> Meaning {
+        do throws(NotUnderstood) {
+            return .rule(try Self.rule(access))
+        } catch {
+            return error.mayDeny ? .maybeDeny : .skipped
+        }
+    }
+
+    /// What is wrong with the access, for the person who wrote it; nil: nothing.
+    public static func mistake(in access: [UInt8]) -> String? {
+        do throws(NotUnderstood) {
+            _ = try Self.rule(access)
+            return nil
+        } catch {
+            return error.text
+        }
+    }
+
+    private struct NotUnderstood: Error {
+        var text: String
+        var mayDeny = true
+    }
+
+    private static func rule(_ access: [UInt8]) throws(NotUnderstood) -> AccessRule {
         if let actions = Self.bareActions(access) {
-            return .rule(AccessRule(permission: .allow, actions: actions, filter: []))
+            return AccessRule(permission: .allow, actions: actions, filter: [])
         }
         let first = access.first { !JSONValue.isSpace($0) }
-        guard first == UInt8(ascii: "{") else { return .skipped }
-        guard let json = JSONValue(access), let action = json["action"], case .text(let word) = action,
-            let actions = Self.jsonActions(word), let permission = Self.permission(json["permission"]),
-            let qosMask = Self.qosMask(json["qos"]), let retain = Self.retain(json["retain"])
-        else { return .maybeDeny }
-        return .rule(
-            AccessRule(permission: permission, actions: actions, filter: [], qosMask: qosMask, retain: retain)
-        )
+        guard first == UInt8(ascii: "{") else {
+            throw NotUnderstood(text: "is none of 1, 2, 3, publish, subscribe, all and JSON's {…}", mayDeny: false)
+        }
+        guard let json = JSONValue(access) else { throw NotUnderstood(text: "is no valid JSON") }
+        guard case .text(let word) = json["action"], let actions = Self.jsonActions(word) else {
+            throw NotUnderstood(text: "lacks an \"action\" that is publish, subscribe or all")
+        }
+        guard let permission = Self.permission(json["permission"]) else {
+            throw NotUnderstood(text: "has a \"permission\" other than allow and deny")
+        }
+        guard let qosMask = Self.qosMask(json["qos"]) else {
+            throw NotUnderstood(text: "has a \"qos\" other than 0, 1, 2 and lists of them")
+        }
+        guard let retain = Self.retain(json["retain"]) else {
+            throw NotUnderstood(text: "has a \"retain\" other than true, false and all")
+        }
+        return AccessRule(permission: permission, actions: actions, filter: [], qosMask: qosMask, retain: retain)
     }
 
     /// The bit mask, or one of EMQX 5's words in full.
@@ -117,14 +149,42 @@ public struct AccessRowRules: Equatable, Sendable {
     private var isBroken = false
     /// Rows not understood.
     public private(set) var skipped = 0
+    /// The first one that was not, or that takes all others with it: its filter, and what to read of it.
+    public private(set) var mistake: Mistake?
+
+    public struct Mistake: Equatable, Sendable {
+        public static let shownBytesMax = 128
+
+        public let filter: String
+        public let access: String
+        /// What is wrong, and what follows.
+        public let text: String
+
+        init(_ row: AccessRow, _ text: String) {
+            self.filter = Self.shown(row.filter)
+            self.access = Self.shown(row.access)
+            self.text = text
+        }
+
+        private static func shown(_ bytes: [UInt8]) -> String {
+            String(decoding: bytes.prefix(Self.shownBytesMax), as: UTF8.self)
+                + (bytes.count > Self.shownBytesMax ? "…" : "")
+        }
+    }
+
+    private static let nothingAllowed = "it may be meant to deny, so all rows of the device allow nothing"
 
     public init(_ rows: [AccessRow]) {
         for row in rows.prefix(Limits.accessRulesMax) {
             switch AccessRow.meaning(of: row.access) {
-            case .skipped: self.skipped += 1
+            case .skipped:
+                self.skipped += 1
+                self.note(row, "it counts for nothing")
             case .maybeDeny:
                 self.skipped += 1
+                if !self.isBroken { self.mistake = nil }
                 self.isBroken = true
+                self.note(row, Self.nothingAllowed)
             case .rule(var rule):
                 var filter = row.filter
                 let literalMark = Array("eq ".utf8)
@@ -135,10 +195,19 @@ public struct AccessRowRules: Equatable, Sendable {
                 self.lines.append(Line(rule: rule, topic: TemplateText(stored: filter)))
             }
         }
-        if rows.count > Limits.accessRulesMax { self.isBroken = true }
+        if rows.count > Limits.accessRulesMax {
+            let text = "there are more than \(Limits.accessRulesMax) rows of the device: all of them allow nothing"
+            if !self.isBroken { self.mistake = Mistake(rows[Limits.accessRulesMax], text) }
+            self.isBroken = true
+        }
         // A hash has no order that one could rely on: what denies comes first.
         let denying = self.lines.filter { $0.rule.permission == .deny }
         if !denying.isEmpty { self.lines = denying + self.lines.filter { $0.rule.permission == .allow } }
+    }
+
+    private mutating func note(_ row: AccessRow, _ consequence: String) {
+        guard self.mistake == nil, let mistake = AccessRow.mistake(in: row.access) else { return }
+        self.mistake = Mistake(row, "its access \(mistake): \(consequence)")
     }
 
     /// The rules for one client, and how many were left out; nil: a rule that denies cannot be filled in, or the rows are

@@ -26,6 +26,12 @@ extension Configuration {
             for case (let key, let path?) in secrets { self.checkTicketSecret(path, section, key, &problems) }
         }
         self.checkRedis(&problems)
+        for (index, source) in self.authentication.sources.enumerated() where source.kind == .embedded {
+            if Glibc.access(source.file, F_OK) != 0, errno == ENOENT {
+                let section = Self.section(source, index, "")
+                problems.append(self.problem(Self.missingDeviceFile(source.file), section, "file"))
+            }
+        }
         let top = CheckedSection(written: "", shown: "")
         self.checkDirectory(self.runtimeDirectory, top, "runtime_directory", &problems)
         self.checkDirectory(self.stateDirectory, top, "state_directory", &problems)
@@ -78,6 +84,11 @@ extension Configuration {
         }
     }
 
+    /// Of an embedded source: as all say it who look for the file.
+    public static func missingDeviceFile(_ path: String) -> String {
+        "there is no file \(path); martlet device add makes the file of the configuration"
+    }
+
     /// What is wrong with a listener's `tls` section.
     ///
     /// - Parameter setting: the key in it that is meant, for the place; nil: the section as a whole.
@@ -116,13 +127,17 @@ extension Configuration {
         var shown: String
     }
 
+    /// - Parameter key: of a section in that of the source; empty: that one itself.
     private static func section(_ source: Authentication.Source, _ index: Int, _ key: String) -> CheckedSection {
-        source.name.isEmpty
-            ? CheckedSection(written: "authentication.\(key)", shown: "authentication.\(key)")
-            : CheckedSection(
-                written: "authentication.sources.\(index).\(key)",
-                shown: "authentication.sources.\(source.name).\(key)"
-            )
+        let (written, shown) =
+            source.name.isEmpty
+            ? ("authentication", "authentication")
+            : ("authentication.sources.\(index)", "authentication.sources.\(source.name)")
+        guard !key.isEmpty else { return CheckedSection(written: written, shown: shown) }
+        return CheckedSection(
+            written: ConfigurationText.path(written, key),
+            shown: ConfigurationText.path(shown, key)
+        )
     }
 
     private func problem(_ message: String, _ section: CheckedSection, _ key: String) -> ConfigurationError.Problem {

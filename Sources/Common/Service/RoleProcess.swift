@@ -6,6 +6,7 @@ public enum RoleProcess {
     /// Runs until SIGTERM or SIGINT; returns the exit code. Trouble at start-up is one line on stderr, and 1.
     ///
     /// - Parameters:
+    ///   - file: the configuration's, for messages.
     ///   - reload: reads the configuration again, for SIGHUP.
     ///   - isNumbered: the role may have several processes, so that its name carries the instance.
     ///   - makeRole: nothing is opened yet when it is called.
@@ -14,6 +15,7 @@ public enum RoleProcess {
         instance: Int = 1,
         isNumbered: Bool,
         configuration: Configuration,
+        file: String,
         reload: @escaping () throws -> Configuration,
         makeRole: (RoleContext) throws -> any Role
     ) -> Int32 {
@@ -43,7 +45,14 @@ public enum RoleProcess {
                 role.stop()
             }
             try role.start()
-            let control = try Self.makeControlServer(context, linkRole: linkRole, role: role)
+            let surplus = SurplusInstance.problem(
+                role: linkRole,
+                instance: instance,
+                configuration: configuration,
+                file: file
+            )
+            if let surplus { logger.warning("\(surplus)") }
+            let control = try Self.makeControlServer(context, linkRole: linkRole, role: role, alarm: surplus)
             logger.notice("ready")
             Watchdog.start(on: loop, environment: environment)
             ServiceNotifier(environment: environment).ready(status: "ready")
@@ -111,7 +120,8 @@ public enum RoleProcess {
     private static func makeControlServer(
         _ context: RoleContext,
         linkRole: LinkHello.Role,
-        role: any Role
+        role: any Role,
+        alarm: String?
     ) throws(SystemError) -> ControlServer {
         let directory = context.configuration.controlDirectory
         if mkdir(directory, 0o750) != 0 && errno != EEXIST { throw SystemError("create \(directory)") }
@@ -126,6 +136,7 @@ public enum RoleProcess {
                 report.add("process", context.name)
                 report.add("pid", getpid())
                 report.add("uptime_seconds", (context.loop.now - started) / Nanoseconds.perSecond)
+                if let alarm { report.add("alarm", alarm) }
                 report.lines += role.status().lines
                 return report
             },

@@ -21,6 +21,7 @@ struct Main: ParsableCommand {
             instance: self.number.instance,
             isNumbered: true,
             configuration: configuration,
+            file: self.options.config,
             reload: self.options.reloadConfiguration
         ) { ListenerService($0) }
         Glibc.exit(code)

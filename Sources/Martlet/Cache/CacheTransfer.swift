@@ -5,7 +5,7 @@ import SQLite
 
 /// Carries rows of the authentication cache from one host to another, past running auth workers.
 struct CacheTransfer {
-    struct Result {
+    struct Outcome {
         /// In the file.
         var rows: Int
         var taken: Int
@@ -74,9 +74,22 @@ struct CacheTransfer {
 
     /// - Parameter freshNanoseconds: what was announced as changed since the export is not known here, so that rows confirmed
     ///   within this time count as if they had been confirmed before it.
-    func `import`(from path: String, freshNanoseconds: UInt64, replacesKey: Bool) throws -> Result {
+    func `import`(from path: String, freshNanoseconds: UInt64, replacesKey: Bool) throws -> Outcome {
         let (key, rows) = try Self.look(at: path)
-        try self.directory.create()
+        try self.makeFolder()
+        let result = Result { try self.merge(path, key, rows: rows, freshNanoseconds, replacesKey: replacesKey) }
+        // Also what was made before something went wrong.
+        try self.giveToOwner()
+        return try result.get()
+    }
+
+    private func merge(
+        _ path: String,
+        _ key: [UInt8],
+        rows: Int,
+        _ freshNanoseconds: UInt64,
+        replacesKey: Bool
+    ) throws -> Outcome {
         var keyIsNew = false
         let number = try self.directory.withLock { () throws(CacheTrouble) -> Int in
             let own = try self.directory.readHostKey()
@@ -121,8 +134,7 @@ struct CacheTransfer {
             try statement.run()
             return database.changes
         }
-        try self.giveToOwner(number)
-        return Result(rows: rows, taken: taken, keyIsNew: keyIsNew)
+        return Outcome(rows: rows, taken: taken, keyIsNew: keyIsNew)
     }
 
     /// The file's key and how many rows it has; a file of another kind is refused before anything is changed.
@@ -161,17 +173,36 @@ struct CacheTransfer {
         close(descriptor)
     }
 
-    /// Files that root has made belong to whom the folder belongs to: auth workers run as that user.
-    private func giveToOwner(_ number: Int) throws {
+    /// A folder that root makes belongs to whom the folder above it belongs to.
+    private func makeFolder() throws {
+        var missing: [String] = []
+        var above: String? = self.directory.path
+        while let path = above, !Folder.exists(path) {
+            missing.append(path)
+            above = Folder.parent(of: path)
+        }
+        try self.directory.create()
         var status = stat()
-        guard stat(self.directory.path, &status) == 0, getuid() == 0 else { return }
-        let file = self.directory.filePath(number)
-        let folder = self.directory.path
-        let files = CacheDirectory.fileSuffixes.map { file + $0 }
-        for path in files + ["host.key", "current", "lock"].map({ "\(folder)/\($0)" }) where Folder.exists(path) {
-            guard chown(path, status.st_uid, status.st_gid) == 0 else {
-                throw CommandFailure(SystemError("cannot give \(path) to the owner of its folder").description)
-            }
+        guard getuid() == 0, stat(above ?? "/", &status) == 0 else { return }
+        for path in missing { try Self.give(path, to: status) }
+    }
+
+    /// Files that root has made belong to whom the folder belongs to: auth workers run as that user.
+    private func giveToOwner() throws {
+        var status = stat()
+        guard getuid() == 0, stat(self.directory.path, &status) == 0 else { return }
+        let number = try self.directory.currentNumber()
+        let files =
+            number.map { number in CacheDirectory.fileSuffixes.map { self.directory.filePath(number) + $0 } } ?? []
+        for path in files + ["host.key", "current", "lock", "clock"].map({ "\(self.directory.path)/\($0)" })
+        where Folder.exists(path) {
+            try Self.give(path, to: status)
+        }
+    }
+
+    private static func give(_ path: String, to owner: stat) throws {
+        guard lchown(path, owner.st_uid, owner.st_gid) == 0 else {
+            throw CommandFailure(SystemError("cannot give \(path) to the owner of its folder").description)
         }
     }
 }

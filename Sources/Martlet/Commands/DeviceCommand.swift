@@ -1,6 +1,7 @@
 internal import ArgumentParser
 import Common
 import Devices
+import Glibc
 
 struct DeviceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -254,7 +255,14 @@ struct DeviceImportCSVCommand: ParsableCommand {
 
     func run() throws {
         try MartletCommand.perform {
-            let count = try self.options.store().importCSV(self.csv)
+            let isShown = isatty(STDERR_FILENO) == 1
+            var hasShown = false
+            let count = try self.options.store().importCSV(self.csv) { done, all in
+                guard isShown else { return }
+                hasShown = true
+                Terminal.write(Array("\r\(done) of \(all) passwords hashed".utf8), to: STDERR_FILENO)
+            }
+            if hasShown { Terminal.write(Array("\n".utf8), to: STDERR_FILENO) }
             Terminal.say("\(count) devices")
         }
     }

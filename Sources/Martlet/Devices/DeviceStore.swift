@@ -8,16 +8,13 @@ import TLS
 struct DeviceStore {
     let path: String
 
-    private static let csvBytesMax = 256 << 20
     private static let nameBytesMax = 1024
 
     /// - Parameter makes: the file, when it is not there; a name that is mistyped must not look like an empty one.
     private func open(makes: Bool) throws(CommandFailure) -> DeviceDatabase {
         if !Folder.exists(self.path) {
             guard makes else {
-                throw CommandFailure(
-                    "there is no file \(self.path); martlet device add makes the file of the configuration"
-                )
+                throw CommandFailure(Configuration.missingDeviceFile(self.path))
             }
             let folder = Folder.parent(of: self.path) ?? "."
             guard Folder.exists(folder) else { throw CommandFailure("there is no folder \(folder); make it first") }
@@ -38,7 +35,7 @@ struct DeviceStore {
         for suffix in ["", "-wal", "-shm"] { _ = chown(self.path + suffix, status.st_uid, status.st_gid) }
     }
 
-    private func attempt<Result>(
+    func attempt<Result>(
         makes: Bool = false,
         _ body: (DeviceDatabase) throws(SQLiteError) -> Result
     ) throws(CommandFailure) -> Result {
@@ -95,54 +92,7 @@ struct DeviceStore {
         }
     }
 
-    /// What a line does not say stays as it is: whether a device is disabled, what it may do, its note.
-    /// - Returns: how many there were.
-    func importCSV(_ file: String) throws(CommandFailure) -> Int {
-        let bytes = try Self.read(file, bytesMax: Self.csvBytesMax)
-        let known = try self.attempt(makes: true) { database throws(SQLiteError) in try database.all() }
-        let former = Dictionary(known.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
-        var devices: [Device] = []
-        var numbers: [[UInt8]: Int] = [:]
-        for (index, line) in ImportedText.lines(bytes).enumerated() where !line.isEmpty {
-            let number = index + 1
-            // What spreadsheets put on top is no device with a password that everybody knows.
-            if devices.isEmpty, number == 1, Self.isHeader(line) { continue }
-            guard let (name, password) = CSVLine.pair(line) else {
-                throw CommandFailure(
-                    mistakes: [
-                        "\(file):\(number): more than a name and a password, or a quote without an end; a field with commas is put in "
-                            + "quotes, and a quote in it stands twice"
-                    ]
-                )
-            }
-            do throws(CommandFailure) {
-                try Self.check(name)
-                if let first = numbers[name] { throw CommandFailure("the device is in line \(first) already") }
-                if !line.contains(UInt8(ascii: ",")), line.contains(UInt8(ascii: ";")),
-                    !line.contains(UInt8(ascii: "\""))
-                {
-                    throw CommandFailure("fields are separated by commas; a name with a semicolon is put in quotes")
-                }
-            } catch {
-                throw CommandFailure(mistakes: ["\(file):\(number): \(error)"])
-            }
-            numbers[name] = number
-            var device = former[name] ?? Device(name: name)
-            (device.secret, device.salt) = (nil, nil)
-            if !password.isEmpty { try Self.set(password, of: &device) }
-            devices.append(device)
-        }
-        try self.put(devices)
-        return devices.count
-    }
-
     // MARK: Parts
-
-    private static func isHeader(_ line: ArraySlice<UInt8>) -> Bool {
-        guard let (name, password) = CSVLine.pair(line) else { return false }
-        func word(_ field: [UInt8]) -> String { String(decoding: field, as: UTF8.self).lowercased() }
-        return word(name) == "name" && ["", "password"].contains(word(password))
-    }
 
     static func check(_ name: [UInt8]) throws(CommandFailure) {
         guard !name.isEmpty, name.count <= Self.nameBytesMax, !TemplateText.hasControlCharacters(name) else {

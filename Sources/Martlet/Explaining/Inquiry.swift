@@ -1,4 +1,5 @@
 import Common
+import Glibc
 
 /// One command to all processes of some roles.
 enum Inquiry {
@@ -34,6 +35,13 @@ enum Inquiry {
             for instance in 0..<count {
                 let reply = try ControlClient.send(command, to: role, instance: instance + 1, configuration)
                 answers.append(Answer(process: "\(RoleProcess.label(of: role))-\(instance + 1)", reply: reply))
+            }
+            for instance in SurplusInstance.found(role, configuration) {
+                let path = configuration.controlSocketPath(role: RoleProcess.label(of: role), instance: instance)
+                guard let connection = try? UnixSocket.connect(path: path) else { continue }
+                close(connection)
+                let reply = try ControlClient.send(command, to: role, instance: instance, configuration)
+                answers.append(Answer(process: "\(RoleProcess.label(of: role))-\(instance)", reply: reply))
             }
         }
         return answers

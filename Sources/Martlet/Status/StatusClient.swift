@@ -29,18 +29,14 @@ package final class StatusClient: LinkDelegate {
         self.loop = loop
     }
 
-    /// One answer per process that the configuration wants, in the order router, auth workers, listeners.
+    /// One answer per process that the configuration wants, and per further one that runs, in the order router, auth workers, listeners.
     package static func ask(_ configuration: Configuration) throws -> [Process] {
         let client = StatusClient(loop: try EventLoop())
         client.connect(configuration, role: .router, name: "router", instance: 1)
         if configuration.authentication.usesWorkers {
-            for instance in 1...configuration.processes.authWorkers {
-                client.connect(configuration, role: .authWorker, name: "authworker-\(instance)", instance: instance)
-            }
+            client.connect(configuration, role: .authWorker, count: configuration.processes.authWorkers)
         }
-        for instance in 1...configuration.processes.listeners {
-            client.connect(configuration, role: .listener, name: "listener-\(instance)", instance: instance)
-        }
+        client.connect(configuration, role: .listener, count: configuration.processes.listeners)
         let deadline = Clock.monotonic() &+ Self.timeoutNanoseconds
         while client.links.contains(where: \.isOpen) {
             let now = Clock.monotonic()
@@ -51,7 +47,24 @@ package final class StatusClient: LinkDelegate {
         return client.processes
     }
 
-    private func connect(_ configuration: Configuration, role: LinkHello.Role, name: String, instance: Int) {
+    private func connect(_ configuration: Configuration, role: LinkHello.Role, count: Int) {
+        let label = RoleProcess.label(of: role)
+        for instance in 1...count {
+            self.connect(configuration, role: role, name: "\(label)-\(instance)", instance: instance)
+        }
+        for instance in SurplusInstance.found(role, configuration) {
+            self.connect(configuration, role: role, name: "\(label)-\(instance)", instance: instance, isWanted: false)
+        }
+    }
+
+    /// - Parameter isWanted: one that does not run is told of.
+    private func connect(
+        _ configuration: Configuration,
+        role: LinkHello.Role,
+        name: String,
+        instance: Int,
+        isWanted: Bool = true
+    ) {
         let path = configuration.controlSocketPath(role: RoleProcess.label(of: role), instance: instance)
         var process = Process(name: name, answer: .silent("no answer within 2 s"))
         do throws(SystemError) {
@@ -66,6 +79,7 @@ package final class StatusClient: LinkDelegate {
             link.index = self.processes.count
             self.links.append(link)
         } catch {
+            guard isWanted else { return }
             process.answer = .silent(UnreachableRole.describe(error, role, instance: instance, path: path))
         }
         self.processes.append(process)

@@ -79,6 +79,7 @@ extension RouterCore {
         }
         self.attach(session, connect, open, handle, slot, link)
         self.begin(session, connect)
+        session.setShownName(commonName ?? open.userName)
         session.isResumed = isResumed
         // Should an earlier one come back from the store, because its end was not stored yet, this one must be there too.
         if isFirst, canBeMadeAnew { self.leaveOutsideStore(session) }

@@ -101,6 +101,7 @@ extension RouterCore {
             }
             if progress.isSubscribe, self.denyAction == .disconnect, !self.mayHave(entry, session) {
                 self.counters.subscriptionsDenied += 1
+                self.denials.note(session, .subscribe, entry.filter, entry.qos, now: self.now)
                 return self.close(session, .notAuthorized)
             }
         }
@@ -130,6 +131,9 @@ extension RouterCore {
             }
             let reason = self.subscribe(session, entry, identifier: progress.reader.subscriptionIdentifier)
             if reason.isFailure { self.counters.subscriptionsDenied += 1 }
+            if reason == .notAuthorized {
+                self.denials.note(session, .subscribe, entry.filter, entry.qos, now: self.now)
+            }
             // Its rules have changed since the filters were looked at.
             if reason == .notAuthorized, self.denyAction == .disconnect { return self.close(session, .notAuthorized) }
             progress.codes.append(reason)

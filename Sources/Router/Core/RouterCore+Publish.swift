@@ -171,6 +171,7 @@ extension RouterCore {
             || Self.isReserved(message.topic)
         {
             self.counters.publishesDenied += 1
+            self.denials.note(session, .publish, message.topic, message.qos, retain: message.retain, now: self.now)
             if self.denyAction == .disconnect { self.close(session, .notAuthorized) }
             return .notAuthorized
         }

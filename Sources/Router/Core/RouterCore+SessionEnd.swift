@@ -123,7 +123,7 @@ extension RouterCore {
             session.will = nil
         } else if let will = session.will?.message, !self.mayPublish(will, session) {
             // Also if its delay ends under another router, which does not know the rules.
-            self.counters.publishesDenied += 1
+            self.denied(will, session)
             session.will = nil
         }
         if let will = session.will {
@@ -247,13 +247,16 @@ extension RouterCore {
             // Counted from here: the will is published now (section 3.1.3.2.4).
             message.expiry = self.now &+ UInt64(seconds) * Nanoseconds.perSecond
         }
-        guard self.mayPublish(will.message, session) else {
-            self.counters.publishesDenied += 1
-            return
-        }
+        guard self.mayPublish(will.message, session) else { return self.denied(will.message, session) }
         self.counters.willsPublished += 1
         self.publishStored(message, publisher: session.index)
         withExtendedLifetime(will.message) {}
+    }
+
+    private mutating func denied(_ will: Message, _ session: Session) {
+        self.counters.publishesDenied += 1
+        let message = will.view
+        self.denials.note(session, .will, message.topic, message.qos, retain: message.retain, now: self.now)
     }
 
     private func mayPublish(_ will: Message, _ session: Session) -> Bool {

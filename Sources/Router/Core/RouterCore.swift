@@ -61,6 +61,7 @@ package struct RouterCore: ~Copyable {
     var scratch = ByteBuffer()
     /// The client whose message was refused last because too many filters match the beginning of its topic.
     var beyondMatch: [UInt8]?
+    package internal(set) var denials = DenialLog()
     /// Links to which the frame that is being handled gave QoS 1 messages that are not stored.
     var handedLinks: UInt64 = 0
     /// A message of that frame was refused, for nothing can be stored.
@@ -254,6 +255,8 @@ package struct RouterCore: ~Copyable {
 
     /// The client of such a message that was refused since the last call.
     mutating func takeBeyondMatch() -> [UInt8]? { self.beyondMatch.take() }
+
+    mutating func takeDenialLines() -> [DenialLog.Line] { self.denials.takeLines() }
 
     package var uncommittedBytes: Int { self.changes.waitingBytes }
 

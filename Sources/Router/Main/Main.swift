@@ -19,6 +19,7 @@ struct Main: ParsableCommand {
             role: .router,
             isNumbered: false,
             configuration: configuration,
+            file: self.options.config,
             reload: self.options.reloadConfiguration
         ) { RouterService($0) }
         Glibc.exit(code)

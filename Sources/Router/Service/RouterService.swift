@@ -10,10 +10,10 @@ import RouterStore
 /// - When killed: listeners keep their clients' connections for the next one; what was acknowledged is in the store.
 /// - An attacker who owns it can: read and forge messages. Not: impersonate the server or a device, or reach Redis.
 package final class RouterService: Role, LinkDelegate {
-    private let context: RoleContext
-    private let loop: EventLoop
-    private let logger: Logger
-    private var core: RouterCore
+    let context: RoleContext
+    let loop: EventLoop
+    let logger: Logger
+    var core: RouterCore
     private var server: LinkServer?
     /// By the core's number of the link.
     private var links: [Int: Link] = [:]
@@ -31,6 +31,7 @@ package final class RouterService: Role, LinkDelegate {
     private var linkLog = ErrorLogLimiter(linesMax: 20)
     private var packetLog = ErrorLogLimiter(linesMax: 1)
     private var matchLog = ErrorLogLimiter(linesMax: 1)
+    var denialLog = ErrorLogLimiter(linesMax: 20)
 
     /// How long listeners have to send what they have.
     private static let stopNanoseconds = 2 * Nanoseconds.perSecond
@@ -293,6 +294,7 @@ package final class RouterService: Role, LinkDelegate {
     private func endOfTurn() {
         self.core.endTurn(now: self.loop.now)
         if let client = self.core.takeBeyondMatch() { self.logBeyondMatch(client) }
+        if self.core.denials.hasLines { self.logDenials() }
         self.handOverChanges()
         self.flushAll()
         if self.core.waitsForHandOver {

@@ -185,6 +185,9 @@ final class Session {
     unowned(unsafe) var link: RouterLink?
     var handle = RouterLink.noHandle
     var connectStamp: UInt64 = 0
+    /// What people call the client beside its identifier: its certificate's common name, or else its user name; empty: neither, or the
+    /// router was replaced since it connected.
+    private(set) var shownName: [UInt8] = []
     /// Where its client is.
     var source = ConnectionSource.unknown
     /// PUBLISH bytes that may still go down.
@@ -224,6 +227,15 @@ final class Session {
     init(index: UInt32, clientIdentifier: [UInt8]) {
         self.index = index
         self.clientIdentifier = clientIdentifier
+    }
+
+    func setShownName(_ name: [UInt8]?) {
+        // Most have one name: they share its bytes.
+        if name == self.clientIdentifier {
+            self.shownName = self.clientIdentifier
+        } else {
+            self.shownName = Array(name?.prefix(DenialLog.nameBytesMax) ?? [])
+        }
     }
 
     var isConnected: Bool { self.handle != RouterLink.noHandle }

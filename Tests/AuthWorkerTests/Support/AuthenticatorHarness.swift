@@ -178,6 +178,7 @@ struct AuthenticatorHarness {
             self.verdicts[request.handle] = verdict
         case .announce(let key):
             self.announced.append(key)
+        case .reportAccess: break
         }
     }
 

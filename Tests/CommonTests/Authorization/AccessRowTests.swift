@@ -52,6 +52,24 @@ import Testing
     }
 
     @Test(arguments: [
+        ("4", "is none of 1, 2, 3"), (#"{"action":"publsh"}"#, "lacks an \"action\""),
+        (#"{"qos":1}"#, "lacks an \"action\""),
+        (#"{"action":"all""#, "is no valid JSON"), (#"{"action":"all","permission":"no"}"#, "has a \"permission\""),
+        (#"{"action":"all","qos":3}"#, "has a \"qos\""), (#"{"action":"all","retain":2}"#, "has a \"retain\""),
+    ])
+    func mistakesAreNamed(_ access: String, _ text: String) throws {
+        let long = [UInt8](repeating: UInt8(ascii: "x"), count: 10_000)
+        let rows = [("t/1", "1"), ("t/2", access)].map { AccessRow(filter: Array($0.0.utf8), access: Array($0.1.utf8)) }
+        let mistake = try #require(AccessRowRules(rows + [AccessRow(filter: long, access: [])]).mistake)
+        #expect(mistake.filter == "t/2" && mistake.access == access && mistake.text.hasPrefix("its access \(text)"))
+        #expect(mistake.text.hasSuffix("allow nothing") == access.hasPrefix("{"))
+        // The one that takes all others with it comes first.
+        let last = try #require(AccessRowRules([AccessRow(filter: long, access: [])] + rows).mistake)
+        #expect(access.hasPrefix("{") ? last == mistake : last.filter.utf8.count < 140)
+        #expect(AccessRowRules(Array(rows.prefix(1))).mistake == nil)
+    }
+
+    @Test(arguments: [
         ("1", [false, true, false]), (#""1,2""#, [false, true, true]), ("[0,2]", [true, false, true]),
         ("null", [true, true, true]), (#"["0"]"#, [true, false, false]),
     ])

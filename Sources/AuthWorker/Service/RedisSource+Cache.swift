@@ -1,0 +1,177 @@
+import AuthCache
+import Common
+import Logging
+import TLS
+
+/// What the folder of a cache gives: the key that plain passwords are kept under, and the clock of the rows. Where it cannot be had both
+/// are those of this process alone, and nothing is written to disk.
+struct CacheFolder {
+    let hostKey: [UInt8]
+    let clock: CacheClock
+    /// There is a cache file to be used.
+    let isUsable: Bool
+    /// Why there is none although one is configured.
+    private(set) var trouble: CacheTrouble?
+    /// One that can be used after all; it takes the place of this one as soon as nothing is under way.
+    private(set) var next: [UInt8]?
+    private var triedAt: Instant = 0
+
+    static func open(_ cache: Configuration.Authentication.Cache) -> CacheFolder {
+        guard cache.enabled else { return CacheFolder(withoutFile: nil) }
+        let directory = CacheDirectory(path: cache.directory)
+        do throws(CacheTrouble) {
+            try directory.create()
+            return CacheFolder(directory, hostKey: try directory.loadHostKey())
+        } catch {
+            return CacheFolder(withoutFile: error)
+        }
+    }
+
+    init(_ directory: CacheDirectory, hostKey: [UInt8]) {
+        self.hostKey = hostKey
+        self.clock = CacheClock(directory)
+        self.isUsable = true
+    }
+
+    private init(withoutFile trouble: CacheTrouble?) {
+        self.hostKey = SecureRandom.bytes(CacheDirectory.hostKeyBytes)
+        self.clock = CacheClock()
+        self.isUsable = false
+        self.trouble = trouble
+    }
+
+    /// Looks, once in a while, whether the folder can be used after all. Waits for nobody.
+    mutating func tryAgain(_ directory: CacheDirectory, now: Instant) {
+        guard self.trouble != nil, self.next == nil, now &- self.triedAt >= AuthLimits.cacheFolderNanoseconds else {
+            return
+        }
+        self.triedAt = now
+        do throws(CacheTrouble) {
+            try directory.create()
+            // Where there is no key, that of the process becomes the host's: sessions that were let in under it keep their tags.
+            self.next = try directory.loadHostKey(otherwise: self.hostKey, waitNanoseconds: 0)
+        } catch {
+            self.trouble = error
+        }
+    }
+}
+
+// The cache file of the source, and its folder, which may come to be usable while the worker runs.
+extension RedisSource {
+    private var cacheDirectory: CacheDirectory { CacheDirectory(path: self.configuration.cache.directory) }
+
+    /// Shared by the host's workers, which have a cache file in common.
+    static func denials(
+        _ settings: RedisSourceSettings,
+        _ folder: CacheFolder,
+        worker: Int,
+        _ logger: Logger
+    ) -> DenialAccount {
+        guard folder.isUsable else { return DenialAccount() }
+        let directory = CacheDirectory(path: settings.source.cache.directory)
+        do throws(CacheTrouble) {
+            let page = try SharedPage(path: directory.denialsPath(source: settings.cacheTag(hostKey: folder.hostKey)))
+            return DenialAccount(page: page, worker: worker, boot: CacheDirectory.bootNumber)
+        } catch {
+            logger.error("auth workers do not share what they know of lost rows", metadata: ["reason": "\(error)"])
+            return DenialAccount()
+        }
+    }
+
+    /// Nothing where there is no file to be used. It is not opened yet.
+    func makeCache() throws(SystemError) {
+        guard self.cacheFolder.isUsable else { return }
+        let waker = try Waker(loop: self.loop) {}
+        self.cacheWaker = waker
+        self.cache = CredentialCache(
+            directory: self.configuration.cache.directory,
+            source: self.settings.cacheTag(hostKey: self.cacheFolder.hostKey),
+            diskEntries: self.configuration.cache.diskEntries,
+            negativeEntries: self.configuration.cache.negativeEntries,
+            clock: self.clock,
+            waker: waker.handle
+        )
+    }
+
+    func tellCacheFolderTrouble() {
+        guard let trouble = self.cacheFolder.trouble else { return }
+        self.logger.error(
+            "authentication cache not usable, only memory is used until it is",
+            metadata: ["reason": "\(trouble)"]
+        )
+    }
+
+    private func tendCacheFolder() {
+        self.cacheFolder.tryAgain(self.cacheDirectory, now: self.loop.now)
+    }
+
+    /// Goes over to a folder that can be used now. What memory holds under the key of the process alone is fetched again: so not while
+    /// Redis is away, nor while rows are held that it has lost.
+    func useCacheFolderIfIdle() {
+        guard let hostKey = self.cacheFolder.next, self.redis.isReady, self.authenticator.isIdle else { return }
+        let folder = CacheFolder(self.cacheDirectory, hostKey: hostKey)
+        let isTold = self.authenticator.told.isOpen
+        self.endTold()
+        self.authenticator = self.authenticator.afresh(
+            checker: PasswordChecker(scheme: self.configuration.passwordHash, hostKey: hostKey),
+            denials: Self.denials(self.settings, folder, worker: self.service.context.instance, self.logger)
+        )
+        self.cacheFolder = folder
+        self.clock = folder.clock
+        do throws(SystemError) {
+            try self.makeCache()
+        } catch {
+            self.logger.error("authentication cache not usable", metadata: ["reason": "\(error)"])
+        }
+        self.cache?.start(waits: false)
+        if isTold { self.beginTold() }
+        self.beginDataCheck()
+        self.logger.notice("authentication cache can be used now")
+    }
+
+    func addCacheStatus(to report: inout StatusReport) {
+        if let cache = self.cache { return cache.report(into: &report) }
+        guard let trouble = self.cacheFolder.trouble else { return }
+        report.add("alarm", "the authentication cache is not usable at the moment: \(trouble)")
+        report.add("cache_file", "none")
+    }
+
+    func scheduleCacheInspection() {
+        guard self.configuration.cache.enabled else { return }
+        self.loop.schedule(afterNanoseconds: AuthLimits.cacheInspectionNanoseconds) { [weak self] in
+            guard let self, !self.isStopped else { return }
+            self.tendCacheFolder()
+            self.cache?.reopenIfNeeded()
+            self.tendTold()
+            self.noticeSuspension()
+            self.watchClock()
+            self.scheduleCacheInspection()
+        }
+    }
+
+    func takeCacheEvents() {
+        guard let cache = self.cache else { return }
+        for event in cache.takeEvents() {
+            switch event {
+            case .replaced(let reason):
+                self.logger.error(
+                    "authentication cache was damaged and is replaced by an empty one",
+                    metadata: ["reason": "\(reason)"]
+                )
+            case .trouble(let reason):
+                self.logger.error(
+                    "authentication cache not usable at the moment, authentication goes on without it",
+                    metadata: ["reason": "\(reason)"]
+                )
+            case .works:
+                self.logger.notice("authentication cache works again")
+            case .refused(let key):
+                self.authenticator.storeRefused(key, now: self.time)
+            case .marked(let keys):
+                for key in keys { self.authenticator.marked(key) }
+            case .markedAll:
+                self.authenticator.markedAll()
+            }
+        }
+    }
+}

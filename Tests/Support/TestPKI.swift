@@ -153,12 +153,6 @@ package final class TestPKI: Sendable {
         ])
     }
 
-    /// An authority that another one has signed.
-    package func makeIntermediate(_ file: String, authority: String = "ca") throws {
-        let isAuthority = "basicConstraints=critical,CA:TRUE\nsubjectKeyIdentifier=hash"
-        _ = try self.issue(file, subject: "/CN=\(file)", authority: authority, extensions: isAuthority, days: 30)
-    }
-
     private func issue(
         _ file: String,
         subject: String,

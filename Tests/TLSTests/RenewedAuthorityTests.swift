@@ -66,7 +66,7 @@ import Testing
     }
 
     @Test func anIntermediateIsTrustedThroughItsRoot() throws {
-        try self.pki.makeIntermediate("intermediate")
+        _ = try self.pki.makeIntermediate("intermediate")
         let first = try self.context(["intermediate"])
         let chain = try self.chain(first, authority: "intermediate")
         let root = try self.context(["ca"], insteadOf: first)

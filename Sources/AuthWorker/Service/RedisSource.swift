@@ -1,6 +1,7 @@
 import AuthCache
 import Common
 import Logging
+import TLS
 
 /// One Redis that devices are looked up in: the decisions, the connection, the cache and the news about changed rows that belong
 /// together. Thin I/O around `Authenticator` and `RedisClient`.

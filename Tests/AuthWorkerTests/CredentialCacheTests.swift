@@ -272,7 +272,7 @@ import Testing
         "marks of keys that nobody has a row of go after a while, and what was fetched before them is still not stored"
     )
     func rowlessMarksGo() throws {
-        let first = try Opened(self.path)
+        let first = try Opened(self.path, negativeEntries: 10_000)
         let now = CacheClock().milliseconds
         let old = now - AuthLimits.rowlessMarkMilliseconds - 60_000
         first.store("known", at: old)

@@ -55,7 +55,7 @@ enum LoginCases {
                     case .answer(let request, let verdict):
                         if verdict.outcome == .allow { allowed += 1 }
                         verdict.encode(into: &output, request: request.handle)
-                    case .readCache, .check, .write, .announce:
+                    case .readCache, .check, .write, .announce, .reportAccess:
                         break
                     }
                 }

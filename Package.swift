@@ -93,7 +93,8 @@ var targets: [Target] = [
     .testTarget(
         name: "MartletTests",
         dependencies: [
-            "Martlet", "Common", "Devices", "TLS", "TestSupport", "martlet", "martlet-router", "martlet-listener", "martlet-authworker",
+            "Martlet", "Common", "Devices", "TLS", "TestSupport", "martlet", "martlet-router", "martlet-listener",
+            "martlet-authworker",
         ]
     ),
     .testTarget(

@@ -69,7 +69,7 @@ final class HelloProxy: @unchecked Sendable {
             var sent = 0
             while sent < count {
                 let written = buffer.withUnsafeBytes {
-                    send(target, $0.baseAddress.map { $0 + sent }, count - sent, Int32(MSG_NOSIGNAL))
+                    send(target, $0.baseAddress.map { $0 + sent }, count - sent, SendFlags.noSignal)
                 }
                 guard written > 0 else { break }
                 sent += written

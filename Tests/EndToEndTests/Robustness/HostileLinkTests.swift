@@ -23,7 +23,7 @@ import Testing
         func send(_ bytes: [UInt8]) -> Int {
             guard !self.hasEnded else { return 0 }
             let sent = bytes.withUnsafeBytes {
-                Glibc.send(self.fileDescriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+                Glibc.send(self.fileDescriptor, $0.baseAddress, $0.count, SendFlags.noSignal)
             }
             if sent < 0, errno != EAGAIN { self.hasEnded = true }
             return max(0, sent)

@@ -103,7 +103,7 @@ final class RawConnection: EventHandler {
                 case .closed, .failed: return self.close(abort: false)
                 }
             } else {
-                count = Glibc.send(self.fileDescriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+                count = Glibc.send(self.fileDescriptor, bytes.baseAddress, bytes.count, SendFlags.noSignal)
                 if count < 0, errno == EAGAIN { break }
                 if count < 0 { return self.close(abort: false) }
             }

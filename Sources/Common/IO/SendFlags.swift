@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Flags of send(2), for files that see the C headers of other libraries too: the compiler may then not find the constant in Glibc.

@@ -130,7 +130,7 @@ extension RouterCore {
         item.number = number
         item.stage = .released
         item.packetIdentifier = identifier
-        item.sequence = session.inflight.entry(of: identifier)?.sequence ?? 0
+        item.sequence = session.inflight.sequence(of: identifier)
         item.qos = .exactlyOnce
         self.recordItem(item, session, isNew: false)
         self.letGo(message)

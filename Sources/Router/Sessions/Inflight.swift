@@ -118,6 +118,12 @@ struct Inflight {
     /// Of its entry in the store; 0: it has none.
     func number(of identifier: UInt16) -> UInt64 { self.state(of: identifier)?.number ?? 0 }
 
+    /// Orders it among those under way; 0: it is free.
+    func sequence(of identifier: UInt16) -> UInt64 {
+        guard let state = self.state(of: identifier), state.stage != .free else { return 0 }
+        return state.sequence
+    }
+
     /// Whether its exchange is one of QoS 2, as far as that is known: after PUBREC there is no message any more.
     func isExactlyOnce(_ identifier: UInt16) -> Bool {
         self.stage(of: identifier) == .released || self.qos(of: identifier) == .exactlyOnce

@@ -74,7 +74,7 @@ extension ClientConnection {
             guard verdict.access != self.credentials.access else { return }
             self.credentials.access = verdict.access
             self.service.counters.rulesChanged += 1
-            self.service.router.rulesChanged(self.handle, verdict.access)
+            self.router.rulesChanged(self.handle, verdict.access)
         }
     }
 

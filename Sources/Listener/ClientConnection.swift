@@ -58,7 +58,9 @@ final class ClientConnection: EventHandler {
     var authWorker: Int?
     var authStarted: Instant = 0
 
-    unowned let service: ListenerService
+    /// It has the connection in its table until that is closed; a checked reference costs on each access.
+    unowned(unsafe) let service: ListenerService
+    let router: RouterUplink
     let socket: ClientSocket
     private var registration: EventLoop.Registration?
     private(set) var interest: IOEvents = .readable
@@ -107,6 +109,7 @@ final class ClientConnection: EventHandler {
         tls: TLSConnection?
     ) {
         self.service = service
+        self.router = service.router
         self.handle = handle
         self.policy = policy
         self.address = address
@@ -239,7 +242,7 @@ final class ClientConnection: EventHandler {
         case .awaitingConnect: true
         case .open:
             !self.isBlockedByCredit && !self.isBlockedByRate && !self.inputEnded
-                && self.waitingBytes < Self.outputBytesHigh && !self.service.router.isCongested && !self.isParkFull
+                && self.waitingBytes < Self.outputBytesHigh && !self.router.isCongested && !self.isParkFull
         case .handshaking, .authenticating, .opening, .closing, .lingering, .closed: false
         }
     }
@@ -280,8 +283,8 @@ final class ClientConnection: EventHandler {
 
     /// The router takes less than clients send: reading goes on when it has caught up.
     private func waitForRouterIfCongested(hasRead: Bool) {
-        guard self.phase == .open, self.service.router.isCongested else { return }
-        self.service.router.waitForRoom(self.handle, hasHadTurn: hasRead)
+        guard self.phase == .open, self.router.isCongested else { return }
+        self.router.waitForRoom(self.handle, hasHadTurn: hasRead)
         self.updateInterest()
     }
 
@@ -365,25 +368,26 @@ final class ClientConnection: EventHandler {
     }
 
     private func interpretPackets(_ bytes: UnsafeRawBufferPointer) -> Int {
-        guard let link = self.service.router.link else { return 0 }
+        guard let link = self.router.link else { return 0 }
         let (before, linkBefore) = (self.output.readableBytes, link.output.readableBytes)
         let forwarded = self.uplink?.forward(
             bytes,
             handle: self.handle,
-            linkCredit: &self.service.router.linkCredit,
+            linkCredit: &self.router.linkCredit,
             link: &link.output,
             replies: &self.ownPacketsHeldBack,
             now: self.service.loop.now
         )
-        guard let progress = forwarded, let uplink = self.uplink else { return 0 }
-        self.service.router.passed(link.output.readableBytes - linkBefore, progress, of: uplink)
+        guard let progress = forwarded else { return 0 }
+        let written = link.output.readableBytes - linkBefore
+        self.router.passed(written, progress) { self.uplink?.canSpareAcknowledgements($0) ?? false }
         self.sendOwnPackets()
         if self.output.readableBytes != before { self.markDirty() }
         if progress.isBlocked, !self.isBlockedByCredit {
             self.isBlockedByCredit = true
             self.service.counters.creditStops += 1
-            let waitsForLink = uplink.credit > 0 && !uplink.isWaitingForAnswers
-            if waitsForLink { self.service.router.waitForLinkCredit(self.handle) }
+            let waitsForLink = self.uplink.map { $0.credit > 0 && !$0.isWaitingForAnswers } ?? false
+            if waitsForLink { self.router.waitForLinkCredit(self.handle) }
         }
         if let until = progress.blockedUntil { self.waitForRate(until) }
         switch progress.end {
@@ -457,7 +461,7 @@ final class ClientConnection: EventHandler {
         self.passedConnect = self.connect.map { PassedConnect($0) }
         self.connect = nil
         self.setDeadline(self.service.loop.now + Self.brokerWaitNanoseconds)
-        self.service.router.open(self)
+        self.router.open(self)
     }
 
     // MARK: Frames of the router
@@ -507,7 +511,7 @@ final class ClientConnection: EventHandler {
 
     func deliver(_ bytes: UnsafeRawBufferPointer, debitsCredit: Bool, continues: Bool, isStored: Bool) {
         guard self.phase == .open else {
-            if debitsCredit { self.service.router.returnLinkCredit(bytes.count) }
+            if debitsCredit { self.router.returnLinkCredit(bytes.count) }
             return
         }
         self.output.write(bytes)
@@ -523,7 +527,7 @@ final class ClientConnection: EventHandler {
 
     /// A PUBLISH that goes to several sessions: `packetIdentifier` is written over its place.
     func deliver(_ packet: UnsafeRawBufferPointer, packetIdentifier: UInt16, at offset: Int) {
-        guard self.phase == .open else { return self.service.router.returnLinkCredit(packet.count) }
+        guard self.phase == .open else { return self.router.returnLinkCredit(packet.count) }
         let start = self.output.readableBytes
         self.output.write(packet)
         if offset > 0 {
@@ -618,7 +622,7 @@ final class ClientConnection: EventHandler {
             }
         }
         let returned = self.delivery.written(pendingOutput: self.output.readableBytes)
-        self.service.router.returnCredit(self.handle, link: returned.link, session: returned.session)
+        self.router.returnCredit(self.handle, link: returned.link, session: returned.session)
         if self.output.isEmpty {
             if self.output.capacity > 16 << 10 { self.output.releaseIfEmpty() }
             if self.phase == .closing { return self.linger() }
@@ -720,7 +724,7 @@ final class ClientConnection: EventHandler {
 
     private func refuse(_ reason: RefusalReason, code: ReasonCode, version: ProtocolVersion?, detail: String) {
         self.service.refused(self, reason, detail: detail)
-        if self.phase == .opening { self.service.router.closed(self, cause: .connectionLost) }
+        if self.phase == .opening { self.router.closed(self, cause: .connectionLost) }
         if let version, let returnCode = code.connackReturnCode(for: version) {
             let connack = ConnackPacket(sessionPresent: false, returnCode: returnCode)
             connack.encode(into: &self.output, version: version)
@@ -739,7 +743,7 @@ final class ClientConnection: EventHandler {
     func close(_ cause: SessionCloseCause, code: ReasonCode?, _ detail: String) {
         guard self.phase == .open else { return self.finish() }
         self.service.logDisconnect(self, detail)
-        self.service.router.closed(self, cause: cause)
+        self.router.closed(self, cause: cause)
         self.uplink = nil
         if let code, self.version == .v5_0, !self.isInsideDelivery {
             DisconnectPacket(reasonCode: code).encode(into: &self.output, version: .v5_0)
@@ -751,9 +755,9 @@ final class ClientConnection: EventHandler {
         switch self.phase {
         case .open:
             self.service.logDisconnect(self, detail)
-            self.service.router.closed(self, cause: .connectionLost)
+            self.router.closed(self, cause: .connectionLost)
         case .opening:
-            self.service.router.closed(self, cause: .connectionLost)
+            self.router.closed(self, cause: .connectionLost)
         case .handshaking, .awaitingConnect, .authenticating, .closing, .lingering, .closed:
             break
         }
@@ -781,7 +785,7 @@ final class ClientConnection: EventHandler {
         self.phase = .closed
         self.countConnectBytes()
         self.isKnownBy([])
-        self.service.router.returnLinkCredit(self.delivery.close())
+        self.router.returnLinkCredit(self.delivery.close())
         if let registration = self.registration { self.service.loop.deregister(registration) }
         self.registration = nil
         self.socket.tls?.shutdown()

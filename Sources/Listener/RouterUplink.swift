@@ -151,10 +151,9 @@ final class RouterUplink: LinkDelegate {
     }
 
     /// What a client sent was written for the router.
-    func passed(_ bytes: Int, _ progress: SessionUplink.Progress, of uplink: SessionUplink) {
+    func passed(_ bytes: Int, _ progress: SessionUplink.Progress, canSpare: (_ acknowledgements: Int) -> Bool) {
         guard progress.acknowledgements > 0, !progress.isUrgent else { return }
-        let waiting = self.patience.acknowledgements + progress.acknowledgements
-        guard uplink.canSpareAcknowledgements(waiting) else { return }
+        guard canSpare(self.patience.acknowledgements + progress.acknowledgements) else { return }
         self.patience.add(bytes, acknowledgements: progress.acknowledgements, now: self.service.loop.now)
     }
 

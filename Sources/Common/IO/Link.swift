@@ -22,6 +22,8 @@ public final class Link: EventHandler {
     public var output = ByteBuffer()
     /// The peer's hello; nil until it came.
     public private(set) var peer: LinkHello?
+    /// The same as `peer != nil`, without a copy of it for each frame.
+    private var isUp = false
     public private(set) var isOpen = true
     /// For the owner: which of its links this is.
     public var index = 0
@@ -150,6 +152,7 @@ public final class Link: EventHandler {
     private func deliverFrames() {
         var offset = 0
         let bytes = self.input.readable
+        let delegate = self.delegate
         reading: while self.isOpen {
             switch FrameReader.frame(in: bytes, at: offset) {
             case .needMore:
@@ -158,8 +161,8 @@ public final class Link: EventHandler {
                 return self.fail("\(reason)")
             case .frame(let frame):
                 offset += FrameHeader.byteCount + frame.header.bodyBytes
-                if self.peer != nil {
-                    self.delegate?.link(self, received: frame)
+                if self.isUp {
+                    delegate?.link(self, received: frame)
                 } else if let problem = self.takeHello(frame) {
                     return self.fail(problem)
                 }
@@ -182,6 +185,7 @@ public final class Link: EventHandler {
             return "the peer speaks wire versions \(theirs), this program \(ours): upgrade one of them"
         }
         self.peer = hello
+        self.isUp = true
         self.stopHelloTimer()
         self.delegate?.linkUp(self, peer: hello)
         return nil

@@ -7,7 +7,7 @@ extension ClientConnection {
     func makeAttachState(_ accepted: SessionAccepted, _ resumed: SessionResumed?) -> AttachState? {
         if self.credentials.access == nil { self.credentials.access = self.access }
         self.access = nil
-        self.isParking = self.service.router.link == nil
+        self.isParking = self.router.link == nil
         guard accepted.sessionNumber != 0 else {
             self.passedConnect = nil
             return nil
@@ -20,7 +20,7 @@ extension ClientConnection {
             connectStamp: self.connectStamp,
             keepsExchanges: accepted.keepsExchanges,
             canBeMadeAnew: accepted.canBeMadeAnew,
-            routerBootID: self.service.router.link?.peer?.bootID ?? []
+            routerBootID: self.router.link?.peer?.bootID ?? []
         )
         if let resumed { state.resumed(resumed) }
         return state
@@ -100,14 +100,14 @@ extension ClientConnection {
             self.sessionOpen(connect, access),
             outstandingBytes: self.delivery.outstanding,
             unreportedBytes: self.delivery.unreported,
-            marks: self.service.router.settledMarks
+            marks: self.router.settledMarks
         )
     }
 
     /// QoS 2 messages, each after what it is called.
     func deliver(exchanges body: UnsafeRawBufferPointer) {
         let isWhole = ExchangeFrame.forEach(body) { exchange, packet in
-            self.uplink?.attach?.passedDown(exchange: exchange, marks: self.service.router.settledMarks)
+            self.uplink?.attach?.passedDown(exchange: exchange, marks: self.router.settledMarks)
             self.deliver(packet, debitsCredit: true, continues: false, isStored: false)
         }
         if !isWhole { self.service.counters.invalidFrames += 1 }

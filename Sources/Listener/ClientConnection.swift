@@ -83,6 +83,8 @@ final class ClientConnection: EventHandler {
     /// Of that: looked through for PINGREQ.
     var parkedBytesSeen = 0
     var delivery: DeliveryAccount
+    /// When the client took something last, or something began to wait for it.
+    var lastTaken: Instant = 0
     var isBlockedByCredit = false
     private var isBlockedByRate = false
     var inputEnded = false
@@ -509,35 +511,6 @@ final class ClientConnection: EventHandler {
         self.endAfterOutput()
     }
 
-    func deliver(_ bytes: UnsafeRawBufferPointer, debitsCredit: Bool, continues: Bool, isStored: Bool) {
-        guard self.phase == .open else {
-            if debitsCredit { self.router.returnLinkCredit(bytes.count) }
-            return
-        }
-        self.output.write(bytes)
-        if debitsCredit { self.delivery.queued(bytes.count) }
-        if let attach = self.uplink?.attach {
-            attach.passedDown(bytes, isStored: isStored)
-            if self.isBlockedByCredit, !debitsCredit, !attach.unanswered.isFull { self.resumeAfterCredit() }
-        }
-        self.isInsideDelivery = continues
-        if !continues { self.sendOwnPackets() }
-        self.markDirty()
-    }
-
-    /// A PUBLISH that goes to several sessions: `packetIdentifier` is written over its place.
-    func deliver(_ packet: UnsafeRawBufferPointer, packetIdentifier: UInt16, at offset: Int) {
-        guard self.phase == .open else { return self.router.returnLinkCredit(packet.count) }
-        let start = self.output.readableBytes
-        self.output.write(packet)
-        if offset > 0 {
-            self.output.setBigEndian(packetIdentifier, at: start + offset)
-            self.uplink?.attach?.passedDown(firstByte: packet[0], identifier: packetIdentifier)
-        }
-        self.delivery.queued(packet.count)
-        self.markDirty()
-    }
-
     func grantCredit(_ bytes: UInt32) {
         self.uplink?.grant(bytes)
         self.resumeAfterCredit()
@@ -610,6 +583,7 @@ final class ClientConnection: EventHandler {
             switch self.socket.write(self.output.readable) {
             case .bytes(let count):
                 self.output.consume(count)
+                self.lastTaken = self.service.loop.now
                 self.service.counters.bytesSent += UInt64(count)
             case .wantsWrite:
                 self.writeWantsWrite = true
@@ -621,7 +595,8 @@ final class ClientConnection: EventHandler {
                 return self.lost(detail)
             }
         }
-        let returned = self.delivery.written(pendingOutput: self.output.readableBytes)
+        let pending = self.output.readableBytes
+        let returned = self.delivery.written(pendingOutput: pending, reportsAll: self.router.pressure.isHigh)
         self.router.returnCredit(self.handle, link: returned.link, session: returned.session)
         if self.output.isEmpty {
             if self.output.capacity > 16 << 10 { self.output.releaseIfEmpty() }
@@ -785,7 +760,7 @@ final class ClientConnection: EventHandler {
         self.phase = .closed
         self.countConnectBytes()
         self.isKnownBy([])
-        self.router.returnLinkCredit(self.delivery.close())
+        self.router.returnLinkCredit(self.closeDelivery())
         if let registration = self.registration { self.service.loop.deregister(registration) }
         self.registration = nil
         self.socket.tls?.shutdown()

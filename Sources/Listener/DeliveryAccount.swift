@@ -19,16 +19,23 @@ struct DeliveryAccount {
         self.outstanding += bytes
     }
 
-    /// - Parameter pendingOutput: bytes that wait in the connection's output, PUBLISH and others.
+    /// - Parameters:
+    ///   - pendingOutput: bytes that wait in the connection's output, PUBLISH and others.
+    ///   - reportsAll: nothing is collected.
     /// - Returns: bytes to give back to the link, and to the session (0: not yet).
-    mutating func written(pendingOutput: Int) -> (link: Int, session: Int) {
+    mutating func written(pendingOutput: Int, reportsAll: Bool = false) -> (link: Int, session: Int) {
         // How much of the pending output is PUBLISH is not recorded: all of it is taken for it, which returns late, never early.
         let returned = max(0, self.outstanding - pendingOutput)
         self.outstanding -= returned
         self.unreported += returned
-        guard self.unreported >= self.reportThreshold else { return (returned, 0) }
+        guard reportsAll || self.unreported >= self.reportThreshold else { return (returned, 0) }
+        return (returned, self.report())
+    }
+
+    /// What was collected for the session.
+    mutating func report() -> Int {
         defer { self.unreported = 0 }
-        return (returned, self.unreported)
+        return self.unreported
     }
 
     /// Everything that is outstanding goes back to the link when the connection ends.

@@ -124,6 +124,7 @@ package final class ListenerService: Role {
     }
 
     private func listen(on fileDescriptor: Int32, _ policy: ListenerPolicy) throws(SystemError) {
+        ListeningSocket.boundUnsent(fileDescriptor)
         let socket = try ListeningSocket(
             loop: self.loop,
             fileDescriptor: fileDescriptor,
@@ -218,6 +219,7 @@ package final class ListenerService: Role {
         report.add("auth_workers_up", self.auth.workersUp)
         report.add("heap_bytes", HeapUsage.bytes)
         self.counters.report(into: &report)
+        self.router.addPressureStatus(to: &report)
         self.addRevocationStatus(to: &report)
         report.add("bans", self.bans.list.countInForce(at: self.bans.now))
         if let problem = self.bans.problem { report.add("alarm", "bans not usable: \(problem)") }

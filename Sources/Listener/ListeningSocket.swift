@@ -82,6 +82,16 @@ final class ListeningSocket: EventHandler {
         }
     }
 
+    /// A client that does not read must not fill the kernel's memory: of what is written to it the kernel keeps this much beside what is on
+    /// its way, where it would keep 4 MB. Connections have it from the socket that they were accepted on.
+    private static let unsentBytesMax: Int32 = 128 << 10
+
+    static func boundUnsent(_ fileDescriptor: Int32) {
+        var bytes = Self.unsentBytesMax
+        let size = socklen_t(MemoryLayout<Int32>.size)
+        setsockopt(fileDescriptor, Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, &bytes, size)
+    }
+
     /// A TCP socket that listens at `address`.
     static func open(_ address: ListenAddress) throws(SystemError) -> Int32 {
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)

@@ -3,7 +3,7 @@ import Logging
 
 /// The session link: opens sessions, and takes what the router sends to the connections it is for. Keeps the link's credit.
 final class RouterUplink: LinkDelegate {
-    private unowned let service: ListenerService
+    unowned let service: ListenerService
     private var connector: LinkConnector?
     /// Nil while there is no router.
     private(set) var link: Link?
@@ -16,6 +16,9 @@ final class RouterUplink: LinkDelegate {
     private var waitingAfterTurn: [UInt64] = []
     private var linkCreditToReturn = 0
     private var sessionCreditToReturn: [(handle: UInt64, bytes: UInt32)] = []
+    var pressure: DeliveryPressure
+    /// While clients may have to go that do not read.
+    var slowClientsTimer: EventLoop.Timer?
     private var patience = LinkPatience()
     private var patienceTimer: (deadline: Instant, timer: EventLoop.Timer)?
     /// The link to a router that is about to end: it sends what it has, and gets nothing more.
@@ -31,6 +34,7 @@ final class RouterUplink: LinkDelegate {
 
     init(service: ListenerService) {
         self.service = service
+        self.pressure = DeliveryPressure(credit: service.configuration.flowControl.linkCreditBytes)
     }
 
     func start(hello: LinkHello) {
@@ -90,6 +94,7 @@ final class RouterUplink: LinkDelegate {
 
     func returnCredit(_ handle: UInt64, link: Int, session: Int) {
         self.linkCreditToReturn += link
+        self.pressure.released(link)
         if session > 0 { self.sessionCreditToReturn.append((handle, UInt32(clamping: session))) }
     }
 
@@ -121,6 +126,7 @@ final class RouterUplink: LinkDelegate {
 
     /// The one write of the turn.
     func flush() {
+        self.tendPressure()
         guard let link = self.link ?? self.closingLink else {
             self.linkCreditToReturn = 0
             self.sessionCreditToReturn.removeAll()
@@ -174,6 +180,7 @@ final class RouterUplink: LinkDelegate {
     func linkUp(_ link: Link, peer: LinkHello) {
         self.link = link
         self.linkCredit = Int(peer.linkCreditBytes)
+        self.pressure.credit = min(self.service.configuration.flowControl.linkCreditBytes, Int(peer.linkCreditBytes))
         self.sessionCredit = Int(peer.sessionCreditBytes)
         self.service.logger.info("router connected")
         if let timer = self.absenceTimer { self.service.loop.cancel(timer) }

@@ -49,3 +49,55 @@ import Testing
         }
     }
 }
+
+@Suite struct DeliveryPressureTests {
+    private func expect(
+        _ pressure: inout DeliveryPressure,
+        rises: Bool,
+        isHigh: Bool,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+        let hasRisen = pressure.hasRisen()
+        #expect(hasRisen == rises, sourceLocation: sourceLocation)
+        #expect(pressure.isHigh == isHigh, sourceLocation: sourceLocation)
+    }
+
+    @Test func sessionsAreToldAtOnceFromHalfOfTheCreditOn() {
+        var pressure = DeliveryPressure(credit: 1600)
+        pressure.queued(800)
+        self.expect(&pressure, rises: false, isHigh: false)
+        pressure.queued(1)
+        self.expect(&pressure, rises: true, isHigh: true)
+        // Told once.
+        self.expect(&pressure, rises: false, isHigh: true)
+        pressure.released(200)
+        // Not in and out with each message.
+        self.expect(&pressure, rises: false, isHigh: true)
+        pressure.released(1)
+        self.expect(&pressure, rises: false, isHigh: false)
+        pressure.queued(300)
+        self.expect(&pressure, rises: true, isHigh: true)
+    }
+
+    @Test func clientsMayHaveToGoFromFifteenSixteenthsOn() {
+        var pressure = DeliveryPressure(credit: 1600)
+        pressure.queued(1500)
+        #expect(!pressure.isCritical)
+        pressure.queued(1)
+        #expect(pressure.isCritical)
+    }
+
+    @Test func whatWasCollectedForASessionIsReportedOnRequest() {
+        var account = DeliveryAccount(sessionCredit: 1000)
+        account.queued(300)
+        let first = account.written(pendingOutput: 0)
+        #expect(first == (300, 0))
+        account.queued(100)
+        let second = account.written(pendingOutput: 60, reportsAll: true)
+        #expect(second == (40, 340))
+        let third = account.written(pendingOutput: 0)
+        #expect(third == (60, 0), "collected again")
+        let report = account.report()
+        #expect(report == 60)
+    }
+}

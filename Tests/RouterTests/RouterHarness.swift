@@ -16,6 +16,8 @@ final class RouterHarness {
         /// PUBLISH bytes that came down and for which credit was not returned.
         var heldLinkCredit = 0
         var returnsLinkCredit = true
+        /// The link's credit for what clients do not return is not returned either, as a listener does.
+        var keepsUnread = false
         /// Off: it takes nothing, as one that is stopped.
         var isThere = true
         /// Credit that the router returned.
@@ -197,7 +199,8 @@ final class RouterHarness {
     func addListener(
         sessionCredit: Int = 256 << 10,
         linkCredit: Int = 64 << 20,
-        wireVersion: UInt8 = LinkHello.wireVersionMax
+        wireVersion: UInt8 = LinkHello.wireVersionMax,
+        features: LinkHello.Features = .all
     ) -> FakeListener {
         let hello = LinkHello(
             role: .listener,
@@ -205,7 +208,8 @@ final class RouterHarness {
             name: Array("listener-\(self.listeners.count + 1)".utf8),
             sessionCreditBytes: UInt32(sessionCredit),
             linkCreditBytes: UInt32(linkCredit),
-            wireVersionMax: wireVersion
+            wireVersionMax: wireVersion,
+            features: features
         )
         let listener = FakeListener(index: self.core.linkUp(peer: hello, now: self.now))
         self.listeners.append(listener)
@@ -340,7 +344,8 @@ final class RouterHarness {
     }
 
     func returnCredit(_ listener: FakeListener, _ credits: [(handle: UInt64, bytes: UInt32)]) {
-        let linkBytes = listener.returnsLinkCredit ? listener.heldLinkCredit : 0
+        let unread = listener.keepsUnread ? listener.clients.values.reduce(0) { $0 + $1.heldCredit } : 0
+        let linkBytes = listener.returnsLinkCredit ? max(0, listener.heldLinkCredit - unread) : 0
         if linkBytes == 0, credits.isEmpty { return }
         listener.heldLinkCredit -= linkBytes
         var buffer = ByteBuffer()

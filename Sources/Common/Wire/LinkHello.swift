@@ -10,11 +10,25 @@ public struct LinkHello: Equatable, Sendable {
     /// Versions of the frames that this release speaks; the highest common one is used.
     public static let wireVersionMin: UInt8 = 3
     public static let wireVersionMax: UInt8 = 4
+    /// What a release does beside the frames of its wire version. Earlier ones send no bits, and look at none.
+    public struct Features: OptionSet, Sendable {
+        /// A listener tells at once what its clients have taken while little of the link's credit is left: see `RouterLink.admits`.
+        public static let promptCredit = Features(rawValue: 1)
+        public static let all: Features = [.promptCredit]
+
+        public let rawValue: UInt8
+
+        public init(rawValue: UInt8) {
+            self.rawValue = rawValue
+        }
+    }
+
     private static let magic: UInt32 = 0x4C54_524D  // "MRTL"
 
     public var role: Role
     public var wireVersionMin: UInt8
     public var wireVersionMax: UInt8
+    public var features: Features
     /// 16 random bytes, new with every start of the process.
     public var bootID: [UInt8]
     /// The listener's name in logs, such as `listener-1`.
@@ -31,12 +45,14 @@ public struct LinkHello: Equatable, Sendable {
         sessionCreditBytes: UInt32 = 0,
         linkCreditBytes: UInt32 = 0,
         wireVersionMin: UInt8 = LinkHello.wireVersionMin,
-        wireVersionMax: UInt8 = LinkHello.wireVersionMax
+        wireVersionMax: UInt8 = LinkHello.wireVersionMax,
+        features: Features = .all
     ) {
         precondition(bootID.count == 16, "a boot id has 16 bytes")
         self.role = role
         self.wireVersionMin = wireVersionMin
         self.wireVersionMax = wireVersionMax
+        self.features = features
         self.bootID = bootID
         self.name = name
         self.sessionCreditBytes = sessionCreditBytes
@@ -49,7 +65,7 @@ public struct LinkHello: Equatable, Sendable {
         buffer.write(self.role.rawValue)
         buffer.write(self.wireVersionMin)
         buffer.write(self.wireVersionMax)
-        buffer.write(UInt8(0))
+        buffer.write(self.features.rawValue)
         buffer.write(self.bootID)
         buffer.writeLittleEndian(self.sessionCreditBytes)
         buffer.writeLittleEndian(self.linkCreditBytes)
@@ -65,7 +81,7 @@ public struct LinkHello: Equatable, Sendable {
             let role = reader.readUInt8().flatMap(Role.init(rawValue:)),
             let versionMin = reader.readUInt8(),
             let versionMax = reader.readUInt8(),
-            reader.readUInt8() != nil,
+            let features = reader.readUInt8(),
             let bootID = reader.readBytes(16),
             let sessionCredit = reader.readLittleEndian(UInt32.self),
             let linkCredit = reader.readLittleEndian(UInt32.self),
@@ -78,7 +94,8 @@ public struct LinkHello: Equatable, Sendable {
             sessionCreditBytes: sessionCredit,
             linkCreditBytes: linkCredit,
             wireVersionMin: versionMin,
-            wireVersionMax: versionMax
+            wireVersionMax: versionMax,
+            features: Features(rawValue: features)
         )
     }
 

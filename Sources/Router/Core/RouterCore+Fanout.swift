@@ -174,7 +174,7 @@ extension RouterCore {
         guard let session = self.sessions[Int(subscriber.session)] else { return }
         let options = subscriber.options
         let qos = QoS.lower(message.qos, options.qos)
-        guard let link = session.link, session.credit > 0, link.credit > 0, !session.hasBacklog,
+        guard let link = session.link, link.admits(session.credit), !session.hasBacklog,
             !qos.isAcknowledged || (self.goesAtOnce(qos, session) && self.mayStart(session))
         else { return self.deliverSlowly(message, &kept, to: subscriber, keeps: keeps) }
         let shape = PublishShape(
@@ -297,7 +297,7 @@ extension RouterCore {
             item.group = group
             item.groupStamp = self.trie.groups[Int(group)].stamp
         }
-        guard let link = session.link, session.credit > 0, link.credit > 0, !session.hasBacklog, qos.isAcknowledged,
+        guard let link = session.link, link.admits(session.credit), !session.hasBacklog, qos.isAcknowledged,
             message.expiry > self.now, self.mayStart(session),
             message.payload.count <= self.partBytes || !self.waitsForPacketBefore(item, session)
         else { return self.enqueue(item, session) }

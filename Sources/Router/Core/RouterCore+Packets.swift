@@ -294,8 +294,7 @@ extension RouterCore {
 
     mutating func receivedCredit(_ frame: Frame, _ link: RouterLink) -> StaticString? {
         guard let credit = CreditFrame(frame.body) else { return "broken credit frame" }
-        // A listener cannot return more than it was given: beyond that, numbers are wrong, and are cut off.
-        link.credit = min(link.credit &+ Int(credit.linkBytes), Int(link.peer.linkCreditBytes))
+        let isMore = link.returned(Int(credit.linkBytes))
         for position in 0..<credit.count {
             guard let slot = link.slot(of: credit.handle(at: position)),
                 link.slots[slot].session != RouterLink.Slot.noSession,
@@ -306,6 +305,7 @@ extension RouterCore {
             if session.hasBacklog { self.markForPump(session) }
         }
         self.serveWaiting(link)
+        if isMore { self.serveHeldBack(link) }
         return nil
     }
 
@@ -317,6 +317,20 @@ extension RouterCore {
             guard let session = self.sessions[Int(index)], session.isWaitingForLink else { continue }
             session.isWaitingForLink = false
             self.markForPump(session)
+        }
+    }
+
+    /// Lets sessions send that may have more under way than before.
+    private mutating func serveHeldBack(_ link: RouterLink) {
+        for _ in 0..<link.heldBack.count {
+            guard let index = link.heldBack.popFirst() else { return }
+            guard let session = self.sessions[Int(index)], session.isHeldBack, session.link === link else { continue }
+            if session.credit > 0, !link.admits(session.credit) {
+                link.heldBack.append(index)
+            } else {
+                session.isHeldBack = false
+                self.markForPump(session)
+            }
         }
     }
 }

@@ -8,13 +8,7 @@ extension RouterCore {
         while let link = session.link {
             guard session.hasBacklog else { return }
             guard session.credit > 0 else { return }
-            guard link.credit > 0 else {
-                if !session.isWaitingForLink {
-                    session.isWaitingForLink = true
-                    link.waiting.append(session.index)
-                }
-                return
-            }
+            guard link.admits(session.credit) else { return link.holdBack(session) }
             if let pending = session.pending {
                 if pending.partialOutput != nil {
                     guard self.sendPart(session, pending, link) else { return }
@@ -154,7 +148,7 @@ extension RouterCore {
         self.counters.publishesSent += 1
         self.counters.publishBytesSent += UInt64(layout.packetBytes)
         // Its publisher's answer waits for what is handed over with this turn.
-        if partial.isKept, item.qos.isAcknowledged, session.credit > 0, link.credit > 0 {
+        if partial.isKept, item.qos.isAcknowledged, link.admits(session.credit) {
             _ = self.sendPart(session, pending, link)
         }
     }
@@ -216,7 +210,9 @@ extension RouterCore {
             self.waitsForUnfinished.insert(session.index)
             return false
         }
-        let count = min(self.partBytes, partial.packetBytes - partial.sentBytes)
+        // Of a packet that is in parts anyway no more than the session's share, or each client that does not read would take a whole part.
+        let allowed = max(RouterLimits.packetPartBytesMin, link.allowance(session.credit))
+        let count = min(self.partBytes, allowed, partial.packetBytes - partial.sentBytes)
         let end = partial.sentBytes + count
         let isLast = end == partial.packetBytes
         var flags = FrameFlags.debitsCredit

@@ -164,6 +164,7 @@ extension RouterCore {
         session.consumedBytes = 0
         session.isInCreditReturns = false
         session.isWaitingForLink = false
+        session.isHeldBack = false
         session.heldCount = 0
         session.heldPublishes = 0
         session.heldRefusals = 0

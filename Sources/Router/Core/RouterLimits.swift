@@ -6,6 +6,9 @@ package enum RouterLimits {
     /// 16 bytes. A frame with a higher one ends the link.
     static let slotsPerLinkMax = 1 << 20
 
+    /// Of a packet that is sent in parts, the least that a part has while the link's credit is short.
+    static let packetPartBytesMin = 1024
+
     /// Acknowledgements held back for one session while a large packet is on its way to it; a client that makes us hold more
     /// is closed with 0x97.
     static let heldControlBytesMax = 1 << 20

@@ -40,6 +40,15 @@ final class RouterLink {
     var credit: Int
     /// Sessions that have something to send and wait for `credit`.
     var waiting = SessionRing()
+    /// Sessions that have something to send and as much under way as is theirs while the link's credit is short: see `admits`.
+    var heldBack = SessionRing()
+    /// The lowest credit since those were looked through.
+    private var heldBackMark = Int.max
+    /// With more credit than this each session may use all of its own.
+    private let ampleCredit: Int
+    /// Of what is left of the link's credit, in parts of 65,536, what a session may have under way.
+    private let share: Int
+    private let sessionCredit: Int
 
     /// Bytes of packets that use credit that came up since credit was last returned.
     var consumedBytes = 0
@@ -83,11 +92,68 @@ final class RouterLink {
         self.peer = peer
         self.takesExchanges = peer.takesExchanges
         self.credit = Int(peer.linkCreditBytes)
+        self.sessionCredit = Int(peer.sessionCreditBytes)
+        self.ampleCredit = peer.features.contains(.promptCredit) ? Int(peer.linkCreditBytes) / 2 : 0
+        self.share = (self.sessionCredit << 17) / max(1, Int(peer.linkCreditBytes))
         precondition(
             Self.headerBytes == FrameHeader.byteCount && Self.deliverKind == FrameKind.sessionDeliver.rawValue
                 && Self.frameBodyBytesMax == Limits.frameBodyBytesMax,
             "a copied constant differs from its original"
         )
+    }
+
+    // MARK: Credit
+
+    /// Whether a session with so much credit of its own may send.
+    ///
+    /// Clients that do not read keep what was sent to them under way for ever. As long as half of the link's credit is left each session
+    /// may have all of its own under way; then less, in proportion to what is left. So they never use it up, however many they are, and
+    /// whoever reads goes on: of a link's credit B, n clients that read nothing leave B / (1 + n · 2 · session credit / B).
+    @inline(__always)
+    func admits(_ sessionCredit: Int) -> Bool {
+        guard self.credit <= self.ampleCredit else { return sessionCredit > 0 }
+        return self.admitsWhenShort(sessionCredit)
+    }
+
+    private func admitsWhenShort(_ sessionCredit: Int) -> Bool {
+        // The listener tells late what its clients have taken: nothing follows from a session's credit but that it has some.
+        guard self.ampleCredit > 0 else { return sessionCredit > 0 && self.credit > 0 }
+        return self.allowance(sessionCredit) > 0
+    }
+
+    /// Bytes that a session may send while the link's credit is short; without limit otherwise.
+    func allowance(_ sessionCredit: Int) -> Int {
+        guard self.credit <= self.ampleCredit else { return .max }
+        let share = min(self.sessionCredit, (max(0, self.credit) &* self.share) >> 16)
+        return sessionCredit - self.sessionCredit + share
+    }
+
+    /// A session that is not admitted: it is told when there is more credit. Its own coming back sets it going anyway.
+    func holdBack(_ session: Session) {
+        if self.credit <= 0 {
+            guard !session.isWaitingForLink else { return }
+            session.isWaitingForLink = true
+            self.waiting.append(session.index)
+        } else {
+            // Those that have gone since are taken out with the next credit.
+            let isStale = self.heldBack.count > 2 * self.sessionCount + 64
+            self.heldBackMark = min(self.heldBackMark, isStale ? Int.min / 2 : self.credit)
+            guard !session.isHeldBack else { return }
+            session.isHeldBack = true
+            self.heldBack.append(session.index)
+        }
+    }
+
+    /// A listener cannot return more than it was given: beyond that, numbers are wrong, and are cut off.
+    /// - Returns: whether there is so much more than before that those held back are to be looked through.
+    func returned(_ bytes: Int) -> Bool {
+        self.heldBackMark = min(self.heldBackMark, self.credit)
+        self.credit = min(self.credit &+ bytes, Int(self.peer.linkCreditBytes))
+        guard !self.heldBack.isEmpty else { return false }
+        let step = max(1, Int(self.peer.linkCreditBytes) / 32)
+        guard self.credit > self.ampleCredit || self.credit &- step >= self.heldBackMark else { return false }
+        self.heldBackMark = self.credit
+        return true
     }
 
     /// The place that a handle names, if the handle is the one in force there.

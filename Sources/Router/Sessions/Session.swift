@@ -219,6 +219,8 @@ final class Session {
     /// A SUBSCRIBE or UNSUBSCRIBE that goes on in the next turn; then `waiting` is there too.
     var unfinishedFilters: UnfinishedFilters?
     var isWaitingForLink = false
+    /// See `RouterLink.holdBack`.
+    var isHeldBack = false
     var isMarkedForPump = false
 
     /// What it last published to: devices repeat themselves.

@@ -1,0 +1,43 @@
+import Common
+
+/// How much of the link's credit for deliveries waits in this process for clients to read it, over all of them.
+///
+/// Clients that do not read, and do not go, keep what was sent to them for as long as they stay. From half of the credit on, `isHigh`,
+/// sessions are told at once what their clients have taken, so that the router can tell who reads and give the others less
+/// (`RouterLink.admits`). Small messages never use up the credit then. Large ones may, because each client may have one
+/// under way: from fifteen sixteenths on, `isCritical`, those go that have taken nothing for the longest time.
+struct DeliveryPressure {
+    /// A client that has taken something in this time is not ended for the others.
+    static let patienceNanoseconds = 5 * Nanoseconds.perSecond
+
+    /// The link's.
+    var credit: Int
+    /// PUBLISH bytes that were queued for clients and not written.
+    private(set) var waiting = 0
+    private(set) var isHigh = false
+
+    init(credit: Int) {
+        self.credit = credit
+    }
+
+    mutating func queued(_ bytes: Int) { self.waiting += bytes }
+
+    /// Written, or given up with their connection.
+    mutating func released(_ bytes: Int) { self.waiting -= bytes }
+
+    /// To be called once in a turn.
+    /// - Returns: whether sessions are told at once from now on, for the first time.
+    mutating func hasRisen() -> Bool {
+        if self.isHigh {
+            self.isHigh = self.waiting > self.credit / 8 * 3
+            return false
+        }
+        self.isHigh = self.waiting > self.credit / 2
+        return self.isHigh
+    }
+
+    var isCritical: Bool { self.waiting > self.credit / 16 * 15 }
+
+    /// Clients are ended until no more than this waits.
+    var aim: Int { self.credit / 2 }
+}

@@ -113,7 +113,7 @@ struct StatusMetric {
         "farewells_dropped_total": .init(.counter, "Ends of sessions of which the next router will not be told."),
         "bytes_received_total": .init(.counter, "Bytes from clients."),
         "bytes_sent_total": .init(.counter, "Bytes to clients."),
-        "undelivered_bytes": .init(.gauge, "PUBLISH bytes that clients have not read, of what flow_control.link_credit allows."),
+        "undelivered_bytes": .init(.gauge, "PUBLISH bytes that wait for clients to read them."),
         "credit_stops_total": .init(.counter, "Times that a client was not read for want of credit."),
         "publish_rate_stops_total": .init(.counter, "Times that a client was not read because it published too fast."),
         "publish_rate_disconnects_total": .init(.counter, "Clients disconnected because they published too fast."),

@@ -61,15 +61,54 @@ import Testing
         for name in ["a", "b", "c"] {
             for _ in 0..<3 { publisher.publish(name, payload, .atLeastOnce) }
         }
-        // 300 bytes each: three for a, three for b, none left for c.
+        // 300 bytes each: three for a, two for b, one for c, which is less than what is free, and never none.
         #expect(harness.core.queuedBytesTotal == 1800)
         #expect(harness.core.queuedMessages == 6)
-        #expect(harness.core.counters.droppedTotalFull == 3)
-        let client = harness.client("a")
-        client.connect(clean: false, expiry: 100)
-        #expect(client.takePayloads().count == 3)
-        publisher.publish("c", payload, .atLeastOnce)
-        #expect(harness.core.queuedMessages == 4)
+        #expect(harness.core.counters.droppedQueueFull == 1, "for b")
+        #expect(harness.core.counters.droppedTotalFull == 2, "for c")
+        for (name, count) in [("a", 3), ("b", 2), ("c", 1)] {
+            let client = harness.client(name)
+            client.connect(clean: false, expiry: 100)
+            #expect(client.takePayloads().count == count)
+        }
+        #expect(harness.core.queuedBytesTotal == 0)
+    }
+
+    /// 100 full queues of clients that are away: what has to wait for another client for a moment still finds room.
+    @Test(arguments: [Configuration.MQTT.Session.QueueFull.dropOldest, .dropNewest])
+    func fullQueuesOfSomeLeaveRoomForOthers(policy: Configuration.MQTT.Session.QueueFull) {
+        let harness = RouterHarness {
+            $0.mqtt.session.maxQueuedBytes = 10_000
+            $0.mqtt.session.queueFull = policy
+            $0.mqtt.maxQueuedBytesTotal = 200_000
+        }
+        let listener = harness.addListener(sessionCredit: 1000)
+        let publisher = harness.client("publisher", on: listener)
+        publisher.connect()
+        for index in 0..<100 {
+            let away = harness.client("away-\(index)", on: listener)
+            away.connect(clean: false, expiry: 100)
+            away.subscribe("all", .atLeastOnce)
+            away.drop()
+        }
+        let payload = String(repeating: "x", count: 100)
+        for index in 0..<100 { publisher.publish("all", "\(index)" + payload, .atLeastOnce) }
+        #expect(harness.core.queuedBytesTotal < 200_000)
+        let reader = harness.client("reader", on: listener)
+        reader.connect()
+        reader.subscribe("mine", .atLeastOnce)
+        reader.returnsCredit = false
+        for index in 0..<12 { publisher.publish("mine", "\(index)" + payload, .atLeastOnce) }
+        reader.returnsCredit = true
+        reader.returnHeldCredit()
+        #expect(reader.takePayloads().map { $0.prefix { $0 != "x" } } == (0..<12).map { "\($0)" })
+        #expect(harness.core.counters.droppedTotalFull == 0)
+        let away = harness.client("away-7", on: listener)
+        away.connect(clean: false, expiry: 100)
+        let numbers = away.takePayloads().compactMap { Int($0.prefix { $0 != "x" }) }
+        #expect(numbers.count > 5)
+        let first = policy == .dropOldest ? 100 - numbers.count : 0
+        #expect(numbers == Array(first..<first + numbers.count), "the last ones, or the first ones, without gaps")
     }
 
     @Test func incompletePacketsOfOneListenerAreLimited() {

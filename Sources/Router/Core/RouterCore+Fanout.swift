@@ -347,7 +347,12 @@ extension RouterCore {
             if !item.qos.isAcknowledged { self.counters.droppedQoS0 += 1 } else { self.counters.droppedTotalFull += 1 }
             return
         }
-        while session.queue.count >= limits.maxQueuedMessages || session.queue.bytes + bytes > limits.maxQueuedBytes {
+        let share = self.queueShare
+        // A queue that is larger than its share has become grows no more, and keeps what it has.
+        var room = 0
+        while session.queue.count >= limits.maxQueuedMessages || session.queue.bytes + bytes > limits.maxQueuedBytes
+            || (room < bytes && !session.queue.isEmpty && session.queue.bytes + bytes > share)
+        {
             // QoS 0 never pushes anything out.
             guard item.qos.isAcknowledged, limits.queueFull == .dropOldest, let oldest = self.removeFirstQueued(session)
             else {
@@ -358,6 +363,7 @@ extension RouterCore {
                 }
                 return
             }
+            room += oldest.message.countedBytes
             self.recordDone(oldest, session)
             if !oldest.qos.isAcknowledged {
                 self.counters.droppedQoS0 += 1
@@ -382,6 +388,15 @@ extension RouterCore {
         self.queuedMessages += 1
         // With a backlog, what it waits for sets it going.
         if session.isConnected, !hadBacklog { self.markForPump(session) }
+    }
+
+    /// What one session may have of the bytes of all queues: no bound of its own while half of them are free, then in proportion to what is, so
+    /// that clients that are away, however many, leave room for those that only have to wait for a moment (ADR 0022).
+    var queueShare: Int {
+        let total = self.settings.maxQueuedBytesTotal
+        let free = max(0, total - self.queuedBytes)
+        guard free < total / 2 else { return .max }
+        return Int(2 * Double(self.settings.session.maxQueuedBytes) * Double(free) / Double(total))
     }
 
     func isExpired(_ message: Message) -> Bool { message.header.expiry <= self.now }

@@ -88,7 +88,8 @@ extension RouterCore {
     /// One message always finds room, as long as all sessions together have it.
     private func hasRoom(for bytes: Int, _ session: Session) -> Bool {
         guard self.queuedBytes + bytes <= self.settings.maxQueuedBytesTotal else { return false }
-        return session.received.isEmpty || session.receivedBytes + bytes <= self.settings.session.maxQueuedBytes
+        let most = min(self.settings.session.maxQueuedBytes, self.queueShare)
+        return session.received.isEmpty || session.receivedBytes + bytes <= most
     }
 
     /// PUBREL came: the message goes on.

@@ -50,8 +50,7 @@ extension Authenticator {
             case .doesNotFit:
                 self.answer(waiter.request, .unknown, .redisError, detail: detail, key: key)
             case .slow(let check):
-                let stage = CheckStage.withoutRedis(.redisError, detail)
-                self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: stage))
+                self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: .known))
             }
         }
     }

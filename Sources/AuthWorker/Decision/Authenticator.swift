@@ -169,12 +169,10 @@ package struct Authenticator {
 
     /// Where a query goes on when its slow comparison is done.
     enum CheckStage {
-        /// With what memory and the cache know.
+        /// With what is known by then: Redis may be there again that was away, or have its rows again.
         case known
         /// With what Redis has just answered.
         case fetched(Entry)
-        /// Redis gave nothing: the last try.
-        case withoutRedis(AuthVerdict.Reason, String)
     }
 
     struct Checking {
@@ -676,8 +674,7 @@ package struct Authenticator {
                     let verdict = self.allow(waiter, entry, isFresh ? entry.origin : .staleCache, key: key)
                     return self.answer(waiter.request, verdict)
                 case .slow(let check):
-                    let stage = CheckStage.withoutRedis(reason, detail)
-                    return self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: stage))
+                    return self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: .known))
                 case .doesNotFit:
                     break
                 }

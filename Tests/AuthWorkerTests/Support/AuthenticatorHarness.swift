@@ -32,6 +32,9 @@ struct AuthenticatorHarness {
     /// Writes to the cache file wait for `performWrites`.
     var holdsWrites = false
     private var heldWrites: [CacheWrite] = []
+    /// Comparisons with slow hashes wait for `performChecks`.
+    var holdsChecks = false
+    private var heldChecks: [(token: UInt64, check: PasswordCheck)] = []
     /// What the workers of the host know together of rows that vanish.
     let denials: DenialAccount
     var verdicts: [UInt64: AuthVerdict] = [:]
@@ -178,6 +181,7 @@ struct AuthenticatorHarness {
             self.look(token, commands[0])
         case .check(let token, let check):
             self.slowChecks += 1
+            guard !self.holdsChecks else { return self.heldChecks.append((token, check)) }
             self.authenticator.passwordChecked(token: token, fits: check.perform(), now: self.time)
         case .write(let write):
             self.write(write)
@@ -212,6 +216,17 @@ struct AuthenticatorHarness {
     mutating func fail(_ index: Int, _ failure: RedisFailure) {
         let flight = self.flights.remove(at: index)
         self.authenticator.lookupFailed(token: flight.token, failure, now: self.time)
+        self.performActions()
+    }
+
+    /// The threads that compare passwords are done.
+    mutating func performChecks() {
+        self.holdsChecks = false
+        let checks = self.heldChecks
+        self.heldChecks = []
+        for (token, check) in checks {
+            self.authenticator.passwordChecked(token: token, fits: check.perform(), now: self.time)
+        }
         self.performActions()
     }
 

@@ -155,7 +155,12 @@ extension RedisSource {
         self.noticeSuspension()
         guard self.authenticator.denialGuard.state == .watching else { return }
         self.rememberRunID()
-        // Who was not denied meanwhile may be now.
+        self.settleHeld()
+    }
+
+    /// Who was not denied meanwhile may be now.
+    private func settleHeld() {
+        guard self.authenticator.denialGuard.state == .watching else { return }
         let held = self.authenticator.denialGuard.held
         guard held > self.dataCheck.heldSettled else { return }
         self.dataCheck.heldSettled = held
@@ -172,7 +177,8 @@ extension RedisSource {
     func noticeSuspension() {
         let isSuspended = self.authenticator.denialGuard.isSuspended
         if isSuspended { self.scheduleDataCheck() }
-        guard isSuspended != self.dataCheck.wasSuspended else { return }
+        // A suspension may have come and gone since the last look.
+        guard isSuspended != self.dataCheck.wasSuspended else { return self.settleHeld() }
         self.dataCheck.wasSuspended = isSuspended
         self.authenticator.denialGuard.sync()
         if isSuspended {

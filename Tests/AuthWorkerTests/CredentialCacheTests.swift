@@ -407,6 +407,23 @@ import Testing
         #expect(try row().changedSinceMilliseconds == 6000)
     }
 
+    /// Of 100 rows 60 were removed: the sample had the other 40 only, and said that nothing was missing.
+    @Test func `regression: rows that were named as changed while rows vanished belong to the sample`() throws {
+        let opened = try Opened(self.path)
+        for name in ["a", "b", "c", "d"] { opened.store(name, "row", at: name == "d" ? 9000 : 1000) }
+        for (name, time) in [("b", 2000), ("c", 5000), ("c", 7000), ("d", 9500)] as [(String, Int64)] {
+            opened.cache.write(.markChanged(redisKey: Array(name.utf8), atMilliseconds: time))
+        }
+        try opened.settle()
+        func sample(changedSince: Int64 = .max) -> Set<String>? {
+            let keys = opened.cache.sampleOfKnownKeys(10, in: 0..<8000, changedSince: changedSince)
+            return keys.map { Set($0.map { String(decoding: $0, as: UTF8.self) }) }
+        }
+        #expect(sample() == ["a"])
+        #expect(sample(changedSince: 4000) == ["a", "c"])
+        #expect(sample(changedSince: 6000) == ["a"])
+    }
+
     @Test func aRowFromTheFutureCanBeReplaced() throws {
         let opened = try Opened(self.path)
         opened.store("a", "future", at: Int64.max)

@@ -447,7 +447,8 @@ package struct Authenticator {
                 generation: pending.generation
             )
             self.absent.insert(entry, for: key)
-            if pending.isOnDisk || pending.cacheWasNotReadable {
+            // Of a key that was named as changed meanwhile another worker may have stored a row since the file was read.
+            if pending.isOnDisk || pending.cacheWasNotReadable || pending.generation != 0 {
                 if pending.generation != 0, self.settings.readsCache {
                     self.willLookAgain(key, pending.commands, now: now)
                 }

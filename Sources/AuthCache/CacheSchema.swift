@@ -64,5 +64,8 @@ package enum CacheSchema {
             before INTEGER NOT NULL
         ) WITHOUT ROWID;
         """,
+        // When the first change was told that a row with `must_fetch` lacks, milliseconds since 1970; NULL where a release before this step
+        // marked it. It says nothing of other rows.
+        "ALTER TABLE rows ADD COLUMN changed_since INTEGER",
     ]
 }

@@ -339,14 +339,15 @@ import Testing
         try opened.settle()
         let file = try Database(path: self.currentFile(), access: .readWrite, busyTimeoutMilliseconds: 5000)
         if !isListed { try file.execute("UPDATE rows SET related_listed = NULL; DELETE FROM related_keys") }
-        opened.cache.write(.markRelated(redisKey: Array("acl:a".utf8)))
-        opened.cache.write(.markRelated(redisKey: Array("acl:".utf8)))
+        opened.cache.write(.markRelated(redisKey: Array("acl:a".utf8), atMilliseconds: 2000))
+        opened.cache.write(.markRelated(redisKey: Array("acl:".utf8), atMilliseconds: 2000))
         try opened.settle()
         let rows = keys.map { key -> CachedRow? in
             if case .found(let row) = opened.cache.read(key) { row } else { nil }
         }
         #expect(rows.map { $0?.mustFetch } == [true, false, true, false])
         #expect(rows.map { $0?.generation } == [1, 0, 1, 0])
+        #expect(rows.map { $0?.changedSinceMilliseconds } == [2000, nil, 2000, nil])
         // Rows that go take their entries with them.
         try file.execute("DELETE FROM rows WHERE redis_key <> CAST('b' AS BLOB)")
         let count = try file.prepare("SELECT count(*), min(redis_key) FROM related_keys WHERE related_key <> x''")
@@ -370,6 +371,57 @@ import Testing
         guard case .found(let fetched) = opened.cache.read(Opened.key("a")) else { return }
         #expect(!fetched.mustFetch && fetched.generation == 3)
         #expect(opened.hash("a") == "new")
+    }
+
+    @Test func `regression: an absence that is older than a mark is refused, not forgotten`() throws {
+        let opened = try Opened(self.path)
+        func row() throws -> CachedRow {
+            try opened.settle()
+            guard case .found(let row) = opened.cache.read(Opened.key("a")) else {
+                throw ProcessError(description: "no row")
+            }
+            return row
+        }
+        func markChanged(at time: Int64) {
+            opened.cache.write(.markChanged(redisKey: Array("a".utf8), atMilliseconds: time))
+        }
+        func markAbsent(at time: Int64, generation: Int64) {
+            opened.cache.write(.markAbsent(Opened.key("a"), atMilliseconds: time, generation: generation))
+        }
+        opened.store("a", "row", at: 1000)
+        // Two workers are told.
+        markChanged(at: 2000)
+        markChanged(at: 3000)
+        #expect(try row().changedSinceMilliseconds == 2000)
+        markAbsent(at: 4000, generation: 1)
+        try opened.wait("refusal") { opened.events.contains(.refused(Opened.key("a"))) }
+        #expect(try row().absentSinceMilliseconds == nil)
+        opened.events = []
+        markAbsent(at: 4000, generation: 2)
+        markAbsent(at: 4000, generation: 1)
+        #expect(try row().absentSinceMilliseconds == 4000)
+        #expect(!opened.events.contains(.refused(Opened.key("a"))))
+        opened.store("a", "row", at: 5000, generation: 2)
+        #expect(try !row().mustFetch)
+        markChanged(at: 6000)
+        #expect(try row().changedSinceMilliseconds == 6000)
+    }
+
+    /// Of 100 rows 60 were removed: the sample had the other 40 only, and said that nothing was missing.
+    @Test func `regression: rows that were named as changed while rows vanished belong to the sample`() throws {
+        let opened = try Opened(self.path)
+        for name in ["a", "b", "c", "d"] { opened.store(name, "row", at: name == "d" ? 9000 : 1000) }
+        for (name, time) in [("b", 2000), ("c", 5000), ("c", 7000), ("d", 9500)] as [(String, Int64)] {
+            opened.cache.write(.markChanged(redisKey: Array(name.utf8), atMilliseconds: time))
+        }
+        try opened.settle()
+        func sample(changedSince: Int64 = .max) -> Set<String>? {
+            let keys = opened.cache.sampleOfKnownKeys(10, in: 0..<8000, changedSince: changedSince)
+            return keys.map { Set($0.map { String(decoding: $0, as: UTF8.self) }) }
+        }
+        #expect(sample() == ["a"])
+        #expect(sample(changedSince: 4000) == ["a", "c"])
+        #expect(sample(changedSince: 6000) == ["a"])
     }
 
     @Test func aRowFromTheFutureCanBeReplaced() throws {

@@ -228,7 +228,7 @@ import Testing
         var (harness, _) = try self.harness("a")
         harness.holdsWrites = true
         if all {
-            harness.authenticator.allNamed()
+            harness.authenticator.allNamed(now: harness.time)
             harness.performActions()
         } else {
             harness.change("a")

@@ -51,6 +51,42 @@ import Testing
         #expect(harness.ask("a", "wrong")?.outcome == .unknown)
     }
 
+    /// Everything live had been asked about by then: a session of a device that was removed meanwhile went on for hours.
+    @Test func `regression: a comparison that is done when Redis is back counts for nothing by itself`() throws {
+        var harness = try self.harness()
+        #expect(harness.ask("a", "secret")?.outcome == .allow)
+        try harness.restart()
+        harness.advance(seconds: 3600)
+        harness.redis = .isDown
+        harness.holdsChecks = true
+        let removed = harness.send("a", "secret")
+        harness.redis = .works
+        harness.rows["a"] = nil
+        #expect(harness.verdicts[removed] == nil)
+        harness.performChecks()
+        #expect(harness.verdicts[removed]?.reason == .noSuchDevice)
+    }
+
+    @Test func `regression: a comparison that is done when rows decide again counts for nothing by itself`() throws {
+        var harness = try self.harness()
+        #expect(harness.ask("a", "secret")?.outcome == .allow)
+        try harness.restart()
+        harness.advance(seconds: 3600)
+        harness.rows["a"] = nil
+        harness.authenticator.flushed(hasRowsOnDisk: true, now: harness.time)
+        harness.holdsChecks = true
+        let held = harness.send("a", "secret")
+        harness.performChecks()
+        #expect(harness.verdicts[held]?.source == .staleCache)
+        try harness.restart()
+        harness.holdsChecks = true
+        let late = harness.send("a", "secret")
+        harness.advance(seconds: 1)
+        harness.authenticator.confirmMassRevoke(now: harness.time)
+        harness.performChecks()
+        #expect(harness.verdicts[late]?.reason == .noSuchDevice)
+    }
+
     @Test func withoutACacheToo() throws {
         var harness = try self.harness {
             $0.memoryEntries = 0

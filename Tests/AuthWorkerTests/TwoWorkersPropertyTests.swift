@@ -1,3 +1,4 @@
+import AuthCache
 import AuthWorker
 import Common
 import TestSupport
@@ -11,6 +12,8 @@ import Testing
         var disk: [LookupKey: CachedRow] = [:]
         /// The version of each device's password in Redis.
         var versions = [Int](repeating: 0, count: 4)
+        /// Redis has no row of these.
+        var removed: Set<Int> = []
         /// What each worker still has to be told.
         var untold: [[Int]] = [[], []]
         /// The version that each worker was told of last, for each device.
@@ -19,7 +22,8 @@ import Testing
         var questions: [(worker: Int, request: UInt64, device: Int, version: Int, told: Int)] = []
 
         init() throws {
-            self.workers = [try AuthenticatorHarness(), try AuthenticatorHarness()]
+            let page = SharedPage()
+            self.workers = try (1...2).map { try AuthenticatorHarness(denials: DenialAccount(page: page, worker: $0)) }
             for device in self.versions.indices { self.setRow(device) }
         }
 
@@ -28,7 +32,8 @@ import Testing
 
         mutating func setRow(_ device: Int) {
             for worker in self.workers.indices {
-                self.workers[worker].rows[Self.name(device)] = Self.password(self.versions[device])
+                let password = self.removed.contains(device) ? nil : Self.password(self.versions[device])
+                self.workers[worker].rows[Self.name(device)] = password
             }
         }
 
@@ -39,8 +44,9 @@ import Testing
             self.disk = self.workers[worker].disk
         }
 
-        mutating func change(_ device: Int) {
+        mutating func change(_ device: Int, removes: Bool = false) {
             self.versions[device] += 1
+            if removes { self.removed.insert(device) } else { self.removed.remove(device) }
             self.setRow(device)
             for worker in self.untold.indices { self.untold[worker].append(device) }
         }
@@ -63,6 +69,19 @@ import Testing
             var outcome: AuthVerdict.Outcome?
             self.with(worker) { outcome = $0.ask(Self.name(device), Self.password(version))?.outcome }
             return outcome
+        }
+
+        /// Redis loses all rows, and the workers may end.
+        mutating func lose(restarts: Bool) throws {
+            for worker in self.workers.indices {
+                self.workers[worker].rows = [:]
+                self.with(worker) { harness in
+                    harness.advance(seconds: 12)
+                    harness.authenticator.flushed(now: harness.time)
+                    harness.authenticator.allChanged(now: harness.time)
+                }
+                if restarts { try self.workers[worker].restart() }
+            }
         }
 
         /// Everybody is told everything, all answers come and all is written.
@@ -111,6 +130,48 @@ import Testing
             for question in world.questions where question.version < question.told {
                 let verdict = world.workers[question.worker].verdicts[question.request]
                 #expect(verdict?.outcome != .allow, "\(question), round \(round), seed \(seed)")
+            }
+        }
+    }
+
+    /// Nobody comes in who was removed before, and nobody with a password that was told to be another one.
+    @Test func whileRowsAreHeldWhoWasOutStaysOut() throws {
+        let seed = testSeed()
+        var random = SeededRandom(seed: seed)
+        for round in 0..<300 {
+            var world = try World()
+            for _ in 0..<Int.random(in: 1...60, using: &random) {
+                if Int.random(in: 0..<10, using: &random) == 0 {
+                    world.change(Int.random(in: 0..<4, using: &random), removes: true)
+                } else {
+                    self.step(&world, &random)
+                }
+            }
+            world.settle()
+            var askedAgain: Set<Int> = []
+            for device in world.versions.indices where Bool.random(using: &random) {
+                _ = world.verdict(Int.random(in: 0..<2, using: &random), device, version: world.versions[device])
+                askedAgain.insert(device)
+            }
+            world.settle()
+            try world.lose(restarts: Bool.random(using: &random))
+            for _ in 0..<8 {
+                let device = Int.random(in: 0..<4, using: &random)
+                let worker = Int.random(in: 0..<2, using: &random)
+                let hint: Comment = "device \(device), worker \(worker), round \(round), seed \(seed)"
+                // As when the access rows of one are written again, and Redis does without its own.
+                if Int.random(in: 0..<4, using: &random) == 0, world.removed.contains(device) {
+                    world.with(worker) { $0.change(World.name(device)) }
+                }
+                let version = world.versions[device]
+                let outcome = world.verdict(worker, device, version: version)
+                if world.removed.contains(device) {
+                    #expect(outcome != .allow, hint)
+                    if askedAgain.contains(device) { #expect(outcome == .deny, hint) }
+                } else if askedAgain.contains(device) {
+                    #expect(outcome == .allow, hint)
+                }
+                if version > 0 { #expect(world.verdict(worker, device, version: version - 1) != .allow, hint) }
             }
         }
     }

@@ -93,7 +93,7 @@ final class CacheFile {
 
     private static let selectSQL = """
         SELECT secret_kind, secret, salt, superuser, must_fetch, known_current, absent_since, generation, access,
-            imported
+            imported, changed_since
         FROM rows WHERE source = ?1 AND redis_key = ?2 AND variant = ?3
         """
 
@@ -123,7 +123,8 @@ final class CacheFile {
             mustFetch: self.select.bool(4),
             knownCurrentMilliseconds: self.select.int64(5),
             generation: self.select.int64(7),
-            isImported: self.select.bool(9)
+            isImported: self.select.bool(9),
+            changedSinceMilliseconds: self.select.isNull(10) ? nil : self.select.int64(10)
         )
     }
 
@@ -148,11 +149,16 @@ final class CacheFile {
         self.database.snapshot(body)
     }
 
-    func sampleOfKnownKeys(_ count: Int, in span: Range<Int64>) throws(SQLiteError) -> [[UInt8]] {
+    /// - Parameter changedSince: of rows that were named as changed those are in it that were since then.
+    func sampleOfKnownKeys(
+        _ count: Int,
+        in span: Range<Int64>,
+        changedSince: Int64
+    ) throws(SQLiteError) -> [[UInt8]] {
         let statement = try self.database.prepare(
             """
-            SELECT redis_key FROM rows WHERE absent_since IS NULL AND source = ?1 AND must_fetch = 0
-                AND known_current >= ?3 AND known_current < ?4
+            SELECT redis_key FROM rows WHERE absent_since IS NULL AND source = ?1
+                AND (must_fetch = 0 OR changed_since >= ?5) AND known_current >= ?3 AND known_current < ?4
             ORDER BY known_current DESC LIMIT ?2
             """
         )
@@ -160,6 +166,7 @@ final class CacheFile {
         try statement.bind(Int64(count), at: 2)
         try statement.bind(span.lowerBound, at: 3)
         try statement.bind(span.upperBound, at: 4)
+        try statement.bind(changedSince, at: 5)
         var keys: [[UInt8]] = []
         while try statement.step() { keys.append(statement.bytes(0) ?? []) }
         return keys
@@ -268,17 +275,21 @@ final class CacheFile {
 
     /// Where there is no row, the last mark is what counts for how long it stays.
     private static let markChangedSQL = """
-        UPDATE rows SET generation = generation + 1, must_fetch = 1, absent_since = max(absent_since, ?3)
+        UPDATE rows SET generation = generation + 1, must_fetch = 1, absent_since = max(absent_since, ?3),
+            changed_since = CASE must_fetch WHEN 0 THEN ?3 ELSE changed_since END
         WHERE source = ?1 AND redis_key = ?2
         """
 
-    private static let markAllChangedSQL =
-        "UPDATE rows SET generation = generation + 1, must_fetch = 1 WHERE source = ?1"
+    private static let markAllChangedSQL = """
+        UPDATE rows SET generation = generation + 1, must_fetch = 1,
+            changed_since = CASE must_fetch WHEN 0 THEN ?2 ELSE changed_since END
+        WHERE source = ?1
+        """
 
     private static let insertChangedSQL = """
         INSERT INTO rows (source, redis_key, variant, secret_kind, secret, salt, superuser, must_fetch, known_current,
-            absent_since, generation)
-        VALUES (?1, ?2, x'', 0, x'', x'', 0, 1, ?3, ?3, 1)
+            absent_since, generation, changed_since)
+        VALUES (?1, ?2, x'', 0, x'', x'', 0, 1, ?3, ?3, 1, ?3)
         """
 
     /// All in one transaction. Returns the keys that were not stored, because the file holds something newer.
@@ -357,7 +368,9 @@ final class CacheFile {
             try statement.bind(generation, at: 5)
             try statement.bind(future, at: 6)
             try statement.run()
-            return true
+            guard self.database.changes == 0, let row = try self.read(key) else { return true }
+            // It was named as changed, or fetched, after Redis had been asked.
+            return row.absentSinceMilliseconds != nil
         case .correctTime(let key, let time):
             guard let statement = self.correctTime else { return true }
             try self.bindKey(key, to: statement)
@@ -379,12 +392,13 @@ final class CacheFile {
         case .told(let began, let until):
             try self.writeTold(began, until)
             return true
-        case .markRelated(let redisKey):
-            try self.relatedKeys?.markRowsChanged(of: redisKey)
+        case .markRelated(let redisKey, let time):
+            try self.relatedKeys?.markRowsChanged(of: redisKey, atMilliseconds: time)
             return true
-        case .markAllChanged:
+        case .markAllChanged(let time):
             let statement = try self.database.prepare(Self.markAllChangedSQL)
             try statement.bind(self.source, at: 1)
+            try statement.bind(time, at: 2)
             try statement.run()
             return true
         }

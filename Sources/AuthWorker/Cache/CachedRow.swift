@@ -14,6 +14,8 @@ package struct CachedRow: Equatable, Sendable {
     package var generation: Int64
     /// It came from another host: changes that were told here before are not in it.
     package var isImported: Bool
+    /// When the first change was told that the row lacks; milliseconds since 1970. Nil: a release before did not write it down.
+    package var changedSinceMilliseconds: Int64?
 
     package init(
         row: CredentialRow,
@@ -21,8 +23,10 @@ package struct CachedRow: Equatable, Sendable {
         mustFetch: Bool = false,
         knownCurrentMilliseconds: Int64,
         generation: Int64 = 0,
-        isImported: Bool = false
+        isImported: Bool = false,
+        changedSinceMilliseconds: Int64? = nil
     ) {
+        self.changedSinceMilliseconds = changedSinceMilliseconds
         self.isImported = isImported
         self.row = row
         self.absentSinceMilliseconds = absentSinceMilliseconds
@@ -55,9 +59,9 @@ package enum CacheWrite: Equatable, Sendable {
     /// `AuthLimits.rowlessMarkMilliseconds`.
     case markChanged(redisKey: [UInt8], atMilliseconds: Int64)
     /// The same of rows for which this key was asked beside their own: the key of access rows, or of a superuser's mark.
-    case markRelated(redisKey: [UInt8])
+    case markRelated(redisKey: [UInt8], atMilliseconds: Int64)
     /// Somebody wants all of the source's rows to be fetched again.
-    case markAllChanged
+    case markAllChanged(atMilliseconds: Int64)
     /// Changes were told in this time, and are marked in the file if this is: see `ToldSpans`. By its beginning it is told from others.
     case told(beganMilliseconds: Int64, untilMilliseconds: Int64)
 
@@ -72,7 +76,7 @@ package enum CacheWrite: Equatable, Sendable {
     /// The key that it marks as changed; nil: none, or all.
     package var markedKey: [UInt8]? {
         switch self {
-        case .markChanged(let redisKey, _), .markRelated(let redisKey): redisKey
+        case .markChanged(let redisKey, _), .markRelated(let redisKey, _): redisKey
         case .store, .markAbsent, .correctTime, .markAllChanged, .told: nil
         }
     }

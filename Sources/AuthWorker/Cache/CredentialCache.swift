@@ -116,10 +116,16 @@ package final class CredentialCache {
 
     /// Redis keys of known rows, those that were known current last first; nil: the file cannot be read at the moment.
     ///
-    /// - Parameter span: when they were known current last, milliseconds since 1970.
-    package func sampleOfKnownKeys(_ count: Int, in span: Range<Int64> = 0..<Int64.max) -> [[UInt8]]? {
+    /// - Parameters:
+    ///   - span: when they were known current last, milliseconds since 1970.
+    ///   - changedSince: of rows that were named as changed those are in it that were since then, the same.
+    package func sampleOfKnownKeys(
+        _ count: Int,
+        in span: Range<Int64> = 0..<Int64.max,
+        changedSince: Int64 = .max
+    ) -> [[UInt8]]? {
         guard let file = self.file else { return nil }
-        return try? file.sampleOfKnownKeys(count, in: span)
+        return try? file.sampleOfKnownKeys(count, in: span, changedSince: changedSince)
     }
 
     package var redisRunID: [UInt8]? {

@@ -15,7 +15,9 @@ final class RelatedKeys {
     private static let listedAtOnce = 2000
 
     static let markChangedSQL = """
-        UPDATE rows SET generation = generation + 1, must_fetch = 1 WHERE source = ?1 AND (redis_key, variant) IN
+        UPDATE rows SET generation = generation + 1, must_fetch = 1,
+            changed_since = CASE must_fetch WHEN 0 THEN ?3 ELSE changed_since END
+        WHERE source = ?1 AND (redis_key, variant) IN
             (SELECT redis_key, variant FROM related_keys WHERE source = ?1 AND related_key = ?2)
         """
 
@@ -49,9 +51,10 @@ final class RelatedKeys {
     }
 
     /// Marks the rows that were made from this key, and not those whose own key it is.
-    func markRowsChanged(of relatedKey: [UInt8]) throws(SQLiteError) {
+    func markRowsChanged(of relatedKey: [UInt8], atMilliseconds time: Int64) throws(SQLiteError) {
         try self.markChanged.bind(self.source, at: 1)
         try self.markChanged.bind(relatedKey, at: 2)
+        try self.markChanged.bind(time, at: 3)
         try self.markChanged.run()
     }
 

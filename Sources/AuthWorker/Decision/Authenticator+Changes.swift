@@ -18,14 +18,27 @@ extension Authenticator {
         )
     }
 
+    /// A row that was named as changed is good for nothing without Redis, unless it is the loss of rows that it was told of.
+    func counts(_ entry: Entry, now: AuthTime) -> Bool {
+        !entry.mustFetch || entry.isHeld && self.isOfLoss(entry, now: now)
+    }
+
+    /// The first change that was told of it was told while rows vanished that are held now.
+    private func isOfLoss(_ entry: Entry, now: AuthTime) -> Bool {
+        guard let changed = entry.changedSince, let since = self.denialGuard.vanishingSinceMilliseconds else {
+            return false
+        }
+        return changed >= now.monotonic(ofWallMilliseconds: since)
+    }
+
     /// The row that was known stays good, as while Redis is away.
     mutating func serveHeld(_ key: LookupKey, _ pending: Pending, now: AuthTime) {
-        self.known.update(key) { $0.mustFetch = false }
+        self.known.update(key) { $0.isHeld = !pending.isOutdated }
         self.waiterCount -= pending.waiters.count
         let detail = Self.lostRowsDetail
         let rendered = CommandSet.Rendered(key: key, commands: pending.commands)
         for waiter in pending.waiters {
-            guard let entry = self.known.value(for: key), let row = entry.row,
+            guard let entry = self.known.value(for: key), let row = entry.row, self.counts(entry, now: now),
                 self.isUsable(entry, now: now)
             else {
                 self.answer(waiter.request, .unknown, .redisError, detail: detail, key: key)
@@ -37,8 +50,7 @@ extension Authenticator {
             case .doesNotFit:
                 self.answer(waiter.request, .unknown, .redisError, detail: detail, key: key)
             case .slow(let check):
-                let stage = CheckStage.withoutRedis(.redisError, detail)
-                self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: stage))
+                self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: .known))
             }
         }
     }
@@ -54,7 +66,9 @@ extension Authenticator {
         let first = now.monotonic(ofWallMilliseconds: span.lowerBound)
         let end = span.upperBound == .max ? .max : now.monotonic(ofWallMilliseconds: span.upperBound)
         return self.known.newestKeys(count).filter { key in
-            guard let entry = self.known.value(for: key), !entry.mustFetch else { return false }
+            guard let entry = self.known.value(for: key), !entry.mustFetch || self.isOfLoss(entry, now: now) else {
+                return false
+            }
             return entry.knownCurrent >= first && entry.knownCurrent < end
         }.map(\.redisKey)
     }
@@ -96,12 +110,14 @@ extension Authenticator {
     package mutating func changed(_ redisKeys: [[UInt8]], now: AuthTime) {
         for redisKey in Set(redisKeys) {
             if self.hasOneKeyPerRedisKey {
-                self.markChanged(LookupKey(redisKey: redisKey))
+                self.markChanged(LookupKey(redisKey: redisKey), now: now)
             } else {
-                for key in self.dependents.lookups(of: redisKey) { self.markChanged(key) }
+                for key in self.dependents.lookups(of: redisKey) { self.markChanged(key, now: now) }
             }
-            self.mark(redisKey, .markChanged(redisKey: redisKey, atMilliseconds: now.wallMilliseconds))
-            if self.command.hasRelatedKeys { self.mark(redisKey, .markRelated(redisKey: redisKey)) }
+            let time = now.wallMilliseconds
+            self.mark(redisKey, .markChanged(redisKey: redisKey, atMilliseconds: time))
+            guard self.command.hasRelatedKeys else { continue }
+            self.mark(redisKey, .markRelated(redisKey: redisKey, atMilliseconds: time))
         }
     }
 
@@ -122,10 +138,11 @@ extension Authenticator {
     }
 
     /// All rows are to be fetched again before they count, those of the cache file too.
-    package mutating func allNamed() {
-        for key in Set(self.known.keys + self.absent.keys + Array(self.pending.keys)) { self.markChanged(key) }
+    package mutating func allNamed(now: AuthTime) {
+        let keys = Set(self.known.keys + self.absent.keys + Array(self.pending.keys))
+        for key in keys { self.markChanged(key, now: now) }
         if self.settings.readsCache { self.unwrittenMarks.addAll() }
-        self.actions.append(.write(.markAllChanged))
+        self.actions.append(.write(.markAllChanged(atMilliseconds: now.wallMilliseconds)))
     }
 
     /// The file's rows of a key that was announced as changed are marked.
@@ -137,7 +154,7 @@ extension Authenticator {
         self.unwrittenMarks.writtenAll()
     }
 
-    mutating func markChanged(_ key: LookupKey) {
+    mutating func markChanged(_ key: LookupKey, now: AuthTime) {
         let told = self.told
         func mark(_ entry: inout Entry) {
             if !entry.hasChanged {
@@ -145,7 +162,8 @@ extension Authenticator {
                 entry.hasChanged = true
             }
             entry.generation &+= 1
-            entry.mustFetch = true
+            if entry.changedSince == nil { entry.changedSince = now.monotonic }
+            entry.isHeld = false
         }
         self.known.update(key, mark)
         self.absent.update(key, mark)
@@ -174,10 +192,12 @@ extension Authenticator {
     }
 
     /// The cache file holds a newer generation of this key: what was fetched may be older than a change that another worker was told
-    /// of. It is fetched once more, with the file's generation: without it the row would be good for nothing when Redis goes away.
+    /// of. It is fetched once more, with the file's generation: without it the row would be good for nothing when Redis goes away, and one
+    /// that is gone would be known in the file.
     package mutating func storeRefused(_ key: LookupKey, now: AuthTime) {
         self.known.remove(key)
-        self.absent.remove(key)
+        // It stays: with the file's row in its place the device would be one more that vanishes.
+        self.absent.update(key) { $0.changedSince = $0.changedSince ?? now.monotonic }
         guard let commands = self.unsettled.remove(key)?.commands else { return }
         self.readAgain(key, commands, now: now)
     }
@@ -192,7 +212,7 @@ extension Authenticator {
 
     // MARK: Rows that have changed
 
-    /// A row that had changed is about to be stored.
+    /// A row that had changed is about to be stored, or its absence.
     mutating func willLookAgain(_ key: LookupKey, _ commands: [[[UInt8]]], now: AuthTime) {
         self.unsettled.insert((commands, now.monotonic &+ Int64(AuthLimits.lookAgainNanoseconds)), for: key)
     }

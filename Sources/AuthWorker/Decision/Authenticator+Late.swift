@@ -23,7 +23,7 @@ extension Authenticator {
 
     /// Whoever cannot be answered goes on waiting: with a password that does not fit it may be Redis that has the right one.
     mutating func serveEarly(_ key: LookupKey, _ pending: inout Pending, now: AuthTime) {
-        guard let entry = self.entry(for: key), let row = entry.row, !entry.mustFetch,
+        guard let entry = self.entry(for: key), let row = entry.row, self.counts(entry, now: now),
             self.isUsable(entry, now: now)
         else { return }
         var left: [Waiter] = []

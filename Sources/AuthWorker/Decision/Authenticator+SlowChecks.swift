@@ -46,8 +46,6 @@ extension Authenticator {
             } else {
                 self.refuse(waiter, checking.row, key: key)
             }
-        case .withoutRedis(let reason, let detail):
-            self.settle(waiter, checking.rendered, reason, detail, now: now)
         }
     }
 

@@ -87,7 +87,10 @@ package struct Authenticator {
         /// Nil: Redis does not know the key.
         var row: CredentialRow?
         var origin: AuthVerdict.Source
-        var mustFetch = false
+        /// When the first change was told that the row lacks, on the monotonic clock; nil: none was.
+        var changedSince: Int64?
+        /// Since the last change Redis has said that there is no row, and seems to have lost it with others: see `counts`.
+        var isHeld = false
         /// When the row was asked for, on the monotonic clock.
         var knownCurrent: Int64
         /// Until then other workers had been told of a change; nil: nobody knows. See `lastCurrent`.
@@ -104,6 +107,9 @@ package struct Authenticator {
         var accessRules: AccessRowRules?
         /// Of the last password that fitted a row whose hash is slow: see `PasswordChecker.acceptanceCode`.
         var acceptanceCode: [UInt8]?
+
+        /// It has to be fetched again before it counts.
+        var mustFetch: Bool { self.changedSince != nil }
 
         mutating func forceLookup(at now: Int64) {
             self.lastForcedLookup = now
@@ -163,12 +169,10 @@ package struct Authenticator {
 
     /// Where a query goes on when its slow comparison is done.
     enum CheckStage {
-        /// With what memory and the cache know.
+        /// With what is known by then: Redis may be there again that was away, or have its rows again.
         case known
         /// With what Redis has just answered.
         case fetched(Entry)
-        /// Redis gave nothing: the last try.
-        case withoutRedis(AuthVerdict.Reason, String)
     }
 
     struct Checking {
@@ -356,7 +360,7 @@ package struct Authenticator {
             // The file lacks marks of our own that will be in it before what is fetched now.
             let isBehind = self.unwrittenMarks.concern(key)
             pending.generation = max(cached.generation, isBehind ? pending.generation : 0)
-            isMarked = cached.mustFetch
+            isMarked = cached.mustFetch && cached.absentSinceMilliseconds == nil
             // Without waiters one that is in memory stays as it is until Redis has answered, which may be away.
             if !pending.waiters.isEmpty || self.entry(for: key) == nil {
                 entry = self.keep(cached, for: key, now: now)
@@ -407,45 +411,6 @@ package struct Authenticator {
         return left
     }
 
-    /// Takes a row of the cache file into memory.
-    private mutating func keep(_ cached: CachedRow, for key: LookupKey, now: AuthTime) -> Entry {
-        let written = cached.absentSinceMilliseconds ?? cached.knownCurrentMilliseconds
-        let age = now.wallMilliseconds.subtractingReportingOverflow(written)
-        var ageNanoseconds = min(max(age.overflow ? 0 : age.partialValue, 0), Self.ageMillisecondsMax) * 1_000_000
-        if age.overflow || age.partialValue < 0 {
-            // The clock was ahead when the row was written, or was set back. The row's true age is not known: it is not
-            // fresh, but good for a time without Redis, which is counted from now on.
-            ageNanoseconds = self.settings.positiveTTLNanoseconds
-            self.actions.append(.write(.correctTime(key, knownCurrentMilliseconds: now.wallMilliseconds)))
-        }
-        var entry = Entry(
-            row: cached.absentSinceMilliseconds == nil ? cached.row : nil,
-            origin: .memoryCache,
-            mustFetch: cached.mustFetch,
-            knownCurrent: now.monotonic - ageNanoseconds,
-            generation: cached.generation
-        )
-        if self.unwrittenMarks.concern(key) { entry.mustFetch = true }
-        if cached.isImported || entry.mustFetch {
-            entry.hasChanged = true
-        } else {
-            let until = min(self.toldOnDisk.end(of: written), now.wallMilliseconds)
-            if until > written { entry.toldUntil = now.monotonic(ofWallMilliseconds: until) }
-        }
-        if entry.row == nil {
-            self.absent.insert(entry, for: key)
-        } else {
-            entry.credentialTag = self.checker.credentialTag(of: cached.row, key: key)
-            entry.accessRules = cached.row.access.isEmpty ? nil : AccessRowRules(cached.row.access)
-            self.known.insert(entry, for: key)
-        }
-        entry.origin = .diskCache
-        return entry
-    }
-
-    /// Longer ages count as this: a hundred years.
-    private static let ageMillisecondsMax: Int64 = 100 * 365 * 86_400_000
-
     package mutating func lookupAnswered(token: UInt64, _ replies: [RedisReply], now: AuthTime) {
         var result = self.command.interpret(replies)
         if case .found(let row) = result, row.salt != nil, self.checker.scheme.salt == .none {
@@ -476,13 +441,17 @@ package struct Authenticator {
             let entry = Entry(
                 row: nil,
                 origin: .redis,
-                mustFetch: pending.isOutdated,
+                changedSince: pending.isOutdated ? pending.startedAt.monotonic : nil,
                 knownCurrent: pending.startedAt.monotonic,
                 hasChanged: pending.isOutdated,
                 generation: pending.generation
             )
             self.absent.insert(entry, for: key)
-            if pending.isOnDisk || pending.cacheWasNotReadable {
+            // Of a key that was named as changed meanwhile another worker may have stored a row since the file was read.
+            if pending.isOnDisk || pending.cacheWasNotReadable || pending.generation != 0 {
+                if pending.generation != 0, self.settings.readsCache {
+                    self.willLookAgain(key, pending.commands, now: now)
+                }
                 let time = pending.startedAt.wallMilliseconds
                 self.actions.append(.write(.markAbsent(key, atMilliseconds: time, generation: pending.generation)))
             }
@@ -511,7 +480,7 @@ package struct Authenticator {
         let entry = Entry(
             row: row,
             origin: .memoryCache,
-            mustFetch: pending.isOutdated,
+            changedSince: pending.isOutdated ? pending.startedAt.monotonic : nil,
             knownCurrent: pending.startedAt.monotonic,
             hasChanged: pending.isOutdated,
             generation: pending.generation,
@@ -698,7 +667,7 @@ package struct Authenticator {
     ) {
         let key = rendered.key
         // A live session stays while nobody can say; it needs no stale row for that.
-        if waiter.password != nil, let entry = self.entry(for: key), let row = entry.row, !entry.mustFetch {
+        if waiter.password != nil, let entry = self.entry(for: key), let row = entry.row, self.counts(entry, now: now) {
             if self.isUsable(entry, now: now) {
                 switch self.compare(waiter, row, entry, key: key) {
                 case .fits:
@@ -706,8 +675,7 @@ package struct Authenticator {
                     let verdict = self.allow(waiter, entry, isFresh ? entry.origin : .staleCache, key: key)
                     return self.answer(waiter.request, verdict)
                 case .slow(let check):
-                    let stage = CheckStage.withoutRedis(reason, detail)
-                    return self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: stage))
+                    return self.begin(check, Checking(waiter: waiter, row: row, rendered: rendered, stage: .known))
                 case .doesNotFit:
                     break
                 }

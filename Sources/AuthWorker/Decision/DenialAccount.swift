@@ -9,6 +9,7 @@ import Synchronization
 ///  word 0       layout and boot: counts of another boot of the host are not read
 ///       1       since when denial is suspended, milliseconds since 1970; 0: it is not
 ///       2       when the loss of rows was confirmed last, the same
+///       3       since when rows have been vanishing, the same; of this suspension if it is within ten seconds before that began
 ///      16 …  79 rows known to each worker, by its number
 ///      80 … 143 absences, by quarters of a second: the quarter's number above, their count below
 /// ```
@@ -16,6 +17,7 @@ package final class DenialAccount {
     private static let layout: UInt64 = 1
     private static let suspendedSince = 1
     private static let confirmedAt = 2
+    private static let vanishingSince = 3
     private static let workers = 16
     private static let workersMax = 64
     private static let absences = 80
@@ -23,6 +25,7 @@ package final class DenialAccount {
     private static let quarterNanoseconds: Int64 = 250_000_000
     /// Absences count for ten seconds.
     private static let quartersCounted: UInt64 = 40
+    static let countedMilliseconds = Int64(DenialAccount.quartersCounted) * 250
 
     private let page: SharedPage
     /// The number of this worker's word among those of all.
@@ -55,11 +58,24 @@ package final class DenialAccount {
         return since == 0 ? nil : Int64(clamping: since)
     }
 
+    /// Rows have been vanishing since then; nil: denial is not suspended.
+    var vanishingSinceMilliseconds: Int64? {
+        guard let suspended = self.suspendedSinceMilliseconds else { return nil }
+        let earliest = suspended - Self.countedMilliseconds
+        let since = Int64(clamping: self[Self.vanishingSince])
+        // A worker of a release before does not write it.
+        return (earliest...suspended).contains(since) ? since : earliest
+    }
+
     var confirmedAtMilliseconds: Int64 { Int64(clamping: self[Self.confirmedAt]) }
 
     /// False: it was suspended already.
+    ///
+    /// - Parameter vanishingSince: when the first of the rows went at the earliest.
     @discardableResult
-    func suspend(atMilliseconds time: Int64) -> Bool {
+    func suspend(atMilliseconds time: Int64, vanishingSince: Int64) -> Bool {
+        guard self.suspendedSinceMilliseconds == nil else { return false }
+        self[Self.vanishingSince] = UInt64(max(vanishingSince, 1))
         let (isFirst, _) = self.page.words[Self.suspendedSince].compareExchange(
             expected: 0,
             desired: UInt64(max(time, 1)),

@@ -46,6 +46,9 @@ package struct DenialGuard {
         return confirmed..<max(self.account.suspendedSinceMilliseconds ?? .max, confirmed)
     }
 
+    /// A change that was told before has nothing to do with the rows that are missing; nil: none are known to be lost.
+    package var vanishingSinceMilliseconds: Int64? { self.account.vanishingSinceMilliseconds }
+
     private static func limit(known: Int) -> Int { max(Self.absencesAlwaysBelieved, known / 100) }
 
     /// A known row is absent. Returns whether the device may be denied.
@@ -55,14 +58,16 @@ package struct DenialGuard {
         if self.state == .watching {
             let fleet = self.account.know(known)
             if self.account.countAbsence(now: now.monotonic) <= Self.limit(known: fleet) { return true }
-            self.suspend(now: now)
+            self.suspend(now: now, vanishingSince: now.wallMilliseconds - DenialAccount.countedMilliseconds)
         }
         self.held += 1
         return false
     }
 
-    mutating func suspend(now: AuthTime) {
-        if self.account.suspend(atMilliseconds: now.wallMilliseconds) { self.lastAbsent = nil }
+    /// - Parameter vanishingSince: milliseconds since 1970; nil: all rows went at once.
+    mutating func suspend(now: AuthTime, vanishingSince: Int64? = nil) {
+        let time = now.wallMilliseconds
+        if self.account.suspend(atMilliseconds: time, vanishingSince: vanishingSince ?? time) { self.lastAbsent = nil }
     }
 
     /// Redis may be another one.

@@ -114,12 +114,15 @@ extension RedisSource {
 
     /// Of the cache file's rows, which all workers know; of those in memory where there is none.
     private func askForSample() {
-        let span = self.authenticator.denialGuard.sampledMilliseconds
+        let denials = self.authenticator.denialGuard
+        let span = denials.sampledMilliseconds
+        let changedSince = denials.vanishingSinceMilliseconds ?? .max
+        let known = self.cache?.sampleOfKnownKeys(DataCheck.sampleMax, in: span, changedSince: changedSince)
         var keys: [[UInt8]]
-        if let cache = self.cache, let known = cache.sampleOfKnownKeys(DataCheck.sampleMax, in: span) {
+        if let cache = self.cache, let known {
             keys = known
             // All rows were fetched anew.
-            if keys.isEmpty, self.authenticator.denialGuard.isSuspended { keys = cache.sampleOfKnownKeys(1) ?? [] }
+            if keys.isEmpty, denials.isSuspended { keys = cache.sampleOfKnownKeys(1) ?? [] }
         } else {
             keys = self.authenticator.sampleOfKnownKeys(DataCheck.sampleMax, now: self.time)
             // Of a file that is not open yet nothing can be said: nobody is denied until it is.
@@ -152,7 +155,12 @@ extension RedisSource {
         self.noticeSuspension()
         guard self.authenticator.denialGuard.state == .watching else { return }
         self.rememberRunID()
-        // Who was not denied meanwhile may be now.
+        self.settleHeld()
+    }
+
+    /// Who was not denied meanwhile may be now.
+    private func settleHeld() {
+        guard self.authenticator.denialGuard.state == .watching else { return }
         let held = self.authenticator.denialGuard.held
         guard held > self.dataCheck.heldSettled else { return }
         self.dataCheck.heldSettled = held
@@ -169,7 +177,8 @@ extension RedisSource {
     func noticeSuspension() {
         let isSuspended = self.authenticator.denialGuard.isSuspended
         if isSuspended { self.scheduleDataCheck() }
-        guard isSuspended != self.dataCheck.wasSuspended else { return }
+        // A suspension may have come and gone since the last look.
+        guard isSuspended != self.dataCheck.wasSuspended else { return self.settleHeld() }
         self.dataCheck.wasSuspended = isSuspended
         self.authenticator.denialGuard.sync()
         if isSuspended {

@@ -93,7 +93,7 @@ extension RedisSource {
 
     /// The same for all keys in memory and in the file.
     func dropAll() {
-        self.authenticator.allNamed()
+        self.authenticator.allNamed(now: self.time)
         self.doubtAll()
     }
 }

@@ -32,6 +32,9 @@ struct AuthenticatorHarness {
     /// Writes to the cache file wait for `performWrites`.
     var holdsWrites = false
     private var heldWrites: [CacheWrite] = []
+    /// Comparisons with slow hashes wait for `performChecks`.
+    var holdsChecks = false
+    private var heldChecks: [(token: UInt64, check: PasswordCheck)] = []
     /// What the workers of the host know together of rows that vanish.
     let denials: DenialAccount
     var verdicts: [UInt64: AuthVerdict] = [:]
@@ -146,8 +149,16 @@ struct AuthenticatorHarness {
 
     /// What another worker, which is told of changes too, writes into the file.
     mutating func anotherWorkerMarks(_ name: String) {
-        self.disk[self.key(name)]?.generation += 1
-        self.disk[self.key(name)]?.mustFetch = true
+        self.mark(self.key(name), self.wallMilliseconds)
+    }
+
+    private mutating func mark(_ key: LookupKey, _ time: Int64) {
+        guard var row = self.disk[key] else { return }
+        if !row.mustFetch { row.changedSinceMilliseconds = time }
+        row.generation += 1
+        row.mustFetch = true
+        row.absentSinceMilliseconds = row.absentSinceMilliseconds.map { max($0, time) }
+        self.disk[key] = row
     }
 
     mutating func performActions() {
@@ -170,6 +181,7 @@ struct AuthenticatorHarness {
             self.look(token, commands[0])
         case .check(let token, let check):
             self.slowChecks += 1
+            guard !self.holdsChecks else { return self.heldChecks.append((token, check)) }
             self.authenticator.passwordChecked(token: token, fits: check.perform(), now: self.time)
         case .write(let write):
             self.write(write)
@@ -207,6 +219,17 @@ struct AuthenticatorHarness {
         self.performActions()
     }
 
+    /// The threads that compare passwords are done.
+    mutating func performChecks() {
+        self.holdsChecks = false
+        let checks = self.heldChecks
+        self.heldChecks = []
+        for (token, check) in checks {
+            self.authenticator.passwordChecked(token: token, fits: check.perform(), now: self.time)
+        }
+        self.performActions()
+    }
+
     /// The file's thread gets to what waits for it.
     mutating func performWrites() {
         self.holdsWrites = false
@@ -220,7 +243,7 @@ struct AuthenticatorHarness {
         guard !self.holdsWrites else { return self.heldWrites.append(write) }
         self.carryOut(write)
         if let marked = write.markedKey { self.authenticator.marked(marked) }
-        if write == .markAllChanged { self.authenticator.markedAll() }
+        if case .markAllChanged = write { self.authenticator.markedAll() }
     }
 
     private mutating func carryOut(_ write: CacheWrite) {
@@ -231,34 +254,26 @@ struct AuthenticatorHarness {
             }
             self.disk[key] = CachedRow(row: row, knownCurrentMilliseconds: time, generation: generation)
         case .markAbsent(let key, let time, let generation):
-            guard self.disk[key]?.generation == generation else { return }
+            guard let row = self.disk[key], row.absentSinceMilliseconds == nil else { return }
+            guard row.generation == generation else { return self.authenticator.storeRefused(key, now: self.time) }
             self.disk[key]?.absentSinceMilliseconds = time
         case .markChanged(let redisKey, let time):
             let key = LookupKey(redisKey: redisKey)
-            guard self.disk[key] == nil else {
-                self.disk[key]?.generation += 1
-                self.disk[key]?.mustFetch = true
-                return
-            }
+            guard self.disk[key] == nil else { return self.mark(key, time) }
             self.disk[key] = CachedRow(
                 row: CredentialRow(secret: .none),
                 absentSinceMilliseconds: time,
                 mustFetch: true,
                 knownCurrentMilliseconds: time,
-                generation: 1
+                generation: 1,
+                changedSinceMilliseconds: time
             )
-        case .markRelated(let redisKey):
-            for key in self.disk.keys where key.relatedKeys.contains(redisKey) {
-                self.disk[key]?.generation += 1
-                self.disk[key]?.mustFetch = true
-            }
+        case .markRelated(let redisKey, let time):
+            for key in self.disk.keys where key.relatedKeys.contains(redisKey) { self.mark(key, time) }
         case .told(let began, let until):
             self.toldOnDisk = ToldSpans(self.toldOnDisk.spans + [.init(began: began, until: until)])
-        case .markAllChanged:
-            for key in self.disk.keys {
-                self.disk[key]?.generation += 1
-                self.disk[key]?.mustFetch = true
-            }
+        case .markAllChanged(let time):
+            for key in self.disk.keys { self.mark(key, time) }
         case .correctTime(let key, let time):
             guard let row = self.disk[key] else { return }
             self.disk[key]?.knownCurrentMilliseconds = min(row.knownCurrentMilliseconds, time)

@@ -79,6 +79,9 @@ package enum AuthLimits {
     package static let feedLossRoundNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
     package static let feedLossAlarmNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
 
+    /// A server that tells changes by keyspace events is asked this often whether it still does: as long as may pass without word of it.
+    package static let keyspaceCheckNanoseconds: UInt64 = Nanoseconds.perSecond
+
     /// Between notes in the cache file that changes are still told; a sixteenth of `stale_max` where that is less. A worker that is killed
     /// loses so much of what it knew.
     package static let toldIntervalNanoseconds: UInt64 = 60 * Nanoseconds.perSecond

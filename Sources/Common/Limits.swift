@@ -61,6 +61,10 @@ public enum Limits {
     /// Of sessions that ended, kept until the router has stored that; beyond it the router finds out by itself.
     public static let farewellBytesMax = 64 << 20
 
+    /// A packet on its way moves, for the keep alive, when so much of it has come: with the usual minute 3 bytes a second are enough, less
+    /// than any modem has, and one byte now and then is not.
+    public static let keepAlivePacketBytes = 256
+
     /// Bytes read from one link or client before others get their turn.
     public static let readBytesPerTurn = 1 << 20
 

@@ -91,6 +91,10 @@ final class AuthDispatcher: LinkDelegate {
             return connection.revalidationLost()
         }
         connection.authWorker = worker
+        let keyHash = connection.credentials.keyHash
+        if keyHash != 0, self.service.configuration.authentication.sources.count > 1 {
+            AuthAdmitted(keyHash: keyHash).encode(into: &link.output, request: connection.handle)
+        }
         query.encode(into: &link.output, request: connection.handle)
     }
 

@@ -62,7 +62,12 @@ extension ClientConnection {
                 verdict.reason == .noSuchDevice ? "the device is no longer known" : "\(verdict.reason)"
             )
         case .allow:
-            self.credentials.unknownCount = 0
+            if verdict.reason == .none {
+                self.credentials.unknownCount = 0
+            } else {
+                // A source that comes first could not say.
+                self.askLater()
+            }
             // Another source may have been the one that decided.
             self.isKnownBy([verdict.keyHash] + consulted)
             if verdict.credentialTag != self.credentials.tag {

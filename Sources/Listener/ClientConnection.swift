@@ -96,8 +96,10 @@ final class ClientConnection: EventHandler {
     private var ticketRenewal: Instant = .max
     /// When the client's certificate ends, or is to be looked at again.
     private var certificateDeadline: Instant = .max
-    private var keepAliveNanoseconds: UInt64 = 0
-    private var lastReceived: Instant
+    private(set) var keepAliveNanoseconds: UInt64 = 0
+    /// For the keep alive: see `isAlive`.
+    var lastAlive: Instant
+    var bytesSinceAlive = 0
     private var deadline: Instant
     /// When the timer wheel will bring this connection up.
     private(set) var wheelDue: Instant = .max
@@ -120,7 +122,7 @@ final class ClientConnection: EventHandler {
         self.phase = tls == nil ? .awaitingConnect : .handshaking
         self.delivery = DeliveryAccount(sessionCredit: service.configuration.flowControl.sessionCreditBytes)
         let now = service.loop.now
-        self.lastReceived = now
+        self.lastAlive = now
         self.times = ConnectTimes(accepted: now)
         let configuration = policy.configuration
         self.deadline =
@@ -268,7 +270,7 @@ final class ClientConnection: EventHandler {
             switch self.socket.read(into: space) {
             case .bytes(let count):
                 hasRead = true
-                self.lastReceived = self.service.loop.now
+                self.heard(count)
                 self.service.counters.bytesReceived += UInt64(count)
                 self.take(UnsafeRawBufferPointer(rebasing: space[..<count]))
                 if count < space.count, !self.socket.hasPending { return }
@@ -381,6 +383,7 @@ final class ClientConnection: EventHandler {
             now: self.service.loop.now
         )
         guard let progress = forwarded else { return 0 }
+        if progress.endsPacket { self.isAlive() }
         let written = link.output.readableBytes - linkBefore
         self.router.passed(written, progress) { self.uplink?.canSpareAcknowledgements($0) ?? false }
         self.sendOwnPackets()
@@ -483,7 +486,7 @@ final class ClientConnection: EventHandler {
         )
         self.scheduleRevalidation()
         self.keepAliveNanoseconds = UInt64(accepted.keepAliveSeconds) * Nanoseconds.perSecond / 2 * 3
-        self.lastReceived = self.service.loop.now
+        self.lastAlive = self.service.loop.now
         self.output.write(accepted.connack)
         self.markDirty()
         self.setDeadline(self.keepAliveDeadline)
@@ -521,14 +524,14 @@ final class ClientConnection: EventHandler {
         guard self.isBlockedByCredit else { return }
         self.isBlockedByCredit = false
         // Time in which the broker did not read does not count against the client.
-        self.lastReceived = self.service.loop.now
+        self.lastAlive = self.service.loop.now
         self.resumeInput()
     }
 
     /// The router has caught up.
     func resumeAfterCongestion() {
         guard self.phase == .open else { return }
-        self.lastReceived = self.service.loop.now
+        self.lastAlive = self.service.loop.now
         self.resumeInput()
     }
 
@@ -545,7 +548,7 @@ final class ClientConnection: EventHandler {
 
     private func resumeAfterRate() {
         self.isBlockedByRate = false
-        self.lastReceived = self.service.loop.now
+        self.lastAlive = self.service.loop.now
         self.resumeInput()
     }
 
@@ -616,10 +619,6 @@ final class ClientConnection: EventHandler {
     }
 
     // MARK: Time
-
-    private var keepAliveDeadline: Instant {
-        self.keepAliveNanoseconds == 0 ? .max : self.lastReceived &+ self.keepAliveNanoseconds
-    }
 
     func setDeadline(_ deadline: Instant) {
         self.deadline = deadline

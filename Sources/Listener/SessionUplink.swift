@@ -28,6 +28,15 @@ struct SessionUplink {
         /// PUBACK and PUBCOMP packets among what was passed on, and whether there was anything else.
         var acknowledgements = 0
         var isUrgent = false
+        /// The last byte of some packet was among those that are done with.
+        var endsPacket = false
+
+        /// So many bytes are done with, of which the last is a packet's.
+        @inline(__always)
+        mutating func finish(_ bytes: Int) {
+            self.consumed += bytes
+            self.endsPacket = true
+        }
 
         @inline(__always)
         mutating func count(_ type: PacketType) {
@@ -123,7 +132,7 @@ struct SessionUplink {
         replies: inout ByteBuffer,
         now: Instant = 0
     ) -> Progress {
-        var progress = Progress(consumed: self.skipLost(bytes.count))
+        var progress = self.skipLost(bytes.count)
         // Whole packets from here to `progress.consumed` wait to be written as one frame.
         var runStart = progress.consumed
         scanning: while progress.consumed < bytes.count {
@@ -132,7 +141,7 @@ struct SessionUplink {
                     progress.isBlocked = true
                     break
                 }
-                self.forwardPart(bytes, at: &progress.consumed, handle: handle, linkCredit: &linkCredit, link: &link)
+                self.forwardPart(bytes, &progress, handle: handle, linkCredit: &linkCredit, link: &link)
                 runStart = progress.consumed
                 if self.partBytesLeft == 0, self.partHeader.type == .disconnect {
                     progress.end = .clientDisconnected
@@ -174,7 +183,7 @@ struct SessionUplink {
             }
             if header.type == .pingreq {
                 Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
-                progress.consumed += header.packetBytes
+                progress.finish(header.packetBytes)
                 runStart = progress.consumed
                 replies.writeBigEndian(UInt16(0xD000))
                 continue
@@ -189,7 +198,7 @@ struct SessionUplink {
                 Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
                 runStart = progress.consumed
             }
-            progress.consumed += header.packetBytes
+            progress.finish(header.packetBytes)
             if header.type == .disconnect {
                 progress.end = .clientDisconnected
                 break
@@ -206,11 +215,11 @@ struct SessionUplink {
             || header.packetIdentifier(in: bytes) != nil
     }
 
-    /// - Returns: how many of the bytes that came belong to a packet that is lost.
-    private mutating func skipLost(_ count: Int) -> Int {
+    /// Passes over those of the bytes that came that belong to a packet that is lost.
+    private mutating func skipLost(_ count: Int) -> Progress {
         let skipped = min(self.lostBytesLeft, count)
         self.lostBytesLeft -= skipped
-        return skipped
+        return Progress(consumed: skipped, endsPacket: skipped > 0 && self.lostBytesLeft == 0)
     }
 
     /// Whether a packet that uses credit goes on now; if not, `progress` says what becomes of it.
@@ -239,11 +248,12 @@ struct SessionUplink {
     /// Passes on what is there of the packet that travels in parts, one part per call.
     private mutating func forwardPart(
         _ bytes: UnsafeRawBufferPointer,
-        at offset: inout Int,
+        _ progress: inout Progress,
         handle: UInt64,
         linkCredit: inout Int,
         link: inout ByteBuffer
     ) {
+        let offset = progress.consumed
         let count = min(bytes.count - offset, self.partBytesLeft, Limits.packetPartBytes)
         if let attach = self.attach {
             let part = UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count])
@@ -261,7 +271,7 @@ struct SessionUplink {
         let flags = self.partBytesLeft > 0 ? FrameFlags.packetContinues : 0
         link.writeFrameHeader(.sessionPackets, flags: flags, handle: handle, bodyBytes: count)
         link.write(UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count]))
-        offset += count
+        if self.partBytesLeft == 0 { progress.finish(count) } else { progress.consumed += count }
     }
 
     private static func writeRun(

@@ -216,6 +216,26 @@ import Testing
         #expect(try harness.ask(devices[0], password: "wrong").reason == .wrongPassword)
     }
 
+    @Test("Regression: keyspace events that one master of a cluster does not announce any more are noticed")
+    func keyspaceEvents() throws {
+        let cluster = try Cluster()
+        func setEvents(_ node: Int, _ flags: String) throws {
+            try cluster.servers[node].cli(["CONFIG", "SET", "notify-keyspace-events", flags])
+        }
+        for node in 0..<4 { try setEvents(node, "KA") }
+        var configuration = self.configuration(cluster)
+        configuration.authentication.redis.invalidation = .keyspace
+        let harness = try WorkerHarness(configuration)
+        try harness.waitForStatus("redis") { $0 == "in use, 3 masters" }
+        try harness.waitForStatus("changes_learned_by") { $0 == "keyspace" }
+        harness.answers.changes = []
+        try setEvents(1, "")
+        try harness.waitForStatus("changes_learned_by") { $0 == "keyspace, poll" }
+        #expect(harness.answers.changes.contains { $0.all })
+        try setEvents(1, "KA")
+        try harness.waitForStatus("changes_learned_by") { $0 == "keyspace" }
+    }
+
     /// As redis-cli does, with look-ups at every stage.
     private func moveSlot(of device: String, _ cluster: Cluster, during: () throws -> Void) throws {
         let key = "tls_domain:\(device)"

@@ -102,6 +102,31 @@ import Testing
         #expect(subscriber.actions == [.changed([Array("d:a:b".utf8)])])
     }
 
+    @Test func `what the server says of keyspace events is what is proven, and events turned off are a loss`() {
+        var subscriber = self.connected(.keyspace)
+        self.feed(&subscriber, "+OK\r\n" + self.array("notify-keyspace-events", "AK"), now: 10)
+        self.feed(&subscriber, self.subscribed("__keyspace@0__:d:*") + self.subscribed("martlet:revoke"), now: 20)
+        #expect(subscriber.method == .keyspace && subscriber.asksForKeyspaceEvents)
+        subscriber.actions = []
+        let ping = 20 + AuthLimits.subscriptionPingNanoseconds
+        subscriber.advance(now: ping)
+        self.feed(&subscriber, self.array("pong", ""), now: ping + 1)
+        #expect(subscriber.provenAt == 10)
+        func flags(_ text: String) -> RedisReply {
+            .array([.bulk(Array("notify-keyspace-events".utf8)), .bulk(Array(text.utf8))])
+        }
+        // Of before this connection; an error that passes.
+        let early = subscriber.learnedKeyspaceEvents(flags(""), askedAt: 19, now: ping)
+        let passing = subscriber.learnedKeyspaceEvents(.error(Array("LOADING".utf8)), askedAt: 21, now: ping)
+        let told = subscriber.learnedKeyspaceEvents(flags("AK"), askedAt: 50, now: ping)
+        #expect(early && passing && told && subscriber.provenAt == 50 && subscriber.actions.isEmpty)
+        let refused = subscriber.learnedKeyspaceEvents(.error(Array("NOPERM no".utf8)), askedAt: 60, now: ping)
+        #expect(!refused && subscriber.provenAt == ping && subscriber.actions.isEmpty)
+        let off = subscriber.learnedKeyspaceEvents(flags("KEx"), askedAt: 70, now: ping)
+        #expect(off && subscriber.method == nil)
+        guard case .lost? = subscriber.actions.last else { return #expect(Bool(false), "\(subscriber.actions)") }
+    }
+
     @Test(arguments: ["-NOAUTH Authentication required.\r\n", "-LOADING Redis is loading\r\n", "-BUSY a script\r\n"])
     func `an error that passes is no reason to poll`(_ error: String) {
         for answers in ["+OK\r\n", "+OK\r\n:42\r\n", "+OK\r\n:42\r\n+OK\r\n"] {

@@ -112,6 +112,66 @@ import Testing
         #expect(chain.answered(self.request, self.allow) == .final(self.allow))
     }
 
+    // MARK: Live sessions
+
+    private func denies(_ keyHash: UInt64, _ reason: AuthVerdict.Reason = .noSuchDevice) -> AuthVerdict {
+        AuthVerdict(outcome: .deny, reason: reason, keyHash: keyHash)
+    }
+    private func cannotSay(_ keyHash: UInt64) -> AuthVerdict {
+        AuthVerdict(outcome: .unknown, reason: .redisUnavailable, keyHash: keyHash)
+    }
+    private func allows(_ keyHash: UInt64) -> AuthVerdict {
+        AuthVerdict(outcome: .allow, source: .embedded, keyHash: keyHash)
+    }
+
+    /// What the answers of the sources make of a live session that the key with the hash 12 let in.
+    private func judge(_ members: [SourceChain.Member], _ answers: [AuthVerdict]) -> AuthVerdict? {
+        var chain = SourceChain(members)
+        var step = chain.begin(self.query, self.request, admittedBy: 12)
+        for answer in answers {
+            guard case .ask = step else { return nil }
+            step = chain.answered(self.request, answer)
+        }
+        guard case .final(let verdict, _) = step else { return nil }
+        return verdict
+    }
+
+    /// Its session stayed until a Redis was back that had never had its row.
+    @Test(
+        "Regression: while a source before it cannot say, the one that let a session in ends it",
+        arguments: [Configuration.Authentication.OnFailure.stop, .next],
+        [AuthVerdict.Reason.noSuchDevice, .deviceDisabled]
+    )
+    func sessionOfALaterSource(_ onFailure: Configuration.Authentication.OnFailure, _ reason: AuthVerdict.Reason) {
+        let members = [SourceChain.Member(onFailure: onFailure), .init()]
+        #expect(self.judge(members, [self.cannotSay(11), self.denies(12, reason)]) == self.denies(12, reason))
+        // It stays; the first one is to be asked again, as it may know the client by now.
+        var stays = self.allows(12)
+        stays.reason = .redisUnavailable
+        #expect(self.judge(members, [self.cannotSay(11), self.allows(12)]) == stays)
+        #expect(self.judge(members, [self.denies(11), self.allows(12)]) == self.allows(12))
+        #expect(self.judge(members, [self.cannotSay(11), self.cannotSay(12)]) == self.cannotSay(12))
+    }
+
+    @Test(
+        "Regression: while the source that let a session in cannot say, no later one does",
+        arguments: [Configuration.Authentication.OnFailure.stop, .next]
+    )
+    func sessionOfAnEarlierSource(_ onFailure: Configuration.Authentication.OnFailure) {
+        let members = [SourceChain.Member(onFailure: onFailure), .init()]
+        #expect(self.judge(members, [self.cannotSay(12)]) == self.cannotSay(12))
+        #expect(self.judge(members, [self.denies(12), self.denies(13)]) == self.denies(12))
+        #expect(self.judge(members, [self.denies(12), self.allows(13)]) == self.allows(13))
+        // One that was never asked about the client may know it.
+        #expect(self.judge(members, [self.denies(12), self.cannotSay(13)]) == self.cannotSay(13))
+    }
+
+    @Test func aSessionWhoseAdmissionIsNotAmongTheSourcesStaysWhileOneCannotSay() {
+        #expect(
+            self.judge([.init(), .init()], [self.cannotSay(11), self.denies(13)]) == self.cannotSay(11)
+        )
+    }
+
     @Test func theMostTellingDenialIsTheAnswer() {
         var chain = SourceChain([.init(), .init()])
         _ = chain.begin(self.query, self.request)

@@ -160,4 +160,72 @@ import Testing
         #expect(try self.connect(broker, loop, "chain-device", user: "fred", password: "no").code == 0x86)
         #expect(try self.connect(broker, loop, "chain-device", user: "who", password: "two").code == 0x88)
     }
+
+    /// They were closed only when Redis was back.
+    @Test(
+        "Regression: devices of the file that are removed while Redis is away are out at once",
+        arguments: ["stop", "next"]
+    )
+    func removedWhileTheFirstSourceIsAway(_ onFailure: String) throws {
+        let broker = try TestBroker { text in
+            text.replacing(
+                "  command: HMGET tls_domain:%C password\n  redis: {",
+                with: """
+                      sources:
+                        - name: rows
+                          on_failure: \(onFailure)
+                          redis: {
+                    """
+            )
+            .replacing("authorization:\n", with: "    - {name: file, source: embedded}\nauthorization:\n")
+        }
+        let loop = try EventLoop()
+        let device = { (words: [String]) throws -> String in
+            let file = broker.directory.file("martlet.yaml")
+            let martlet = try TestBroker.executable("martlet")
+            let result = try runProcess(martlet, arguments: ["device"] + words + ["--config", file])
+            #expect(result.status == 0, "\(result.output)")
+            return result.output.split(separator: "\n").last?.split(separator: " ").last.map(String.init) ?? ""
+        }
+        let names = ["chain-disabled", "chain-removed", "chain-rules"]
+        var passwords = try names.map { try device(["add", $0, "--password-random", "--acl", "publish:own/#"]) }
+        // This one is known to both, and came in by its row.
+        _ = try device(["add", "chain-both", "--password-random"])
+        try broker.provision("chain-both", password: "row")
+        passwords.append("row")
+        try broker.authWorkers[0].waitForLog("file of devices in use")
+        let clients = try zip(names + ["chain-both"], passwords).map { name, password in
+            let (client, code) = try self.connect(broker, loop, name, password: password)
+            try #require(code == 0, "\(name)")
+            return client
+        }
+        broker.stopRedis()
+        try broker.authWorkers[0].waitForLog("Redis lost")
+
+        _ = try device(["disable", "chain-both"])
+        _ = try device(["disable", "chain-disabled"])
+        _ = try device(["remove", "chain-removed"])
+        for client in clients.prefix(2) {
+            guard case .disconnect(let packet) = try client.next("DISCONNECT") else {
+                throw ProcessError(description: "the session was not ended")
+            }
+            #expect(packet.reasonCode.rawValue == 0x87)
+        }
+        _ = try device(["set-acl", "chain-rules", "publish:other/#"])
+        try waitUntil("other rules apply to the live session") {
+            clients[2].publish("own/x", [1], qos: .atLeastOnce, packetIdentifier: 2)
+            guard case .puback(let packet) = try clients[2].next("PUBACK") else { return false }
+            return packet.reasonCode == .notAuthorized
+        }
+        // The file has no say about who came in by a row.
+        clients[3].send(.pingreq)
+        guard case .pingresp = try clients[3].next("PINGRESP") else {
+            throw ProcessError(description: "the file ended a session that Redis had let in")
+        }
+        try broker.startRedis()
+        clients[2].send(.pingreq)
+        guard case .pingresp = try clients[2].next("PINGRESP") else {
+            throw ProcessError(description: "a session was ended whose device is as before")
+        }
+    }
 }

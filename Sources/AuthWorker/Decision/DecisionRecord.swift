@@ -54,7 +54,9 @@ final class DecisionRecord {
             rules: verdict.access.rules.count,
             noMatch: verdict.access.noMatch
         )
-        if let explaining = SourceAnswer.explaining(self.answers) { self.source = explaining.source }
+        if let explaining = SourceAnswer.explaining(self.answers.filter { $0.verdict.outcome == verdict.outcome }) {
+            self.source = explaining.source
+        }
         self.tookNanoseconds = now &- self.startedAt
         self.wallNanoseconds = wallNanoseconds
     }

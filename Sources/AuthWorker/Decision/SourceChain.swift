@@ -4,6 +4,10 @@ import TLS
 /// Several sources one after the other: the first that allows or denies decides. A source that does not know the client leaves the
 /// decision to the next one; so does one that cannot say, if its configuration wants that. EMQX calls it an authentication chain.
 ///
+/// A live session is judged by the source that let it in and those after it; a source before that one, which did not know the client then,
+/// has its say where it can: while it cannot, what the others say counts. While the one that let the session in cannot say, nobody else
+/// does.
+///
 /// It keeps the queries that are on their way through it, and nothing when there is one source alone.
 struct SourceChain {
     /// What becomes of a verdict of one of the sources.
@@ -35,6 +39,10 @@ struct SourceChain {
         var index: Int
         /// Of the sources that left the decision to others, the answer that says most.
         var best: SourceAnswer?
+        /// What let a live session in: see `AuthAdmitted`. 0: it is a CONNECT, or nobody knows.
+        var admittedBy: UInt64 = 0
+        /// That source does not know the client any more.
+        var isAdmissionGone = false
         var consulted = Consulted()
     }
 
@@ -55,13 +63,16 @@ struct SourceChain {
     }
 
     /// The first source to ask.
-    mutating func begin(_ query: AuthQuery, _ request: Authenticator.Request) -> Step {
+    /// - Parameter admittedBy: for a live session, the hash of the key that let it in.
+    mutating func begin(_ query: AuthQuery, _ request: Authenticator.Request, admittedBy: UInt64 = 0) -> Step {
         guard let first = self.firstMember(from: 0, for: query) else {
             let name = String(decoding: query.listenerName, as: UTF8.self)
             let detail = "no source is asked about clients of the listener \"\(name)\""
             return .final(AuthVerdict(outcome: .deny, reason: .noSuchDevice, detail: Array(detail.utf8)))
         }
-        if self.members.count > 1 { self.pending[request] = Pending(query: query, index: first) }
+        if self.members.count > 1 {
+            self.pending[request] = Pending(query: query, index: first, admittedBy: admittedBy)
+        }
         return .ask(source: first, query)
     }
 
@@ -80,15 +91,16 @@ struct SourceChain {
         pending.consulted.keyHashes += verdict.relatedKeyHashes
         switch verdict.outcome {
         case .allow:
-            return self.end(&pending, verdict)
+            return self.end(&pending, self.provisional(verdict, pending))
         case .unknown:
-            // It cannot say now, and did not know the client when it could.
-            let wasAbsent = verdict.source == .staleCache
-            guard wasAbsent || self.members[pending.index].onFailure == .next else {
-                return self.end(&pending, verdict)
-            }
+            guard self.maySkip(pending, verdict) else { return self.end(&pending, verdict) }
         case .deny:
             guard verdict.reason.leavesDecisionToOthers else { return self.end(&pending, verdict) }
+            if pending.admittedBy != 0, verdict.keyHash == pending.admittedBy, !pending.isAdmissionGone {
+                // Those before it had no part in letting the session in.
+                pending.isAdmissionGone = true
+                pending.best = nil
+            }
         }
         let answers = [pending.best, self.answer(of: pending.index, verdict)].compactMap { $0 }
         pending.best = SourceAnswer.explaining(answers)
@@ -99,6 +111,27 @@ struct SourceChain {
         pending.index = next
         self.pending[request] = pending
         return .ask(source: next, pending.query)
+    }
+
+    /// Whether the sources after one that cannot say are asked.
+    private func maySkip(_ pending: Pending, _ verdict: AuthVerdict) -> Bool {
+        if pending.admittedBy != 0, !pending.isAdmissionGone {
+            // What let a session in may still know the client; those before it did not.
+            return verdict.keyHash != pending.admittedBy
+        }
+        // It cannot say now, and did not know the client when it could.
+        let wasAbsent = verdict.source == .staleCache
+        return wasAbsent || self.members[pending.index].onFailure == .next
+    }
+
+    /// A live session stays by this verdict; a source that could not say may know the client by now, and is to be asked again.
+    private func provisional(_ verdict: AuthVerdict, _ pending: Pending) -> AuthVerdict {
+        guard pending.admittedBy != 0, let best = pending.best?.verdict, best.outcome == .unknown else {
+            return verdict
+        }
+        var verdict = verdict
+        verdict.reason = best.reason
+        return verdict
     }
 
     private func end(_ pending: inout Pending, _ verdict: AuthVerdict) -> Step {

@@ -78,8 +78,15 @@ package struct InvalidationSubscriber: ~Copyable {
         maximumNanoseconds: AuthLimits.reconnectMaximumNanoseconds
     )
     private var lastHeard: Instant = 0
+    /// The question of the last PING that was answered.
+    private var heardAt: Instant = 0
+    /// When the server was asked last whether it announces keyspace events, and does; `.max`: it cannot be asked, or need not.
+    var eventsSeenAt = Instant.max
+    private(set) var activeSince: Instant = 0
+    /// Changes have been told by keyspace events at some time.
+    private(set) var hadKeyspaceEvents = false
     /// What has changed before this moment was told, since `active`.
-    package private(set) var provenAt: Instant = 0
+    package var provenAt: Instant { min(self.heardAt, self.eventsSeenAt) }
     private var nextPing: Instant = 0
 
     /// - Parameter prefixes: what the keys of interest begin with; see `merge`.
@@ -132,6 +139,7 @@ package struct InvalidationSubscriber: ~Copyable {
         self.reader = RedisReplyReader()
         self.expected = FirstInFirstOut()
         self.refused = []
+        self.eventsSeenAt = .max
         for command in RedisGreeting.commands(self.settings, name: "\(self.settings.clientName)-changes") {
             self.send(.greeting(command.step), command.arguments)
         }
@@ -201,7 +209,7 @@ package struct InvalidationSubscriber: ~Copyable {
             self.chosen = .tracking
             self.send(.subscribe(.tracking), [Array("SUBSCRIBE".utf8), Self.trackingChannel])
         case .notifications:
-            guard case .array(let elements) = reply, elements.count == 2, case .bulk(let flags) = elements[1] else {
+            guard let flags = Self.keyspaceFlags(reply) else {
                 return self.refuse("CONFIG GET notify-keyspace-events", text, next: .channel)
             }
             guard Self.announcesChanges(flags) else {
@@ -212,6 +220,7 @@ package struct InvalidationSubscriber: ~Copyable {
             }
             for pattern in patterns { self.send(.subscribe(.keyspace), [Array("PSUBSCRIBE".utf8), pattern]) }
             self.chosen = .keyspace
+            self.eventsSeenAt = now
         case .subscribe(let method):
             if let text, method == .tracking { return self.refuse("the channel for tracking", text, next: .keyspace) }
             if let text {
@@ -224,20 +233,22 @@ package struct InvalidationSubscriber: ~Copyable {
             if let text { self.refused.append("the channel martlet:revoke: \(text)") }
             if text != nil, self.chosen == .channel { self.chosen = .poll }
             self.state = .active
+            self.activeSince = now
             self.method = self.chosen
+            if self.chosen == .keyspace { self.hadKeyspaceEvents = true }
             self.backoff.reset()
             self.nextPing = now &+ AuthLimits.subscriptionPingNanoseconds
             self.actions.append(.active(self.chosen, refused: self.refused))
         case .ping(let sentAt):
             if let text, !text.hasPrefix("NOPERM") { throw .refused(text) }
             // Redis sends in the order of what happened.
-            self.provenAt = sentAt
+            self.heardAt = sentAt
         }
     }
 
     /// The user may not, or the server cannot: it will say so again. Other errors (NOAUTH, LOADING, BUSY, …) pass, and a method is not given
     /// up for them.
-    private static func isLasting(_ error: String) -> Bool { error.hasPrefix("NOPERM") || error.hasPrefix("ERR ") }
+    static func isLasting(_ error: String) -> Bool { error.hasPrefix("NOPERM") || error.hasPrefix("ERR ") }
 
     /// A method cannot be had: the next one, if the configuration leaves the choice.
     private mutating func refuse(_ what: String, _ text: String?, next: Method) {
@@ -247,12 +258,6 @@ package struct InvalidationSubscriber: ~Copyable {
         case .keyspace: self.send(.notifications, "CONFIG", "GET", "notify-keyspace-events")
         case .tracking, .channel, .poll: self.subscribeRevocations(.poll)
         }
-    }
-
-    /// Redis' manual, "Redis keyspace notifications": K for the channel named by the key, A for all events.
-    private static func announcesChanges(_ flags: [UInt8]) -> Bool {
-        guard flags.contains(UInt8(ascii: "K")) else { return false }
-        return flags.contains(UInt8(ascii: "A")) || "g$hxe".utf8.allSatisfy { flags.contains($0) }
     }
 
     private static func escape(_ prefix: [UInt8]) -> [UInt8] {

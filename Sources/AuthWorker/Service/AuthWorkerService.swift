@@ -30,6 +30,8 @@ package final class AuthWorkerService: Role {
     private var isStopped = false
     /// The last ones, for `martlet why`.
     private(set) var decisions = RecentRing<DecisionRecord>(capacity: AuthLimits.decisionsKept)
+    /// By link: what let in the live session that its next query is about.
+    private var admitted: [Int: (request: UInt64, keyHash: UInt64)] = [:]
     /// Queries without their verdicts.
     private var underWay: [Authenticator.Request: DecisionRecord] = [:]
     private var scratch = ByteBuffer()
@@ -322,13 +324,16 @@ package final class AuthWorkerService: Role {
                 )
             }
             self.links[link.index] = nil
+            self.admitted[link.index] = nil
             link.close()
             self.server?.forget(link)
             return
         }
         let request = Authenticator.Request(link: link.index, handle: frame.handle)
         self.underWay[request] = DecisionRecord(query, scratch: &self.scratch, now: self.loop.now)
-        self.perform(self.chain.begin(query, request), request)
+        let admitted = self.admitted.removeValue(forKey: link.index)
+        let admittedBy = query.revalidatedTag != nil && admitted?.request == frame.handle ? admitted?.keyHash : nil
+        self.perform(self.chain.begin(query, request, admittedBy: admittedBy ?? 0), request)
     }
 }
 
@@ -350,6 +355,8 @@ extension AuthWorkerService: LinkDelegate {
     package func link(_ link: Link, received frame: Frame) {
         switch frame.kind {
         case .authQuery: self.take(frame, from: link)
+        case .authAdmitted:
+            self.admitted[link.index] = AuthAdmitted.decode(frame.body).map { (frame.handle, $0.keyHash) }
         case .authPing:
             link.output.writeFrameHeader(.authPong, handle: 0, bodyBytes: 0)
             self.linksToFlush.insert(link.index)
@@ -361,6 +368,7 @@ extension AuthWorkerService: LinkDelegate {
 
     package func linkDown(_ link: Link, reason: String) {
         self.links[link.index] = nil
+        self.admitted[link.index] = nil
         let name = link.peer.map { String(decoding: $0.name, as: UTF8.self) } ?? link.peerDescription
         self.logger.debug("link down", metadata: ["peer": "\(name)", "reason": "\(reason)"])
     }

@@ -102,6 +102,13 @@ final class ClusterAccess {
         }
     }
 
+    /// Goes to this node and to no other, whatever it says.
+    func submit(_ arguments: [[UInt8]], to server: RedisURL.Server, token: UInt64) throws(RedisFailure) -> Bool {
+        guard let node = self.nodes[server], !self.isStopped else { return false }
+        try node.client.submit(arguments, token: token, now: self.loop.now)
+        return true
+    }
+
     private func send(
         _ arguments: [[UInt8]],
         token: UInt64,

@@ -66,6 +66,13 @@ final class InvalidationFeed: RedisTransportDelegate {
         self.subscriber.tryAgain(now: self.loop.now)
     }
 
+    var asksForKeyspaceEvents: Bool { self.subscriber.asksForKeyspaceEvents }
+
+    /// See `InvalidationSubscriber.learnedKeyspaceEvents`.
+    func learnedKeyspaceEvents(_ reply: RedisReply, askedAt: Instant) -> Bool {
+        self.subscriber.learnedKeyspaceEvents(reply, askedAt: askedAt, now: self.loop.now)
+    }
+
     func stop() {
         self.subscriber.stop()
         self.transport?.invalidate()

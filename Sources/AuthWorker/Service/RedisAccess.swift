@@ -89,6 +89,14 @@ final class RedisAccess {
         try self.main?.client.submit(arguments, token: token, now: self.loop.now)
     }
 
+    /// The same to one of `masters`. False: there is no such server.
+    func submit(_ arguments: [[UInt8]], to server: RedisURL.Server, token: UInt64) throws(RedisFailure) -> Bool {
+        if let cluster = self.cluster { return try cluster.submit(arguments, to: server, token: token) }
+        guard let main = self.main, main.server == server else { return false }
+        try main.client.submit(arguments, token: token, now: self.loop.now)
+        return true
+    }
+
     // MARK: A turn
 
     /// Does what is due.

@@ -32,8 +32,11 @@ extension RedisSource {
         self.beginTold()
     }
 
-    /// All servers tell what changes, as well as the configuration and their rights let them.
-    private var areFeedsActive: Bool { self.feeds.values.allSatisfy { $0.method != nil } }
+    /// All servers tell what changes, as well as the configuration and their rights let them. One that has never told, and cannot, is no
+    /// loss.
+    private var areFeedsActive: Bool {
+        self.feeds.values.allSatisfy { $0.method != nil && ($0.method != .poll || !self.hasBeenTold) }
+    }
 
     /// A server has begun to tell changes, or has stopped, or is another one.
     private func followFeeds() {
@@ -105,6 +108,7 @@ extension RedisSource {
         case .active(let method, let refused):
             if self.methodsLogged[server] != event { self.logActive(method, refused) }
             self.methodsLogged[server] = event
+            if method != .poll { self.hasBeenTold = true }
             self.followFeeds()
             // What changed before is not told.
             self.doubtAll()

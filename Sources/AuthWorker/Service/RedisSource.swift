@@ -41,6 +41,12 @@ final class RedisSource {
     /// Nil: changes are told.
     var feedLoss: FeedLoss?
     var feedLossTimer: EventLoop.Timer?
+    /// Some server has told changes, since the start: that none are told is a loss.
+    var hasBeenTold = false
+    /// See `RedisSource+KeyspaceEvents`: questions without an answer, by their tokens.
+    var keyspaceChecks: [UInt64: (server: RedisURL.Server, askedAt: Instant)] = [:]
+    var keyspaceChecksBegun: UInt64 = 0
+    var hasLoggedKeyspaceEvents = false
     var dataCheck = DataCheck()
     /// As Redis said last.
     var evictionPolicy: EvictionPolicy?
@@ -91,6 +97,7 @@ final class RedisSource {
         self.startFeeds()
         self.scheduleCacheInspection()
         self.scheduleEvictionCheck()
+        self.scheduleKeyspaceCheck()
     }
 
     private func warnOfCertificates() {
@@ -260,6 +267,10 @@ final class RedisSource {
             self.learnedEviction(EvictionPolicy(reply: reply))
         case .notAnswered(Self.evictionToken, _):
             break
+        case .answered(let token, let reply) where Self.isKeyspaceToken(token):
+            self.learnedKeyspaceEvents(token, reply)
+        case .notAnswered(let token, _) where Self.isKeyspaceToken(token):
+            self.keyspaceEventsNotAnswered(token)
         case .answered(let token, let reply) where DataCheck.isToken(token):
             self.checkAnswered(token, reply)
         case .notAnswered(let token, _) where DataCheck.isToken(token):

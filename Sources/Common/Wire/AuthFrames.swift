@@ -92,7 +92,8 @@ public struct AuthVerdict: Equatable, Sendable {
         case unknown = 2
     }
 
-    /// Why not, as the log of the listener says it.
+    /// Why not, as the log of the listener says it. With `allow`, which only live sessions get it with: why a source before the one that
+    /// allows could not say, so that the session is to be asked about again.
     public enum Reason: UInt8, Sendable, CaseIterable, CustomStringConvertible {
         case none = 0
         case noSuchDevice = 1
@@ -260,6 +261,33 @@ public struct AuthConsulted: Equatable, Sendable {
         var consulted = AuthConsulted(keyHashes: [])
         while let hash = reader.readLittleEndian(UInt64.self) { consulted.keyHashes.append(hash) }
         return consulted
+    }
+}
+
+/// Listener to auth worker, just ahead of the query about a live session: what let it in. Sources that come before that one did not know
+/// the client then, or could not say; those after it have never been asked about him.
+///
+/// ```
+///  | key hash UInt64 |
+/// ```
+public struct AuthAdmitted: Equatable, Sendable {
+    /// As `AuthVerdict.keyHash`.
+    public var keyHash: UInt64
+
+    public init(keyHash: UInt64) {
+        self.keyHash = keyHash
+    }
+
+    public func encode(into buffer: inout ByteBuffer, request: UInt64) {
+        buffer.writeFrameHeader(.authAdmitted, handle: request, bodyBytes: 8)
+        buffer.writeLittleEndian(self.keyHash)
+    }
+
+    /// Nil when the body is broken.
+    public static func decode(_ body: UnsafeRawBufferPointer) -> AuthAdmitted? {
+        var reader = ByteReader(body)
+        guard let hash = reader.readLittleEndian(UInt64.self), reader.isAtEnd else { return nil }
+        return AuthAdmitted(keyHash: hash)
     }
 }
 

@@ -31,6 +31,7 @@ public enum FrameKind: UInt8, Sendable, CaseIterable {
     case authQuery = 0x50
     /// Has no body; is answered with `authPong` at once.
     case authPing = 0x51
+    case authAdmitted = 0x52
 
     // Auth worker to listener.
     case authVerdict = 0x70

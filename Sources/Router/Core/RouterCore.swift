@@ -190,7 +190,7 @@ package struct RouterCore: ~Copyable {
         case nil: return nil
         case .linkHello, .sessionAccepted, .sessionRefused, .sessionDeliver, .sessionMulticast, .sessionClose,
             .publishCredit, .sessionGone, .linkClosing, .sessionResumed, .sessionUnstored, .exchangesSettled,
-            .authQuery, .authPing, .authVerdict, .authChanged, .authConsulted, .authPong, .statusRequest,
+            .authQuery, .authPing, .authAdmitted, .authVerdict, .authChanged, .authConsulted, .authPong, .statusRequest,
             .statusReport, .controlCommand, .controlReply:
             return "frame of a kind that a listener does not send"
         }

@@ -18,7 +18,8 @@ import Testing
         let numbers = FrameKind.allCases.map { "\($0)=\(self.hexadecimal([$0.rawValue]))" }.sorted()
         #expect(
             numbers == [
-                "authChanged=71", "authConsulted=72", "authPing=51", "authPong=73", "authQuery=50", "authVerdict=70",
+                "authAdmitted=52", "authChanged=71", "authConsulted=72", "authPing=51", "authPong=73", "authQuery=50",
+                "authVerdict=70",
                 "controlCommand=91",
                 "controlReply=b1", "deliveryCredit=15", "exchangesSettled=3a", "linkClosing=37", "linkDrained=17",
                 "linkHello=01",
@@ -82,6 +83,10 @@ import Testing
         (
             "authConsulted", "10000000720000000900000000000000" + "08070605040302011000000000000000",
             { AuthConsulted(keyHashes: [0x0102_0304_0506_0708, 16]).encode(into: &$0, request: 9) }
+        ),
+        (
+            "authAdmitted", "08000000520000000900000000000000" + "0807060504030201",
+            { AuthAdmitted(keyHash: 0x0102_0304_0506_0708).encode(into: &$0, request: 9) }
         ),
         (
             "sessionRules", "04000000130000000700000000000000" + "01010000",

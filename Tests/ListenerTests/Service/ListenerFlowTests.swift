@@ -228,6 +228,39 @@ import Testing
         #expect(harness.closeCauses(patient.handle).isEmpty)
     }
 
+    /// [MQTT-3.1.2-22] counts control packets: one byte now and then kept the connection for as long as a packet can be.
+    @Test(
+        "Regression: a packet that never ends does not keep a connection open against its keep alive",
+        arguments: [10_000, 3 * Limits.packetPartBytes]
+    )
+    func endlessPacket(_ bytes: Int) throws {
+        let harness = try ServiceHarness()
+        let endless = try harness.connected("endless", keepAliveSeconds: 2)
+        let moving = try harness.connected("moving", keepAliveSeconds: 2)
+        let publish = harness.publish(bytes)
+        var rest = [endless, moving].map { _ in publish[...] }
+        var last: Instant = 0
+        try harness.wait("the end of the one that does not move") {
+            if Clock.monotonic() > last + 200 * Nanoseconds.perMillisecond {
+                last = Clock.monotonic()
+                for (place, count) in [1, Limits.keepAlivePacketBytes].enumerated() where !rest[place].isEmpty {
+                    [endless, moving][place].client.send(Array(rest[place].prefix(count)))
+                    rest[place] = rest[place].dropFirst(count)
+                }
+            }
+            return harness.closeCauses(endless.handle) == [.keepAliveTimeout]
+        }
+        #expect(harness.closeCauses(moving.handle).isEmpty)
+        // Whole packets count, however small.
+        moving.client.send(Array(rest[1]))
+        for _ in 0..<8 {
+            let sent = Clock.monotonic()
+            moving.client.send([0xC0, 0x00])
+            try harness.wait("half a second") { Clock.monotonic() > sent + 500 * Nanoseconds.perMillisecond }
+        }
+        #expect(harness.closeCauses(moving.handle).isEmpty)
+    }
+
     @Test("The time in which a client is held back for credit does not count against its keep alive")
     func keepAliveStandsStill() throws {
         let harness = try ServiceHarness(sessionCredit: 10)

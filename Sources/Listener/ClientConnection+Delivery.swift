@@ -1,3 +1,4 @@
+import CLinux
 import Common
 
 // What the router sends to the client, and the account of what the client has taken of it.
@@ -49,6 +50,14 @@ extension ClientConnection {
         let bytes = self.delivery.close()
         self.router.pressure.released(bytes)
         return bytes
+    }
+
+    /// The kernel takes nothing for a slow client for a while, and delivers what it has: that is progress too.
+    func noteProgress() {
+        let unacknowledged = martlet_unacknowledged_bytes(self.socket.fileDescriptor)
+        guard unacknowledged != self.unacknowledgedSeen else { return }
+        self.unacknowledgedSeen = unacknowledged
+        self.lastTaken = self.service.loop.now
     }
 
     /// What waits for the client keeps others from getting anything.

@@ -85,6 +85,8 @@ final class ClientConnection: EventHandler {
     var delivery: DeliveryAccount
     /// When the client took something last, or something began to wait for it.
     var lastTaken: Instant = 0
+    /// Bytes that the client's host had not acknowledged when it was looked at last.
+    var unacknowledgedSeen: Int32 = -1
     var isBlockedByCredit = false
     private var isBlockedByRate = false
     var inputEnded = false

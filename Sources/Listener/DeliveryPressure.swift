@@ -4,8 +4,8 @@ import Common
 ///
 /// Clients that do not read, and do not go, keep what was sent to them for as long as they stay. From half of the credit on, `isHigh`,
 /// sessions are told at once what their clients have taken, so that the router can tell who reads and give the others less
-/// (`RouterLink.admits`). Small messages never use up the credit then. Large ones may, because each client may have one
-/// under way: from fifteen sixteenths on, `isCritical`, those go that have taken nothing for the longest time.
+/// (`RouterLink.admits`). What is left is never nothing, but each client may have a packet under way: with large ones, or with thousands of
+/// clients, little is left. When it is a sixty-fourth, `isCritical`, those go that have taken nothing for the longest time.
 struct DeliveryPressure {
     /// A client that has taken something in this time is not ended for the others.
     static let patienceNanoseconds = 5 * Nanoseconds.perSecond
@@ -15,6 +15,7 @@ struct DeliveryPressure {
     /// PUBLISH bytes that were queued for clients and not written.
     private(set) var waiting = 0
     private(set) var isHigh = false
+    private var isEnding = false
 
     init(credit: Int) {
         self.credit = credit
@@ -36,8 +37,13 @@ struct DeliveryPressure {
         return self.isHigh
     }
 
-    var isCritical: Bool { self.waiting > self.credit / 16 * 15 }
+    var isCritical: Bool { self.waiting > self.credit - self.credit / 64 }
 
-    /// Clients are ended until no more than this waits.
+    /// Whether clients are to be ended: from when it is critical until no more than `aim` waits.
+    mutating func endsClients() -> Bool {
+        self.isEnding = self.isCritical || (self.isEnding && self.waiting > self.aim)
+        return self.isEnding
+    }
+
     var aim: Int { self.credit / 2 }
 }

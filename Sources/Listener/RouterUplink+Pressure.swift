@@ -10,24 +10,25 @@ extension RouterUplink {
         if self.pressure.hasRisen() {
             for connection in self.service.connections { connection.reportDelivered() }
         }
-        if self.pressure.isCritical, self.slowClientsTimer == nil { self.watchSlowClients() }
+        if self.pressure.isHigh, self.slowClientsTimer == nil { self.watchSlowClients() }
     }
 
     private func watchSlowClients() {
         self.slowClientsTimer = self.service.loop.schedule(afterNanoseconds: Self.sweepNanoseconds) { [weak self] in
             guard let self else { return }
             self.slowClientsTimer = nil
-            guard self.pressure.isCritical else { return }
-            self.endSlowClients()
+            guard self.pressure.isHigh else { return }
+            let waiting = self.service.connections.filter { $0.delivery.outstanding > 0 }
+            for connection in waiting { connection.noteProgress() }
+            if self.pressure.endsClients() { self.endSlowClients(waiting) }
             self.watchSlowClients()
         }
     }
 
     /// Those first that have taken nothing for the longest time.
-    private func endSlowClients() {
+    private func endSlowClients(_ waiting: [ClientConnection]) {
         let since = self.service.loop.now &- min(self.service.loop.now, DeliveryPressure.patienceNanoseconds)
-        var slow = self.service.connections.filter { $0.delivery.outstanding > 0 && $0.lastTaken <= since }
-        slow.sort { $0.lastTaken < $1.lastTaken }
+        let slow = waiting.filter { $0.lastTaken <= since }.sorted { $0.lastTaken < $1.lastTaken }
         var ended = 0
         for connection in slow where self.pressure.waiting > self.pressure.aim {
             connection.endsForOthers()

@@ -79,12 +79,24 @@ import Testing
         self.expect(&pressure, rises: true, isHigh: true)
     }
 
-    @Test func clientsMayHaveToGoFromFifteenSixteenthsOn() {
-        var pressure = DeliveryPressure(credit: 1600)
-        pressure.queued(1500)
-        #expect(!pressure.isCritical)
+    @Test func clientsHaveToGoWhenNothingIsLeftUntilHalfIsFree() {
+        var pressure = DeliveryPressure(credit: 6400)
+        func ends(_ expected: Bool, sourceLocation: SourceLocation = #_sourceLocation) {
+            let ends = pressure.endsClients()
+            #expect(ends == expected, sourceLocation: sourceLocation)
+        }
+        pressure.queued(6300)
+        ends(false)
         pressure.queued(1)
         #expect(pressure.isCritical)
+        ends(true)
+        pressure.released(1)
+        #expect(!pressure.isCritical)
+        ends(true)
+        pressure.released(3100)
+        ends(false)
+        pressure.queued(3000)
+        ends(false)
     }
 
     @Test func whatWasCollectedForASessionIsReportedOnRequest() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <crypt.h>
+#include <linux/sockios.h>
 #include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,6 +10,7 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -29,6 +31,12 @@ int martlet_peer_credentials(int fd, uid_t *uid, gid_t *gid, pid_t *pid);
 
 /// accept4 with SOCK_NONBLOCK | SOCK_CLOEXEC.
 int martlet_accept(int fd, struct sockaddr_storage *address, socklen_t *length);
+
+/// Bytes written to a TCP socket that its peer has not acknowledged (SIOCOUTQ); -1: it is none.
+static inline int martlet_unacknowledged_bytes(int fd) {
+    int bytes = 0;
+    return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -1;
+}
 
 /// A signalfd for SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGCHLD, with these blocked for normal delivery and SIGPIPE ignored.
 int martlet_signal_fd(void);

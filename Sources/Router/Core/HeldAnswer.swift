@@ -27,6 +27,8 @@ struct HeldAnswer {
     var refuses = false
     /// PUBCOMPs in it of messages that are marked as completed in the store.
     var completed = 0
+    /// What the link's and the session's credit were debited with for a message that is written when this leaves.
+    var debited = 0
     /// The turn in which it came to be.
     var created: UInt64 = 0
     var handle: UInt64

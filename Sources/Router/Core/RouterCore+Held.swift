@@ -14,11 +14,13 @@ extension RouterCore {
         _ group: UInt64,
         _ session: Session,
         _ link: RouterLink,
-        leavesUnstored: Bool = false
+        leavesUnstored: Bool = false,
+        debited: Int = 0
     ) {
         session.heldCount += 1
         var answer = HeldAnswer(group: group, handle: session.handle, content: content)
         answer.leavesUnstored = leavesUnstored
+        answer.debited = debited
         answer.links = self.handedLinks & ~link.bit
         // The one that is under way, and ends as that.
         answer.turn = self.turn + 1
@@ -98,9 +100,10 @@ extension RouterCore {
         }
         self.recordInflight(identifier, session, isNew: item.number == 0)
         session.touchedGroup = self.changes.group
-        if isWhole { self.debit(layout.packetBytes, session, link) }
+        let debited = isWhole ? layout.packetBytes : 0
+        if isWhole { self.debit(debited, session, link) }
         session.heldPublishes += 1
-        self.hold(.publish(identifier), session.touchedGroup, session, link)
+        self.hold(.publish(identifier), session.touchedGroup, session, link, debited: debited)
         return true
     }
 
@@ -238,7 +241,7 @@ extension RouterCore {
         // Of a connection that has ended meanwhile: its client asks again, or gets it again, on the next one.
         guard let slot = link.slot(of: answer.handle), link.slots[slot].session != RouterLink.Slot.noSession,
             let session = self.sessions[Int(link.slots[slot].session)], session.handle == answer.handle
-        else { return }
+        else { return self.creditReturned(answer.debited, link) }
         session.heldCount -= 1
         if answer.leavesUnstored, answer.group > self.changes.committed {
             self.leaveUnstored(answer, session, link)
@@ -253,7 +256,7 @@ extension RouterCore {
             packets.withUnsafeBytes { self.sendControl($0, session) }
         case .publish(let identifier):
             session.heldPublishes -= 1
-            self.releasePublish(identifier, session, link)
+            self.releasePublish(identifier, debited: answer.debited, session, link)
         case .pump:
             session.pending?.isPumpHeld = false
             self.markForPump(session)
@@ -273,10 +276,17 @@ extension RouterCore {
         self.markForPump(session)
     }
 
-    private mutating func releasePublish(_ identifier: UInt16, _ session: Session, _ link: RouterLink) {
+    /// - Parameter debited: goes back if it is not written now.
+    private mutating func releasePublish(
+        _ identifier: UInt16,
+        debited: Int,
+        _ session: Session,
+        _ link: RouterLink
+    ) {
         guard let entry = session.inflight.entry(of: identifier), entry.stage == .published, let item = entry.item
         else {
-            return
+            // The client has answered what it was not sent.
+            return self.notWritten(debited, session, link)
         }
         let shape = item.shape(hasProperties: session.hasProperties)
         let further = item.furtherIdentifiers
@@ -284,10 +294,7 @@ extension RouterCore {
         let isWhole = layout.packetBytes <= self.partBytes
         if let pending = session.pending, pending.partialOutput != nil || !pending.resend.isEmpty {
             // Behind a large packet that is on its way, and those that wait behind it already.
-            if isWhole {
-                session.credit += layout.packetBytes
-                link.credit += layout.packetBytes
-            }
+            self.notWritten(debited, session, link)
             session.sendQuota += 1
             pending.resend.insert(identifier, at: 0)
             pending.unsent.insert(identifier)

@@ -294,7 +294,7 @@ extension RouterCore {
 
     mutating func receivedCredit(_ frame: Frame, _ link: RouterLink) -> StaticString? {
         guard let credit = CreditFrame(frame.body) else { return "broken credit frame" }
-        let isMore = link.returned(Int(credit.linkBytes))
+        self.creditReturned(Int(credit.linkBytes), link)
         for position in 0..<credit.count {
             guard let slot = link.slot(of: credit.handle(at: position)),
                 link.slots[slot].session != RouterLink.Slot.noSession,
@@ -304,9 +304,23 @@ extension RouterCore {
             session.credit = min(session.credit &+ bytes, Int(link.peer.sessionCreditBytes))
             if session.hasBacklog { self.markForPump(session) }
         }
+        return nil
+    }
+
+    /// Of the link's credit.
+    mutating func creditReturned(_ bytes: Int, _ link: RouterLink) {
+        guard bytes > 0 else { return }
+        let isMore = link.returned(bytes)
         self.serveWaiting(link)
         if isMore { self.serveHeldBack(link) }
-        return nil
+    }
+
+    /// What a session and its link were debited with, and what did not leave.
+    mutating func notWritten(_ bytes: Int, _ session: Session, _ link: RouterLink) {
+        guard bytes > 0 else { return }
+        session.credit += bytes
+        self.creditReturned(bytes, link)
+        if session.hasBacklog { self.markForPump(session) }
     }
 
     /// Lets sessions send that waited for the link's credit, in turn.

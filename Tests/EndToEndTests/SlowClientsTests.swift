@@ -84,7 +84,9 @@ import Testing
         try self.loop.wait("the alarm to end") {
             (try? self.broker.status(of: "listener"))?.contains("alarm") == false
         }
-        try self.loop.wait("half to be free", seconds: 90) { (try? self.undelivered()).map { $0 <= 512 << 10 } ?? false }
+        try self.loop.wait("half to be free", seconds: 90) {
+            (try? self.undelivered()).map { $0 <= 512 << 10 } ?? false
+        }
         try self.readerGets(50..<60)
     }
 }

@@ -55,6 +55,14 @@ struct SourceChain {
 
     var count: Int { self.pending.count }
 
+    /// What listeners and the chain know a row by: the same key in two sources is two rows. That of the first source, and of a single one,
+    /// is that of the key alone, as in earlier releases.
+    static func keyHash(_ hash: UInt64, of source: Int) -> UInt64 {
+        guard hash != 0, source > 0 else { return hash }
+        let mixed = (hash ^ UInt64(truncatingIfNeeded: source)) &* 0x9E37_79B9_7F4A_7C15
+        return mixed == 0 ? 1 : mixed
+    }
+
     private func firstMember(from start: Int, for query: AuthQuery) -> Int? {
         self.members.indices[start...].first { index in
             let listeners = self.members[index].listeners

@@ -9,6 +9,8 @@ final class EmbeddedSource {
     /// How often the file is asked whether it was written: what live sessions may notice of a change at the latest.
     private static let pollNanoseconds = 250 * Nanoseconds.perMillisecond
 
+    /// Its place among the sources.
+    private let index: Int
     private unowned let service: AuthWorkerService
     private let logger: Logger
     private let loop: EventLoop
@@ -23,7 +25,8 @@ final class EmbeddedSource {
     private let passwordThreads: PasswordThreads
     private var isStopped = false
 
-    init(_ settings: EmbeddedSourceSettings, service: AuthWorkerService) throws {
+    init(_ settings: EmbeddedSourceSettings, index: Int, service: AuthWorkerService) throws {
+        self.index = index
         self.service = service
         var logger = service.context.logger
         if !settings.source.name.isEmpty { logger[metadataKey: "source"] = "\(settings.source.name)" }
@@ -128,7 +131,7 @@ final class EmbeddedSource {
             self.revision = try database.revision()
             self.dataVersion = version
             self.authenticator.changed(names, now: self.service.time)
-            self.service.announce(names.map(LookupKey.hash))
+            self.service.announce(names.map(LookupKey.hash), of: self.index)
         } catch {
             if !error.isBusy { self.failed(error) }
         }
@@ -165,7 +168,7 @@ final class EmbeddedSource {
         // It answers at once.
         case .write, .announce: break
         case .answer(let request, let verdict):
-            self.service.sourceAnswered(request, self.named(verdict))
+            self.service.sourceAnswered(request, self.named(verdict), from: self.index)
         case .reportAccess(let key, let mistake):
             self.service.reportAccess(key, mistake, self.logger)
         }

@@ -72,7 +72,7 @@ package final class AuthWorkerService: Role {
                 self.sources.append(.certificate(CertificateSource(ruleSets: self.settings.ruleSets)))
             case (.embedded, _):
                 guard let settings = self.settings.embeddedSources[index] else { continue }
-                self.sources.append(.embedded(try EmbeddedSource(settings, service: self)))
+                self.sources.append(.embedded(try EmbeddedSource(settings, index: index, service: self)))
             case (.redis, nil), (.none, _):
                 self.sources.append(.none)
             }
@@ -215,7 +215,12 @@ package final class AuthWorkerService: Role {
     // MARK: Sources
 
     /// A source has decided about a query.
-    func sourceAnswered(_ request: Authenticator.Request, _ verdict: AuthVerdict) {
+    func sourceAnswered(_ request: Authenticator.Request, _ verdict: AuthVerdict, from source: Int) {
+        var verdict = verdict
+        verdict.keyHash = SourceChain.keyHash(verdict.keyHash, of: source)
+        if source > 0 {
+            verdict.relatedKeyHashes = verdict.relatedKeyHashes.map { SourceChain.keyHash($0, of: source) }
+        }
         self.perform(self.answered(request, verdict), request)
     }
 
@@ -296,8 +301,8 @@ package final class AuthWorkerService: Role {
 
     // MARK: Changes
 
-    func announce(_ hashes: [UInt64]) {
-        var rest = hashes[...]
+    func announce(_ hashes: [UInt64], of source: Int) {
+        var rest = hashes.map { SourceChain.keyHash($0, of: source) }[...]
         while !rest.isEmpty {
             let part = AuthChanged(all: false, keyHashes: Array(rest.prefix(AuthChanged.keysMax)))
             rest = rest.dropFirst(AuthChanged.keysMax)

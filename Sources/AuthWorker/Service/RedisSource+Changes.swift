@@ -115,7 +115,7 @@ extension RedisSource {
             self.beginTold()
         case .changed(let keys):
             self.authenticator.changed(keys, now: self.time)
-            self.service.announce(keys.map(LookupKey.hash))
+            self.service.announce(keys.map(LookupKey.hash), of: self.index)
         case .flushed:
             self.logger.warning(
                 "Redis was emptied, or one of its databases",

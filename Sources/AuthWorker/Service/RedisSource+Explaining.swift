@@ -88,7 +88,7 @@ extension RedisSource {
     /// The key is fetched again before it counts, also by other workers. Returns what it was.
     func drop(_ key: LookupKey) {
         self.authenticator.changed([key.redisKey], now: self.time)
-        self.service.announce([key.hash])
+        self.service.announce([key.hash], of: self.index)
     }
 
     /// The same for all keys in memory and in the file.

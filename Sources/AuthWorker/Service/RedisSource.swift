@@ -224,9 +224,9 @@ final class RedisSource {
             }
         case .answer(let request, let verdict):
             if verdict.source == .staleCache || verdict.outcome == .unknown { self.hasDecidedAlone = true }
-            self.service.sourceAnswered(request, verdict)
+            self.service.sourceAnswered(request, verdict, from: self.index)
         case .announce(let key):
-            self.service.announce([key.hash])
+            self.service.announce([key.hash], of: self.index)
         case .reportAccess(let key, let mistake):
             self.service.reportAccess(key, mistake, self.logger)
         }

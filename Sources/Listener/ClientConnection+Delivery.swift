@@ -46,6 +46,7 @@ extension ClientConnection {
     }
 
     /// - Returns: the bytes that nobody waits for any more.
+    @discardableResult
     func closeDelivery() -> Int {
         let bytes = self.delivery.close()
         self.router.pressure.released(bytes)

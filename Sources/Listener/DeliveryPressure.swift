@@ -45,5 +45,6 @@ struct DeliveryPressure {
         return self.isEnding
     }
 
+    /// What may wait when clients are ended no more.
     var aim: Int { self.credit / 2 }
 }

@@ -124,7 +124,6 @@ package final class ListenerService: Role {
     }
 
     private func listen(on fileDescriptor: Int32, _ policy: ListenerPolicy) throws(SystemError) {
-        ListeningSocket.boundUnsent(fileDescriptor)
         let socket = try ListeningSocket(
             loop: self.loop,
             fileDescriptor: fileDescriptor,

@@ -34,6 +34,7 @@ final class ListeningSocket: EventHandler {
         self.accepted = accepted
         self.exhausted = exhausted
         self.blockedUntil = blockedUntil
+        self.boundUnsent()
         try self.resume()
     }
 
@@ -86,10 +87,10 @@ final class ListeningSocket: EventHandler {
     /// its way, where it would keep 4 MB. Connections have it from the socket that they were accepted on.
     private static let unsentBytesMax: Int32 = 128 << 10
 
-    static func boundUnsent(_ fileDescriptor: Int32) {
+    private func boundUnsent() {
         var bytes = Self.unsentBytesMax
         let size = socklen_t(MemoryLayout<Int32>.size)
-        setsockopt(fileDescriptor, Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, &bytes, size)
+        setsockopt(self.fileDescriptor, Int32(IPPROTO_TCP), TCP_NOTSENT_LOWAT, &bytes, size)
     }
 
     /// A TCP socket that listens at `address`.

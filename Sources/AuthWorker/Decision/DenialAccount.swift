@@ -25,7 +25,7 @@ package final class DenialAccount {
     private static let quarterNanoseconds: Int64 = 250_000_000
     /// Absences count for ten seconds.
     private static let quartersCounted: UInt64 = 40
-    static let countedMilliseconds = Int64(DenialAccount.quartersCounted) * 250
+    static let countedMilliseconds = Int64(DenialAccount.quartersCounted) * DenialAccount.quarterNanoseconds / 1_000_000
 
     private let page: SharedPage
     /// The number of this worker's word among those of all.

@@ -216,11 +216,11 @@ package final class AuthWorkerService: Role {
 
     /// A source has decided about a query.
     func sourceAnswered(_ request: Authenticator.Request, _ verdict: AuthVerdict, from source: Int) {
+        // The first one's need no change: most have no other.
+        guard source > 0 else { return self.perform(self.answered(request, verdict), request) }
         var verdict = verdict
         verdict.keyHash = SourceChain.keyHash(verdict.keyHash, of: source)
-        if source > 0 {
-            verdict.relatedKeyHashes = verdict.relatedKeyHashes.map { SourceChain.keyHash($0, of: source) }
-        }
+        verdict.relatedKeyHashes = verdict.relatedKeyHashes.map { SourceChain.keyHash($0, of: source) }
         self.perform(self.answered(request, verdict), request)
     }
 

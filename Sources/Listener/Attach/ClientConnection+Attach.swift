@@ -39,13 +39,13 @@ extension ClientConnection {
     func routerLost(isFinal: Bool = false) {
         guard self.phase == .open else {
             // The credit for what is under way was the router's to have: the next one starts with all of it.
-            _ = self.closeDelivery()
+            self.closeDelivery()
             return
         }
         guard !isFinal, let attach = self.uplink?.attach, !attach.isBeyondLimits,
             !self.isInsideDelivery || attach.continuesPartial
         else {
-            _ = self.closeDelivery()
+            self.closeDelivery()
             // "Server unavailable" is no reason for a DISCONNECT (MQTT 5.0, section 3.14.2.1).
             return self.close(.connectionLost, code: .serverShuttingDown, "the router is gone")
         }

@@ -390,13 +390,10 @@ extension RouterCore {
         if session.isConnected, !hadBacklog { self.markForPump(session) }
     }
 
-    /// What one session may have of the bytes of all queues: no bound of its own while half of them are free, then in proportion to what is, so
-    /// that clients that are away, however many, leave room for those that only have to wait for a moment (ADR 0022).
+    /// What one session may have of the bytes of all queues: clients that are away leave room for those that only have to wait for a moment.
     var queueShare: Int {
         let total = self.settings.maxQueuedBytesTotal
-        let free = max(0, total - self.queuedBytes)
-        guard free < total / 2 else { return .max }
-        return Int(2 * Double(self.settings.session.maxQueuedBytes) * Double(free) / Double(total))
+        return FairShare.of(self.settings.session.maxQueuedBytes, free: total - self.queuedBytes, whole: total)
     }
 
     func isExpired(_ message: Message) -> Bool { message.header.expiry <= self.now }

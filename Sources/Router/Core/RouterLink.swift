@@ -46,8 +46,6 @@ final class RouterLink {
     private var heldBackMark = Int.max
     /// With more credit than this each session may use all of its own.
     private let ampleCredit: Int
-    /// Of what is left of the link's credit, in parts of 65,536, what a session may have under way.
-    private let share: Int
     private let sessionCredit: Int
 
     /// Bytes of packets that use credit that came up since credit was last returned.
@@ -94,7 +92,6 @@ final class RouterLink {
         self.credit = Int(peer.linkCreditBytes)
         self.sessionCredit = Int(peer.sessionCreditBytes)
         self.ampleCredit = peer.features.contains(.promptCredit) ? Int(peer.linkCreditBytes) / 2 : 0
-        self.share = (self.sessionCredit << 17) / max(1, Int(peer.linkCreditBytes))
         precondition(
             Self.headerBytes == FrameHeader.byteCount && Self.deliverKind == FrameKind.sessionDeliver.rawValue
                 && Self.frameBodyBytesMax == Limits.frameBodyBytesMax,
@@ -124,8 +121,8 @@ final class RouterLink {
     /// Bytes that a session may send while the link's credit is short; without limit otherwise.
     func allowance(_ sessionCredit: Int) -> Int {
         guard self.credit <= self.ampleCredit else { return .max }
-        let share = min(self.sessionCredit, (max(0, self.credit) &* self.share) >> 16)
-        return sessionCredit - self.sessionCredit + share
+        let share = FairShare.of(self.sessionCredit, free: self.credit, whole: Int(self.peer.linkCreditBytes))
+        return sessionCredit - self.sessionCredit + min(self.sessionCredit, share)
     }
 
     /// A session that is not admitted: it is told when there is more credit. Its own coming back sets it going anyway.

@@ -19,6 +19,21 @@ struct Micro {
             }
         ),
         (
+            // To clients that take longer to acknowledge than messages may be without being stored.
+            "route-qos1-stored",
+            { iterations in
+                try TemporaryStore.with {
+                    try RouterCases.route(
+                        iterations,
+                        qos: .atLeastOnce,
+                        lasts: true,
+                        store: $0,
+                        turnNanoseconds: 5_000_000
+                    )
+                }
+            }
+        ),
+        (
             "route-qos2",
             { iterations in try TemporaryStore.with { try RouterCases.route(iterations, qos: .exactlyOnce, store: $0) }
             }

@@ -8,14 +8,17 @@ enum RouterCases {
 
     /// Messages through the router's machine, frames in and frames out, one publisher to one or several subscribers; a turn has 64.
     /// An iteration is a delivery.
-    /// - Parameter store: where changes are committed at the end of each turn; nil: nothing is stored.
+    /// - Parameters:
+    ///   - store: where changes are committed at the end of each turn; nil: nothing is stored.
+    ///   - turnNanoseconds: how long each takes; clients answer in the next one.
     static func route(
         _ iterations: Int,
         qos: QoS,
         receivers: Int = 1,
         otherFilters: Int = 0,
         lasts: Bool = false,
-        store: StoreFile? = nil
+        store: StoreFile? = nil,
+        turnNanoseconds: UInt64 = 100_000
     ) throws {
         var settings = SessionDriver.Settings()
         settings.pairs = 1
@@ -42,7 +45,7 @@ enum RouterCases {
         var up = ByteBuffer()
         var down = ByteBuffer()
         func turn() throws {
-            now += 100_000
+            now += turnNanoseconds
             var offset = 0
             while case .frame(let frame) = FrameReader.frame(in: up.readable, at: offset) {
                 offset += FrameHeader.byteCount + frame.header.bodyBytes

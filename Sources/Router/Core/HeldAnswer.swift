@@ -21,7 +21,7 @@ struct HeldAnswer {
     var turn: UInt64 = 0
     /// It is about a session that ends with its connection: when nothing can be stored it leaves all the same, and its listener is told.
     var leavesUnstored = false
-    /// These messages must have left the queues they wait in without being stored.
+    /// These messages must have left the queues they wait in without being stored, or be acknowledged.
     var awaited: [AwaitedMessage] = []
     /// A message is refused in it, for nothing could be stored.
     var refuses = false
@@ -34,5 +34,5 @@ struct HeldAnswer {
     var handle: UInt64
     var content: Content
 
-    var waitsForLinks: Bool { self.links != 0 || !self.awaited.isEmpty }
+    var waitsForLinks: Bool { self.links != 0 || self.awaited.contains { !$0.isUnderWay } }
 }

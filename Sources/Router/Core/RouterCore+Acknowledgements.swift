@@ -103,6 +103,10 @@ extension RouterCore {
 
     mutating func finishDelivery(_ identifier: UInt16, _ session: Session) {
         self.recordDone(identifier, session)
+        if session.isDurable {
+            session.acknowledged(session.inflight.sequence(of: identifier), now: self.now)
+            if session.inflight.awaitedFrom != 0 { self.awaitedIsDone = true }
+        }
         session.inflight.remove(identifier)
         session.returnQuota()
         if session.hasBacklog { self.markForPump(session) }

@@ -223,6 +223,7 @@ extension RouterCore {
         for session in self.sessions {
             guard let session, session.isStored else { continue }
             self.storeQueue(session)
+            self.recordUnacknowledged(session)
             self.recordIdentifiers(session, all: true)
         }
     }

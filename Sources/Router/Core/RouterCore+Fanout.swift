@@ -175,7 +175,9 @@ extension RouterCore {
         let options = subscriber.options
         let qos = QoS.lower(message.qos, options.qos)
         guard let link = session.link, link.admits(session.credit), !session.hasBacklog,
-            !qos.isAcknowledged || (self.goesAtOnce(qos, session) && self.mayStart(session))
+            !qos.isAcknowledged
+                || ((self.goesAtOnce(qos, session) || self.mayAwaitAcknowledgement(message.qos, qos, session))
+                    && self.mayStart(session))
         else { return self.deliverSlowly(message, &kept, to: subscriber, keeps: keeps) }
         let shape = PublishShape(
             hasProperties: session.hasProperties,
@@ -193,9 +195,9 @@ extension RouterCore {
             let item = self.makeItem(message, kept, options, qos, shape.retain)
             if keeps { kept = item.message }
             guard !session.inflight.isFull else { return self.enqueue(item, session) }
-            identifier = session.inflight.add(item)
+            identifier = session.inflight.add(consume item)
             session.sendQuota -= 1
-            self.noteUnstored(session, link)
+            if session.isDurable { self.awaitAcknowledgement(session) } else { self.noteUnstored(session, link) }
         }
         if session.outboundAliases != nil, bucket == nil {
             return self.writeWithAlias(message, shape, layout, identifier, session, link)

@@ -61,6 +61,7 @@ extension RouterCore {
     /// killed now, this one would come first [MQTT-4.6.0-5].
     /// - Parameter identifier: of this one, if it has one already.
     mutating func recordUnhanded(_ session: Session, before identifier: UInt16 = 0) {
+        if session.inflight.awaitedFrom != 0 { self.recordUnacknowledged(session, before: identifier) }
         guard session.isStored, session.unhandedTurn != 0, let link = session.link,
             session.unhandedTurn > link.handedTurn
         else { return }
@@ -139,6 +140,7 @@ extension RouterCore {
     /// Lets go what waits for nothing any more.
     package mutating func releaseHeld() {
         self.waitsForHandOver = false
+        self.awaitedIsDone = false
         for link in self.links {
             guard let link, !link.held.isEmpty else { continue }
             let held = link.held

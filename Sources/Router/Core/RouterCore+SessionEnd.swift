@@ -112,6 +112,8 @@ extension RouterCore {
         attachGraceNanoseconds: UInt64 = 0
     ) {
         guard session.isConnected else { return }
+        self.recordUnacknowledged(session)
+        session.forgetAcknowledgements()
         self.detach(session)
         session.mayBeAttached = attachGraceNanoseconds > 0
         if attachGraceNanoseconds == 0 {
@@ -300,6 +302,7 @@ extension RouterCore {
             self.redistribute(item)
         }
         session.inflight = Inflight()
+        self.awaitedIsDone = true
         while let item = self.removeFirstQueued(session) {
             if item.group != QueuedMessage.noGroup { self.redistribute(item) }
         }

@@ -2,8 +2,11 @@ import Common
 
 // QoS 1 messages, and QoS 2 messages that listeners keep, which wait in the queue of a session that ends with its connection and are
 // not stored: most waits are for a few milliseconds. Until they are on their way their publishers get no PUBACK or PUBCOMP, so that
-// they, or their listeners, have them should we be killed.
+// they, or their listeners, have them should we be killed. QoS 1 messages to clients with lasting sessions that acknowledge soon are
+// not stored either until they do: see docs/adr/0023.
 extension RouterCore {
+    // MARK: Waiting in a queue
+
     /// Whether a message may wait without being stored. Where some are stored already the client is slow, and its publishers
     /// should not wait for it.
     func mayWaitUnstored(_ item: QueuedMessage, _ session: Session) -> Bool {
@@ -19,7 +22,11 @@ extension RouterCore {
     /// The publisher's answer waits for the message that was just put into the queue.
     mutating func awaitDelivery(_ session: Session) {
         session.unstoredQueued += 1
-        let awaited = AwaitedMessage(session: session, position: session.unstoredQueued)
+        self.note(AwaitedMessage(session: session, position: session.unstoredQueued))
+    }
+
+    private mutating func note(_ awaited: AwaitedMessage) {
+        let session = awaited.session
         if let known = self.awaited.firstIndex(where: { $0.session === session }) {
             self.awaited[known] = awaited
         } else {
@@ -55,9 +62,16 @@ extension RouterCore {
         for (_, awaited) in due {
             let session = awaited.session
             session.isInUnstoredQueues = false
-            if awaited.isWaiting { self.storeQueue(session) }
-            guard session.hasUnstoredQueued else { continue }
-            self.lookAgain(AwaitedMessage(session: session, position: session.unstoredQueued))
+            if awaited.isWaiting {
+                session.acknowledgesSoon = false
+                self.storeQueue(session)
+                self.recordUnacknowledged(session)
+            }
+            if let last = self.lastUnacknowledged(session) {
+                self.lookAgain(last)
+            } else if session.hasUnstoredQueued {
+                self.lookAgain(AwaitedMessage(session: session, position: session.unstoredQueued))
+            }
         }
     }
 
@@ -86,8 +100,55 @@ extension RouterCore {
         }
     }
 
+    // MARK: Under way
+
+    /// Whether a message may go to a client whose session lasts without being stored, for its publisher's PUBACK can wait for this one's.
+    /// - Parameters:
+    ///   - published: the QoS at which it was published.
+    ///   - qos: at which it goes.
+    func mayAwaitAcknowledgement(_ published: QoS, _ qos: QoS, _ session: Session) -> Bool {
+        guard session.acknowledgesSoon, case .atLeastOnce = published, case .atLeastOnce = qos else { return false }
+        return session.isDurable && !self.storesAllCopies && !self.changes.isInTrouble
+            && session.inflight.bytes < RouterLimits.unstoredBytesMax
+            && (self.awaited.count < RouterLimits.awaitedPerFrameMax
+                || self.awaited.contains { $0.session === session })
+    }
+
+    /// The publisher's answer waits for the PUBACK of the message that was just sent.
+    @inline(never)
+    mutating func awaitAcknowledgement(_ session: Session) {
+        session.inflight.awaitLast()
+        session.timeAcknowledgement(now: self.now)
+        if let last = self.lastUnacknowledged(session) { self.note(last) }
+    }
+
+    private func lastUnacknowledged(_ session: Session) -> AwaitedMessage? {
+        guard session.inflight.awaitedFrom != 0 else { return nil }
+        return AwaitedMessage(session: session, position: session.inflight.nextSequence - 1, isUnderWay: true)
+    }
+
+    /// Stores what is under way and neither stored nor acknowledged.
+    /// - Parameter identifier: of a message that is not among them.
+    mutating func recordUnacknowledged(_ session: Session, before identifier: UInt16 = 0) {
+        let from = session.inflight.awaitedFrom
+        guard from != 0 else { return }
+        for other in session.inflight.identifiersInOrder() where other != identifier {
+            guard let entry = session.inflight.entry(of: other), entry.sequence >= from, entry.number == 0,
+                let item = entry.item
+            else { continue }
+            session.inflight.setNumber(self.takeItemNumber(item), of: other)
+            self.recordUnidentified(other, session)
+        }
+        session.inflight.awaitNothing()
+        session.unstoredGroup = self.changes.group
+        self.noteUnidentified(session)
+    }
+
+    // MARK: Answers
+
     /// Drops what waits no more from what an answer waits for: from then on it waits for the hand-over, or the commit.
     mutating func lookAtAwaited(of answer: inout HeldAnswer, _ link: RouterLink) {
+        guard answer.awaited.contains(where: { !$0.isWaiting }) else { return }
         var waiting: [AwaitedMessage] = []
         for awaited in answer.awaited {
             guard !awaited.isWaiting else {
@@ -96,6 +157,7 @@ extension RouterCore {
             }
             let session = awaited.session
             answer.group = max(answer.group, session.unstoredGroup)
+            if awaited.isUnderWay { continue }
             if session.unhandedTurn == 0 {
                 // Stored after it had left the queue.
                 answer.group = max(answer.group, self.changes.newestGroup)

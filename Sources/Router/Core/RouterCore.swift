@@ -74,6 +74,8 @@ package struct RouterCore: ~Copyable {
     var unidentified: [(due: Instant, session: UInt32)] = []
     /// Some answer waits until messages are with other listeners (`handedOver`).
     package internal(set) var waitsForHandOver = false
+    /// A client acknowledged, or will not, what some answer may wait for.
+    var awaitedIsDone = false
     /// Turns ended.
     package private(set) var turn: UInt64 = 1
     /// The message that is being routed is on nobody's hands any more: every copy of it has to be stored.
@@ -232,6 +234,7 @@ package struct RouterCore: ~Copyable {
             self.settle()
         }
         self.settleExchanges()
+        if self.awaitedIsDone { self.releaseHeld() }
         for link in self.links {
             if let link { self.returnCredit(link) }
         }

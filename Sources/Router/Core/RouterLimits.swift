@@ -57,6 +57,10 @@ package enum RouterLimits {
     /// stored; up to twice as long where the queue moves.
     static let unstoredNanoseconds = 20 * Nanoseconds.perMillisecond
 
+    /// What a client that acknowledges promptly takes at most; less than a listener lets acknowledgements wait that nobody waits for, so
+    /// that on a quiet broker, where a commit is sooner than these, messages are stored at once.
+    static let acknowledgedSoonNanoseconds = 4 * Nanoseconds.perMillisecond
+
     /// How long a QoS 1 message may be with a client before its identifier is stored. Most are acknowledged sooner, and what is younger
     /// comes again from the next router when this one is killed.
     static let unidentifiedNanoseconds = 500 * Nanoseconds.perMillisecond

@@ -58,6 +58,11 @@ struct Inflight {
     private var hasUnknown = false
     /// Of the messages held, as `Message.countedBytes` has it.
     private(set) var bytes = 0
+    /// The sequence of the first message whose publisher waits for its acknowledgement; 0: none. All later ones are such too, or done
+    /// with: before anything else comes, they are stored.
+    private(set) var awaitedFrom: UInt64 = 0
+    /// Of those behind it, the ones that are done with, which came before their turn.
+    private var doneAhead: Set<UInt64> = []
 
     var isEmpty: Bool { self.count == 0 }
 
@@ -214,6 +219,7 @@ struct Inflight {
     mutating func remove(_ identifier: UInt16) {
         let index = Int(identifier) - 1
         precondition(self.states[index].stage != .free, "removed a packet identifier that is not in use")
+        if self.awaitedFrom != 0 { self.noteDone(self.states[index].sequence) }
         self.bytes -= Int(self.states[index].bytes)
         self.states[index] = State(freeBefore: 0)
         self.items[index] = nil
@@ -224,6 +230,25 @@ struct Inflight {
         }
         self.lastFree = UInt64(identifier)
         self.count -= 1
+    }
+
+    /// The publisher of the message that was added last waits for its acknowledgement.
+    mutating func awaitLast() {
+        if self.awaitedFrom == 0 { self.awaitedFrom = self.nextSequence - 1 }
+    }
+
+    mutating func awaitNothing() {
+        self.awaitedFrom = 0
+        self.doneAhead = []
+    }
+
+    private mutating func noteDone(_ sequence: UInt64) {
+        guard sequence == self.awaitedFrom else {
+            if sequence > self.awaitedFrom { self.doneAhead.insert(sequence) }
+            return
+        }
+        repeat { self.awaitedFrom += 1 } while !self.doneAhead.isEmpty && self.doneAhead.remove(self.awaitedFrom) != nil
+        if self.awaitedFrom == self.nextSequence { self.awaitedFrom = 0 }
     }
 
     /// What is under way, in the order of the first sending.

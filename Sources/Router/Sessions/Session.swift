@@ -162,6 +162,12 @@ final class Session {
     /// The last group in which some of those were stored instead.
     var unstoredGroup: UInt64 = 0
     var isInUnstoredQueues = false
+    /// Its client acknowledged the last QoS 1 message that was timed within `RouterLimits.acknowledgedSoonNanoseconds`: while it does, what
+    /// it gets is stored only if it takes longer.
+    var acknowledgesSoon = false
+    /// The one that is being timed, as `inflight` orders them, and when it was sent; 0: none.
+    private var timedSequence: UInt64 = 0
+    private var timedSince: Instant = 0
     var isInUnidentified = false
     /// Of its answers in the link's `held`.
     var heldCount = 0
@@ -257,6 +263,27 @@ final class Session {
 
     func dropPending() {
         self.pending = nil
+    }
+
+    /// A QoS 1 message was just added to `inflight`.
+    @inline(__always)
+    func timeAcknowledgement(now: Instant) {
+        guard self.timedSequence == 0 else { return }
+        self.timedSequence = self.inflight.nextSequence - 1
+        self.timedSince = now
+    }
+
+    @inline(__always)
+    func acknowledged(_ sequence: UInt64, now: Instant) {
+        guard sequence == self.timedSequence else { return }
+        self.acknowledgesSoon = now &- self.timedSince <= RouterLimits.acknowledgedSoonNanoseconds
+        self.timedSequence = 0
+    }
+
+    /// The next connection may be a slower one.
+    func forgetAcknowledgements() {
+        self.acknowledgesSoon = false
+        self.timedSequence = 0
     }
 
     /// To be called when something of `pending` may have become empty.

@@ -294,4 +294,31 @@ import Testing
         #expect(self.warns(imported, 2, "clientid_override has no counterpart"))
         #expect(throws: Never.self) { try self.configuration(imported) }
     }
+
+    /// Its rows counted for every client.
+    @Test func `regression: rows that count under a precondition only are left out, and it is named with its line`()
+        throws
+    {
+        let rows = #"type = redis, server = "a:6379", cmd = "HGETALL acl:${username}""#
+        func imported(_ precondition: String) throws -> ImportedConfiguration {
+            let text =
+                "authentication = \(Self.redis("a"))\nauthorization.sources = [{\(rows)\n  precondition = \(precondition)}]"
+            return try EMQX5Reader.read(text + "\nlisteners.tcp.a.bind = \"127.0.0.1:1\"")
+        }
+        let bound = try imported("\"regex_match(clientid, '^admin-')\"")
+        #expect(self.warns(bound, 3, "precondition is not taken over, and without it the rows"))
+        #expect(bound.sources.map(\.accessCommand) == [nil])
+        #expect(try self.configuration(bound).authorization.noMatch == .deny)
+        let free = try imported("\"\"")
+        #expect(free.sources.map(\.accessCommand) == ["HGETALL acl:${username}"])
+        #expect(!free.warnings.contains { $0.text.contains("precondition") })
+        let other = try EMQX5Reader.read(
+            "authentication = \(Self.redis("a"))\nauthorization.sources = [{\(rows), precondition = x}, {\(rows)}]"
+        )
+        #expect(other.sources.map(\.accessCommand) == ["HGETALL acl:${username}"])
+        let authenticator = try EMQX5Reader.read("authentication = \(Self.redis("a").dropLast())\n, precondition = x}")
+        #expect(
+            self.warns(authenticator, 2, "precondition of redis-1 is not taken over: it is asked about every client")
+        )
+    }
 }

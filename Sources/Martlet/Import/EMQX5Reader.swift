@@ -96,8 +96,20 @@ struct EMQX5Reader {
         source.passwordHash = self.passwordHash(element["password_hash_algorithm"], line: line)
         self.readConnection(element, line: line, into: &source)
         self.nameTheRest(of: element, source)
-        if element["precondition"] != nil { self.result.warn(line, "precondition is not taken over") }
+        if let precondition = Self.precondition(of: element) {
+            self.result.warn(
+                precondition.line,
+                "precondition of \(source.name) is not taken over: it is asked about every client, and lets in those, too, that EMQX did "
+                    + "not ask it about"
+            )
+        }
         self.result.sources.append(source)
+    }
+
+    /// The condition under which EMQX asks a source at all.
+    private static func precondition(of element: HOCONValue) -> HOCONValue.Member? {
+        guard let member = element.member("precondition"), !["", "null"].contains(member.value.text) else { return nil }
+        return member
     }
 
     private mutating func passwordHash(_ value: HOCONValue?, line: Int) -> String {
@@ -179,24 +191,36 @@ struct EMQX5Reader {
                 )
                 continue
             }
+            if let precondition = Self.precondition(of: element) {
+                self.result.warn(
+                    precondition.line,
+                    "precondition is not taken over, and without it the rows of authorization source redis would count for every "
+                        + "client: the source is left out, so that they allow nobody anything; write acl_command if they may count for all"
+                )
+                continue
+            }
             hasRows = true
-            for index in self.result.sources.indices { self.result.sources[index].accessCommand = command }
-            var connection = ImportedConfiguration.Source()
-            connection.name = "the rows"
-            self.nameTheRest(of: element, connection)
-            self.readConnection(element, line: line, into: &connection)
-            for (what, isSame) in Self.comparison(connection, self.result.sources[0]) where !isSame {
-                self.result.warn(
-                    line,
-                    "the rows are in another Redis than the passwords (\(what)); here one connection asks for both"
-                )
-            }
-            if self.result.sources.count > 1 {
-                self.result.warn(
-                    line,
-                    "each of the sources is asked for the rows; remove acl_command where there are none"
-                )
-            }
+            self.readRows(element, command, line: line)
+        }
+    }
+
+    private mutating func readRows(_ element: HOCONValue, _ command: String, line: Int) {
+        for index in self.result.sources.indices { self.result.sources[index].accessCommand = command }
+        var connection = ImportedConfiguration.Source()
+        connection.name = "the rows"
+        self.nameTheRest(of: element, connection)
+        self.readConnection(element, line: line, into: &connection)
+        for (what, isSame) in Self.comparison(connection, self.result.sources[0]) where !isSame {
+            self.result.warn(
+                line,
+                "the rows are in another Redis than the passwords (\(what)); here one connection asks for both"
+            )
+        }
+        if self.result.sources.count > 1 {
+            self.result.warn(
+                line,
+                "each of the sources is asked for the rows; remove acl_command where there are none"
+            )
         }
     }
 

@@ -264,6 +264,10 @@ import Testing
         let connack = Packet.connack(ConnackPacket(sessionPresent: false, returnCode: 0x87))
         try harness.wait("CONNACK") { client.packets(.v5_0) == [connack] }
         #expect(harness.log.refusals.last?["reason"] == "field-missing")
+        // It spoke of a certificate that there was not.
+        #expect(
+            harness.log.refusals.last?["detail"] == "user_name_from: cn, and the client shows no certificate"
+        )
         #expect(self.queries(harness).isEmpty)
     }
 

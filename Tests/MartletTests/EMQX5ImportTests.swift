@@ -321,4 +321,17 @@ import Testing
             self.warns(authenticator, 2, "precondition of redis-1 is not taken over: it is asked about every client")
         )
     }
+
+    /// Only the first source was looked at; clients of the others lost their rights without a word.
+    @Test func `regression: each source whose Redis does not have the rows is named`() throws {
+        let text = """
+            authentication = [\(Self.redis("a")), \(Self.redis("a").dropLast()), database = 1}, \(Self.redis("b"))]
+            authorization.sources = [{type = redis, server = "a:6379", cmd = "HGETALL acl:${username}"}]
+            """
+        let imported = try EMQX5Reader.read(text)
+        #expect(self.warns(imported, 2, "than the passwords of redis-2 (another database)"))
+        #expect(self.warns(imported, 2, "than the passwords of redis-3 (other servers)"))
+        #expect(imported.warnings.filter { $0.text.contains("another Redis") }.count == 2)
+        #expect(imported.sources.allSatisfy { $0.accessCommand != nil })
+    }
 }

@@ -210,11 +210,15 @@ struct EMQX5Reader {
         connection.name = "the rows"
         self.nameTheRest(of: element, connection)
         self.readConnection(element, line: line, into: &connection)
-        for (what, isSame) in Self.comparison(connection, self.result.sources[0]) where !isSame {
-            self.result.warn(
-                line,
-                "the rows are in another Redis than the passwords (\(what)); here one connection asks for both"
-            )
+        for source in self.result.sources {
+            let owner = self.result.sources.count > 1 ? " of \(source.name)" : ""
+            for (what, isSame) in Self.comparison(connection, source) where !isSame {
+                self.result.warn(
+                    line,
+                    "the rows are in another Redis than the passwords\(owner) (\(what)); here one connection asks for both, and until "
+                        + "the rows are there as well they allow the clients\(owner) nothing"
+                )
+            }
         }
         if self.result.sources.count > 1 {
             self.result.warn(
@@ -229,7 +233,10 @@ struct EMQX5Reader {
         _ other: ImportedConfiguration.Source
     ) -> [(what: String, isSame: Bool)] {
         [
-            ("other servers", one.servers == other.servers && one.sentinelMaster == other.sentinelMaster),
+            (
+                "other servers",
+                one.kind == other.kind && one.servers == other.servers && one.sentinelMaster == other.sentinelMaster
+            ),
             ("another database", one.database == other.database),
             ("another user or password", one.user == other.user && one.password == other.password),
             ("another setting of TLS", one.usesTLS == other.usesTLS && one.caFile == other.caFile),

@@ -63,9 +63,9 @@ import Testing
     @Test func aNumberOverridesAnElementOfTheList() throws {
         let list = "authentication = [\(Self.redis("a")), \(Self.redis("b"))]\n"
         let overridden = try EMQX5Reader.read(
-            list + "authentication.2.cmd = \"HMGET c:%u password\"\nauthentication {1 {cmd = x}}"
+            list + "authentication.2.cmd = \"HMGET c:${username} password\"\nauthentication {1 {cmd = x}}"
         )
-        #expect(overridden.sources.map(\.command) == ["x", "HMGET c:%u password"])
+        #expect(overridden.sources.map(\.command) == ["x", "HMGET c:${username} password"])
         #expect(overridden.sources.map(\.servers) == [["a:6379"], ["b:6379"]])
         #expect(try self.commands(list + "authentication.3 = \(Self.redis("d"))") == ["a", "b", "d"])
     }
@@ -333,5 +333,32 @@ import Testing
         #expect(self.warns(imported, 2, "than the passwords of redis-3 (other servers)"))
         #expect(imported.warnings.filter { $0.text.contains("another Redis") }.count == 2)
         #expect(imported.sources.allSatisfy { $0.accessCommand != nil })
+    }
+
+    /// `%u` became the user name, and `%%` one percent sign.
+    @Test(arguments: [
+        ("100%:${username}", "100%:u"), ("x%u:${username}", "x%u:u"), ("a%%b:${username}", "a%%b:u"),
+        ("x%cy:${username}", "x%cy:u"), ("%x%%%d%:${username}%", "%x%%%d%:u%"),
+    ])
+    func `regression: a percent sign in a command stays one`(_ key: String, _ rendered: String) throws {
+        let client = ClientAttributes(
+            clientIdentifier: Array("c".utf8),
+            userName: Array("u".utf8),
+            peerAddress: [],
+            identity: nil
+        )
+        let source = #"backend = redis, mechanism = password_based, server = "a:6379", cmd = "HMGET \#(key) password""#
+        let rows = #"type = redis, server = "a:6379", cmd = "HGETALL \#(key)""#
+        let imported = try EMQX5Reader.read("authentication = {\(source)}\nauthorization.sources = [{\(rows)}]")
+        let command = try CommandTemplate(imported.sources[0].command)
+        #expect(try command.render(client).key.redisKey == Array(rendered.utf8))
+        let access = try CommandTemplate(try #require(imported.sources[0].accessCommand), purpose: .access)
+        #expect(try access.render(client).key.redisKey == Array(rendered.utf8))
+    }
+
+    @Test func percentSignsOfTheFourthVersionStayPlaceholders() throws {
+        let rows = #"type = redis, server = "a:6379", compatibility_mode = v4, cmd = "HGETALL %%u:%c:%C:%d%""#
+        let imported = try EMQX5Reader.read("authentication = \(Self.redis("a"))\nauthorization.sources = [{\(rows)}]")
+        #expect(imported.sources[0].accessCommand == "HGETALL %%%u:%c:%%C:%%d%%")
     }
 }

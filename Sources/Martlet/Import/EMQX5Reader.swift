@@ -91,7 +91,7 @@ struct EMQX5Reader {
     private mutating func readSource(_ element: HOCONValue, index: Int, line: Int) {
         var source = ImportedConfiguration.Source()
         source.name = "redis-\(index + 1)"
-        source.command = ImportedText.trimmed(element["cmd"]?.text ?? "")
+        source.command = Self.command(of: element, placeholders: "")
         if source.command.isEmpty { self.result.warn(line, "cmd is missing") }
         source.passwordHash = self.passwordHash(element["password_hash_algorithm"], line: line)
         self.readConnection(element, line: line, into: &source)
@@ -104,6 +104,21 @@ struct EMQX5Reader {
             )
         }
         self.result.sources.append(source)
+    }
+
+    /// With `%%` for each percent sign, which is a sign like any other in EMQX 5.
+    ///
+    /// - Parameter placeholders: letters that make a placeholder of it there as well.
+    private static func command(of element: HOCONValue, placeholders: String) -> String {
+        let text = ImportedText.trimmed(element["cmd"]?.text ?? "").utf8
+        var command: [UInt8] = []
+        for (index, byte) in zip(text.indices, text) {
+            command.append(byte)
+            guard byte == UInt8(ascii: "%") else { continue }
+            let next = text[index...].dropFirst().first
+            if !placeholders.utf8.contains(where: { $0 == next }) { command.append(byte) }
+        }
+        return String(decoding: command, as: UTF8.self)
     }
 
     /// The condition under which EMQX asks a source at all.
@@ -183,7 +198,10 @@ struct EMQX5Reader {
                 self.result.warn(line, "authorization source \(type) is off, and left out")
                 continue
             }
-            let command = ImportedText.trimmed(element["cmd"]?.text ?? "")
+            let command = Self.command(
+                of: element,
+                placeholders: element["compatibility_mode"]?.text == "v4" ? "uc" : ""
+            )
             guard type == "redis", !hasRows, !command.isEmpty, !self.result.sources.isEmpty else {
                 self.result.warn(
                     line,

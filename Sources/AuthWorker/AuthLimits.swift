@@ -10,8 +10,8 @@ package enum AuthLimits {
     /// A reply longer than this is not passed over: others wait behind it, and it may have no end. It closes the connection.
     package static let replyBytesPassedMax = 64 << 20
 
-    /// Longest stored hash, password or salt, in bytes. A longer one makes the row unusable, which is an error of Redis' data
-    /// and never a denial.
+    /// Longest stored hash, password or salt, in bytes. A longer one makes the row unusable (`LookupResult.tooLong`), which
+    /// is never a denial.
     package static let credentialBytesMax = 4096
 
     /// Longest rendered Redis key, in bytes. Subjects can be long; a longer key comes from no certificate worth having.

@@ -419,9 +419,8 @@ final class ClientConnection: EventHandler {
                 detail: "no enhanced authentication method is configured"
             )
         }
-        if self.policy.configuration.userNameFrom != .client, self.userName == nil || self.userName?.isEmpty == true {
-            let detail =
-                "user_name_from: \(self.policy.configuration.userNameFrom.rawValue), and the certificate has none"
+        let userNameFrom = self.policy.configuration.userNameFrom
+        if let detail = userNameFrom.refusal(of: self.userName, hasCertificate: self.identity != nil) {
             return self.refuse(.auth(.fieldMissing), code: .notAuthorized, detail: detail)
         }
         let attributes = ClientAttributes(

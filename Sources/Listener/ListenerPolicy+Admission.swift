@@ -20,17 +20,14 @@ extension ListenerPolicy {
         }
         let policy = self.configuration.clientID
         guard let identifier = policy.clientIdentifier(packet.clientIdentifier, commonName: identity?.commonName) else {
-            return .refused(.clientIdentifierPolicy, code: .clientIdentifierNotValid, detail: policy.refusal)
+            let detail = policy.refusal(hasCertificate: identity != nil)
+            return .refused(.clientIdentifierPolicy, code: .clientIdentifierNotValid, detail: detail)
         }
         return .admitted(clientIdentifier: identifier)
     }
 
     /// The name in force: CONNECT's or the certificate's.
     func userName(of packet: ConnectPacket, identity: CertificateIdentity?) -> [UInt8]? {
-        switch self.configuration.userNameFrom {
-        case .client: packet.userName
-        case .commonName: identity?.commonName
-        case .subject: identity?.subject
-        }
+        self.configuration.userNameFrom.userName(packet.userName, identity: identity)
     }
 }

@@ -61,7 +61,8 @@ enum RefusalReason: Hashable, CustomStringConvertible {
             .protocolVersion, .enhancedAuthentication, .clientIdentifierPolicy:
             true
         case .auth(let reason):
-            ![.redisUnavailable, .redisError, .deviceFileUnavailable, .rulesMissing, .overloaded].contains(reason)
+            ![.redisUnavailable, .redisError, .rowTooLong, .deviceFileUnavailable, .rulesMissing, .overloaded]
+                .contains(reason)
         case .tooManyConnections, .noPlace, .proxyHeader, .tooManyConnectBytes, .noAuthenticationConfigured,
             .authWorkerUnavailable, .routerUnavailable, .router:
             false

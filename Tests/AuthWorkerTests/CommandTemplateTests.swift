@@ -272,7 +272,6 @@ import Testing
             .status(Array("OK".utf8)),
             .error(Array("LOADING".utf8)), self.bulk("x"), .array([.integer(1), .null, .null]),
             .array([.array([]), .null, .null]), .array([.error(Array("ERR".utf8)), .null, .null]),
-            .array([.bulk([UInt8](repeating: 1, count: 5000)), .null, .null]),
         ]
         for reply in others {
             guard case .unusable = hmget.interpret(reply) else {
@@ -280,6 +279,29 @@ import Testing
                 continue
             }
         }
+    }
+
+    /// That was an error of Redis, and so was a long value that nobody looks at.
+    @Test func `regression: a value that is too long is the row's fault`() throws {
+        func reply(_ first: Int, _ second: Int) -> RedisReply {
+            .array([.bulk([UInt8](repeating: 0x78, count: first)), .bulk([UInt8](repeating: 0x79, count: second))])
+        }
+        let command = try CommandTemplate("HMGET k:%C password salt")
+        #expect(
+            command.interpret(reply(4097, 1)) == .tooLong("value 1 of the row has 4097 bytes, at most 4096 are taken")
+        )
+        #expect(
+            command.interpret(reply(1, 5000)) == .tooLong("value 2 of the row has 5000 bytes, at most 4096 are taken")
+        )
+        guard case .found = command.interpret(reply(4096, 4096)) else {
+            Issue.record("4096 bytes are allowed")
+            return
+        }
+        let ignored = try CommandTemplate("HMGET k:%C password clientid_override")
+        #expect(
+            ignored.interpret(reply(1, 5000)) == .found(CredentialReply(secret: [0x78])),
+            "nobody looks at the second field"
+        )
     }
 
     @Test func aSaltAloneIsNobodys() throws {

@@ -306,6 +306,26 @@ import Testing
         #expect(try worker.ask("alpha", password: "public").outcome == .allow)
     }
 
+    /// The reason was redis-error, and the account said that Redis had no such row any more.
+    @Test func `regression: a row that is too long is not Redis' fault, and not absent`() throws {
+        let worker = try WorkerHarness(self.configuration())
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        func account() -> Report.Block? {
+            worker.service.perform(ControlCommand(["why", "long"])).flatMap { Report(text: $0.text).blocks.first }
+        }
+        try self.redis.cli(["hset", "tls_domain:long", "password", String(repeating: "x", count: 4097)])
+        let verdict = try worker.ask("long", password: "x")
+        #expect((verdict.outcome, verdict.reason) == (.unknown, .rowTooLong))
+        #expect(
+            String(decoding: verdict.detail, as: UTF8.self) == "the row's value has 4097 bytes, at most 4096 are taken"
+        )
+        let mark = "no row; named as changed, to be fetched, generation 1"
+        try worker.turn { account()?.value("on_disk") == mark }
+        #expect(account()?.value("row_password") == nil)
+        try self.redis.cli(["hset", "tls_domain:long", "password", "short"])
+        #expect(try worker.ask("long", password: "short").outcome == .allow)
+    }
+
     @Test func aRemovedRowIsNotServedAfterARestart() throws {
         var configuration = self.configuration()
         configuration.authentication.cache.positiveTTLNanoseconds = 1

@@ -144,7 +144,8 @@ import Testing
         let mustFit = "client_id: must_equal_cn, and the certificate's common name does not fit"
         let cases: [(listener: String, certificate: String?, identifier: String?, refusal: String?)] = [
             ("devices", device, nil, nil), ("devices", device, "limits-id", nil), ("devices", device, "other", mustFit),
-            ("devices", nil, "limits-id", mustFit), ("devices", nameless, "limits-id", mustFit),
+            ("devices", nil, "limits-id", "client_id: must_equal_cn, and the client shows no certificate"),
+            ("devices", nameless, "limits-id", mustFit),
             ("applications", device, "whatever", nil), ("applications", device, long, nil),
             ("applications", nil, "x", "client_id: from_cn"), ("applications", nameless, "x", "client_id: from_cn"),
             ("plain", nil, String(repeating: "x", count: 30), nil),

@@ -63,9 +63,9 @@ import Testing
     @Test func aNumberOverridesAnElementOfTheList() throws {
         let list = "authentication = [\(Self.redis("a")), \(Self.redis("b"))]\n"
         let overridden = try EMQX5Reader.read(
-            list + "authentication.2.cmd = \"HMGET c:%u password\"\nauthentication {1 {cmd = x}}"
+            list + "authentication.2.cmd = \"HMGET c:${username} password\"\nauthentication {1 {cmd = x}}"
         )
-        #expect(overridden.sources.map(\.command) == ["x", "HMGET c:%u password"])
+        #expect(overridden.sources.map(\.command) == ["x", "HMGET c:${username} password"])
         #expect(overridden.sources.map(\.servers) == [["a:6379"], ["b:6379"]])
         #expect(try self.commands(list + "authentication.3 = \(Self.redis("d"))") == ["a", "b", "d"])
     }
@@ -293,5 +293,72 @@ import Testing
         let imported = try EMQX5Reader.read(text)
         #expect(self.warns(imported, 2, "clientid_override has no counterpart"))
         #expect(throws: Never.self) { try self.configuration(imported) }
+    }
+
+    /// Its rows counted for every client.
+    @Test func `regression: rows that count under a precondition only are left out, and it is named with its line`()
+        throws
+    {
+        let rows = #"type = redis, server = "a:6379", cmd = "HGETALL acl:${username}""#
+        func imported(_ precondition: String) throws -> ImportedConfiguration {
+            let text =
+                "authentication = \(Self.redis("a"))\nauthorization.sources = [{\(rows)\n  precondition = \(precondition)}]"
+            return try EMQX5Reader.read(text + "\nlisteners.tcp.a.bind = \"127.0.0.1:1\"")
+        }
+        let bound = try imported("\"regex_match(clientid, '^admin-')\"")
+        #expect(self.warns(bound, 3, "precondition is not taken over, and without it the rows"))
+        #expect(bound.sources.map(\.accessCommand) == [nil])
+        #expect(try self.configuration(bound).authorization.noMatch == .deny)
+        let free = try imported("\"\"")
+        #expect(free.sources.map(\.accessCommand) == ["HGETALL acl:${username}"])
+        #expect(!free.warnings.contains { $0.text.contains("precondition") })
+        let other = try EMQX5Reader.read(
+            "authentication = \(Self.redis("a"))\nauthorization.sources = [{\(rows), precondition = x}, {\(rows)}]"
+        )
+        #expect(other.sources.map(\.accessCommand) == ["HGETALL acl:${username}"])
+        let authenticator = try EMQX5Reader.read("authentication = \(Self.redis("a").dropLast())\n, precondition = x}")
+        #expect(
+            self.warns(authenticator, 2, "precondition of redis-1 is not taken over: it is asked about every client")
+        )
+    }
+
+    /// Only the first source was looked at; clients of the others lost their rights without a word.
+    @Test func `regression: each source whose Redis does not have the rows is named`() throws {
+        let text = """
+            authentication = [\(Self.redis("a")), \(Self.redis("a").dropLast()), database = 1}, \(Self.redis("b"))]
+            authorization.sources = [{type = redis, server = "a:6379", cmd = "HGETALL acl:${username}"}]
+            """
+        let imported = try EMQX5Reader.read(text)
+        #expect(self.warns(imported, 2, "than the passwords of redis-2 (another database)"))
+        #expect(self.warns(imported, 2, "than the passwords of redis-3 (other servers)"))
+        #expect(imported.warnings.filter { $0.text.contains("another Redis") }.count == 2)
+        #expect(imported.sources.allSatisfy { $0.accessCommand != nil })
+    }
+
+    /// `%u` became the user name, and `%%` one percent sign.
+    @Test(arguments: [
+        ("100%:${username}", "100%:u"), ("x%u:${username}", "x%u:u"), ("a%%b:${username}", "a%%b:u"),
+        ("x%cy:${username}", "x%cy:u"), ("%x%%%d%:${username}%", "%x%%%d%:u%"),
+    ])
+    func `regression: a percent sign in a command stays one`(_ key: String, _ rendered: String) throws {
+        let client = ClientAttributes(
+            clientIdentifier: Array("c".utf8),
+            userName: Array("u".utf8),
+            peerAddress: [],
+            identity: nil
+        )
+        let source = #"backend = redis, mechanism = password_based, server = "a:6379", cmd = "HMGET \#(key) password""#
+        let rows = #"type = redis, server = "a:6379", cmd = "HGETALL \#(key)""#
+        let imported = try EMQX5Reader.read("authentication = {\(source)}\nauthorization.sources = [{\(rows)}]")
+        let command = try CommandTemplate(imported.sources[0].command)
+        #expect(try command.render(client).key.redisKey == Array(rendered.utf8))
+        let access = try CommandTemplate(try #require(imported.sources[0].accessCommand), purpose: .access)
+        #expect(try access.render(client).key.redisKey == Array(rendered.utf8))
+    }
+
+    @Test func percentSignsOfTheFourthVersionStayPlaceholders() throws {
+        let rows = #"type = redis, server = "a:6379", compatibility_mode = v4, cmd = "HGETALL %%u:%c:%C:%d%""#
+        let imported = try EMQX5Reader.read("authentication = \(Self.redis("a"))\nauthorization.sources = [{\(rows)}]")
+        #expect(imported.sources[0].accessCommand == "HGETALL %%%u:%c:%%C:%%d%%")
     }
 }

@@ -98,4 +98,28 @@ import Testing
         #expect(named.allSatisfy { $0.line == 2 && $0.text.contains("of ssl-own is not taken over: OpenSSL has none") })
         #expect(named.map { $0.text.split(separator: " ")[1] } == ["NOT-A-CIPHER", "TLS_AES_1_SHA256", "bogus"])
     }
+
+    /// They are refused, of which nothing was said.
+    @Test(arguments: ["peer_cert_as_username", "peer_cert_as_clientid"])
+    func `regression: clients without a certificate where names come from certificates are named`(_ use: String) throws
+    {
+        func warnings(_ options: String) throws -> (emqx5: [String], emqx4: [String]) {
+            let settings = options.split(separator: " ").map { $0.split(separator: "=") }
+            let emqx5 =
+                "listeners.ssl.a { bind = 8883, ssl_options { \(options.replacing(" ", with: ", ")) } }\nmqtt.\(use) = cn"
+            let emqx4 =
+                "listener.ssl.a = 8883\nlistener.ssl.a.\(use) = cn\n"
+                + settings.map { "listener.ssl.a.\($0[0]) = \($0[1])\n" }.joined()
+            return (
+                try EMQX5Reader.read(emqx5).warnings.map(\.description),
+                EMQX4Reader.read(emqx4).warnings.map(\.description)
+            )
+        }
+        let text = "2: \(use) = cn: clients without a certificate, which ssl-a lets in"
+        let open = try warnings("verify=verify_peer fail_if_no_peer_cert=false")
+        #expect(open.emqx5.contains { $0.hasPrefix(text) }, "\(open.emqx5)")
+        #expect(open.emqx4.contains { $0.hasPrefix(text) }, "\(open.emqx4)")
+        let closed = try warnings("verify=verify_peer fail_if_no_peer_cert=true")
+        #expect(!(closed.emqx5 + closed.emqx4).contains { $0.contains("clients without a certificate") })
+    }
 }

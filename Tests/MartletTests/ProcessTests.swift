@@ -60,6 +60,21 @@ import Testing
         }
     }
 
+    /// It ended with a usage error.
+    @Test(arguments: [["--password="], ["--password=", "--user=", "--client-id="], ["--user=", "--password", ""]])
+    func `regression: an option for what CONNECT says may be empty`(_ options: [String]) throws {
+        let (status, output) = try self.martlet(["auth", "test"] + options + ["--config", "/nowhere/martlet.yaml"])
+        #expect(status == 3 && output.contains("/nowhere/martlet.yaml"), "\(output)")
+    }
+
+    @Test func onlyEmptyValuesOfThoseOptionsAreSplit() {
+        let arguments = ["auth", "test", "--password==", "--set=", "--set=a=", "--password=x"]
+        #expect(CommandLineText.split(arguments) == arguments)
+        #expect(
+            CommandLineText.split(["--password=", "--", "--password="]) == ["--password", "", "--", "--password="]
+        )
+    }
+
     @Test(arguments: ["martlet-authworker", "martlet-listener"])
     func `regression: roles have one default configuration, and are counted from 1`(role: String) throws {
         let zero = try runProcess(builtProgram(role), arguments: ["--instance", "0"])

@@ -44,4 +44,14 @@ import Testing
             """
         #expect(self.mistakes(try EMQX5Reader.read(text)).contains { $0.contains("mac_fun") })
     }
+
+    /// One spoke of the %C of a command that the file did not have.
+    @Test func `regression: without a Redis authenticator there is one mistake`() throws {
+        let text = #"""
+            listeners.tcp.default { bind = "127.0.0.1:1883" }
+            authentication = [{ mechanism = scram, backend = built_in_database }]
+            """#
+        let mistakes = self.mistakes(try EMQX5Reader.read(text))
+        #expect(mistakes == ["authentication.sources: has 0 elements; there must be 1 to 16"])
+    }
 }

@@ -46,7 +46,7 @@ extension Authenticator {
         switch result {
         case .found(let found): if self.checker.row(from: found, key: key) == served { return }
         case .absent, .disabled: break
-        case .unusable: return
+        case .unusable, .tooLong: return
         }
         self.actions.append(.announce(key))
     }

@@ -470,6 +470,8 @@ package struct Authenticator {
             }
         case .unusable(let text):
             self.lookupFailed(pending, key: key, .redisError, text, now: now)
+        case .tooLong(let text):
+            self.lookupFailed(pending, key: key, .rowTooLong, text, now: now)
         }
     }
 

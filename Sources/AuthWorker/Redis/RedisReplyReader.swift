@@ -13,10 +13,10 @@ struct RedisReplyReader: ~Copyable {
     private(set) var passedOver: UInt64 = 0
 
     /// Stands in for a reply that was passed over.
-    private static let tooLong = Array(
-        "-the reply is too long: more than \(AuthLimits.replyBytesMax) bytes or \(AuthLimits.replyElementsMax) elements\r\n"
-            .utf8
-    )
+    private static let tooLong = Array("-\(Self.tooLongText)\r\n".utf8)
+    /// As which it is seen.
+    static let tooLongText =
+        "the reply is too long: more than \(AuthLimits.replyBytesMax) bytes or \(AuthLimits.replyElementsMax) elements"
 
     /// - Parameter passesOverLong: a reply that is too long becomes an error reply. Otherwise nothing more can be read then: whoever is
     ///   told of changes must not miss one.

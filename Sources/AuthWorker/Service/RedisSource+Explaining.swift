@@ -40,8 +40,14 @@ extension RedisSource {
             let isTold = !cached.mustFetch && !cached.isImported
             let told = isTold ? self.authenticator.toldOnDisk : ToldSpans()
             let age = (now.wallMilliseconds - told.end(of: cached.knownCurrentMilliseconds)) / 1000
+            let isAbsent = cached.absentSinceMilliseconds != nil
+            guard !isAbsent || !cached.mustFetch else {
+                // The mark of a key that nobody has a row of, or a row that was gone: whether there is one now is not known.
+                block.add("on_disk", "no row; named as changed, to be fetched, generation \(cached.generation)")
+                break
+            }
             var state = "known current \(age) s ago, generation \(cached.generation)"
-            if cached.absentSinceMilliseconds != nil { state += ", Redis has no such row any more" }
+            if isAbsent { state += ", Redis has no such row any more" }
             if cached.mustFetch { state += ", named as changed, to be fetched again" }
             block.add("on_disk", state)
             if self.authenticator.entry(for: key) == nil { self.add(cached.row, to: &block) }

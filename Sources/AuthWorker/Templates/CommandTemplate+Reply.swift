@@ -9,6 +9,8 @@ package enum LookupResult: Equatable, Sendable {
     case disabled
     /// An error reply, or one that this command cannot have; in words for the log.
     case unusable(String)
+    /// There is a row, and it is longer than what is taken: Redis is well, the row has to be put right.
+    case tooLong(String)
 }
 
 extension CommandSet {
@@ -21,7 +23,7 @@ extension CommandSet {
             guard let text = reply.errorText else { continue }
             // A superuser's key that holds something else says that nobody is one.
             if index == 1, self.superuser != nil, text.hasPrefix("WRONGTYPE") { continue }
-            return .unusable(text)
+            return text == RedisReplyReader.tooLongText ? .tooLong(text) : .unusable(text)
         }
         let result = self.row.interpret(first)
         guard self.asksForFurtherKeys, case .found(var row) = result else { return result }
@@ -108,10 +110,14 @@ extension CommandTemplate {
             case .bulk(let bytes): value = bytes
             case .array, .integer, .status, .error: return .unusable("a field's value is no text")
             }
-            guard value.count <= AuthLimits.credentialBytesMax else {
-                return .unusable("a field's value is longer than \(AuthLimits.credentialBytesMax) bytes")
+            let meaning = self.meaning(at: index)
+            guard meaning == .ignored || value.count <= AuthLimits.credentialBytesMax else {
+                let place = elements.count > 1 ? "value \(index + 1) of the row" : "the row's value"
+                return .tooLong(
+                    "\(place) has \(value.count) bytes, at most \(AuthLimits.credentialBytesMax) are taken"
+                )
             }
-            switch self.meaning(at: index) {
+            switch meaning {
             case .secret: row.secret = value
             case .secretOtherwise: otherwise = value
             case .salt: row.salt = value

@@ -16,7 +16,34 @@ extension Configuration.Listener.ClientIDPolicy {
     }
 
     /// For whoever asks why there is none.
-    public var refusal: String { "client_id: \(self.rawValue), and the certificate's common name does not fit" }
+    public func refusal(hasCertificate: Bool) -> String {
+        let reason = hasCertificate ? "the certificate's common name does not fit" : "the client shows no certificate"
+        return "client_id: \(self.rawValue), and \(reason)"
+    }
+}
+
+extension Configuration.Listener.UserNameSource {
+    /// The name in force; nil: there is none. A client without a certificate has none where the name is the certificate's: what it
+    /// writes into CONNECT might be the name of a device that logs in by its certificate.
+    public func userName(_ written: [UInt8]?, identity: CertificateIdentity?) -> [UInt8]? {
+        switch self {
+        case .client: written
+        case .commonName: identity?.commonName
+        case .subject: identity?.subject
+        }
+    }
+
+    /// Why a client of this name in force is refused; nil: it is not.
+    public func refusal(of userName: [UInt8]?, hasCertificate: Bool) -> String? {
+        let missing: String
+        switch self {
+        case .client: return nil
+        case .commonName: missing = "the certificate has no common name"
+        case .subject: missing = "the certificate has no subject"
+        }
+        guard userName?.isEmpty ?? true else { return nil }
+        return "user_name_from: \(self.rawValue), and \(hasCertificate ? missing : "the client shows no certificate")"
+    }
 }
 
 extension Configuration.Offer {

@@ -109,7 +109,8 @@ extension Configuration {
                 let shown = ConfigurationText.shown(listener.rules)
                 section.report("rules", "authorization.rules has no set named \"\(shown)\"; \(known)")
             }
-            guard !listener.anonymous else { continue }
+            // Where the sources could not be read, what stands in for them is nobody's.
+            guard !listener.anonymous, !top.reading.hasProblem(of: "authentication.sources") else { continue }
             let sources = self.authentication.sources.filter { $0.isAsked(about: listener.name) }
             if sources.isEmpty {
                 section.report("name", "none of authentication.sources is asked about this listener's clients")

@@ -65,8 +65,8 @@ extension Configuration.Authentication.Source {
     mutating func read(_ section: inout ConfigurationSection, stateDirectory: String) {
         section.choice("source", into: &self.kind)
         self.refuseWithoutEffect(section)
-        self.readPasswordHash(&section)
-        self.readCommands(&section)
+        let isHashUnderstood = self.readPasswordHash(&section)
+        self.readCommands(&section, isHashUnderstood: isHashUnderstood)
         self.file = Configuration.join(stateDirectory, "devices.db")
         section.path("file", into: &self.file)
         section.text("key", into: &self.key)
@@ -96,15 +96,17 @@ extension Configuration.Authentication.Source {
         }
     }
 
-    private mutating func readCommands(_ section: inout ConfigurationSection) {
-        let purpose: CommandTemplate.Purpose = self.passwordHash.needsPassword ? .credentials : .existence
+    /// - Parameter isHashUnderstood: otherwise what depends on it says nothing, for nobody wrote the default that stands in for it.
+    private mutating func readCommands(_ section: inout ConfigurationSection, isHashUnderstood: Bool) {
+        let needsPassword = isHashUnderstood && self.passwordHash.needsPassword
+        let purpose: CommandTemplate.Purpose = needsPassword ? .credentials : .existence
         var command: String?
         Self.readCommand(&section, "command", purpose, into: &command)
         if let command { self.command = command }
         Self.readCommand(&section, "super_command", .superuser, into: &self.superCommand)
         Self.readCommand(&section, "acl_command", .access, into: &self.accessCommand)
         guard self.kind == .redis, let row = try? CommandTemplate(self.command, purpose: purpose) else { return }
-        guard !row.isPositional, self.passwordHash.needsPassword else { return }
+        guard !row.isPositional, needsPassword else { return }
         self.allowAbsentSalt(row, &section)
         do throws(ConfigurationMistake) {
             try self.passwordHash.check(asksForSalt: row.asksForSalt)
@@ -141,8 +143,10 @@ extension Configuration.Authentication.Source {
     }
 
     /// EMQX 4's text, or EMQX 5's mapping.
-    private mutating func readPasswordHash(_ section: inout ConfigurationSection) {
-        guard let node = section.value("password_hash") else { return }
+    ///
+    /// - Returns: false if what is there is none.
+    private mutating func readPasswordHash(_ section: inout ConfigurationSection) -> Bool {
+        guard let node = section.value("password_hash") else { return true }
         do throws(ConfigurationMistake) {
             if case .mapping = section.reading.expanded(node).value {
                 var mapping = ConfigurationSection(
@@ -151,13 +155,19 @@ extension Configuration.Authentication.Source {
                     parentOrigin: node.origin,
                     reading: section.reading
                 )
-                if let hash = try Self.readMapping(&mapping) { self.passwordHash = hash }
+                let hash = try Self.readMapping(&mapping)
                 mapping.finish()
-            } else if let (text, _) = section.reading.text(of: node, path: section.keyPath("password_hash")) {
-                self.passwordHash = try PasswordHash(text: text)
+                if let hash { self.passwordHash = hash }
+                return hash != nil
             }
+            guard let (text, _) = section.reading.text(of: node, path: section.keyPath("password_hash")) else {
+                return false
+            }
+            self.passwordHash = try PasswordHash(text: text)
+            return true
         } catch {
             section.report("password_hash", error.reason)
+            return false
         }
     }
 

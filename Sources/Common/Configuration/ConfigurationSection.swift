@@ -16,6 +16,9 @@ final class ConfigurationReading {
         )
     }
 
+    /// Whether something was said of the key itself.
+    func hasProblem(of key: String) -> Bool { self.problems.contains { $0.key.hasSameBytes(as: key) } }
+
     fileprivate func ask(_ key: String) {
         self.askedKeys.append(key)
     }

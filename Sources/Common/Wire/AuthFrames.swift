@@ -114,6 +114,8 @@ public struct AuthVerdict: Equatable, Sendable {
         case rulesMissing = 11
         /// The device has no password and logs in by its certificate; the client has none with the device's name.
         case certificateMissing = 12
+        /// Redis has a row, and a value in it, or all of it, is longer than what is taken.
+        case rowTooLong = 13
 
         /// As logs, counters and `martlet why` name it.
         public var description: String {
@@ -131,6 +133,7 @@ public struct AuthVerdict: Equatable, Sendable {
             case .deviceFileUnavailable: "device-file-unavailable"
             case .rulesMissing: "rules-missing"
             case .certificateMissing: "certificate-missing"
+            case .rowTooLong: "row-too-long"
             }
         }
     }

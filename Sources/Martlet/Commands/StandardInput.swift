@@ -25,6 +25,16 @@ enum StandardInput {
 
 /// What was typed.
 package enum CommandLineText {
+    /// Options for what CONNECT says, which may be empty.
+    private static let mayBeEmpty: Set = ["--password=", "--user=", "--client-id="]
+
+    /// With `--password=` as an option and an empty value, which ArgumentParser takes for an option without one.
+    package static func split(_ arguments: [String]) -> [String] {
+        let options = arguments.prefix { $0 != "--" }
+        let split = options.flatMap { Self.mayBeEmpty.contains($0) ? [String($0.dropLast()), ""] : [$0] }
+        return split + arguments[options.endIndex...]
+    }
+
     /// Ends the process, with a sentence, where an argument is no text: its bytes would become other ones without a word.
     package static func require() {
         let arguments = CommandLine.unsafeArgv

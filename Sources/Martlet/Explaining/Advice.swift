@@ -29,6 +29,9 @@ enum Advice {
         case "field-not-allowed": return "a name holds characters that may not go into a look-up: see detail"
         case "redis-unavailable", "redis-error":
             return "the auth worker cannot ask Redis: see martlet status, and its log"
+        case "row-too-long":
+            return
+                "Redis answers, and what it has for \(key) is longer than a row may be, see detail: put the row right"
         default: return Self.textOfListener(reason)
         }
     }

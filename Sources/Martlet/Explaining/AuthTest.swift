@@ -154,25 +154,22 @@ struct AuthTest {
         let usual = policy == .mustEqualCommonName ? identity?.commonName : nil
         let wanted = given ?? usual ?? Array("martlet-auth-test".utf8)
         guard let identifier = policy.clientIdentifier(wanted, commonName: identity?.commonName) else {
-            return .failure(Refusal(reason: "client-id-not-common-name", detail: policy.refusal))
+            let detail = policy.refusal(hasCertificate: identity != nil)
+            return .failure(Refusal(reason: "client-id-not-common-name", detail: detail))
         }
         let maxLengthBytes = self.configuration.mqtt.maxClientIDLengthBytes
         if let detail = self.listener.offer.refusal(ofClientIdentifier: identifier, maxLengthBytes: maxLengthBytes) {
             return .failure(Refusal(reason: "router-0x85", detail: detail))
         }
-        if self.listener.userNameFrom != .client, self.effectiveUserName(identity)?.isEmpty ?? true {
-            let detail = "user_name_from: \(self.listener.userNameFrom.rawValue), and the certificate has none"
+        let userName = self.effectiveUserName(identity)
+        if let detail = self.listener.userNameFrom.refusal(of: userName, hasCertificate: identity != nil) {
             return .failure(Refusal(reason: "\(AuthVerdict.Reason.fieldMissing)", detail: detail))
         }
         return .success(identifier)
     }
 
     private func effectiveUserName(_ identity: CertificateIdentity?) -> [UInt8]? {
-        switch self.listener.userNameFrom {
-        case .client: self.userName.map { Array($0.utf8) }
-        case .commonName: identity?.commonName
-        case .subject: identity?.subject
-        }
+        self.listener.userNameFrom.userName(self.userName.map { Array($0.utf8) }, identity: identity)
     }
 
     /// The worker's own account of the decision.

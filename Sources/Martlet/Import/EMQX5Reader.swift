@@ -91,13 +91,40 @@ struct EMQX5Reader {
     private mutating func readSource(_ element: HOCONValue, index: Int, line: Int) {
         var source = ImportedConfiguration.Source()
         source.name = "redis-\(index + 1)"
-        source.command = ImportedText.trimmed(element["cmd"]?.text ?? "")
+        source.command = Self.command(of: element, placeholders: "")
         if source.command.isEmpty { self.result.warn(line, "cmd is missing") }
         source.passwordHash = self.passwordHash(element["password_hash_algorithm"], line: line)
         self.readConnection(element, line: line, into: &source)
         self.nameTheRest(of: element, source)
-        if element["precondition"] != nil { self.result.warn(line, "precondition is not taken over") }
+        if let precondition = Self.precondition(of: element) {
+            self.result.warn(
+                precondition.line,
+                "precondition of \(source.name) is not taken over: it is asked about every client, and lets in those, too, that EMQX did "
+                    + "not ask it about"
+            )
+        }
         self.result.sources.append(source)
+    }
+
+    /// With `%%` for each percent sign, which is a sign like any other in EMQX 5.
+    ///
+    /// - Parameter placeholders: letters that make a placeholder of it there as well.
+    private static func command(of element: HOCONValue, placeholders: String) -> String {
+        let text = ImportedText.trimmed(element["cmd"]?.text ?? "").utf8
+        var command: [UInt8] = []
+        for (index, byte) in zip(text.indices, text) {
+            command.append(byte)
+            guard byte == UInt8(ascii: "%") else { continue }
+            let next = text[index...].dropFirst().first
+            if !placeholders.utf8.contains(where: { $0 == next }) { command.append(byte) }
+        }
+        return String(decoding: command, as: UTF8.self)
+    }
+
+    /// The condition under which EMQX asks a source at all.
+    private static func precondition(of element: HOCONValue) -> HOCONValue.Member? {
+        guard let member = element.member("precondition"), !["", "null"].contains(member.value.text) else { return nil }
+        return member
     }
 
     private mutating func passwordHash(_ value: HOCONValue?, line: Int) -> String {
@@ -171,7 +198,10 @@ struct EMQX5Reader {
                 self.result.warn(line, "authorization source \(type) is off, and left out")
                 continue
             }
-            let command = ImportedText.trimmed(element["cmd"]?.text ?? "")
+            let command = Self.command(
+                of: element,
+                placeholders: element["compatibility_mode"]?.text == "v4" ? "uc" : ""
+            )
             guard type == "redis", !hasRows, !command.isEmpty, !self.result.sources.isEmpty else {
                 self.result.warn(
                     line,
@@ -179,24 +209,40 @@ struct EMQX5Reader {
                 )
                 continue
             }
+            if let precondition = Self.precondition(of: element) {
+                self.result.warn(
+                    precondition.line,
+                    "precondition is not taken over, and without it the rows of authorization source redis would count for every "
+                        + "client: the source is left out, so that they allow nobody anything; write acl_command if they may count for all"
+                )
+                continue
+            }
             hasRows = true
-            for index in self.result.sources.indices { self.result.sources[index].accessCommand = command }
-            var connection = ImportedConfiguration.Source()
-            connection.name = "the rows"
-            self.nameTheRest(of: element, connection)
-            self.readConnection(element, line: line, into: &connection)
-            for (what, isSame) in Self.comparison(connection, self.result.sources[0]) where !isSame {
+            self.readRows(element, command, line: line)
+        }
+    }
+
+    private mutating func readRows(_ element: HOCONValue, _ command: String, line: Int) {
+        for index in self.result.sources.indices { self.result.sources[index].accessCommand = command }
+        var connection = ImportedConfiguration.Source()
+        connection.name = "the rows"
+        self.nameTheRest(of: element, connection)
+        self.readConnection(element, line: line, into: &connection)
+        for source in self.result.sources {
+            let owner = self.result.sources.count > 1 ? " of \(source.name)" : ""
+            for (what, isSame) in Self.comparison(connection, source) where !isSame {
                 self.result.warn(
                     line,
-                    "the rows are in another Redis than the passwords (\(what)); here one connection asks for both"
+                    "the rows are in another Redis than the passwords\(owner) (\(what)); here one connection asks for both, and until "
+                        + "the rows are there as well they allow the clients\(owner) nothing"
                 )
             }
-            if self.result.sources.count > 1 {
-                self.result.warn(
-                    line,
-                    "each of the sources is asked for the rows; remove acl_command where there are none"
-                )
-            }
+        }
+        if self.result.sources.count > 1 {
+            self.result.warn(
+                line,
+                "each of the sources is asked for the rows; remove acl_command where there are none"
+            )
         }
     }
 
@@ -205,7 +251,10 @@ struct EMQX5Reader {
         _ other: ImportedConfiguration.Source
     ) -> [(what: String, isSame: Bool)] {
         [
-            ("other servers", one.servers == other.servers && one.sentinelMaster == other.sentinelMaster),
+            (
+                "other servers",
+                one.kind == other.kind && one.servers == other.servers && one.sentinelMaster == other.sentinelMaster
+            ),
             ("another database", one.database == other.database),
             ("another user or password", one.user == other.user && one.password == other.password),
             ("another setting of TLS", one.usesTLS == other.usesTLS && one.caFile == other.caFile),

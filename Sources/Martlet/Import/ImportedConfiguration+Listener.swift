@@ -46,10 +46,17 @@ extension ImportedConfiguration {
         }
         switch (use, field) {
         case (.userName, "cn"), (.userName, "dn"): listener.userNameFrom = field
-        case (.userName, _): self.warn(line, "\(use.rawValue) = \(field) is not supported: cn or dn")
+        case (.userName, _): return self.warn(line, "\(use.rawValue) = \(field) is not supported: cn or dn")
         case (.clientIdentifier, "cn"): listener.clientIDFromCommonName = true
-        case (.clientIdentifier, _): self.warn(line, "\(use.rawValue) = \(field) is not supported: cn")
+        case (.clientIdentifier, _): return self.warn(line, "\(use.rawValue) = \(field) is not supported: cn")
         }
+        guard listener.clientCertificate == "optional" else { return }
+        let key = use == .userName ? "user_name_from" : "client_id"
+        self.warn(
+            line,
+            "\(use.rawValue) = \(field): clients without a certificate, which \(listener.name) lets in, were what their CONNECT says; "
+                + "here they are refused, so that none takes a device's name: give them a listener without \(key)"
+        )
     }
 
     mutating func add(_ listener: Listener, line: Int) {

@@ -5,6 +5,6 @@ import Martlet
 struct Main {
     static func main() {
         CommandLineText.require()
-        MartletCommand.main()
+        MartletCommand.main(CommandLineText.split(Array(CommandLine.arguments.dropFirst())))
     }
 }

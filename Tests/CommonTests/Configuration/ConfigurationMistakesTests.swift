@@ -524,4 +524,26 @@ import Testing
         #expect(mistakes.count == 1)
         #expect(mistakes.allSatisfy { line in line.utf8.allSatisfy { $0 >= 0x20 } })
     }
+
+    /// A second one spoke of `plain`, or of a command, that nobody had written.
+    @Test(arguments: [
+        ("{command: 'HMGET k:%C password salt', password_hash: sha1}", "authentication.password_hash"),
+        ("{command: 'HMGET k:%C password salt', password_hash: [plain]}", "authentication.password_hash"),
+        ("{command: 'HMGET k:%C password salt', password_hash: {}}", "authentication.password_hash.name"),
+        ("{command: 'EXISTS k:%C', password_hash: nothing}", "authentication.password_hash"),
+        ("{sources: []}", "authentication.sources"),
+    ])
+    func `regression: one mistake has no messages about what stands in for it`(_ section: String, _ key: String) {
+        let text = """
+            listeners: [{name: a, transport: tcp, addresses: ["127.0.0.1:1883"]}]
+            authentication: \(section)
+            authorization: {rules: {default: []}}
+            """
+        do throws(ConfigurationError) {
+            _ = try Configuration.parse(Array(text.utf8), file: "m.yaml", baseDirectory: "/base")
+            Issue.record("taken for good")
+        } catch {
+            #expect(error.problems.map(\.key) == [key], "\(error.problems)")
+        }
+    }
 }

@@ -98,7 +98,8 @@ import Testing
             (.deny, .certificateMissing, 4, 0x86, "certificate-missing"),
             (.deny, .fieldNotAllowed, 5, 0x87, "field-not-allowed"),
             (.unknown, .redisUnavailable, 3, 0x88, "redis-unavailable"),
-            (.unknown, .redisError, 3, 0x88, "redis-error"), (.unknown, .overloaded, 3, 0x89, "auth-overloaded"),
+            (.unknown, .redisError, 3, 0x88, "redis-error"), (.unknown, .rowTooLong, 3, 0x88, "row-too-long"),
+            (.unknown, .overloaded, 3, 0x89, "auth-overloaded"),
             // An unknown that names a reason of a deny stays an unknown.
             (.unknown, .wrongPassword, 3, 0x88, "wrong-password"),
         ]
@@ -264,6 +265,10 @@ import Testing
         let connack = Packet.connack(ConnackPacket(sessionPresent: false, returnCode: 0x87))
         try harness.wait("CONNACK") { client.packets(.v5_0) == [connack] }
         #expect(harness.log.refusals.last?["reason"] == "field-missing")
+        // It spoke of a certificate that there was not.
+        #expect(
+            harness.log.refusals.last?["detail"] == "user_name_from: cn, and the client shows no certificate"
+        )
         #expect(self.queries(harness).isEmpty)
     }
 

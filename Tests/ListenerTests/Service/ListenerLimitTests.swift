@@ -103,6 +103,8 @@ import Testing
             try self.waitForEnd(harness, client)
             #expect(client.packets() == [.connack(ConnackPacket(sessionPresent: false, returnCode: 2))])
             #expect(harness.log.refusals.map { $0["reason"] } == ["client-id-not-common-name"])
+            let detail = "client_id: \(policy.rawValue), and the client shows no certificate"
+            #expect(harness.log.refusals.map { $0["detail"] } == [detail])
         }
     }
 

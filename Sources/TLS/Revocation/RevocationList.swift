@@ -13,7 +13,8 @@ package struct RevocationList: Sendable {
         let signer: [UInt8]
         /// The key identifier of the signer's certificate; empty: it has none.
         let signerKeyIdentifier: [UInt8]
-        /// Lists of one issuer for different distribution points stand beside each other; of two for the same, the later counts.
+        /// Which certificates of its issuer it speaks of: the extension IssuingDistributionPoint as it is; empty: all. Lists of one issuer
+        /// for different distribution points stand beside each other; of two for the same, the later counts.
         let distributionPoint: [UInt8]
         /// Seconds since 1970.
         package let madeAt: Int64
@@ -28,6 +29,15 @@ package struct RevocationList: Sendable {
         package func replaces(_ other: Part) -> Bool {
             self.issuer == other.issuer && self.signer == other.signer
                 && self.distributionPoint == other.distributionPoint
+        }
+
+        /// Whether it says of this certificate of its issuer that it is good, where it does not name it: a list for authorities, for
+        /// devices, or of another distribution point says nothing (RFC 5280, section 6.3.3).
+        func covers(_ certificate: OpaquePointer) -> Bool {
+            guard !self.distributionPoint.isEmpty else { return true }
+            defer { OpenSSLLibrary.clearErrors() }
+            let scope = self.distributionPoint
+            return martlet_crl_scope_has_certificate(scope, scope.count, certificate) == 1
         }
 
         /// By the time it was made, and by its number where that is the same second.
@@ -177,16 +187,6 @@ extension RevocationList.Part {
             revoked: revoked
         )
     }
-}
-
-extension RevocationList {
-    /// Two million entries are some 80 MB.
-    package static let fileBytesMax = 256 << 20
-}
-
-extension Int32 {
-    fileprivate var isTrue: Bool { self != 0 }
-}
 
     private static func madeAt(
         _ list: RevocationListObject,
@@ -208,17 +208,27 @@ extension Int32 {
         }
         return madeAt
     }
+}
 
-/// Owner of an X509_CRL.
-private final class RevocationListObject {
-    let pointer: OpaquePointer
-
+extension RevocationList {
+    /// Two million entries are some 80 MB.
+    package static let fileBytesMax = 256 << 20
 
     /// By so much the clock of an authority may be ahead of ours.
     static let clockSkewSecondsMax: Int64 = 300
 
     /// Seconds since 1970.
     package static var now: Int64 { Int64(Clock.wall() / Nanoseconds.perSecond) }
+}
+
+extension Int32 {
+    fileprivate var isTrue: Bool { self != 0 }
+}
+
+/// Owner of an X509_CRL.
+private final class RevocationListObject {
+    let pointer: OpaquePointer
+
     init(owning pointer: OpaquePointer) {
         self.pointer = pointer
     }

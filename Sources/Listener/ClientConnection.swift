@@ -698,7 +698,8 @@ final class ClientConnection: EventHandler {
         self.refuse(reason, code: code, version: self.version, detail: detail)
     }
 
-    private func refuse(_ reason: RefusalReason, code: ReasonCode, version: ProtocolVersion?, detail: String) {
+    /// - Parameter version: nil: without CONNACK.
+    func refuse(_ reason: RefusalReason, code: ReasonCode, version: ProtocolVersion?, detail: String) {
         self.service.refused(self, reason, detail: detail)
         if self.phase == .opening { self.router.closed(self, cause: .connectionLost) }
         if let version, let returnCode = code.connackReturnCode(for: version) {

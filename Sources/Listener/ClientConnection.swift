@@ -633,7 +633,8 @@ final class ClientConnection: EventHandler {
     }
 
     func scheduleWheel() {
-        let deadline = min(self.deadline, self.certificateDeadline, self.revalidationDeadline)
+        let renewal = self.phase == .open ? self.ticketRenewal : .max
+        let deadline = min(self.deadline, self.certificateDeadline, self.revalidationDeadline, renewal)
         self.wheelDue = self.service.scheduleWheel(self.handle, deadline: deadline)
     }
 

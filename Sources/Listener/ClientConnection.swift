@@ -230,6 +230,7 @@ final class ClientConnection: EventHandler {
         do throws(PeerIdentityError) {
             self.identity = try tls.peerCertificateIdentity()
         } catch {
+            self.identity = try? tls.peerCertificateIdentity(takesAlternativeNames: false)
             self.service.refused(self, .certificateField, detail: "\(error)")
             return self.endAfterOutput()
         }

@@ -357,8 +357,59 @@ static inline int martlet_crl_is_indirect_or_partial(const X509_CRL *crl) {
     ISSUING_DIST_POINT_free(point);
     return result;
 }
-/// The URLs of a certificate's CRL distribution points, one call each; NULL at the end. To be freed with martlet_openssl_free.
-static inline char *martlet_certificate_crl_url(X509 *certificate, int wanted) {
+/// Whether two distribution points of one issuer share a name. A name that is relative to the issuer's is made whole first.
+static inline int martlet_points_share_name(DIST_POINT_NAME *left, DIST_POINT_NAME *right, const X509_NAME *issuer) {
+    if (left == NULL || right == NULL) return 0;
+    if (left->type == 1 && right->type != 1) return martlet_points_share_name(right, left, issuer);
+    if (right->type == 1 && right->dpname == NULL && DIST_POINT_set_dpname(right, issuer) != 1) return 0;
+    if (left->type == 1) {
+        if (left->dpname == NULL && DIST_POINT_set_dpname(left, issuer) != 1) return 0;
+        return X509_NAME_cmp(left->dpname, right->dpname) == 0;
+    }
+    GENERAL_NAMES *names = left->name.fullname;
+    for (int l = 0; l < sk_GENERAL_NAME_num(names); l++) {
+        GENERAL_NAME *name = sk_GENERAL_NAME_value(names, l);
+        if (right->type == 1) {
+            if (name->type == GEN_DIRNAME && X509_NAME_cmp(name->d.directoryName, right->dpname) == 0) return 1;
+            continue;
+        }
+        GENERAL_NAMES *others = right->name.fullname;
+        for (int r = 0; r < sk_GENERAL_NAME_num(others); r++)
+            if (GENERAL_NAME_cmp(name, sk_GENERAL_NAME_value(others, r)) == 0) return 1;
+    }
+    return 0;
+}
+/// Whether a list for this point has the certificate. One that names no points is, by RFC 5280 section 6.3.3, in the list for its
+/// issuer's name.
+static inline int martlet_point_has_certificate(DIST_POINT_NAME *point, const X509 *certificate) {
+    X509_NAME *issuer = X509_get_issuer_name(certificate);
+    CRL_DIST_POINTS *points = X509_get_ext_d2i(certificate, NID_crl_distribution_points, NULL, NULL);
+    int found = 0;
+    for (int p = 0; points != NULL && !found && p < sk_DIST_POINT_num(points); p++)
+        found = martlet_points_share_name(point, sk_DIST_POINT_value(points, p)->distpoint, issuer);
+    if (points == NULL && point->type == 0) {
+        for (int n = 0; !found && n < sk_GENERAL_NAME_num(point->name.fullname); n++) {
+            GENERAL_NAME *name = sk_GENERAL_NAME_value(point->name.fullname, n);
+            found = name->type == GEN_DIRNAME && X509_NAME_cmp(name->d.directoryName, issuer) == 0;
+        }
+    }
+    CRL_DIST_POINTS_free(points);
+    return found;
+}
+/// Whether a list with this value of the extension IssuingDistributionPoint speaks of the certificate (RFC 5280, section 6.3.3, b).
+static inline int martlet_crl_scope_has_certificate(const unsigned char *scope, long count, X509 *certificate) {
+    const unsigned char *position = scope;
+    ISSUING_DIST_POINT *point = d2i_ISSUING_DIST_POINT(NULL, &position, count);
+    if (point == NULL) return 0;
+    int is_authority = (X509_get_extension_flags(certificate) & EXFLAG_CA) != 0;
+    int result = point->onlyattr <= 0 && (is_authority ? point->onlyuser : point->onlyCA) <= 0 &&
+                 (point->distpoint == NULL || martlet_point_has_certificate(point->distpoint, certificate));
+    ISSUING_DIST_POINT_free(point);
+    return result;
+}
+/// The URLs of a certificate's CRL distribution points, one call each, and the number of the point that it is of; NULL at the end. To be
+/// freed with martlet_openssl_free.
+static inline char *martlet_certificate_crl_url(X509 *certificate, int wanted, int *place) {
     CRL_DIST_POINTS *points = X509_get_ext_d2i(certificate, NID_crl_distribution_points, NULL, NULL);
     char *url = NULL;
     for (int p = 0; points != NULL && url == NULL && p < sk_DIST_POINT_num(points); p++) {
@@ -369,6 +420,7 @@ static inline char *martlet_certificate_crl_url(X509 *certificate, int wanted) {
             GENERAL_NAME *name = sk_GENERAL_NAME_value(names, n);
             if (name->type != GEN_URI || wanted-- > 0) continue;
             const ASN1_IA5STRING *text = name->d.uniformResourceIdentifier;
+            *place = p;
             url = OPENSSL_strndup((const char *)ASN1_STRING_get0_data(text), (size_t)ASN1_STRING_length(text));
         }
     }

@@ -68,7 +68,7 @@ public enum Limits {
     /// Bytes read from one link or client before others get their turn.
     public static let readBytesPerTurn = 1 << 20
 
-    /// A certificate with more alternative names is cut off there: no device has that many.
+    /// Alternative names in a frame: of a certificate with more the first of each kind are among them.
     public static let alternativeNamesMax = 64
 
     /// Rules of one client; more are cut off, which denies rather than allows.

@@ -230,6 +230,7 @@ final class ClientConnection: EventHandler {
         do throws(PeerIdentityError) {
             self.identity = try tls.peerCertificateIdentity()
         } catch {
+            self.identity = try? tls.peerCertificateIdentity(takesAlternativeNames: false)
             self.service.refused(self, .certificateField, detail: "\(error)")
             return self.endAfterOutput()
         }
@@ -632,7 +633,8 @@ final class ClientConnection: EventHandler {
     }
 
     func scheduleWheel() {
-        let deadline = min(self.deadline, self.certificateDeadline, self.revalidationDeadline)
+        let renewal = self.phase == .open ? self.ticketRenewal : .max
+        let deadline = min(self.deadline, self.certificateDeadline, self.revalidationDeadline, renewal)
         self.wheelDue = self.service.scheduleWheel(self.handle, deadline: deadline)
     }
 
@@ -697,7 +699,8 @@ final class ClientConnection: EventHandler {
         self.refuse(reason, code: code, version: self.version, detail: detail)
     }
 
-    private func refuse(_ reason: RefusalReason, code: ReasonCode, version: ProtocolVersion?, detail: String) {
+    /// - Parameter version: nil: without CONNACK.
+    func refuse(_ reason: RefusalReason, code: ReasonCode, version: ProtocolVersion?, detail: String) {
         self.service.refused(self, reason, detail: detail)
         if self.phase == .opening { self.router.closed(self, cause: .connectionLost) }
         if let version, let returnCode = code.connackReturnCode(for: version) {

@@ -1,4 +1,5 @@
 import Common
+import TLS
 
 /// Who tried to come in, and what became of it.
 extension ListenerService {
@@ -36,6 +37,9 @@ extension ListenerService {
     }
 
     package func perform(_ command: ControlCommand) -> ControlReply? {
+        if command.words.count == 3, command.words[0] == "verify" {
+            return self.verify(certificates: command.words[2], listener: command.words[1])
+        }
         guard command.words.count == 2, command.words[0] == "why" else { return nil }
         let search = DeviceSearch(command.words[1])
         let text = Array(command.words[1].utf8)
@@ -53,6 +57,26 @@ extension ListenerService {
             isDone: true,
             text: Report(found.prefix(Self.resultsMax).map { $0.block + [self.processLine] }).text
         )
+    }
+
+    /// What a handshake with these certificates would come to now: a report that is empty where nothing speaks against them.
+    private func verify(certificates: String, listener: String) -> ControlReply {
+        let policy = self.policies.first { $0.configuration.name == listener }
+        guard let policy, policy.configuration.clientCertificate != .none, let context = policy.tls else {
+            return ControlReply(isDone: false, text: "no listener \(listener) looks at certificates here")
+        }
+        do throws(TLSError) {
+            let failure = try ClientCertificateCheck.failure(certificates: Array(certificates.utf8), context: context)
+            let block = failure.map { failure in
+                var block: Report.Block = []
+                block.add("kind", failure.kind.rawValue)
+                block.add("detail", failure.detail)
+                return block
+            }
+            return ControlReply(isDone: true, text: Report(block.map { [$0] } ?? []).text)
+        } catch {
+            return ControlReply(isDone: false, text: error.description)
+        }
     }
 
     private var processLine: Report.Line { Report.Line(name: "process", value: self.name) }

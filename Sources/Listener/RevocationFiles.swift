@@ -24,6 +24,8 @@ struct RevocationFiles: Sendable {
         var problem: String?
         /// It may be a list that certificates of this listener depend on.
         var isGap = false
+        /// When it is to be read again though it is the same; seconds since 1970.
+        var usableFrom: Int64?
     }
 
     private let files: [String]
@@ -49,7 +51,8 @@ struct RevocationFiles: Sendable {
     }
 
     /// Reads what is new. May take seconds for lists with a million entries.
-    func load() -> Outcome {
+    /// - Parameter now: seconds since 1970.
+    func load(now: Int64 = RevocationList.now) -> Outcome {
         var outcome = Outcome(files: self, list: RevocationList([]), hasChanged: false, problems: [])
         let stamp = FileStamp(self.authorities)
         if stamp != self.authoritiesStamp {
@@ -60,7 +63,7 @@ struct RevocationFiles: Sendable {
         let (inDirectory, isDirectoryRead) = self.pathsInDirectory(&outcome)
         let paths = self.files + inDirectory
         var files = outcome.files
-        for path in paths where files.read(path, &outcome.problems) { outcome.hasChanged = true }
+        for path in paths where files.read(path, now, &outcome.problems) { outcome.hasChanged = true }
         outcome.files = files
         outcome.gaps = paths.compactMap { path in
             guard let entry = files.loaded[path] else { return "\(path) is not there" }
@@ -94,21 +97,23 @@ struct RevocationFiles: Sendable {
     }
 
     /// Whether the file is another than the last time.
-    private mutating func read(_ path: String, _ problems: inout [String]) -> Bool {
+    private mutating func read(_ path: String, _ now: Int64, _ problems: inout [String]) -> Bool {
         guard let stamp = FileStamp(path) else {
             // What it held stays in force: a list must not lose its effect by being removed for a moment.
             problems.append("\(path) is not there")
             return false
         }
         var entry = self.loaded[path] ?? Loaded(stamp: stamp, parts: [], problem: nil)
-        if self.loaded[path] != nil, entry.stamp == stamp {
+        let isDue = entry.usableFrom.map { $0 <= now } ?? false
+        if self.loaded[path] != nil, entry.stamp == stamp, !isDue {
             if let problem = entry.problem { problems.append(problem) }
             return false
         }
         entry.stamp = stamp
         entry.isGap = false
+        entry.usableFrom = nil
         do throws(TLSError) {
-            let found = try RevocationList.Part.read(file: path, authorities: self.authorities)
+            let found = try RevocationList.Part.read(file: path, authorities: self.authorities, now: now)
             // Whoever can only replay what was signed once must not bring a revoked device back.
             let newer = entry.parts.filter { former in
                 found.contains { $0.replaces(former) && former.isNewer(than: $0) }
@@ -120,6 +125,7 @@ struct RevocationFiles: Sendable {
         } catch {
             entry.problem = error.description
             entry.isGap = entry.parts.isEmpty && !error.isOfStranger
+            entry.usableFrom = error.usableFrom
         }
         if let problem = entry.problem { problems.append(problem) }
         self.loaded[path] = entry

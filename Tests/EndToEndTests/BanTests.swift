@@ -90,6 +90,22 @@ import Testing
         #expect(try broker.figure("handshakes_total", of: "listener") == handshakes)
     }
 
+    /// A CONNACK of MQTT 3 came.
+    @Test("Regression: a client that is banned before it has sent CONNECT gets no packet")
+    func banBeforeConnect() throws {
+        let broker = try TestBroker(connectTimeout: "60s")
+        let loop = try EventLoop()
+        let tls = try broker.tlsContext(try broker.pki.device("ban-silent"))
+        let client = try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: tls)
+        client.keepsBytes = true
+        try client.wait("the handshake") { client.state == .connected }
+        try waitUntil("the listener has it") { try broker.figure("handshakes_total", of: "listener") == 1 }
+        #expect(try self.martlet(broker, ["ban", "add", "cn", "ban-silent"]).status == 0)
+        try client.wait("the end") { client.hasEnded }
+        #expect(client.receivedBytes.isEmpty)
+        try broker.listeners[0].waitForLog("reason=banned")
+    }
+
     /// All lines of the file were counted.
     @Test("Regression: the status counts bans in force, and no expired ones")
     func count() throws {

@@ -164,4 +164,31 @@ import Testing
             #expect(try client.connect(clientIdentifier: identifier).returnCode == 0x85)
         }
     }
+
+    /// Devices with more than 64 names were refused, and why did not find them.
+    @Test("Regression: any number of alternative names is taken; one that cannot be used is found by the common name")
+    func alternativeNames() throws {
+        let broker = try TestBroker()
+        for name in ["limits-names", "limits-long"] { try broker.provision(name, password: "secret") }
+        func device(_ name: String, _ names: [String]) throws -> TestPKI.Credentials {
+            let list = names.map { "DNS:\($0)" }.joined(separator: ",")
+            return try broker.pki.device(name, extensions: "extendedKeyUsage=clientAuth\nsubjectAltName=\(list)\n")
+        }
+        let many = try device("limits-names", (0..<200).map { "host-\($0).some.long.domain.example" })
+        #expect(try self.publish(broker, many, "limits-names") == 0)
+        let user = ["--user", "u", "--password", "secret"]
+        let good = try self.martlet(broker, ["auth", "test", "--cert", many.certificateFile] + user)
+        #expect(good.status == 0, "\(good.output)")
+
+        let long = try device("limits-long", [String(repeating: "a", count: 3000)])
+        #expect(try self.publish(broker, long, "limits-long") != 0)
+        try broker.listeners[0].waitForLog("reason=certificate-field")
+        #expect(broker.listeners[0].log.contains("device=limits-long"))
+        let why = try self.martlet(broker, ["why", "limits-long"]).output
+        #expect(why.contains("certificate-field"), "\(why)")
+        let test = try self.martlet(broker, ["auth", "test", "--cert", long.certificateFile] + user)
+        #expect(test.status == 1, "\(test.output)")
+        #expect(test.output.contains("the certificate's subject alternative name is too long"), "\(test.output)")
+        #expect(test.output.contains("certificate-field"), "\(test.output)")
+    }
 }

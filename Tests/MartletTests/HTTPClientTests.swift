@@ -1,8 +1,23 @@
+import Common
 import Testing
 
 @testable import Martlet
 
 @Suite struct HTTPClientTests {
+    /// They were "no http:// or https:// address" (RFC 3986, section 3.1).
+    @Test(arguments: [
+        ("HTTP://h/a.crl", false, UInt16(80)), ("Https://h/a.crl", true, 443), ("http://h/a.crl", false, 80),
+    ])
+    func `regression: the scheme of an address may be written in capitals`(
+        _ url: String,
+        _ isSecure: Bool,
+        _ port: UInt16
+    )
+        throws
+    {
+        #expect(try HTTPAddress.parse(url) == HTTPAddress(isSecure: isSecure, host: "h", port: port, path: "/a.crl"))
+    }
+
     /// Without a connection; they were all "no http:// or https:// address".
     @Test(arguments: [
         ("http://", "names no host"), ("http://h:99999/a.crl", "has a port that is not a number from 1 to 65535"),

@@ -90,7 +90,9 @@ package final class TestPKI: Sendable {
 
     /// A revocation list, made with `openssl ca`.
     ///
-    /// - Parameter isOverdue: a newer one should have been there since yesterday.
+    /// - Parameters:
+    ///   - isOverdue: a newer one should have been there since yesterday.
+    ///   - scope: lines of the extension IssuingDistributionPoint, as in x509v3_config(5).
     package func revocationList(
         _ path: String,
         authority: String = "ca",
@@ -98,7 +100,8 @@ package final class TestPKI: Sendable {
         isOverdue: Bool = false,
         isDER: Bool = false,
         number: String? = nil,
-        madeAt: String? = nil
+        madeAt: String? = nil,
+        scope: String? = nil
     ) throws {
         let folder = try TemporaryDirectory("martlet-crl")
         var index = ""
@@ -119,6 +122,7 @@ package final class TestPKI: Sendable {
             database = \(folder.file("index.txt"))
             crlnumber = \(folder.file("number"))
             default_md = sha256
+            \(scope == nil ? "" : "crl_extensions = e\n[e]\nissuingDistributionPoint = critical,@s\n[s]\n\(scope ?? "")")
 
             """
         try writeFile(folder.file("ca.cnf"), Array(settings.utf8))

@@ -73,7 +73,7 @@ import Testing
     @Test(arguments: Self.common)
     func subjectsAsOpenSSLWritesThem(_ name: Name) throws {
         let files = try self.issue(name.attributes.map { $0.map { Attribute($0.type, $0.value) } })
-        let identity = try CertificateIdentity.load(certificateFile: files.certificate)
+        let identity = try #require(try CertificateIdentity.load(certificateFile: files.certificate).identity)
         #expect(String(decoding: identity.subject, as: UTF8.self) == name.expected)
         #expect(try self.openssl(files, "-subject", "-nameopt", "RFC2253") == "subject=\(name.expected)")
     }
@@ -95,7 +95,7 @@ import Testing
     @Test(arguments: Self.different)
     func subjectsAsEMQXWritesThem(_ name: Name) throws {
         let files = try self.issue(name.attributes.map { $0.map { Attribute($0.type, $0.value) } })
-        let identity = try CertificateIdentity.load(certificateFile: files.certificate)
+        let identity = try #require(try CertificateIdentity.load(certificateFile: files.certificate).identity)
         #expect(String(decoding: identity.subject, as: UTF8.self) == name.expected)
         #expect(try self.openssl(files, "-subject", "-nameopt", "RFC2253") != "subject=\(name.expected)")
     }
@@ -103,7 +103,7 @@ import Testing
     /// DER sorts the attributes of one RDN; esockd keeps that order, OpenSSL turns it round with all the rest.
     @Test func multiValuedRDNsKeepTheirOrder() throws {
         let files = try self.issue([[Attribute("O", "Fleet")], [Attribute("OU", "Line"), Attribute("CN", "dev")]])
-        let identity = try CertificateIdentity.load(certificateFile: files.certificate)
+        let identity = try #require(try CertificateIdentity.load(certificateFile: files.certificate).identity)
         #expect(String(decoding: identity.subject, as: UTF8.self) == "CN=dev+OU=Line,O=Fleet")
         #expect(try self.openssl(files, "-subject", "-nameopt", "RFC2253") == "subject=OU=Line+CN=dev,O=Fleet")
         #expect(identity.commonName == Array("dev".utf8))
@@ -111,12 +111,12 @@ import Testing
 
     @Test func severalCommonNamesAreJoined() throws {
         let files = try self.issue([[Attribute("CN", "one, 1")], [Attribute("O", "x")], [Attribute("CN", "zwei ü")]])
-        let identity = try CertificateIdentity.load(certificateFile: files.certificate)
+        let identity = try #require(try CertificateIdentity.load(certificateFile: files.certificate).identity)
         #expect(identity.commonName == Array("one, 1,zwei ü".utf8))
     }
 
     @Test func emptySubject() throws {
-        let identity = try CertificateIdentity.load(certificateFile: try self.issue([]).certificate)
+        let identity = try #require(try CertificateIdentity.load(certificateFile: self.issue([]).certificate).identity)
         #expect(identity.commonName == nil)
         #expect(identity.subject == [])
         #expect(identity.issuer == Array("CN=Test CA".utf8))
@@ -129,7 +129,7 @@ import Testing
             [Attribute("CN", [0, 1, 0xf4, 0x26], encoding: .universalString)],
             [Attribute("CN", Array("plain".utf8), encoding: .printableString)],
         ])
-        let identity = try CertificateIdentity.load(certificateFile: files.certificate)
+        let identity = try #require(try CertificateIdentity.load(certificateFile: files.certificate).identity)
         #expect(identity.commonName == Array("gü温,gü,🐦,plain".utf8))
     }
 
@@ -137,7 +137,7 @@ import Testing
         let files = try self.issue([
             [Attribute("1.3.6.1.4.1.99999.2", [1, 2, 10], encoding: .bitString)], [Attribute("CN", "x")],
         ])
-        let identity = try CertificateIdentity.load(certificateFile: files.certificate)
+        let identity = try #require(try CertificateIdentity.load(certificateFile: files.certificate).identity)
         #expect(String(decoding: identity.subject, as: UTF8.self) == ##"CN=x,1.3.6.1.4.1.99999.2=\#03040101020a"##)
     }
 
@@ -147,10 +147,9 @@ import Testing
     ])
     func controlCharactersAreRefused(_ type: String, _ value: [UInt8], _ field: String) throws {
         let files = try self.issue([[Attribute("CN", "good")], [Attribute(type, value, encoding: .utf8String)]])
-        let error = #expect(throws: TLSError.self) {
-            try CertificateIdentity.load(certificateFile: files.certificate)
-        }
-        #expect(error?.message.contains("the certificate's \(field) holds a control character") == true)
+        let loaded = try CertificateIdentity.load(certificateFile: files.certificate)
+        #expect(loaded.identity == nil)
+        #expect(loaded.refusal?.description == "the certificate's \(field) holds a control character")
 
         // And so it is on a connection, after a handshake that verified.
         let pair = try TLSPair(self.certificates.serverConfiguration, self.certificates.clientConfiguration(files))
@@ -177,7 +176,7 @@ import Testing
                 .uri("urn:uuid:346a004d"),
             ]
         )
-        let identity = try CertificateIdentity.load(certificateFile: files.certificate)
+        let identity = try #require(try CertificateIdentity.load(certificateFile: files.certificate).identity)
         let serial = String(decoding: identity.serialNumber, as: UTF8.self)
         #expect(try self.openssl(files, "-serial") == "serial=\(serial)")
         #expect(serial.utf8.count == 32)
@@ -192,6 +191,20 @@ import Testing
                 "device.example.com", "192.0.2.7", "2001:db8::7", "a@example.com", "urn:uuid:346a004d",
             ]
         )
+    }
+
+    /// Placeholders ask for the first of a kind.
+    @Test("Of many alternative names the first of each kind is taken, and no more than fit")
+    func manyAlternativeNames() throws {
+        let files = try self.issue(
+            [[Attribute("CN", "x")]],
+            alternativeNames: (0..<300).map { .dns("host-\($0).example") } + [.email("a@example.com"), .uri("urn:x")]
+        )
+        let identity = try #require(try CertificateIdentity.load(certificateFile: files.certificate).identity)
+        let names = identity.alternativeNames
+        #expect(names.count <= IdentityLimits.alternativeNamesMax && names.count > 30)
+        #expect(names.first?.value == Array("host-0.example".utf8))
+        #expect(names.suffix(2).map(\.kind) == [.email, .uri])
     }
 
     @Test func controlCharactersInAlternativeNamesAreRefused() throws {

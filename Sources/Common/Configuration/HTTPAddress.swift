@@ -6,14 +6,25 @@ public struct HTTPAddress: Equatable, Sendable {
     /// With its query.
     public var path: String
 
+    public init(isSecure: Bool, host: String, port: UInt16, path: String) {
+        self.isSecure = isSecure
+        self.host = host
+        self.port = port
+        self.path = path
+    }
+
     /// What is thrown is the end of a sentence that begins with the address.
     public static func parse(_ url: String) throws(ValueError) -> Self {
-        let isSecure = url.hasPrefix("https://")
-        guard isSecure || url.hasPrefix("http://") else { throw ValueError("is no http:// or https:// address") }
+        // The scheme may be written in capitals (RFC 3986, section 3.1).
+        let scheme = url.prefix { $0 != ":" }.lowercased()
+        let isSecure = scheme == "https"
+        guard isSecure || scheme == "http", url.dropFirst(scheme.count).hasPrefix("://") else {
+            throw ValueError("is no http:// or https:// address")
+        }
         guard url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
             throw ValueError("has blanks, control characters or letters beyond ASCII; write them as % and two digits")
         }
-        let rest = url.dropFirst(isSecure ? 8 : 7)
+        let rest = url.dropFirst(scheme.count + 3)
         let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
         // A password may hold a slash: what stands before the @ is not shown in any case.
         guard !authority.contains("@") else {

@@ -1,6 +1,7 @@
 /// The tool to a role: do something. Words, as on a command line.
 public struct ControlCommand: Equatable, Sendable {
-    public static let bytesMax = 4096
+    /// The certificates that a client may show in a handshake, 100 KiB in DER, fit in as PEM.
+    public static let bytesMax = 256 << 10
 
     public var words: [String]
 

@@ -27,7 +27,11 @@ extension ClientConnection {
         case .handshaking, .closing, .lingering, .closed: return
         }
         guard let ban = self.ban(in: self.service.bans) else { return }
-        guard self.phase == .open else { return self.refuse(.banned, code: .banned, detail: ban.detail) }
+        guard self.phase == .open else {
+            // CONNACK answers CONNECT, and nothing comes before it ([MQTT-3.1.0-1], [MQTT-3.2.0-1]).
+            let version = self.phase == .awaitingConnect ? nil : self.version
+            return self.refuse(.banned, code: .banned, version: version, detail: ban.detail)
+        }
         self.service.counters.sessionsBanned += 1
         self.endAdministratively(.administrativeAction, ban.detail)
     }

@@ -4,6 +4,8 @@ import Glibc
 /// The file of bans, as `martlet ban` changes it: other lines, comments among them, stay as they are.
 struct BanFile {
     let path: String
+    /// Listeners refuse a file with more.
+    var bansMax = BanList.bansMax
 
     /// Those in force, and the others.
     func load() throws -> BanList {
@@ -49,11 +51,24 @@ struct BanFile {
             Folder.exists(self.path)
             ? try Configuration.readFile(self.path, bytesMax: Configuration.bansFileBytesMax) : []
         // A broken file is not made worse: its mistake is told.
-        _ = try BanList.parse(text, file: self.path)
+        let count = try BanList.parse(text, file: self.path).count
         var lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map(Array.init)
         if lines.last?.isEmpty == true { lines.removeLast() }
+        let linesBefore = lines.count
         try edit(&lines)
+        guard lines.count <= linesBefore || count < self.bansMax else {
+            throw CommandFailure(
+                "\(self.path) holds \(self.bansMax) bans, and there can be no more: nothing is written. Remove some first (martlet ban "
+                    + "remove), such as those that are over; many devices of one authority are better revoked by a list of it"
+            )
+        }
+        let bytes = lines.flatMap { $0 + [UInt8(ascii: "\n")] }
+        guard bytes.count <= Configuration.bansFileBytesMax || bytes.count < text.count else {
+            throw CommandFailure(
+                "\(self.path) would be longer than \(Configuration.bansFileBytesMax) bytes: nothing is written"
+            )
+        }
         // Listeners run as another user. Nothing in it is secret.
-        try AtomicFile.write(lines.flatMap { $0 + [UInt8(ascii: "\n")] }, to: self.path, permissions: 0o644)
+        try AtomicFile.write(bytes, to: self.path, permissions: 0o644)
     }
 }

@@ -25,17 +25,8 @@ struct AuthTest {
     func run() throws -> (outcome: Outcome, block: Report.Block) {
         var block: Report.Block = []
         block.add("listener", self.listener.name)
-        let identity = try self.certificateFile.map { try CertificateIdentity.load(certificateFile: $0) }
-        if let identity {
-            block.add("device", bytes: identity.commonName)
-            block.add("subject", bytes: identity.subject)
-            block.add("fingerprint", bytes: DeviceSearch.hexadecimal(identity.fingerprint))
-        }
-        if let failure = try self.certificateFailure() {
-            Self.add(failure, to: &block)
-            return (.denied, block)
-        }
-        block.add("certificate", identity == nil ? "none" : "good")
+        let (identity, isRefused) = try self.judgeCertificate(&block)
+        guard !isRefused else { return (.denied, block) }
         let clientIdentifier: [UInt8]
         switch self.admission(identity) {
         case .success(let identifier): clientIdentifier = identifier
@@ -91,14 +82,6 @@ struct AuthTest {
         return (outcome, block)
     }
 
-    private static func add(_ failure: TLSFailure, to block: inout Report.Block) {
-        let reason = failure.kind.reason
-        block.add("certificate", failure.detail)
-        block.add("verdict", "refused in the TLS handshake")
-        block.add("reason", reason)
-        if let advice = Advice.text(ofHandshake: reason, detail: failure.detail) { block.add("what_to_do", advice) }
-    }
-
     private func ask(_ query: AuthQuery) throws -> AuthTestClient.Answer {
         if self.fetchesFirst {
             // As about a live session: Redis' row as it is now becomes the cached one, and nothing cached is lost if Redis is away.
@@ -115,29 +98,6 @@ struct AuthTest {
         let bans = try self.configuration.loadBans()
         let now = Int64(Clock.wall() / Nanoseconds.perSecond)
         return bans.ban(ofAddress: self.address, identity: identity, clientIdentifier: clientIdentifier, now: now)
-    }
-
-    /// What speaks against the certificate on this listener.
-    private func certificateFailure() throws -> TLSFailure? {
-        guard let tls = self.listener.tls else { return nil }
-        guard let file = self.certificateFile else {
-            guard self.listener.clientCertificate == .required else { return nil }
-            return TLSFailure(kind: .noClientCertificate, detail: "none, and the listener requires one")
-        }
-        guard self.listener.clientCertificate != .none else { return nil }
-        let (list, problems) = ConfiguredRevocation.read(tls)
-        // A listener that has read it before still has it: what it holds is not known here.
-        if let unread = problems.first(where: { !$0.isOfStranger }) {
-            return TLSFailure(kind: .revocationUnknown, detail: "revocation list not usable: \(unread)")
-        }
-        let checker = RevocationChecker(list: list, policy: RevocationChecker.Policy(tls)) {
-            Int64(Clock.wall() / Nanoseconds.perSecond)
-        }
-        return try ClientCertificateCheck.failure(
-            certificateFile: file,
-            listener: TLSServerConfiguration(self.listener, tls),
-            revocation: checker
-        )
     }
 
     /// What a listener, or the router, has against a client before anybody is asked.

@@ -8,12 +8,23 @@ enum RevocationRefresh {
     struct Result {
         var url: String
         var text: String
+        /// What the command's exit status is about.
         var isGood: Bool
+        /// This address has the list.
+        var isFetched: Bool
+
+        init(url: String, text: String, isGood: Bool) {
+            self.url = url
+            self.text = text
+            self.isGood = isGood
+            self.isFetched = isGood
+        }
     }
 
+    private static let lastStays = "; the last good one stays"
     static let timeoutNanoseconds = 60 * Nanoseconds.perSecond
 
-    /// One result for each list.
+    /// One result for each address that was asked.
     static func run(_ configuration: Configuration) throws -> [Result] {
         var results: [Result] = []
         for listener in configuration.listeners {
@@ -21,10 +32,30 @@ enum RevocationRefresh {
                 continue
             }
             try Folder.make(directory)
-            var urls = tls.crlURLs
-            urls += try DistributionPoints.urls(file: authorities).filter { !urls.contains($0) }
-            for url in urls {
-                results.append(Self.refresh(url, into: directory, authorities: authorities))
+            let points = tls.crlURLs.map { [$0] } + (try DistributionPoints.urls(file: authorities))
+            results += Self.refresh(points) { Self.refresh($0, into: directory, authorities: authorities) }
+        }
+        return results
+    }
+
+    /// - Parameter points: the addresses of each list: the next one is asked where one does not have it. No address is asked twice.
+    private static func refresh(_ points: [[String]], _ fetch: (String) -> Result) -> [Result] {
+        var results: [Result] = []
+        for point in points {
+            var failed: [Int] = []
+            var isServed = results.contains { $0.isFetched && point.contains($0.url) }
+            for url in point where !isServed && !results.contains(where: { $0.url == url }) {
+                let result = fetch(url)
+                isServed = result.isFetched
+                if !isServed { failed.append(results.count) }
+                results.append(result)
+            }
+            guard isServed else { continue }
+            for index in failed {
+                results[index].isGood = true
+                let text = results[index].text
+                let reason = text.hasSuffix(Self.lastStays) ? text.dropLast(Self.lastStays.count) : text[...]
+                results[index].text = "\(reason); another address of the same distribution point has the list"
             }
         }
         return results
@@ -56,7 +87,7 @@ enum RevocationRefresh {
             // What is wrong with a list is told with its name in front.
             var text = "\(error)"
             if text.hasPrefix(url) { text = String(text.dropFirst(url.count).drop { $0 == ":" || $0 == " " }) }
-            return Result(url: url, text: "\(text); the last good one stays", isGood: false)
+            return Result(url: url, text: text + Self.lastStays, isGood: false)
         }
     }
 

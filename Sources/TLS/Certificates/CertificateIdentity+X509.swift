@@ -4,7 +4,9 @@ import Glibc
 
 extension CertificateIdentity {
     /// `certificate` is an X509. Throws when a field cannot serve as a name.
-    init(certificate: OpaquePointer) throws(PeerIdentityError) {
+    ///
+    /// - Parameter takesAlternativeNames: false: without them, for telling who was refused.
+    init(certificate: OpaquePointer, takesAlternativeNames: Bool = true) throws(PeerIdentityError) {
         let subject = DistinguishedName(X509_get_subject_name(certificate))
         let issuer = DistinguishedName(X509_get_issuer_name(certificate))
         try subject.check(.subject)
@@ -18,23 +20,28 @@ extension CertificateIdentity {
             issuer: try bounded(.issuer)(issuer.text),
             serialNumber: try Self.serialNumber(certificate),
             fingerprint: X509Fingerprint.sha256(certificate),
-            alternativeNames: try Self.alternativeNames(certificate),
+            alternativeNames: takesAlternativeNames ? try Self.alternativeNames(certificate) : [],
             notAfter: notAfter
         )
     }
 
     /// The same of one that lives as long as the call: of a pointer that was taken out of an array that would not be sure.
-    private init(of certificate: X509Certificate) throws(PeerIdentityError) {
-        try self.init(certificate: certificate.pointer)
+    private init(of certificate: X509Certificate, takesAlternativeNames: Bool) throws(PeerIdentityError) {
+        try self.init(certificate: certificate.pointer, takesAlternativeNames: takesAlternativeNames)
     }
 
     /// The identity in the first certificate of a PEM file: what a listener would see if its holder connected.
-    package static func load(certificateFile path: String) throws(TLSError) -> CertificateIdentity {
-        let certificates = try TLSFiles.certificates(path, setting: "certificate")
-        do {
-            return try CertificateIdentity(of: certificates[0])
+    ///
+    /// - Returns: as a listener has it of a client that it refuses for a field: `refusal` says why, and the identity is nil where
+    ///   not even a name can be told.
+    package static func load(
+        certificateFile path: String
+    ) throws(TLSError) -> (identity: CertificateIdentity?, refusal: PeerIdentityError?) {
+        let certificate = try TLSFiles.certificates(path, setting: "certificate")[0]
+        do throws(PeerIdentityError) {
+            return (try CertificateIdentity(of: certificate, takesAlternativeNames: true), nil)
         } catch {
-            throw TLSError("certificate \(path) cannot be used: \(error)")
+            return (try? CertificateIdentity(of: certificate, takesAlternativeNames: false), error)
         }
     }
 
@@ -52,6 +59,8 @@ extension CertificateIdentity {
         return isNegative ? [UInt8(ascii: "-")] + digits : digits
     }
 
+    /// The first of each kind, which is what placeholders ask for, and others as far as there is room. Those that are left out are not
+    /// looked at.
     private static func alternativeNames(_ certificate: OpaquePointer) throws(PeerIdentityError) -> [AlternativeName] {
         // -1: there is none; -2: there are several, which RFC 5280 section 4.2 forbids.
         var critical: Int32 = -1
@@ -61,18 +70,24 @@ extension CertificateIdentity {
         }
         let names = OpaquePointer(pointer)
         defer { martlet_general_names_free(names) }
-        let count = martlet_general_names_count(names)
-        guard count <= IdentityLimits.alternativeNamesMax else {
-            throw PeerIdentityError(field: .alternativeName, reason: .tooLong)
-        }
         var result: [AlternativeName] = []
-        var bytesTotal = 0
-        for index in 0..<max(0, count) {
-            guard let name = martlet_general_names_value(names, index), let parsed = try Self.alternativeName(name)
-            else { continue }
-            bytesTotal += parsed.value.count
-            guard bytesTotal <= IdentityLimits.alternativeNamesBytesMax else {
-                throw PeerIdentityError(field: .alternativeName, reason: .tooLong)
+        var kinds: Set<AlternativeNameKind> = []
+        var room = (
+            names: IdentityLimits.alternativeNamesMax - AlternativeNameKind.allCases.count,
+            bytes: IdentityLimits.alternativeNamesBytesMax
+        )
+        for index in 0..<max(0, martlet_general_names_count(names)) {
+            guard let name = martlet_general_names_value(names, index), let kind = Self.kind(name) else { continue }
+            let isFirst = kinds.insert(kind).inserted
+            guard isFirst || room.names > 0 else { continue }
+            let parsed = AlternativeName(kind: kind, value: try Self.alternativeName(name, kind))
+            if !isFirst {
+                guard parsed.value.count <= room.bytes else {
+                    room.names = 0
+                    continue
+                }
+                room.names -= 1
+                room.bytes -= parsed.value.count
             }
             result.append(parsed)
         }
@@ -80,18 +95,22 @@ extension CertificateIdentity {
     }
 
     /// nil for kinds that are no use as an identity: directory names, registered ids and the like.
+    private static func kind(_ name: UnsafeMutablePointer<GENERAL_NAME>) -> AlternativeNameKind? {
+        switch name.pointee.type {
+        case GEN_DNS: .dns
+        case GEN_EMAIL: .email
+        case GEN_URI: .uri
+        case GEN_IPADD: .ipAddress
+        default: nil
+        }
+    }
+
     private static func alternativeName(
-        _ name: UnsafeMutablePointer<GENERAL_NAME>
-    ) throws(PeerIdentityError) -> AlternativeName? {
-        var type: Int32 = 0
-        guard let value = GENERAL_NAME_get0_value(name, &type) else { return nil }
-        let kind: AlternativeNameKind
-        switch type {
-        case GEN_DNS: kind = .dns
-        case GEN_EMAIL: kind = .email
-        case GEN_URI: kind = .uri
-        case GEN_IPADD: kind = .ipAddress
-        default: return nil
+        _ name: UnsafeMutablePointer<GENERAL_NAME>,
+        _ kind: AlternativeNameKind
+    ) throws(PeerIdentityError) -> [UInt8] {
+        guard let value = GENERAL_NAME_get0_value(name, nil) else {
+            throw PeerIdentityError(field: .alternativeName, reason: .malformed)
         }
         let string = value.assumingMemoryBound(to: ASN1_STRING.self)
         let text: [UInt8]?
@@ -108,7 +127,7 @@ extension CertificateIdentity {
         guard !DistinguishedName.holdsControlCharacter(text) else {
             throw PeerIdentityError(field: .alternativeName, reason: .controlCharacter)
         }
-        return AlternativeName(kind: kind, value: try bounded(.alternativeName)(text))
+        return try bounded(.alternativeName)(text)
     }
 }
 

@@ -29,14 +29,14 @@ package struct PeerIdentityError: Error, Equatable, Sendable, CustomStringConver
     package var description: String { "the certificate's \(self.field.rawValue) \(self.reason.rawValue)" }
 }
 
-/// Bounds on what is taken from a certificate, so that an identity always fits into a frame. Certificates beyond them are
-/// refused.
+/// Bounds on what is taken from a certificate, so that an identity always fits into a frame. Certificates with a longer field are
+/// refused; further alternative names are left out.
 package enum IdentityLimits {
     /// Bytes of subject, issuer, common name and each alternative name. RFC 5280 bounds most attributes to 64 characters.
     package static let fieldBytesMax = 2048
-    /// Alternative names of one certificate. Devices have one or two.
+    /// Alternative names that are taken of one certificate. Devices have one or two.
     package static let alternativeNamesMax = 64
-    /// Bytes of all alternative names together.
+    /// Bytes of them together, beside the first of each kind.
     package static let alternativeNamesBytesMax = 8192
     /// Bytes of the serial number; RFC 5280 section 4.1.2.2 allows 20.
     package static let serialNumberBytesMax = 64

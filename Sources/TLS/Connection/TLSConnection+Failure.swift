@@ -57,7 +57,7 @@ extension TLSConnection {
         case X509_V_ERR_CRL_HAS_EXPIRED:
             "the revocation list of its issuer is overdue, which crl_overdue: hard refuses"
         case X509_V_ERR_UNABLE_TO_GET_CRL:
-            "there is no revocation list of its issuer, which crl_missing: refuse asks for"
+            "there is no revocation list of its issuer that covers it, which crl_missing: refuse asks for"
         default: X509_verify_cert_error_string(Int(error)).map { String(cString: $0) } ?? "error \(error)"
         }
     }

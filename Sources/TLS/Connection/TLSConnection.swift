@@ -177,10 +177,14 @@ package final class TLSConnection {
 
     /// Who the peer is, by the certificate it showed and that was verified; nil without one. Throws when a field cannot be
     /// used as a name: such a peer must be refused.
-    package func peerCertificateIdentity() throws(PeerIdentityError) -> CertificateIdentity? {
+    ///
+    /// - Parameter takesAlternativeNames: false: without them, for telling who was refused.
+    package func peerCertificateIdentity(
+        takesAlternativeNames: Bool = true
+    ) throws(PeerIdentityError) -> CertificateIdentity? {
         guard let certificate = SSL_get0_peer_certificate(self.pointer) else { return nil }
         defer { OpenSSLLibrary.clearErrors() }
-        return try CertificateIdentity(certificate: certificate)
+        return try CertificateIdentity(certificate: certificate, takesAlternativeNames: takesAlternativeNames)
     }
 
     /// Server: what the client was verified by; nil: it showed no certificate.

@@ -6,11 +6,19 @@ package struct TLSError: Error, Equatable, Sendable, CustomStringConvertible {
     package var setting: String?
     /// Of a revocation list whose issuer is trusted by nobody here: no certificate depends on it.
     package var isOfStranger: Bool
+    /// Of a revocation list that is none yet: when it will be; seconds since 1970.
+    package var usableFrom: Int64?
 
-    package init(_ message: String, setting: String? = nil, isOfStranger: Bool = false) {
+    package init(
+        _ message: String,
+        setting: String? = nil,
+        isOfStranger: Bool = false,
+        usableFrom: Int64? = nil
+    ) {
         self.message = message
         self.setting = setting
         self.isOfStranger = isOfStranger
+        self.usableFrom = usableFrom
     }
 
     package var description: String { self.message }

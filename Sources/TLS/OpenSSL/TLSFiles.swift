@@ -57,7 +57,12 @@ enum TLSFiles {
 
     /// All certificates of a PEM file, in order; at least one.
     static func certificates(_ path: String, setting: String) throws(TLSError) -> [X509Certificate] {
-        let bio = MemoryBIO(copying: try Self.read(path, setting: setting))
+        try Self.certificates(in: try Self.read(path, setting: setting), path, setting: setting)
+    }
+
+    /// - Parameter path: for messages.
+    static func certificates(in bytes: [UInt8], _ path: String, setting: String) throws(TLSError) -> [X509Certificate] {
+        let bio = MemoryBIO(copying: bytes)
         OpenSSLLibrary.clearErrors()
         var certificates: [X509Certificate] = []
         while let pointer = PEM_read_bio_X509(bio.pointer, nil, nil, nil) {

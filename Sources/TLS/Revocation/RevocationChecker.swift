@@ -7,7 +7,7 @@ package final class RevocationChecker {
     package struct Policy: Equatable, Sendable {
         /// A certificate whose issuer's list should have been replaced by now is refused; otherwise the old list goes on counting.
         package var refusesOverdue: Bool
-        /// A certificate of whose issuer there is no list is refused.
+        /// A certificate is refused where its issuer has no list that covers it.
         package var refusesMissing: Bool
 
         package init(refusesOverdue: Bool = false, refusesMissing: Bool = false) {
@@ -46,7 +46,7 @@ package final class RevocationChecker {
         let parts = self.list.parts(
             of: DER.encode(X509_get_issuer_name(certificate)),
             keyIdentifier: X509Certificate.bytes(of: X509_get0_authority_key_id(certificate))
-        )
+        ).filter { $0.covers(certificate) }
         if parts.isEmpty { return self.policy.refusesMissing ? .missing : nil }
         guard self.policy.refusesOverdue else { return nil }
         let now = self.now()

@@ -13,7 +13,8 @@ package struct RevocationList: Sendable {
         let signer: [UInt8]
         /// The key identifier of the signer's certificate; empty: it has none.
         let signerKeyIdentifier: [UInt8]
-        /// Lists of one issuer for different distribution points stand beside each other; of two for the same, the later counts.
+        /// Which certificates of its issuer it speaks of: the extension IssuingDistributionPoint as it is; empty: all. Lists of one issuer
+        /// for different distribution points stand beside each other; of two for the same, the later counts.
         let distributionPoint: [UInt8]
         /// Seconds since 1970.
         package let madeAt: Int64
@@ -28,6 +29,15 @@ package struct RevocationList: Sendable {
         package func replaces(_ other: Part) -> Bool {
             self.issuer == other.issuer && self.signer == other.signer
                 && self.distributionPoint == other.distributionPoint
+        }
+
+        /// Whether it says of this certificate of its issuer that it is good, where it does not name it: a list for authorities, for
+        /// devices, or of another distribution point says nothing (RFC 5280, section 6.3.3).
+        func covers(_ certificate: OpaquePointer) -> Bool {
+            guard !self.distributionPoint.isEmpty else { return true }
+            defer { OpenSSLLibrary.clearErrors() }
+            let scope = self.distributionPoint
+            return martlet_crl_scope_has_certificate(scope, scope.count, certificate) == 1
         }
 
         /// By the time it was made, and by its number where that is the same second.
@@ -86,14 +96,25 @@ package struct RevocationList: Sendable {
 extension RevocationList.Part {
     /// Reads a file with one list in DER, or any number in PEM.
     ///
-    /// - Parameter authorities: a PEM file; a list must be signed by one of its certificates.
+    /// - Parameters:
+    ///   - authorities: a PEM file; a list must be signed by one of its certificates.
+    ///   - now: seconds since 1970; a list that was made later is none yet.
     /// - Throws: a sentence that names the file.
-    package static func read(file: String, authorities: String) throws(TLSError) -> [Self] {
+    package static func read(
+        file: String,
+        authorities: String,
+        now: Int64 = RevocationList.now
+    ) throws(TLSError) -> [Self] {
         let bytes = try TLSFiles.read(file, setting: "revocation list", bytesMax: RevocationList.fileBytesMax)
-        return try Self.read(bytes, file: file, authorities: authorities)
+        return try Self.read(bytes, file: file, authorities: authorities, now: now)
     }
 
-    package static func read(_ bytes: [UInt8], file: String, authorities: String) throws(TLSError) -> [Self] {
+    package static func read(
+        _ bytes: [UInt8],
+        file: String,
+        authorities: String,
+        now: Int64 = RevocationList.now
+    ) throws(TLSError) -> [Self] {
         let issuers = try TLSFiles.certificates(authorities, setting: "client_ca_file")
         defer { OpenSSLLibrary.clearErrors() }
         var lists: [RevocationListObject] = []
@@ -114,14 +135,15 @@ extension RevocationList.Part {
             }
         }
         var parts: [Self] = []
-        for list in lists { parts.append(try Self.take(list, file: file, issuers: issuers)) }
+        for list in lists { parts.append(try Self.take(list, file: file, issuers: issuers, now: now)) }
         return parts
     }
 
     private static func take(
         _ list: RevocationListObject,
         file: String,
-        issuers: [X509Certificate]
+        issuers: [X509Certificate],
+        now: Int64
     ) throws(TLSError) -> Self {
         let name = X509_CRL_get_issuer(list.pointer)
         let shown = DistinguishedName.logText(name)
@@ -143,9 +165,7 @@ extension RevocationList.Part {
         guard !martlet_crl_is_indirect_or_partial(list.pointer).isTrue,
             !martlet_crl_has_unknown_critical_extension(list.pointer).isTrue
         else { throw TLSError("\(file) is an indirect list, or one for some reasons only; give whole ones") }
-        guard let madeAt = X509Dates.seconds(X509_CRL_get0_lastUpdate(list.pointer)) else {
-            throw TLSError("\(file) does not say when it was made")
-        }
+        let madeAt = try Self.madeAt(list, file: file, issuer: shown, now: now)
         let issuer = DER.encode(name)
         var revoked: [CertificateKey] = []
         let count = martlet_crl_entry_count(list.pointer)
@@ -167,11 +187,38 @@ extension RevocationList.Part {
             revoked: revoked
         )
     }
+
+    private static func madeAt(
+        _ list: RevocationListObject,
+        file: String,
+        issuer: String,
+        now: Int64
+    ) throws(TLSError) -> Int64 {
+        guard let madeAt = X509Dates.seconds(X509_CRL_get0_lastUpdate(list.pointer)) else {
+            throw TLSError("\(file) does not say when it was made")
+        }
+        // It would count as newer than the real ones that come after it.
+        let usableFrom = madeAt.subtractingReportingOverflow(RevocationList.clockSkewSecondsMax).partialValue
+        guard usableFrom <= now else {
+            throw TLSError(
+                "\(file) says that it was made at \(DateText.utc(madeAt)), which is to come, and does not count before; are the clocks "
+                    + "of this host and of \"\(issuer)\" right?",
+                usableFrom: usableFrom
+            )
+        }
+        return madeAt
+    }
 }
 
 extension RevocationList {
     /// Two million entries are some 80 MB.
     package static let fileBytesMax = 256 << 20
+
+    /// By so much the clock of an authority may be ahead of ours.
+    static let clockSkewSecondsMax: Int64 = 300
+
+    /// Seconds since 1970.
+    package static var now: Int64 { Int64(Clock.wall() / Nanoseconds.perSecond) }
 }
 
 extension Int32 {

@@ -237,7 +237,7 @@ import Testing
     @Test func manyReaders() throws {
         let setup = try self.start()
         var readers = [setup.reader]
-        for number in 0..<20 {
+        for number in 0..<RouterLimits.awaitedPerFrameMax + 10 {
             let reader = setup.harness.client("reader-\(number)")
             reader.acknowledges = true
             reader.connect(clean: false, expiry: 3600)

@@ -26,7 +26,7 @@ extension RouterCore {
         answer.turn = self.turn + 1
         answer.created = self.turn + 1
         if case .packets = content {
-            answer.awaited = self.awaited
+            answer.awaited = self.awaited.all
             answer.completed = self.completedInFrame
             answer.refuses = self.refusesInFrame
             if answer.refuses { session.heldRefusals += 1 }

@@ -239,7 +239,7 @@ extension RouterCore {
                 session.heldCount > 0 || waits || self.mustBeHandedOver(link) || !self.awaited.isEmpty
             {
                 self.hold(.packets(self.control.array), group, session, link, leavesUnstored: leavesUnstored)
-                self.awaited.removeAll(keepingCapacity: true)
+                self.awaited.removeAll()
             } else {
                 if let unstoredGroup, unstoredGroup > self.changes.committed, let link = session.link {
                     self.noteUnstoredAnswer(unstoredGroup, session, link)

@@ -15,8 +15,7 @@ extension RouterCore {
             !self.storesAllCopies, !self.changes.isInTrouble
         else { return false }
         return session.queue.storedCount == 0 && session.queue.bytes < RouterLimits.unstoredBytesMax
-            && (self.awaited.count < RouterLimits.awaitedPerFrameMax
-                || self.awaited.contains { $0.session === session })
+            && self.awaited.hasRoom(for: session)
     }
 
     /// The publisher's answer waits for the message that was just put into the queue.
@@ -26,12 +25,7 @@ extension RouterCore {
     }
 
     private mutating func note(_ awaited: AwaitedMessage) {
-        let session = awaited.session
-        if let known = self.awaited.firstIndex(where: { $0.session === session }) {
-            self.awaited[known] = awaited
-        } else {
-            self.awaited.append(awaited)
-        }
+        self.awaited.note(awaited)
         self.lookAgain(awaited)
     }
 
@@ -110,8 +104,7 @@ extension RouterCore {
         guard session.acknowledgesSoon, case .atLeastOnce = published, case .atLeastOnce = qos else { return false }
         return session.isDurable && !self.storesAllCopies && !self.changes.isInTrouble
             && session.inflight.bytes < RouterLimits.unstoredBytesMax
-            && (self.awaited.count < RouterLimits.awaitedPerFrameMax
-                || self.awaited.contains { $0.session === session })
+            && self.awaited.hasRoom(for: session)
     }
 
     /// The publisher's answer waits for the PUBACK of the message that was just sent.

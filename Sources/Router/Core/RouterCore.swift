@@ -66,8 +66,8 @@ package struct RouterCore: ~Copyable {
     var handedLinks: UInt64 = 0
     /// A message of that frame was refused, for nothing can be stored.
     var refusesInFrame = false
-    /// Messages of that frame that wait in queues and are not stored.
-    var awaited: [AwaitedMessage] = []
+    /// Messages of that frame that are not stored, and not safe yet where they are.
+    var awaited = AwaitedMessages()
     /// Sessions with such messages, the oldest look at them first: what is there still at the next one is stored.
     var unstoredQueues: [(due: Instant, awaited: AwaitedMessage)] = []
     /// Sessions with QoS 1 messages under way whose identifiers are not stored.
@@ -203,7 +203,7 @@ package struct RouterCore: ~Copyable {
     mutating func beginFrame() {
         self.recordsBefore = self.changes.records
         self.handedLinks = 0
-        self.awaited.removeAll(keepingCapacity: true)
+        self.awaited.removeAll()
     }
 
     /// Moves the frames that wait for a link to the end of `output`.

@@ -67,7 +67,7 @@ package enum RouterLimits {
 
     /// Bytes of messages of one session that wait so, and sessions of one frame.
     static let unstoredBytesMax = 1 << 20
-    static let awaitedPerFrameMax = 8
+    static let awaitedPerFrameMax = 64
 
     /// Copies of QoS 2 messages that listeners keep after which their listeners are told what is settled; and those beyond which
     /// further ones are stored instead.

@@ -162,6 +162,8 @@ final class Session {
     /// The last group in which some of those were stored instead.
     var unstoredGroup: UInt64 = 0
     var isInUnstoredQueues = false
+    /// See `AwaitedMessages`.
+    var awaitedPlace: UInt64 = 0
     /// Its client acknowledged the last QoS 1 message that was timed within `RouterLimits.acknowledgedSoonNanoseconds`: while it does, what
     /// it gets is stored only if it takes longer.
     var acknowledgesSoon = false

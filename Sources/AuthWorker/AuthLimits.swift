@@ -41,6 +41,11 @@ package enum AuthLimits {
     /// Which node has which slot is asked at most this often.
     package static let clusterRefreshNanoseconds: UInt64 = 500 * Nanoseconds.perMillisecond
 
+    /// A node that commands are sent on to for a slot on its way, and that gets none, counts as a master for so long after the last one; the
+    /// second one where it cannot be reached.
+    package static let clusterImportingNanoseconds: UInt64 = 600 * Nanoseconds.perSecond
+    package static let clusterImportingLostNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
+
     /// Nodes of a Redis Cluster that connections are held to; a map with more is refused.
     package static let clusterNodesMax = 512
 

@@ -79,6 +79,14 @@ package enum AuthLimits {
     package static let subscriptionPingNanoseconds: UInt64 = 250 * Nanoseconds.perMillisecond
     package static let subscriptionSilenceNanoseconds: UInt64 = Nanoseconds.perSecond
 
+    /// So much of them is read in one turn. By default Redis gives up a connection for which 32 MiB wait.
+    static let changesBytesMax = 64 << 20
+
+    /// Between two turns there are no more than the former. After the first of these what changed is read before anything is decided by what
+    /// is known; the second is no silence of the server's.
+    package static let lateTurnNanoseconds: UInt64 = 100 * Nanoseconds.perMillisecond
+    package static let stallNanoseconds: UInt64 = 500 * Nanoseconds.perMillisecond
+
     /// While Redis answers and tells no changes, everything live is asked about this often, or as often as listeners get through; and
     /// after this long it is an alarm.
     package static let feedLossRoundNanoseconds: UInt64 = 5 * Nanoseconds.perSecond

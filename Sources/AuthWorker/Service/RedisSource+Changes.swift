@@ -105,6 +105,12 @@ extension RedisSource {
     }
 
     func takeChanges() {
+        // After a time in which the process did not run, or with more than one turn reads, the loop has not seen all that has come.
+        let now = Clock.monotonic()
+        if now &- self.changesTakenAt >= AuthLimits.lateTurnNanoseconds {
+            for feed in self.feeds.values { feed.receiveAll() }
+        }
+        self.changesTakenAt = now
         for (server, feed) in self.feeds {
             for event in feed.endTurn() { self.perform(event, of: server) }
         }

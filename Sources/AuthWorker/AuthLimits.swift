@@ -41,6 +41,11 @@ package enum AuthLimits {
     /// Which node has which slot is asked at most this often.
     package static let clusterRefreshNanoseconds: UInt64 = 500 * Nanoseconds.perMillisecond
 
+    /// A node that commands are sent on to for a slot on its way, and that gets none, counts as a master for so long after the last one; the
+    /// second one where it cannot be reached.
+    package static let clusterImportingNanoseconds: UInt64 = 600 * Nanoseconds.perSecond
+    package static let clusterImportingLostNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
+
     /// Nodes of a Redis Cluster that connections are held to; a map with more is refused.
     package static let clusterNodesMax = 512
 
@@ -73,6 +78,14 @@ package enum AuthLimits {
     /// The subscription for changes is asked for a sign of life this often, and given up after this long without one.
     package static let subscriptionPingNanoseconds: UInt64 = 250 * Nanoseconds.perMillisecond
     package static let subscriptionSilenceNanoseconds: UInt64 = Nanoseconds.perSecond
+
+    /// So much of them is read in one turn. By default Redis gives up a connection for which 32 MiB wait.
+    static let changesBytesMax = 64 << 20
+
+    /// Between two turns there are no more than the former. After the first of these what changed is read before anything is decided by what
+    /// is known; the second is no silence of the server's.
+    package static let lateTurnNanoseconds: UInt64 = 100 * Nanoseconds.perMillisecond
+    package static let stallNanoseconds: UInt64 = 500 * Nanoseconds.perMillisecond
 
     /// While Redis answers and tells no changes, everything live is asked about this often, or as often as listeners get through; and
     /// after this long it is an alarm.

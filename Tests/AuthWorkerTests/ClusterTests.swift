@@ -80,6 +80,32 @@ import Testing
         #expect(router.begin(self.command, key: Array("foo".utf8), token: 2, now: 0) == self.first)
     }
 
+    @Test func `regression: whoever a command is sent on to is a master that is not in the map yet`() throws {
+        var router = try self.router()
+        #expect(router.takeMastersMayDiffer() && !router.takeMastersMayDiffer())
+        func send(on text: String, _ token: UInt64, now: Instant) {
+            _ = router.begin(self.command, key: Array("foo".utf8), token: token, now: now)
+            _ = router.answered(token, self.error(text), by: self.first, now: now)
+        }
+        send(on: "ASK 12182 b:2", 1, now: 0)
+        #expect(router.takeMastersMayDiffer() && Set(router.masters) == [self.first, self.second])
+        // The map names it as soon as it has a slot, and no earlier.
+        router.learned(router.slots)
+        #expect(Set(router.masters) == [self.first, self.second])
+        #expect(!router.dropImporting(now: AuthLimits.clusterImportingLostNanoseconds) { _ in false })
+        #expect(router.dropImporting(now: AuthLimits.clusterImportingLostNanoseconds) { $0 == self.second })
+        #expect(router.masters == [self.first])
+        send(on: "ASK 12182 b:2", 2, now: Nanoseconds.perSecond)
+        let due = Nanoseconds.perSecond + AuthLimits.clusterImportingNanoseconds
+        #expect(router.nextImportingDue { _ in false } == due)
+        #expect(!router.dropImporting(now: due - 1) { _ in false } && router.masters.count == 2)
+        #expect(router.dropImporting(now: due) { _ in false } && router.masters == [self.first])
+        _ = router.takeMastersMayDiffer()
+        send(on: "MOVED 12182 b:2", 3, now: due)
+        #expect(router.takeMastersMayDiffer() && Set(router.masters) == [self.first, self.second])
+        #expect(router.nextImportingDue { _ in false } == nil)
+    }
+
     @Test func nodesThatSendACommandRoundAreNotFollowedForEver() throws {
         var router = try self.router()
         _ = router.begin(self.command, key: Array("foo".utf8), token: 1, now: 0)
@@ -114,8 +140,8 @@ import Testing
 /// Three real masters, and a replica of the first.
 @Suite struct ClusterTests {
     private final class Cluster {
-        let ports: [UInt16]
-        let servers: [RedisServer]
+        private(set) var ports: [UInt16]
+        private(set) var servers: [RedisServer]
 
         /// A node whose ports are free: its bus is at the port and 10,000, which is other programs' for the taking.
         private static func startNode() throws -> (port: UInt16, server: RedisServer) {
@@ -157,6 +183,30 @@ import Testing
             try waitUntil("the cluster is ready") {
                 try self.servers.allSatisfy { try $0.cli(["CLUSTER", "INFO"]).output.contains("cluster_state:ok") }
             }
+        }
+
+        /// One more master, without slots. Its place in `servers`.
+        func join() throws -> Int {
+            let node = try Self.startNode()
+            self.ports.append(node.port)
+            self.servers.append(node.server)
+            let place = self.servers.count - 1
+            try node.server.cli(["CLUSTER", "MEET", "127.0.0.1", "\(self.ports[0])"])
+            let id = try self.id(place)
+            try waitUntil("all nodes know the new one, and it is ready") {
+                try self.servers.allSatisfy {
+                    try $0.cli(["CLUSTER", "INFO"]).output.contains("cluster_state:ok")
+                        && $0.cli(["CLUSTER", "NODES"]).output.contains(id)
+                }
+            }
+            return place
+        }
+
+        /// With ASKING in front, so that a slot on its way there is no matter.
+        func remove(_ key: String, on place: Int) throws {
+            let script = "printf 'ASKING\\nDEL \(key)\\n' | redis-cli -p \(self.ports[place])"
+            let (_, output) = try runProcess("sh", arguments: ["-c", script])
+            guard output.contains("1") else { throw ProcessError(description: output) }
         }
 
         func id(_ index: Int) throws -> String {
@@ -234,6 +284,73 @@ import Testing
         #expect(harness.answers.changes.contains { $0.all })
         try setEvents(1, "KA")
         try harness.waitForStatus("changes_learned_by") { $0 == "keyspace" }
+    }
+
+    enum Joining: CaseIterable {
+        /// It has the slot before anybody is sent there.
+        case moved
+        /// The slot is on its way there, and stays so.
+        case asked
+    }
+
+    /// The worker sent look-ups there and never asked to be told of changes: removed devices stayed, and came in, and no alarm said so.
+    @Test(
+        "Regression: a master that joins tells its changes, however it is met",
+        arguments: Joining.allCases,
+        [false, true]
+    )
+    func joining(_ joining: Joining, _ usesEvents: Bool) throws {
+        let cluster = try Cluster()
+        let new = try cluster.join()
+        let devices = (0..<12).map { "device-\($0)" }
+        for device in devices { try cluster.set(device, "secret") }
+        for server in cluster.servers where usesEvents {
+            try server.cli(["CONFIG", "SET", "notify-keyspace-events", "KA"])
+        }
+        var configuration = self.configuration(cluster)
+        if usesEvents { configuration.authentication.redis.invalidation = .keyspace }
+        let harness = try WorkerHarness(configuration)
+        let method = usesEvents ? "keyspace" : "tracking"
+        func check() throws {
+            let verdicts = try harness.ask(devices.map { AuthQuery.device($0, password: "secret") })
+            #expect(verdicts.allSatisfy { $0.outcome == .allow })
+        }
+        func waitForFeeds(_ masters: Int) throws {
+            try waitUntil("all masters tell changes", seconds: 30) {
+                try harness.loop.turn(maximumWaitNanoseconds: 10 * Nanoseconds.perMillisecond)
+                return harness.status("redis") == "in use, \(masters) masters"
+                    && harness.status("changes_learned_by") == method
+            }
+        }
+        try waitForFeeds(3)
+        try check()
+        let key = "tls_domain:\(devices[7])"
+        let slot = "\(ClusterSlots.slot(of: Array(key.utf8)))"
+        let owner = try #require((0..<3).first { try cluster.servers[$0].cli(["EXISTS", key]).output.hasPrefix("1") })
+        try cluster.servers[new].cli(["CLUSTER", "SETSLOT", slot, "IMPORTING", try cluster.id(owner)])
+        try cluster.servers[owner].cli(["CLUSTER", "SETSLOT", slot, "MIGRATING", try cluster.id(new)])
+        let moving = ["MIGRATE", "127.0.0.1", "\(cluster.ports[new])", key, "0", "5000"]
+        try #require(cluster.servers[owner].cli(moving).output.hasPrefix("OK"))
+        if joining == .moved {
+            for node in [new, 0, 1, 2, 3] {
+                try cluster.servers[node].cli(["CLUSTER", "SETSLOT", slot, "NODE", try cluster.id(new)])
+            }
+        }
+        try check()
+        try waitForFeeds(4)
+        try check()
+        harness.answers.changes = []
+        try cluster.remove(key, on: new)
+        let hash = LookupKey(redisKey: Array(key.utf8)).hash
+        try harness.turn { harness.answers.changes.contains { $0.keyHashes.contains(hash) } }
+        #expect(try harness.ask(devices[7], password: "secret").reason == .noSuchDevice)
+        guard joining == .asked else { return }
+        // The move is given up, and the node goes: everything is asked about.
+        for node in [new, owner] { try cluster.servers[node].cli(["CLUSTER", "SETSLOT", slot, "STABLE"]) }
+        harness.answers.changes = []
+        cluster.servers[new].kill()
+        try waitForFeeds(3)
+        try harness.turn { harness.answers.changes.contains { $0.all } }
     }
 
     /// As redis-cli does, with look-ups at every stage.

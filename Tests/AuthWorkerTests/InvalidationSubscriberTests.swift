@@ -185,6 +185,26 @@ import Testing
         #expect(subscriber.actions == [.close, .lost(.silent)])
     }
 
+    @Test func `regression: time in which the process did not run is no silence of the server`() {
+        var subscriber = self.tracking()
+        subscriber.actions = []
+        subscriber.advance(now: 250 * Self.millisecond)
+        self.feed(&subscriber, "*2\r\n$4\r\npong\r\n$0\r\n\r\n", now: 260 * Self.millisecond)
+        subscriber.output.clear()
+        subscriber.advance(now: 5000 * Self.millisecond)
+        #expect(subscriber.actions.isEmpty)
+        #expect(self.written(&subscriber) == ["PING"])
+        self.feed(&subscriber, self.array("message", "martlet:revoke", "d:c"), now: 5000 * Self.millisecond)
+        #expect(subscriber.actions == [.changed([Array("d:c".utf8)])])
+        // A server that is gone is noticed though the process is stalled again and again.
+        subscriber.actions = []
+        subscriber.advance(now: 5600 * Self.millisecond)
+        subscriber.advance(now: 6200 * Self.millisecond)
+        #expect(subscriber.actions.isEmpty)
+        subscriber.advance(now: 6800 * Self.millisecond)
+        #expect(subscriber.actions == [.close, .lost(.silent)])
+    }
+
     @Test func `news that are too long end the connection, so that none is missed`() {
         var subscriber = self.tracking()
         subscriber.actions = []

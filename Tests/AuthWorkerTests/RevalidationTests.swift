@@ -137,6 +137,36 @@ import Testing
         #expect(harness.ask("a", "q")?.outcome == .allow)
     }
 
+    /// Its own connection was lost before that: it went by its memory, in which the row was as good as before.
+    @Test func `regression: a row that another worker has marked does not count while changes are not told`() throws {
+        var (harness, _) = try self.harness("a")
+        harness.authenticator.changesLost()
+        harness.anotherWorkerMarks("a")
+        harness.redis = .isDown
+        #expect(harness.ask("a", "p")?.outcome == .unknown)
+        // The same where it has stored that the device is gone.
+        var (second, _) = try self.harness("a")
+        second.authenticator.changesLost()
+        second.advance(seconds: 1)
+        second.disk[second.key("a")]?.absentSinceMilliseconds = second.wallMilliseconds
+        second.redis = .isDown
+        #expect(second.ask("a", "p")?.reason == .noSuchDevice)
+    }
+
+    /// The file is written later, and for a time not at all.
+    @Test func `a row in memory that is newer than the file's counts while changes are not told`() throws {
+        var (harness, _) = try self.harness("a")
+        harness.rows["a"] = "q"
+        harness.change("a")
+        harness.advance(seconds: 1)
+        harness.holdsWrites = true
+        #expect(harness.ask("a", "q")?.outcome == .allow)
+        harness.authenticator.changesLost()
+        harness.redis = .isDown
+        #expect(harness.ask("a", "q")?.outcome == .allow)
+        #expect(harness.ask("a", "p")?.outcome == .unknown)
+    }
+
     /// Each of two workers raises the row's generation: the row was refused, and not there when Redis went away.
     @Test(arguments: [false, true])
     func `a changed row is good for a time without Redis, though two workers were told`(_ isLate: Bool) throws {

@@ -77,6 +77,21 @@ import Testing
         }
     }
 
+    /// What a worker that was stalled finds in its sockets, all at once: the row was good for the query, which was read first, and there was
+    /// no Redis any more that could have said otherwise.
+    @Test func `regression: a row does not count for a query that comes with word of its change`() throws {
+        let worker = try WorkerHarness(self.configuration())
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        _ = try worker.ask("alpha", password: "public")
+        #expect(try worker.ask("alpha", password: "public").source == .memoryCache)
+        let request = worker.send([.device("alpha", password: "public")]).lowerBound
+        try self.redis.cli(["del", "tls_domain:alpha"])
+        self.redis.kill()
+        try worker.turn { worker.answers.verdicts[request] != nil }
+        #expect(worker.answers.verdicts[request]?.outcome == .unknown)
+        #expect(try worker.ask("alpha", password: "public").outcome == .unknown)
+    }
+
     @Test func aThousandQueriesOfOneKeyAreOneCommand() throws {
         let worker = try WorkerHarness(self.configuration())
         let before = try self.redis.calls(of: "hmget")

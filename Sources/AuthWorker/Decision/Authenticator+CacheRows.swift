@@ -45,6 +45,19 @@ extension Authenticator {
         return entry
     }
 
+    /// Whether the file says more than memory: its writes wait for their turn, and what another worker was told of may be in it already.
+    func isAhead(_ cached: CachedRow, of entry: Entry?, now: AuthTime) -> Bool {
+        guard let entry, !entry.mustFetch else { return true }
+        guard cached.generation <= entry.generation else { return true }
+        func isSince(_ milliseconds: Int64) -> Bool {
+            now.monotonic(ofWallMilliseconds: milliseconds) >= entry.knownCurrent
+        }
+        if cached.mustFetch, let changed = cached.changedSinceMilliseconds, isSince(changed) { return true }
+        if let absent = cached.absentSinceMilliseconds { return isSince(absent) }
+        let written = cached.knownCurrentMilliseconds
+        return written <= now.wallMilliseconds && now.monotonic(ofWallMilliseconds: written) > entry.knownCurrent
+    }
+
     /// When the first change was told that the file's row lacks: one that is marked in it, or is going to be.
     private mutating func changedSince(_ cached: CachedRow, _ key: LookupKey, now: AuthTime) -> Int64? {
         let marked = cached.mustFetch ? cached.changedSinceMilliseconds ?? .min : nil

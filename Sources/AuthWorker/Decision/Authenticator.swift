@@ -305,8 +305,9 @@ package struct Authenticator {
         var pending = Pending(commands: rendered.commands, stage: .readingCache, waiters: [waiter], startedAt: now)
         pending.generation = entry?.generation ?? 0
         pending.isOnDisk = entry?.row != nil
-        // One that was named as changed may have been fetched by another worker meanwhile.
-        if self.settings.readsCache, entry?.mustFetch ?? true {
+        // One that was named as changed may have been fetched by another worker meanwhile; and while this one is told of no changes,
+        // another may have been, and have marked the row.
+        if self.settings.readsCache, self.changesAreLost || entry?.mustFetch ?? true {
             self.pending[key] = pending
             self.actions.append(.readCache(key))
         } else {
@@ -362,13 +363,14 @@ package struct Authenticator {
             pending.generation = max(cached.generation, isBehind ? pending.generation : 0)
             isMarked = cached.mustFetch && cached.absentSinceMilliseconds == nil
             // Without waiters one that is in memory stays as it is until Redis has answered, which may be away.
-            if !pending.waiters.isEmpty || self.entry(for: key) == nil {
+            let known = self.entry(for: key)
+            if known == nil || !pending.waiters.isEmpty && self.isAhead(cached, of: known, now: now) {
                 entry = self.keep(cached, for: key, now: now)
             }
         case .notFound:
             break
         case .notReadable:
-            pending.cacheWasNotReadable = true
+            pending.cacheWasNotReadable = self.entry(for: key)?.mustFetch ?? true
         }
         switch pending.stage {
         case .lookingUp:

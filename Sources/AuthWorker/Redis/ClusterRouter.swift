@@ -22,6 +22,9 @@ struct ClusterRouter {
     }
 
     private(set) var slots = ClusterSlots()
+    /// Nodes without a slot in the map that answer for slots on their way to them, and when one sent a command there last.
+    private var importing: [RedisURL.Server: Instant] = [:]
+    private var mastersMayDiffer = false
     private let queryTimeoutNanoseconds: UInt64
     private var commands: [UInt64: Command] = [:]
     /// Commands for slots that are on their way, in the order in which they are due.
@@ -39,9 +42,55 @@ struct ClusterRouter {
 
     // MARK: The map
 
+    /// All that answer commands: what changes in each of them has to be known.
+    var masters: [RedisURL.Server] {
+        self.importing.isEmpty ? self.slots.masters : self.slots.masters + self.importing.keys
+    }
+
+    /// Whether `masters` may be others than when this was asked last.
+    mutating func takeMastersMayDiffer() -> Bool {
+        defer { self.mastersMayDiffer = false }
+        return self.mastersMayDiffer
+    }
+
     mutating func learned(_ slots: ClusterSlots) {
         self.slots = slots
+        for master in slots.masters { self.importing[master] = nil }
+        self.mastersMayDiffer = true
         self.wantsRefresh = false
+    }
+
+    /// Lets go of nodes that were to get slots and got none; nobody says when a move is given up. Whoever still has rows there is sent there
+    /// again.
+    ///
+    /// - Returns: there were some.
+    mutating func dropImporting(now: Instant, where isLost: (RedisURL.Server) -> Bool) -> Bool {
+        var hasDropped = false
+        for (server, named) in self.importing where now >= Self.importingDue(named, isLost: isLost(server)) {
+            self.importing[server] = nil
+            self.mastersMayDiffer = true
+            hasDropped = true
+        }
+        return hasDropped
+    }
+
+    func nextImportingDue(where isLost: (RedisURL.Server) -> Bool) -> Instant? {
+        self.importing.map { Self.importingDue($0.value, isLost: isLost($0.key)) }.min()
+    }
+
+    private static func importingDue(_ named: Instant, isLost: Bool) -> Instant {
+        named &+ (isLost ? AuthLimits.clusterImportingLostNanoseconds : AuthLimits.clusterImportingNanoseconds)
+    }
+
+    private mutating func noteImporting(_ server: RedisURL.Server, now: Instant) {
+        if self.importing[server] == nil {
+            let masters = self.slots.masters
+            guard !masters.contains(server), masters.count + self.importing.count < AuthLimits.clusterNodesMax else {
+                return
+            }
+            self.mastersMayDiffer = true
+        }
+        self.importing[server] = now
     }
 
     /// A node is gone, or one answered that it does not have what the map says.
@@ -99,8 +148,12 @@ struct ClusterRouter {
         guard command.redirections <= AuthLimits.clusterRedirectionsMax, now < command.deadline else {
             return .fail(.unavailable("the nodes of the cluster send the command to one another"))
         }
-        if !isAsk {
+        if isAsk {
+            self.noteImporting(target, now: now)
+        } else {
             self.slots.move(command.slot, to: target)
+            self.importing[target] = nil
+            self.mastersMayDiffer = true
             self.doubtMap()
         }
         self.commands[token] = command

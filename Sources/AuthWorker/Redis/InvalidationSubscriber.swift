@@ -78,6 +78,9 @@ package struct InvalidationSubscriber: ~Copyable {
         maximumNanoseconds: AuthLimits.reconnectMaximumNanoseconds
     )
     private var lastHeard: Instant = 0
+    /// When `advance` was called last, and whether what it missed was accounted for since something was heard.
+    private var lastTurn: Instant = 0
+    private var isExcused = false
     /// The question of the last PING that was answered.
     private var heardAt: Instant = 0
     /// When the server was asked last whether it announces keyspace events, and does; `.max`: it cannot be asked, or need not.
@@ -171,6 +174,7 @@ package struct InvalidationSubscriber: ~Copyable {
         case .waiting, .connecting, .stopped: return
         }
         self.lastHeard = now
+        self.isExcused = false
         do throws(RedisFailure) {
             self.reader.feed(bytes)
             while let reply = try self.reader.next() { try self.take(reply, now: now) }
@@ -315,6 +319,7 @@ package struct InvalidationSubscriber: ~Copyable {
     // MARK: Time
 
     package mutating func advance(now: Instant) {
+        self.excuseStall(now: now)
         switch self.state {
         case .waiting(let until):
             guard now >= until else { return }
@@ -334,6 +339,17 @@ package struct InvalidationSubscriber: ~Copyable {
         case .stopped:
             return
         }
+    }
+
+    /// While the process did not run it has not asked, and not read: that is no silence of the server's. Once, so that a host that runs
+    /// it now and then only does notice.
+    private mutating func excuseStall(now: Instant) {
+        let gap = now &- self.lastTurn
+        self.lastTurn = now
+        guard self.state == .active, gap >= AuthLimits.stallNanoseconds, !self.isExcused else { return }
+        self.isExcused = true
+        self.lastHeard = min(now, self.lastHeard &+ gap)
+        self.nextPing = now
     }
 
     /// Ends it for good.

@@ -19,6 +19,9 @@ final class ClusterAccess {
     private var router: ClusterRouter
     private var nodes: [RedisURL.Server: RedisNode] = [:]
     private var nextSeed = 0
+    private var nextMaster = 0
+    /// As the last `mastersChanged` told.
+    private var mastersTold: Set<RedisURL.Server> = []
     private var isAskingForSlots = false
     /// Whether there has been a map, or all seeds were asked in vain: until then commands wait.
     private var hasBegun = false
@@ -39,7 +42,7 @@ final class ClusterAccess {
 
     // MARK: State
 
-    var masters: [RedisURL.Server] { self.router.slots.masters }
+    var masters: [RedisURL.Server] { self.router.masters }
 
     var isReady: Bool {
         !self.masters.isEmpty && self.masters.allSatisfy { self.nodes[$0]?.client.state == .ready }
@@ -68,8 +71,11 @@ final class ClusterAccess {
             deadlines.append(self.hasBegun ? self.router.refreshDue : self.loop.now)
         }
         if let retry = self.router.nextRetry { deadlines.append(retry) }
+        if let due = self.router.nextImportingDue(where: self.isLost) { deadlines.append(due) }
         return deadlines.min()
     }
+
+    private func isLost(_ server: RedisURL.Server) -> Bool { self.nodes[server]?.client.outage != nil }
 
     private func node(_ server: RedisURL.Server) throws(RedisFailure) -> RedisNode {
         if let node = self.nodes[server] { return node }
@@ -157,7 +163,16 @@ final class ClusterAccess {
                 self.events.append(.notAnswered(token: retry.token, error))
             }
         }
+        if self.router.dropImporting(now: now, where: self.isLost) { self.dropFormerNodes() }
         self.refreshIfNeeded()
+    }
+
+    /// The masters take turns: one may not have heard of a change yet, or be a member no more. Nil: none answers.
+    private func nodeToAsk() -> RedisURL.Server? {
+        let ready = self.masters.filter { self.nodes[$0]?.client.state == .ready }
+        guard !ready.isEmpty else { return self.nodes.first { $0.value.client.state == .ready }?.key }
+        self.nextMaster = (self.nextMaster + 1) % ready.count
+        return ready[self.nextMaster]
     }
 
     /// Asks a node that answers, or else one after the other of those that the configuration names.
@@ -165,7 +180,7 @@ final class ClusterAccess {
         guard !self.isAskingForSlots, self.router.beginRefresh(now: self.loop.now, isUrgent: !self.hasBegun) else {
             return
         }
-        let ready = self.nodes.first { $0.value.client.state == .ready }?.key
+        let ready = self.nodeToAsk()
         let server = ready ?? self.seeds[self.nextSeed % self.seeds.count]
         self.nextSeed += ready == nil ? 1 : 0
         self.isAskingForSlots = true
@@ -194,11 +209,11 @@ final class ClusterAccess {
             self.events.append(.lost(server: server.description, error))
             return self.slotsNotKnown()
         }
-        let before = Set(self.masters)
+        // A node that was taken out of the cluster knows of no slots.
+        guard !slots.masters.isEmpty || self.masters.isEmpty else { return self.slotsNotKnown() }
         self.router.learned(slots)
         for master in slots.masters { _ = try? self.node(master) }
         self.dropFormerNodes()
-        if Set(slots.masters) != before { self.events.append(.mastersChanged) }
         self.begin()
         // A master that is gone has a successor some time later.
         if !self.masters.allSatisfy({ self.nodes[$0]?.client.outage == nil }) { self.router.doubtMap() }
@@ -229,8 +244,18 @@ final class ClusterAccess {
                 for action in actions { self.perform(action, node, server) }
             }
         }
+        self.tellMasters()
         defer { self.events = [] }
         return self.events
+    }
+
+    /// Whatever made them others: a map, or a node that sent a command on to one that no map has named yet.
+    private func tellMasters() {
+        guard self.router.takeMastersMayDiffer() else { return }
+        let masters = Set(self.masters)
+        guard masters != self.mastersTold else { return }
+        self.mastersTold = masters
+        self.events.append(.mastersChanged)
     }
 
     private func perform(_ action: RedisClient.Action, _ node: RedisNode, _ server: RedisURL.Server) {

@@ -31,6 +31,11 @@ final class InvalidationFeed: RedisTransportDelegate {
     var method: InvalidationSubscriber.Method? { self.subscriber.method }
     var provenAt: Instant { self.subscriber.provenAt }
 
+    /// Takes in all that the server has sent so far.
+    func receiveAll() {
+        self.transport?.receiveAll()
+    }
+
     /// Does what is due and tells what happened.
     func endTurn() -> [InvalidationSubscriber.Action] {
         self.subscriber.advance(now: self.loop.now)

@@ -10,32 +10,41 @@ extension RedisSource {
         let masters = self.redis.masters
         // A key may be on its way from one that tells to one that does not yet.
         self.endTold()
-        for (server, feed) in self.feeds where !masters.contains(server) {
+        let former = self.feeds.filter { !masters.contains($0.key) }
+        for (server, feed) in former {
             feed.stop()
             self.feeds[server] = nil
             self.methodsLogged[server] = nil
         }
-        for server in masters where self.feeds[server] == nil {
-            do throws(SystemError) {
-                self.feeds[server] = try InvalidationFeed(
-                    loop: self.loop,
-                    server: server,
-                    settings: self.settings,
-                    tls: self.redis.tls
-                )
-            } catch {
-                self.logger.error("changes of rows cannot be learned", metadata: ["reason": "\(error)"])
-            }
-        }
+        let new = masters.filter { self.feeds[$0] == nil }
+        for server in new { self.startFeed(of: server) }
+        // What a new one answers may change unheard until it tells.
+        if !new.isEmpty, self.hasBeenTold { self.authenticator.changesLost() }
         if self.pollTimer == nil { self.schedulePoll() }
         self.followFeeds()
+        // Nobody tells what became of the rows of those that are gone. A new one says when it tells, and then everything is doubted.
+        if !former.isEmpty, new.isEmpty { self.doubtAll() }
         self.beginTold()
+    }
+
+    private func startFeed(of server: RedisURL.Server) {
+        do throws(SystemError) {
+            self.feeds[server] = try InvalidationFeed(
+                loop: self.loop,
+                server: server,
+                settings: self.settings,
+                tls: self.redis.tls
+            )
+        } catch {
+            self.logger.error("changes of rows cannot be learned", metadata: ["reason": "\(error)"])
+        }
     }
 
     /// All servers tell what changes, as well as the configuration and their rights let them. One that has never told, and cannot, is no
     /// loss.
     private var areFeedsActive: Bool {
-        self.feeds.values.allSatisfy { $0.method != nil && ($0.method != .poll || !self.hasBeenTold) }
+        self.redis.masters.allSatisfy { self.feeds[$0] != nil }
+            && self.feeds.values.allSatisfy { $0.method != nil && ($0.method != .poll || !self.hasBeenTold) }
     }
 
     /// A server has begun to tell changes, or has stopped, or is another one.
@@ -65,6 +74,7 @@ extension RedisSource {
                 self.authenticator.changesLost()
                 if now &- loss.askedAt >= AuthLimits.feedLossRoundNanoseconds {
                     loss.askedAt = now
+                    for server in self.redis.masters where self.feeds[server] == nil { self.startFeed(of: server) }
                     self.doubtAll()
                 }
                 if !loss.isTold, now &- loss.since >= AuthLimits.feedLossAlarmNanoseconds {
@@ -95,6 +105,12 @@ extension RedisSource {
     }
 
     func takeChanges() {
+        // After a time in which the process did not run, or with more than one turn reads, the loop has not seen all that has come.
+        let now = Clock.monotonic()
+        if now &- self.changesTakenAt >= AuthLimits.lateTurnNanoseconds {
+            for feed in self.feeds.values { feed.receiveAll() }
+        }
+        self.changesTakenAt = now
         for (server, feed) in self.feeds {
             for event in feed.endTurn() { self.perform(event, of: server) }
         }
@@ -106,7 +122,7 @@ extension RedisSource {
         case .connect, .close:
             break
         case .active(let method, let refused):
-            if self.methodsLogged[server] != event { self.logActive(method, refused) }
+            if self.methodsLogged[server] != event { self.logActive(method, refused, of: server) }
             self.methodsLogged[server] = event
             if method != .poll { self.hasBeenTold = true }
             self.followFeeds()
@@ -130,7 +146,7 @@ extension RedisSource {
             self.methodsLogged[server] = nil
             self.logger.warning(
                 "changes of rows are not told at the moment",
-                metadata: ["server": "\(self.serverDescription)", "reason": "\(failure)"]
+                metadata: ["server": "\(self.description(of: server))", "reason": "\(failure)"]
             )
             // Most often Redis is away altogether: a CONNECT then waits for `stale_after` at most, and listeners are not told to ask
             // about all their sessions before it has turned out that Redis answers.
@@ -140,8 +156,17 @@ extension RedisSource {
         }
     }
 
-    private func logActive(_ method: InvalidationSubscriber.Method, _ refused: [String]) {
-        var metadata: Logger.Metadata = ["server": "\(self.serverDescription)", "method": "\(method.rawValue)"]
+    /// Of a cluster, which of its masters.
+    private func description(of server: RedisURL.Server) -> String {
+        self.redis.isCluster ? server.description : self.serverDescription
+    }
+
+    private func logActive(
+        _ method: InvalidationSubscriber.Method,
+        _ refused: [String],
+        of server: RedisURL.Server
+    ) {
+        var metadata: Logger.Metadata = ["server": "\(self.description(of: server))", "method": "\(method.rawValue)"]
         if !refused.isEmpty { metadata["refused"] = "\(refused.joined(separator: "; "))" }
         if method == .poll, self.configuration.redis.invalidation != .poll {
             self.logger.warning("Redis tells no changes: revoked devices are noticed by polling", metadata: metadata)

@@ -26,6 +26,9 @@ final class RedisSource {
     private let passwordThreads: PasswordThreads
     /// By the server that tells.
     var feeds: [RedisURL.Server: InvalidationFeed] = [:]
+    var changesTakenAt: Instant = 0
+    /// Queries of this turn: they are decided when the changes that came with them, or before, are known.
+    private var arrived: [(query: AuthQuery, request: Authenticator.Request)] = []
     /// How changes are told by each server, as the log says.
     var methodsLogged: [RedisURL.Server: InvalidationSubscriber.Action] = [:]
     var pollTimer: EventLoop.Timer?
@@ -155,7 +158,16 @@ final class RedisSource {
     // MARK: A turn
 
     func receive(_ query: AuthQuery, _ request: Authenticator.Request) {
-        self.authenticator.receive(query, request: request, now: self.time)
+        self.arrived.append((query, request))
+    }
+
+    private func decideArrived() {
+        guard !self.arrived.isEmpty else { return }
+        var arrived: [(query: AuthQuery, request: Authenticator.Request)] = []
+        swap(&arrived, &self.arrived)
+        for (query, request) in arrived { self.authenticator.receive(query, request: request, now: self.time) }
+        arrived.removeAll(keepingCapacity: arrived.count <= AuthLimits.actionsKeptMax)
+        if self.arrived.isEmpty { self.arrived = arrived }
     }
 
     /// Does what the turn's events ask for; look-ups of one turn travel together.
@@ -168,6 +180,7 @@ final class RedisSource {
         // Verdicts leave before word of changes that they do not know: a listener that has let somebody in asks again then.
         self.performDecisions()
         self.takeChanges()
+        self.decideArrived()
         self.redis.advance()
         self.authenticator.serveLate(now: self.time)
         self.authenticator.lookAgain(now: self.time)

@@ -311,8 +311,14 @@ final class RedisTransport: EventHandler {
         self.receive()
     }
 
-    private func receive() {
-        var budget = Limits.readBytesPerTurn
+    /// Reads all that has come, though nobody has said that something has.
+    func receiveAll() {
+        guard self.isConnected, !self.isHandshaking else { return }
+        self.receive(isAll: true)
+    }
+
+    private func receive(isAll: Bool = false) {
+        var budget = isAll ? AuthLimits.changesBytesMax : Limits.readBytesPerTurn
         while self.isConnected {
             switch self.read() {
             case .bytes(let count):
@@ -320,7 +326,7 @@ final class RedisTransport: EventHandler {
                 self.delegate?.transport(received: UnsafeRawBufferPointer(rebasing: self.receiveBuffer[..<count]))
                 // What OpenSSL holds is not reported by epoll, so it is read in any case.
                 let mayBeMore = self.session?.hasPending ?? (count == self.receiveBuffer.count && budget > 0)
-                if !mayBeMore { return }
+                if !mayBeMore, !isAll || budget <= 0 { return }
             case .wantsRead:
                 return
             case .wantsWrite:

@@ -39,6 +39,8 @@ public final class EventLoop {
         var generation: UInt32
     }
 
+    private static let lateNanoseconds = 20 * Nanoseconds.perMillisecond
+
     /// Read once per turn, after the wait.
     public private(set) var now: Instant
     /// Runs at the end of every turn, in the order in which it was added.
@@ -186,10 +188,9 @@ public final class EventLoop {
             let roundedUp = wait / Nanoseconds.perMillisecond + (wait % Nanoseconds.perMillisecond == 0 ? 0 : 1)
             timeout = Int32(clamping: roundedUp)
         }
-        let count = epoll_wait(self.epoll, self.ready.baseAddress, Int32(self.ready.count), timeout)
-        if count < 0 && errno != EINTR { throw SystemError("epoll_wait") }
+        let count = try self.wait(milliseconds: timeout)
         self.now = Clock.monotonic()
-        for index in 0..<max(0, Int(count)) {
+        for index in 0..<count {
             let data = martlet_epoll_data(&self.ready[index])
             let slot = Int(truncatingIfNeeded: data & 0xFFFF_FFFF)
             // An earlier handler of this turn may have taken this registration away.
@@ -200,6 +201,24 @@ public final class EventLoop {
         }
         self.runTimers()
         for work in self.endOfTurn { work() }
+    }
+
+    /// How many descriptors are ready. A process that was stopped comes back with EINTR (signal(7)), one that did not get the processor
+    /// with what there was before: what has come meanwhile is to be read before a timer says that nothing came.
+    private func wait(milliseconds: Int32) throws(SystemError) -> Int {
+        let begun = Clock.monotonic()
+        let count = try self.poll(milliseconds: milliseconds)
+        guard count <= 0 else { return count }
+        let due = begun &+ UInt64(max(0, milliseconds)) * Nanoseconds.perMillisecond
+        let isLate = milliseconds >= 0 && Clock.monotonic() >= due &+ Self.lateNanoseconds
+        return count < 0 || isLate ? max(0, try self.poll(milliseconds: 0)) : 0
+    }
+
+    /// -1: interrupted.
+    private func poll(milliseconds: Int32) throws(SystemError) -> Int {
+        let count = epoll_wait(self.epoll, self.ready.baseAddress, Int32(self.ready.count), milliseconds)
+        if count < 0 && errno != EINTR { throw SystemError("epoll_wait") }
+        return Int(count)
     }
 
     private func runTimers() {

@@ -3,7 +3,62 @@ import Glibc
 import TestSupport
 import Testing
 
+/// For the handler of a signal, which can hold nothing.
+private nonisolated(unsafe) var interruption = (socket: Int32(-1), until: Instant(0))
+
 @Suite struct EventLoopTests {
+    /// As when it was stopped and goes on: epoll_wait(2) says EINTR whatever has come, and the time-out of what was waited for was over.
+    @Test("Regression: what came while the process did not run is handed out before a timer that became due meanwhile")
+    func interrupted() throws {
+        let loop = try EventLoop()
+        let (near, far) = try makeSocketPair()
+        var order: [String] = []
+        let handler = ClosureHandler { _ in
+            order.append("readable")
+            _ = receiveNow(near)
+        }
+        let registration = try loop.register(near, for: .readable, handler: handler)
+        defer {
+            loop.deregister(registration)
+            close(near)
+            close(far)
+        }
+        interruption = (far, Clock.monotonic() + 500 * Nanoseconds.perMillisecond)
+        loop.schedule(at: interruption.until) { order.append("timer") }
+        var action = sigaction()
+        action.__sigaction_handler = .init(sa_handler: { _ in
+            var byte: UInt8 = 1
+            send(interruption.socket, &byte, 1, 0)
+            while Clock.monotonic() < interruption.until {}
+        })
+        var former = sigaction()
+        sigaction(SIGUSR2, &action, &former)
+        // Threads of a pool take no signals.
+        var (signals, mask) = (sigset_t(), sigset_t())
+        sigemptyset(&signals)
+        sigaddset(&signals, SIGUSR2)
+        pthread_sigmask(SIG_UNBLOCK, &signals, &mask)
+        defer {
+            pthread_sigmask(SIG_SETMASK, &mask, nil)
+            sigaction(SIGUSR2, &former, nil)
+        }
+        var name = [CChar](repeating: 0, count: 64)
+        #expect(readlink("/proc/thread-self", &name, name.count - 1) > 0)
+        let task = name.prefix { $0 != 0 }.map { Character(UnicodeScalar(UInt8(bitPattern: $0))) }.map(String.init)
+            .joined()
+        let target = pthread_self()
+        let thread = try JoinableThread {
+            try? waitUntil("the loop waits") {
+                let (_, output) = try runProcess("cat", arguments: ["/proc/\(task)/stat"])
+                return output.contains(") S ")
+            }
+            pthread_kill(target, SIGUSR2)
+        }
+        #expect(try loop.turn { order.count == 2 })
+        thread.join()
+        #expect(order == ["readable", "timer"])
+    }
+
     @Test("Timers run in the order of their deadlines, equal ones in the order they were made, none early")
     func timerOrder() throws {
         let loop = try EventLoop()

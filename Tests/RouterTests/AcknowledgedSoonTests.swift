@@ -164,6 +164,28 @@ import Testing
         again.acknowledgeAll()
     }
 
+    /// Identifiers are stored in order of sending; what was not stored when those of others were must not be left out [MQTT-4.4.0-1].
+    @Test func whatIsStoredLateComesAgainWithItsIdentifier() throws {
+        var setup = try self.start()
+        setup.harness.pass(seconds: 0.495)
+        setup.publisher.publish("t", "1", .atLeastOnce)
+        #expect(setup.read() == ["1"])
+        let identifiers = setup.held
+        // The identifiers are stored of what was sent half a second ago; then the message; then its own.
+        setup.harness.pass(seconds: 0.006)
+        setup.harness.pass(seconds: 0.040)
+        setup.harness.pass(seconds: 0.6)
+        #expect(setup.takePubacks() == [2])
+        setup.reader.drop()
+        setup.harness = try setup.harness.restart(self.path)
+        let again = setup.harness.client("reader")
+        again.acknowledges = false
+        again.connect(clean: false, expiry: 3600)
+        var next = Setup(setup.harness, again, setup.publisher)
+        #expect(next.read() == ["1 again"])
+        #expect(next.held == identifiers)
+    }
+
     /// Nobody waits for a session that is no more.
     @Test(arguments: [false, true]) func aSessionThatEndsKeepsNobodyWaiting(_ isTakenOver: Bool) throws {
         let setup = try self.start()
@@ -205,6 +227,32 @@ import Testing
         #expect(setup.read() == [])
         setup.acknowledge()
         setup.acknowledge()
+    }
+
+    /// Regression: what left a queue after the identifiers were stored came twice, the second time as a new message.
+    @Test(arguments: [false, true]) func nothingIsTakenFromQueuesWhenTheIdentifiersAreStored(_ hasWill: Bool) throws {
+        var setup = try self.start(receiveMaximum: hasWill ? 10 : 1)
+        let other = setup.harness.client("other", on: setup.harness.listeners[1])
+        let will = ConnectPacket.Will(
+            qos: .atLeastOnce,
+            retain: false,
+            topic: Array("t".utf8),
+            payload: Array("2".utf8)
+        )
+        other.connect(clean: true, will: will)
+        setup.publisher.publish("t", "1", .atLeastOnce)
+        if !hasWill { setup.publisher.publish("t", "2", .atLeastOnce) }
+        #expect(setup.read() == ["1"])
+        setup.harness.core.announceStop()
+        setup.harness.core.recordForRestart()
+        setup.harness.flush()
+        if hasWill { other.drop() } else { setup.acknowledge() }
+        let first = setup.read()
+        setup.harness.core.recordForRestart()
+        setup.harness.flush()
+        setup.harness = try setup.harness.replaceRouter(self.path)
+        setup.harness.flush()
+        #expect(first + setup.read() == ["2"])
     }
 
     /// A stored one must not come before those that are not [MQTT-4.6.0-5].

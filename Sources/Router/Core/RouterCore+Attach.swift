@@ -218,13 +218,15 @@ extension RouterCore {
     }
 
     /// Stores what is only worth it when the end is near: the packet identifiers of QoS 1 messages, so that those that are with
-    /// clients are not sent again.
+    /// clients are not sent again. From then on nothing is taken from queues. What is sent all the same, wills for example, is stored when this is
+    /// called again.
     package mutating func recordForRestart() {
         for session in self.sessions {
             guard let session, session.isStored else { continue }
             self.storeQueue(session)
             self.recordUnacknowledged(session)
-            self.recordIdentifiers(session, all: true)
+            self.recordIdentifiers(session, all: !self.isEnding)
         }
+        self.isEnding = true
     }
 }

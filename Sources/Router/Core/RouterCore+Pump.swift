@@ -6,7 +6,7 @@ extension RouterCore {
     mutating func pump(_ session: Session) {
         var nodes = RouterLimits.retainedNodesPerTurn
         while let link = session.link {
-            guard session.hasBacklog else { return }
+            guard session.hasBacklog, !self.isEnding else { return }
             guard session.credit > 0 else { return }
             guard link.admits(session.credit) else { return link.holdBack(session) }
             if let pending = session.pending {

@@ -134,6 +134,8 @@ extension RouterCore {
         }
         session.inflight.awaitNothing()
         session.unstoredGroup = self.changes.group
+        // Identifiers of later ones may have been stored meanwhile.
+        session.unidentifiedSequence = min(session.unidentifiedSequence, from)
         self.noteUnidentified(session)
     }
 

@@ -74,6 +74,8 @@ package struct RouterCore: ~Copyable {
     var unidentified: [(due: Instant, session: UInt32)] = []
     /// Some answer waits until messages are with other listeners (`handedOver`).
     package internal(set) var waitsForHandOver = false
+    /// The next router sends what waits.
+    var isEnding = false
     /// A client acknowledged, or will not, what some answer may wait for.
     var awaitedIsDone = false
     /// Turns ended.

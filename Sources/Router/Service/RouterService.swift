@@ -103,6 +103,9 @@ package final class RouterService: Role, LinkDelegate {
         guard self.stopping == .committing, self.core.uncommittedBytes == 0,
             !self.links.contains(where: { self.core.hasOutput($0.key) || !$0.value.output.isEmpty })
         else { return }
+        // What was sent since.
+        self.core.recordForRestart()
+        if self.core.uncommittedBytes > 0 { return self.handOverChanges() }
         self.stopAtOnce()
     }
 
@@ -111,6 +114,8 @@ package final class RouterService: Role, LinkDelegate {
         self.stopping = .done
         self.server?.close()
         self.server = nil
+        // Listeners that did not say in time that they have sent everything hold messages too.
+        if self.store != nil { self.core.recordForRestart() }
         // What clients were promised leaves before the links close.
         self.handOverChanges()
         self.store?.stop()

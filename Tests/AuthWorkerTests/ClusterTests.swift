@@ -106,6 +106,23 @@ import Testing
         #expect(router.nextImportingDue { _ in false } == nil)
     }
 
+    /// Their changes would not be told: there are no more connections than that.
+    @Test func `regression: a command is sent on to no node beyond those that are asked for their changes`() throws {
+        var router = try self.router()
+        for (token, kind) in ["ASK", "MOVED"].enumerated() {
+            for port in 0..<AuthLimits.clusterNodesMax + 10 {
+                _ = router.begin(self.command, key: Array("foo".utf8), token: UInt64(token), now: 0)
+                let text = "\(kind) \(kind == "ASK" ? 12_182 : port) c:\(port + 1)"
+                let step = router.answered(UInt64(token), self.error(text), by: self.first, now: 0)
+                if case .send(let target, _, _) = step {
+                    #expect(router.masters.contains(target))
+                } else {
+                    #expect(router.masters.count >= AuthLimits.clusterNodesMax && router.commandsPending == 0)
+                }
+            }
+        }
+    }
+
     @Test func nodesThatSendACommandRoundAreNotFollowedForEver() throws {
         var router = try self.router()
         _ = router.begin(self.command, key: Array("foo".utf8), token: 1, now: 0)
@@ -144,7 +161,7 @@ import Testing
         private(set) var servers: [RedisServer]
 
         /// A node whose ports are free: its bus is at the port and 10,000, which is other programs' for the taking.
-        private static func startNode() throws -> (port: UInt16, server: RedisServer) {
+        static func startNode() throws -> (port: UInt16, server: RedisServer) {
             let options = [
                 "--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-config-file", "nodes.conf",
                 "--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0",
@@ -284,6 +301,21 @@ import Testing
         #expect(harness.answers.changes.contains { $0.all })
         try setEvents(1, "KA")
         try harness.waitForStatus("changes_learned_by") { $0 == "keyspace" }
+    }
+
+    /// It answered, and was asked again and again: no other seed was, and nobody came in.
+    @Test("Regression: a seed that was taken out of the cluster is not believed, and the next one is asked")
+    func seedOutOfCluster() throws {
+        let former = try Cluster.startNode()
+        let cluster = try Cluster()
+        try cluster.set("device", "secret")
+        var configuration = self.configuration(cluster)
+        configuration.authentication.redis.topology = .cluster([
+            .tcp(host: "127.0.0.1", port: former.port), .tcp(host: "127.0.0.1", port: cluster.ports[1]),
+        ])
+        let harness = try WorkerHarness(configuration)
+        try harness.waitForStatus("redis") { $0 == "in use, 3 masters" }
+        #expect(try harness.ask("device", password: "secret").outcome == .allow)
     }
 
     enum Joining: CaseIterable {

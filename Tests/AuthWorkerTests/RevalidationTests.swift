@@ -167,6 +167,28 @@ import Testing
         #expect(harness.ask("a", "p")?.outcome == .unknown)
     }
 
+    /// The file had no row yet when this worker, whose mark had not been written either, found the device gone; then came the row that
+    /// another worker had fetched before. Nobody told the file, and after a loss of all rows the device was not known to be out.
+    @Test(arguments: [false, true])
+    func `regression: a device is known to be gone though its row comes into the file later`(_ isRead: Bool) throws {
+        var (harness, _) = try self.harness("a")
+        let key = harness.key("a")
+        let row = harness.disk[key]
+        if !isRead { harness.disk = [:] }
+        try harness.restart()
+        harness.rows = [:]
+        harness.holdsWrites = true
+        harness.change("a")
+        #expect(harness.ask("a", "p")?.reason == .noSuchDevice)
+        harness.disk[key] = row
+        harness.performWrites()
+        harness.advance(seconds: 12)
+        #expect(harness.disk[key]?.absentSinceMilliseconds != nil)
+        harness.authenticator.flushed(hasRowsOnDisk: true, now: harness.time)
+        try harness.restart()
+        #expect(harness.ask("a", "p")?.outcome == .deny)
+    }
+
     /// Each of two workers raises the row's generation: the row was refused, and not there when Redis went away.
     @Test(arguments: [false, true])
     func `a changed row is good for a time without Redis, though two workers were told`(_ isLate: Bool) throws {

@@ -92,6 +92,22 @@ import Testing
         #expect(try worker.ask("alpha", password: "public").outcome == .unknown)
     }
 
+    /// It was stopped in the middle of a turn, when the loop had looked at its descriptors and the query had been read.
+    @Test func `regression: what Redis told while a turn took long is read before its queries are decided`() throws {
+        let worker = try WorkerHarness(self.configuration())
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        _ = try worker.ask("alpha", password: "public")
+        #expect(try worker.ask("alpha", password: "public").source == .memoryCache)
+        let request = worker.send([.device("alpha", password: "public")]).lowerBound
+        worker.loop.schedule(at: 0) { [redis] in
+            let until = Clock.monotonic() + AuthLimits.lateTurnNanoseconds
+            #expect(throws: Never.self) { try redis.cli(["del", "tls_domain:alpha"]) }
+            while Clock.monotonic() < until {}
+        }
+        try worker.turn { worker.answers.verdicts[request] != nil }
+        #expect(worker.answers.verdicts[request]?.reason == .noSuchDevice)
+    }
+
     @Test func aThousandQueriesOfOneKeyAreOneCommand() throws {
         let worker = try WorkerHarness(self.configuration())
         let before = try self.redis.calls(of: "hmget")

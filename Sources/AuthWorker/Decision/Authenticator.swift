@@ -160,6 +160,11 @@ package struct Authenticator {
         /// There is a row of this key in the cache file, as far as known.
         var isOnDisk = false
         var cacheWasNotReadable = false
+        /// When the file was read it lacked a mark of our own: its row, which another worker may have written later, is of an older
+        /// generation than it will be.
+        var isMarkUnwritten = false
+        /// It was named as changed: the file's row may become another one than this look-up went by.
+        var wasNamed: Bool { self.generation != 0 || self.isMarkUnwritten }
 
         /// A new look-up begins: it is later than all who wait.
         func forgetOrder() {
@@ -355,11 +360,13 @@ package struct Authenticator {
         guard var pending = self.pending[key] else { return }
         var entry: Entry?
         var isMarked = false
+        let isBehind = self.unwrittenMarks.concern(key)
+        // Without waiters it is the second look, for which the first one's write had to wait for the mark.
+        pending.isMarkUnwritten = isBehind && !pending.waiters.isEmpty
         switch answer {
         case .found(let cached):
             pending.isOnDisk = true
             // The file lacks marks of our own that will be in it before what is fetched now.
-            let isBehind = self.unwrittenMarks.concern(key)
             pending.generation = max(cached.generation, isBehind ? pending.generation : 0)
             isMarked = cached.mustFetch && cached.absentSinceMilliseconds == nil
             // Without waiters one that is in memory stays as it is until Redis has answered, which may be away.
@@ -450,8 +457,8 @@ package struct Authenticator {
             )
             self.absent.insert(entry, for: key)
             // Of a key that was named as changed meanwhile another worker may have stored a row since the file was read.
-            if pending.isOnDisk || pending.cacheWasNotReadable || pending.generation != 0 {
-                if pending.generation != 0, self.settings.readsCache {
+            if pending.isOnDisk || pending.cacheWasNotReadable || pending.wasNamed {
+                if pending.wasNamed, self.settings.readsCache {
                     self.willLookAgain(key, pending.commands, now: now)
                 }
                 let time = pending.startedAt.wallMilliseconds
@@ -532,7 +539,7 @@ package struct Authenticator {
     }
 
     private mutating func store(_ row: CredentialRow, _ key: LookupKey, _ pending: Pending, now: AuthTime) {
-        if pending.generation != 0, self.settings.readsCache { self.willLookAgain(key, pending.commands, now: now) }
+        if pending.wasNamed, self.settings.readsCache { self.willLookAgain(key, pending.commands, now: now) }
         let time = pending.startedAt.wallMilliseconds
         self.actions.append(
             .write(.store(key, row, knownCurrentMilliseconds: time, generation: pending.generation))

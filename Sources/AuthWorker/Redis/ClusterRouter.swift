@@ -156,6 +156,10 @@ struct ClusterRouter {
             self.mastersMayDiffer = true
             self.doubtMap()
         }
+        // What changes there could not be learned.
+        guard self.importing[target] != nil || self.slots.masters.contains(target) else {
+            return .fail(.unavailable("more than \(AuthLimits.clusterNodesMax) nodes of the cluster answer commands"))
+        }
         self.commands[token] = command
         return .send(target, arguments: command.arguments, asking: isAsk)
     }

@@ -167,10 +167,11 @@ final class ClusterAccess {
         self.refreshIfNeeded()
     }
 
-    /// The masters take turns: one may not have heard of a change yet, or be a member no more. Nil: none answers.
+    /// The masters take turns: one may not have heard of a change yet, or be a member no more. Nil: none answers. Others that answer are not
+    /// preferred to the rest of those that the configuration names: they may have been taken out of the cluster.
     private func nodeToAsk() -> RedisURL.Server? {
         let ready = self.masters.filter { self.nodes[$0]?.client.state == .ready }
-        guard !ready.isEmpty else { return self.nodes.first { $0.value.client.state == .ready }?.key }
+        guard !ready.isEmpty else { return nil }
         self.nextMaster = (self.nextMaster + 1) % ready.count
         return ready[self.nextMaster]
     }
@@ -210,7 +211,7 @@ final class ClusterAccess {
             return self.slotsNotKnown()
         }
         // A node that was taken out of the cluster knows of no slots.
-        guard !slots.masters.isEmpty || self.masters.isEmpty else { return self.slotsNotKnown() }
+        guard !slots.masters.isEmpty else { return self.slotsNotKnown() }
         self.router.learned(slots)
         for master in slots.masters { _ = try? self.node(master) }
         self.dropFormerNodes()

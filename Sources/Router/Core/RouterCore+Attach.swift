@@ -206,9 +206,12 @@ extension RouterCore {
 
     /// Tells listeners that this router is about to end: they send what they have, and then nothing more.
     package mutating func announceStop() {
-        for link in self.links {
-            link?.output.writeFrameHeader(.linkClosing, handle: 0, bodyBytes: 0)
-        }
+        for index in self.links.indices { self.announceStop(to: index) }
+    }
+
+    /// Tells one that came when the others had been told.
+    package mutating func announceStop(to index: Int) {
+        self.links[index]?.output.writeFrameHeader(.linkClosing, handle: 0, bodyBytes: 0)
     }
 
     /// Every listener has sent everything, all of it is handled, and no client is in the middle of a packet.

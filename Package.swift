@@ -83,7 +83,7 @@ var targets: [Target] = [
     .testTarget(name: "DevicesTests", dependencies: ["Devices", "Common", "TestSupport"]),
     .testTarget(
         name: "RouterTests",
-        dependencies: ["Router", "RouterStore", "Listener", "Common", "SQLite", "TestSupport"]
+        dependencies: ["Router", "RouterStore", "Listener", "Common", "SQLite", "TestSupport", logging]
     ),
     .testTarget(name: "ListenerTests", dependencies: ["Listener", "Common", "TLS", "TestSupport", logging]),
     .testTarget(

@@ -11,6 +11,8 @@ package struct StoredSession {
     package var connectStamp: UInt64 = 0
     /// That connection found the session, and did not make it.
     package var isResumed = false
+    /// On that connection not all is sent again that was under way before it.
+    package var isResending = false
     /// When it expires, once it is disconnected.
     package var expiryDue: UInt64 = 0
     package var willDue: UInt64 = 0
@@ -26,7 +28,7 @@ package struct StoredSession {
         buffer.write(self.version.rawValue)
         let flags =
             (self.isConnected ? 1 : 0) | (self.will != nil ? 2 : 0) | (self.willExpirySeconds != nil ? 4 : 0)
-            | (self.isResumed ? 8 : 0) as UInt8
+            | (self.isResumed ? 8 : 0) | (self.isResending ? 16 : 0) as UInt8
         buffer.write(flags)
         buffer.writeLittleEndian(self.connectStamp)
         buffer.writeLittleEndian(self.expirySeconds)
@@ -55,6 +57,7 @@ package struct StoredSession {
         self.version = version
         self.isConnected = flags & 1 != 0
         self.isResumed = flags & 8 != 0
+        self.isResending = flags & 16 != 0
         self.connectStamp = stamp
         self.expiryDue = expiryDue
         self.willDue = willDue

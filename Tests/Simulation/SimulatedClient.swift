@@ -39,6 +39,10 @@ final class SimulatedClient {
     private var held: [UInt16: String] = [:]
     private var toAcknowledge: [UInt16] = []
     private var unacknowledged: Set<UInt16> = []
+    /// What came on this connection, each with its identifier.
+    private var cameHere: Set<String> = []
+    /// The connection may have found a session, of which messages are sent again.
+    private var mayGetRepetitions = false
 
     private var will: String?
     private var willNumber = 0
@@ -196,6 +200,7 @@ final class SimulatedClient {
         )
         self.connection = nil
         self.unacknowledged = []
+        self.cameHere = []
         self.toAcknowledge = []
         if !self.plan.lasts {
             self.forgetSession()
@@ -286,6 +291,7 @@ final class SimulatedClient {
         // MQTT 3.1 does not say.
         let isUnsaid = self.plan.version == .v3_1
         let isPresent = isUnsaid ? self.hasSession && !self.mayHaveLostSession : connack.sessionPresent
+        self.mayGetRepetitions = isPresent || isUnsaid
         if isPresent && !self.plan.lasts { self.ledger.fault("\(self.plan.name) wanted a new session") }
         if !isPresent, self.hasSession {
             if !self.mayHaveLostSession { self.ledger.fault("\(self.plan.name)'s session is gone") }
@@ -522,6 +528,9 @@ final class SimulatedClient {
         // On one connection nothing is sent again [MQTT-4.4.0-1].
         if !self.unacknowledged.insert(identifier).inserted {
             self.ledger.fault("\(self.plan.name) got \(payload) with identifier \(identifier), which is in use")
+        }
+        if !self.cameHere.insert("\(identifier) \(payload)").inserted, publish.dup, !self.mayGetRepetitions {
+            self.ledger.fault("\(self.plan.name) got \(payload) as a repetition, on the connection that it came on")
         }
         if let maximum = self.plan.receiveMaximum, self.unacknowledged.count > maximum {
             self.ledger.fault("\(self.plan.name) got more than \(maximum) messages at once")

@@ -44,10 +44,18 @@ public final class LinkServer: LinkDelegate {
         )
     }
 
-    /// Stops listening, and closes the links that have not said hello. The others stay.
-    public func close() {
+    /// Some are connected, and their hello has not come. They have ours, and what they sent after it may be on its way.
+    public var isGreeting: Bool { !self.greeting.isEmpty }
+
+    /// Stops listening. Who is connected may still say hello.
+    public func stopAccepting() {
         self.acceptor?.close()
         self.acceptor = nil
+    }
+
+    /// Stops listening, and closes the links that have not said hello. The others stay.
+    public func close() {
+        self.stopAccepting()
         for link in self.greeting { link.close() }
         self.greeting = []
     }

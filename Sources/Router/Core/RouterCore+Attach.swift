@@ -160,12 +160,13 @@ extension RouterCore {
     }
 
     /// Compares what we know to be on its way to the client with what its listener saw pass. On a connection that lives nothing is
-    /// sent again [MQTT-4.4.0-1] but what never came that far, or whose acknowledgement was lost with the router.
+    /// sent again [MQTT-4.4.0-1] but what never came that far, or whose acknowledgement was lost with the router: to the client, which is done
+    /// with it, that is a new message, and no repetition. A connection that found its session may still get those of the one before.
     private mutating func reconcile(_ outbound: [SessionAttach.Outbound], _ session: Session) {
         var reported: [UInt16: OutboundStage] = [:]
         for entry in outbound { reported[entry.packetIdentifier] = entry.stage }
         var toSend: [UInt16] = []
-        var neverSent = 0
+        var neverSent: [UInt16] = []
         var unknown: [(identifier: UInt16, isReleased: Bool)] = []
         for identifier in session.inflight.identifiersInOrder() {
             let stage = reported.removeValue(forKey: identifier) ?? .free
@@ -178,7 +179,7 @@ extension RouterCore {
             switch (session.inflight.stage(of: identifier), stage) {
             case (.published, .free):
                 toSend.append(identifier)
-                neverSent += 1
+                neverSent.append(identifier)
             case (.published, .atLeastOnce), (.published, .exactlyOnce), (.released, .released), (.free, _):
                 break
             case (.published, .received), (.published, .released):
@@ -195,20 +196,24 @@ extension RouterCore {
             if stage == .received { toSend.append(identifier) }
         }
         session.inflight.addUnknown(unknown)
-        session.sendQuota = max(0, session.sendQuotaMax - session.inflight.count + neverSent)
-        guard !toSend.isEmpty else { return }
+        session.sendQuota = max(0, session.sendQuotaMax - session.inflight.count + neverSent.count)
+        guard !toSend.isEmpty else { return self.finishResending(session) }
         // Where the link broke and the router lives, it may have taken a PUBREC that is not stored yet.
         session.resendGroup = session.touchedGroup
         session.sendAgain(toSend)
+        if !session.isResending { session.pending?.unsent.formUnion(neverSent) }
     }
 
     // MARK: Before the end
 
     /// Tells listeners that this router is about to end: they send what they have, and then nothing more.
     package mutating func announceStop() {
-        for link in self.links {
-            link?.output.writeFrameHeader(.linkClosing, handle: 0, bodyBytes: 0)
-        }
+        for index in self.links.indices { self.announceStop(to: index) }
+    }
+
+    /// Tells one that came when the others had been told.
+    package mutating func announceStop(to index: Int) {
+        self.links[index]?.output.writeFrameHeader(.linkClosing, handle: 0, bodyBytes: 0)
     }
 
     /// Every listener has sent everything, all of it is handled, and no client is in the middle of a packet.

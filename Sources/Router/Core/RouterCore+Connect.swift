@@ -81,6 +81,7 @@ extension RouterCore {
         self.begin(session, connect)
         session.setShownName(commonName ?? open.userName)
         session.isResumed = isResumed
+        session.isResending = !session.inflight.isEmpty
         // Should an earlier one come back from the store, because its end was not stored yet, this one must be there too.
         if isFirst, canBeMadeAnew { self.leaveOutsideStore(session) }
         self.recordSession(session)

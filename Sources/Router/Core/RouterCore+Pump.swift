@@ -275,6 +275,7 @@ extension RouterCore {
         if self.waitsForCommit(session.resendGroup, session, pending, link) { return false }
         if stage == .published, session.sendQuota <= 0 { return false }
         pending.resend.removeLast()
+        if pending.resend.isEmpty { self.finishResending(session) }
         let isRepetition = pending.unsent.remove(identifier) == nil
         session.dropPendingIfEmpty()
         switch stage {
@@ -306,6 +307,13 @@ extension RouterCore {
             self.write(item, shape, layout, identifier, session, link)
         }
         return true
+    }
+
+    /// What was under way on an earlier connection is all sent again: from now on nothing is a repetition on this one.
+    mutating func finishResending(_ session: Session) {
+        guard session.isResending else { return }
+        session.isResending = false
+        self.recordSession(session)
     }
 
     // MARK: Retained messages

@@ -83,19 +83,21 @@ package final class RouterService: Role, LinkDelegate {
     }
 
     /// Listeners keep their connections for the next router. They are told, so that everything that is on its way is answered and
-    /// stored, and nothing has to be sent again.
+    /// stored, and nothing has to be sent again. One that has our hello sends acknowledgements at once, whether or not we have its own.
     package func stop() {
         // It still passes on what comes through the links.
-        self.server?.close()
-        guard self.store != nil, !self.links.isEmpty else { return self.stopAtOnce() }
+        self.server?.stopAccepting()
+        guard self.store != nil, !self.links.isEmpty || self.isGreeting else { return self.stopAtOnce() }
         self.core.announceStop()
         self.stopping = .waitingForListeners
         self.loop.schedule(afterNanoseconds: Self.stopNanoseconds) { [weak self] in self?.stopAtOnce() }
     }
 
+    private var isGreeting: Bool { self.server?.isGreeting ?? false }
+
     /// To be called at the end of a turn.
     private func continueStopping() {
-        if self.stopping == .waitingForListeners, self.core.isReadyToStop {
+        if self.stopping == .waitingForListeners, !self.isGreeting, self.core.isReadyToStop {
             self.stopping = .committing
             self.core.recordForRestart()
             self.handOverChanges()
@@ -256,6 +258,7 @@ package final class RouterService: Role, LinkDelegate {
         // What credit allows, and as much again of what needs none: further a peer that reads does not come.
         link.outputBytesMax = 2 * self.context.configuration.flowControl.linkCreditBytes + Limits.linkControlBytesMax
         self.log(.info, "listener connected", link)
+        if self.stopping == .waitingForListeners { self.core.announceStop(to: link.index) }
     }
 
     package func link(_ link: Link, received frame: Frame) {

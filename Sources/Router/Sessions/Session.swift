@@ -145,6 +145,8 @@ final class Session {
     var exchanges: SessionExchanges?
     /// Its connection found it, and did not make it.
     var isResumed = false
+    /// Of what was under way when it did, not all is sent again on this connection yet.
+    var isResending = false
     var lastSubscriptionNumber: UInt32 = 0
     /// The last group of changes that a packet of its client had a part in.
     var touchedGroup: UInt64 = 0

@@ -107,6 +107,7 @@ extension RouterCore {
         session.isDurable = stored.expirySeconds > 0
         session.connectStamp = stored.connectStamp
         session.isResumed = stored.isResumed
+        session.isResending = stored.isResending
         session.expirySeconds = stored.expirySeconds
         session.version = stored.version
         // Of wills only those were stored that its rules allowed.

@@ -10,6 +10,7 @@ extension StoredSession {
         self.isConnected = session.isConnected
         self.connectStamp = session.connectStamp
         self.isResumed = session.isResumed
+        self.isResending = session.isResending
         self.expiryDue = session.expiryDue.map { $0 &+ storeOffset } ?? 0
         self.willDue = session.willDue.map { $0 &+ storeOffset } ?? 0
         // A will that its rules forbid would not be published; who comes back from the store has no rules until its client does.

@@ -176,7 +176,9 @@ extension RouterCore {
         let qos = QoS.lower(message.qos, options.qos)
         guard let link = session.link, link.admits(session.credit), !session.hasBacklog,
             !qos.isAcknowledged
-                || ((self.goesAtOnce(qos, session) || self.mayAwaitAcknowledgement(message.qos, qos, session))
+                || ((self.goesAtOnce(qos, session)
+                    || (!gathers || self.matches.subscribers.count <= RouterLimits.awaitedReceiversMax)
+                        && self.mayAwaitAcknowledgement(message.qos, qos, session))
                     && self.mayStart(session))
         else { return self.deliverSlowly(message, &kept, to: subscriber, keeps: keeps) }
         let shape = PublishShape(

@@ -69,6 +69,10 @@ package enum RouterLimits {
     static let unstoredBytesMax = 1 << 20
     static let awaitedPerFrameMax = 64
 
+    /// A publisher waits for the acknowledgements of so many receivers of one message. The more there are, the longer the last one takes: a
+    /// message to more is stored, and its PUBACK comes with the commit.
+    static let awaitedReceiversMax = 8
+
     /// Copies of QoS 2 messages that listeners keep after which their listeners are told what is settled; and those beyond which
     /// further ones are stored instead.
     static let exchangesPerMark = 1024

@@ -255,7 +255,10 @@ import Testing
         }
         setup.harness = try setup.harness.replaceRouter(self.path)
         setup.harness.flush()
-        #expect(first + setup.read() == ["2"])
+        let second = setup.read()
+        // With a receive maximum of 1 a repetition would wait for this.
+        while !setup.held.isEmpty { setup.acknowledge() }
+        #expect(first + second + setup.read() == ["2"])
     }
 
     /// A stored one must not come before those that are not [MQTT-4.6.0-5].

@@ -270,16 +270,9 @@ import Testing
 
     @Test("martlet crl refresh fetches lists over HTTP, and keeps the last good one when it cannot")
     func refresh() throws {
-        let web = try TemporaryDirectory("martlet-web")
-        let server = try ChildProcess(
-            "/usr/bin/python3",
-            arguments: ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", web.path],
-            name: "web",
-            logFile: web.path + ".log"
-        )
-        defer { server.killNow() }
-        try server.waitForLog("Serving HTTP")
-        let port = try #require(server.log.split(separator: " ").compactMap { UInt16($0) }.first)
+        let server = try WebServer()
+        defer { server.process.killNow() }
+        let (web, port) = (server.directory, server.port)
         let url = "http://127.0.0.1:\(port)/ca.crl"
         let (broker, folder) = try self.broker("      crl_urls: [\"\(url)\"]\n")
         let device = try broker.pki.device("crl-refresh")
@@ -301,7 +294,7 @@ import Testing
         try broker.listeners[0].waitForLog("revocation lists in force")
         try writeFile(web.file("ca.crl"), Array("no list".utf8))
         #expect(try refresh().output.hasPrefix("\(url): is no revocation list in PEM or DER"))
-        server.killNow()
+        server.process.killNow()
         #expect(try refresh().status == 1)
         #expect(try self.openssl(broker, device, "-tls1_2").contains("alert certificate revoked"))
     }

@@ -87,16 +87,9 @@ import Testing
     /// It exited with 1.
     @Test("Regression: of several addresses of one distribution point it is enough that one has the list")
     func alternatives() throws {
-        let web = try TemporaryDirectory("martlet-web")
-        let server = try ChildProcess(
-            "/usr/bin/python3",
-            arguments: ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", web.path],
-            name: "web",
-            logFile: web.path + ".log"
-        )
-        defer { server.killNow() }
-        try server.waitForLog("Serving HTTP")
-        let port = try #require(server.log.split(separator: " ").compactMap { UInt16($0) }.first)
+        let server = try WebServer()
+        defer { server.process.killNow() }
+        let (web, port) = (server.directory, server.port)
         let pki = TestPKI.shared
         let base = "HTTP://127.0.0.1:\(port)"
         let names = ["ldap:///CN=CA", "\(base)/none.crl", "\(base)/ca.crl", "\(base)/later.crl"]

@@ -27,13 +27,7 @@ import Testing
             self.publisher = publisher
         }
 
-        /// Of the messages that the publisher sent, in the order in which they were acknowledged.
-        func takePubacks() -> [UInt16] {
-            self.publisher.takeAll().compactMap { packet -> UInt16? in
-                if case .puback(let ack) = packet { return ack.packetIdentifier }
-                return nil
-            }
-        }
+        func takePubacks() -> [UInt16] { self.publisher.takePubacks() }
 
         /// - Returns: the new messages, and whether each is marked as one that comes again.
         mutating func read() -> [String] {

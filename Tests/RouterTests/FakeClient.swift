@@ -204,6 +204,14 @@ final class FakeClient {
         return self.received
     }
 
+    /// Identifiers of what it published, in the order in which that was acknowledged; everything that came is taken out.
+    func takePubacks() -> [UInt16] {
+        self.takeAll().compactMap { packet -> UInt16? in
+            if case .puback(let ack) = packet { return ack.packetIdentifier }
+            return nil
+        }
+    }
+
     // MARK: Sending
 
     func send(_ packets: Packet..., flushes: Bool = true) {

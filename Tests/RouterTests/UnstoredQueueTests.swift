@@ -19,13 +19,7 @@ import Testing
         let reader: FakeClient
         let publisher: FakeClient
 
-        /// Of the messages that the publisher sent, in the order in which they were acknowledged.
-        func takePubacks() -> [UInt16] {
-            self.publisher.takeAll().compactMap { packet -> UInt16? in
-                if case .puback(let ack) = packet { return ack.packetIdentifier }
-                return nil
-            }
-        }
+        func takePubacks() -> [UInt16] { self.publisher.takePubacks() }
     }
 
     /// A reader that takes one message at a time, and a publisher on another listener.

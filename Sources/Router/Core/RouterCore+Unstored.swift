@@ -125,13 +125,7 @@ extension RouterCore {
     mutating func recordUnacknowledged(_ session: Session, before identifier: UInt16 = 0) {
         let from = session.inflight.awaitedFrom
         guard from != 0 else { return }
-        for other in session.inflight.identifiersInOrder() where other != identifier {
-            guard let entry = session.inflight.entry(of: other), entry.sequence >= from, entry.number == 0,
-                let item = entry.item
-            else { continue }
-            session.inflight.setNumber(self.takeItemNumber(item), of: other)
-            self.recordUnidentified(other, session)
-        }
+        self.recordUnderWay(session, from: from, before: identifier)
         session.inflight.awaitNothing()
         session.unstoredGroup = self.changes.group
         // Identifiers of later ones may have been stored meanwhile.

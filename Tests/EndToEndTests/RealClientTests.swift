@@ -7,39 +7,9 @@ import Testing
 @Suite struct RealClientTests {
     private static let device = "346a004d-1dab-4016-bb38-03cca7094415"
 
-    private struct Setup {
-        let broker: TestBroker
-        let options: [String]
-
-        init() throws {
-            self.broker = try TestBroker()
-            try self.broker.provision(RealClientTests.device, password: "public")
-            let credentials = try self.broker.pki.device(RealClientTests.device)
-            self.options = self.broker.mosquittoOptions(credentials) + ["-u", "somebody", "-P", "public"]
-        }
-
-        /// Starts mosquitto_sub with its output in a file and waits until the router has its subscription.
-        func subscribe(_ arguments: [String], output: String) throws -> ChildProcess {
-            let subscriber = try ChildProcess(
-                "/bin/sh",
-                arguments: ["-c", "exec mosquitto_sub \"$@\" > \(output)", "sh", "-W", "60"] + self.options + arguments,
-                name: "mosquitto_sub",
-                logFile: self.broker.directory.file("mosquitto_sub.log")
-            )
-            try self.waitForSubscriptions(1)
-            return subscriber
-        }
-
-        func waitForSubscriptions(_ count: Int) throws {
-            try waitUntil("the router has \(count) subscriptions") {
-                try self.broker.status(of: "router").contains("subscriptions \(count)\n")
-            }
-        }
-    }
-
     @Test(arguments: ["mqttv31", "mqttv311", "mqttv5"])
     func `mosquitto_pub reaches mosquitto_sub at every QoS`(version: String) throws {
-        let setup = try Setup()
+        let setup = try MosquittoClients(device: Self.device)
         for qos in 0...2 {
             let topic = "devices/\(Self.device)/qos\(qos)"
             let received = setup.broker.directory.file("received")
@@ -60,7 +30,7 @@ import Testing
 
     @Test(arguments: [1, 1000, 65_536, 1 << 20])
     func `payloads from one byte to a mebibyte arrive unchanged`(bytes: Int) throws {
-        let setup = try Setup()
+        let setup = try MosquittoClients(device: Self.device)
         let payload = (0..<bytes).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
         let file = setup.broker.directory.file("payload")
         let received = setup.broker.directory.file("received")
@@ -84,7 +54,7 @@ import Testing
 
     @Test(arguments: ["3.1.1", "5"])
     func `paho-mqtt connects, subscribes and gets what it publishes`(version: String) throws {
-        let setup = try Setup()
+        let setup = try MosquittoClients(device: Self.device)
         let credentials = try setup.broker.pki.device(Self.device)
         let script = """
             import sys, threading, paho.mqtt.client as mqtt

@@ -9,7 +9,7 @@ enum OpenSSLLibrary {
     /// Where an SSL object keeps the pointer to its `TLSConnection`; set up on first use.
     static let connectionIndex: Int32 = {
         OPENSSL_init_ssl(0, nil)
-        if martlet_read_ec_keys_directly() == 0 { ERR_clear_error() }
+        if martlet_use_methods_before_providers() == 0 { ERR_clear_error() }
         ignoreBrokenPipes()
         let index = martlet_ssl_new_index()
         precondition(index >= 0, "OpenSSL has no memory for an index")

@@ -159,10 +159,11 @@ package final class SessionDriver {
             let slot = self.slot(frame.handle)
             if slot >= self.settings.pairs { self.subscribe(slot, &output) }
         case .sessionDeliver where frame.flags & FrameFlags.hasExchanges != 0:
-            _ = ExchangeFrame.forEach(frame.body) { _, packet in
-                self.linkBytes += UInt32(packet.count)
-                self.credits.append((frame.handle, UInt32(packet.count)))
-                self.take(packet, self.slot(frame.handle), &output)
+            var exchanges = ExchangeFrame(frame.body)
+            while let message = exchanges.next() {
+                self.linkBytes += UInt32(message.packet.count)
+                self.credits.append((frame.handle, UInt32(message.packet.count)))
+                self.take(message.packet, self.slot(frame.handle), &output)
             }
         case .sessionDeliver:
             if frame.flags & FrameFlags.debitsCredit != 0 {

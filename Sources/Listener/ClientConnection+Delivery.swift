@@ -33,7 +33,7 @@ extension ClientConnection {
     }
 
     @inline(__always)
-    private func queued(_ bytes: Int) {
+    func queued(_ bytes: Int) {
         if self.delivery.outstanding == 0 { self.lastTaken = self.service.loop.now }
         self.delivery.queued(bytes)
         self.router.pressure.queued(bytes)

@@ -237,10 +237,7 @@ final class RouterUplink: LinkDelegate {
     }
 
     private static func packetBytes(_ frame: Frame) -> Int {
-        guard frame.flags & FrameFlags.hasExchanges != 0 else { return frame.body.count }
-        var bytes = 0
-        _ = ExchangeFrame.forEach(frame.body) { bytes += $1.count }
-        return bytes
+        frame.flags & FrameFlags.hasExchanges != 0 ? ExchangeFrame(frame.body).packetBytes : frame.body.count
     }
 
     private func deliver(_ frame: Frame, to connection: ClientConnection) {

@@ -105,6 +105,10 @@ final class FakeClient {
     /// - Returns: session credit to give back.
     func took(_ bytes: [UInt8], debits: Bool, continues: Bool, isStored: Bool = false) -> Int {
         bytes.withUnsafeBytes { self.attach?.passedDown($0, isStored: isStored) }
+        return self.takes(bytes, debits: debits, continues: continues)
+    }
+
+    private func takes(_ bytes: [UInt8], debits: Bool, continues: Bool) -> Int {
         self.partial += bytes
         if !continues { self.splitPackets() }
         guard debits else { return 0 }
@@ -113,10 +117,15 @@ final class FakeClient {
         return 0
     }
 
-    /// A QoS 2 message that is not stored.
-    func took(_ packet: [UInt8], exchange: UInt64) -> Int {
-        self.attach?.passedDown(exchange: exchange, marks: self.listener.marks)
-        return self.took(packet, debits: true, continues: false)
+    /// QoS 2 messages that are not stored.
+    func took(_ exchanges: inout ExchangeFrame) -> Int {
+        var output = ByteBuffer()
+        if let attach = self.attach {
+            _ = attach.passedDown(&exchanges, marks: self.listener.marks, into: &output)
+        } else {
+            while let message = exchanges.next() { output.write(message.packet) }
+        }
+        return self.takes(output.array, debits: true, continues: false)
     }
 
     private func splitPackets() {

@@ -382,14 +382,12 @@ final class RouterHarness {
         _ listener: FakeListener,
         _ credits: inout [(handle: UInt64, bytes: UInt32)]
     ) {
-        var returned = 0
-        let isWhole = ExchangeFrame.forEach(frame.body) { exchange, packet in
-            listener.heldLinkCredit += packet.count
-            listener.unstoredExchanges += 1
-            guard let client = listener.clients[frame.handle] else { return }
-            returned += client.took([UInt8](packet), exchange: exchange)
-        }
-        #expect(isWhole, "a broken frame with exchanges")
+        var exchanges = ExchangeFrame(frame.body)
+        listener.heldLinkCredit += exchanges.packetBytes
+        var counted = exchanges
+        while counted.next() != nil { listener.unstoredExchanges += 1 }
+        let returned = listener.clients[frame.handle]?.took(&exchanges) ?? 0
+        #expect(!exchanges.isBroken, "a broken frame with exchanges")
         if returned > 0 { credits.append((frame.handle, UInt32(returned))) }
     }
 

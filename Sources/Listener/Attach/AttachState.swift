@@ -239,9 +239,18 @@ final class AttachState {
         kept.completing.keep(packet, until: .pubcomp, identifier)
     }
 
-    /// A message goes to the client.
-    func passedDown(exchange: UInt64, marks: UInt64) {
-        self.keptExchanges().delivered.add(exchange, marks: marks)
+    /// QoS 2 messages go to the client, each whole, and into `output`.
+    /// - Returns: their bytes.
+    func passedDown(_ exchanges: inout ExchangeFrame, marks: UInt64, into output: inout ByteBuffer) -> Int {
+        let kept = self.keptExchanges()
+        var bytes = 0
+        while let message = exchanges.next() {
+            kept.delivered.add(message.exchange, marks: marks)
+            self.passedDown(message.packet, message.header)
+            output.write(message.packet)
+            bytes += message.packet.count
+        }
+        return bytes
     }
 
     /// A PUBLISH whose identifier was not written into it yet.

@@ -106,11 +106,20 @@ extension ClientConnection {
 
     /// QoS 2 messages, each after what it is called.
     func deliver(exchanges body: UnsafeRawBufferPointer) {
-        let isWhole = ExchangeFrame.forEach(body) { exchange, packet in
-            self.uplink?.attach?.passedDown(exchange: exchange, marks: self.router.settledMarks)
-            self.deliver(packet, debitsCredit: true, continues: false, isStored: false)
+        var frame = ExchangeFrame(body)
+        guard self.phase == .open else { return self.router.returnLinkCredit(frame.packetBytes) }
+        if let attach = self.uplink?.attach {
+            self.queued(attach.passedDown(&frame, marks: self.router.settledMarks, into: &self.output))
+        } else {
+            while let message = frame.next() {
+                self.output.write(message.packet)
+                self.queued(message.packet.count)
+            }
         }
-        if !isWhole { self.service.counters.invalidFrames += 1 }
+        if frame.isBroken { self.service.counters.invalidFrames += 1 }
+        self.isInsideDelivery = false
+        self.sendOwnPackets()
+        self.markDirty()
     }
 
     /// Tells a new router of the session, and sends again what has no answer. What has come meanwhile still waits.

@@ -1,5 +1,8 @@
 /// The QoS 2 messages that a client was given lately, by `ExchangeIdentity`: all those that may be sent again to the next router.
 struct DeliveredExchanges {
+    /// Of what an idle session keeps for the next messages.
+    private static var keptCapacityMax: Int { 32 }
+
     private var current: [UInt64] = []
     private var previous: [UInt64] = []
     /// How often the router had said by then that earlier ones are settled.
@@ -19,8 +22,8 @@ struct DeliveredExchanges {
     /// What came before the last mark but one is settled.
     private mutating func forget(marks: UInt64) {
         guard self.marks != marks else { return }
-        self.previous = marks == self.marks &+ 1 ? self.current : []
-        self.current = []
+        if marks == self.marks &+ 1 { swap(&self.previous, &self.current) } else { self.previous = [] }
+        self.current.removeAll(keepingCapacity: self.current.capacity <= Self.keptCapacityMax)
         self.marks = marks
     }
 }

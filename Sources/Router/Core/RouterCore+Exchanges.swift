@@ -64,7 +64,9 @@ extension RouterCore {
         guard self.findReceivers(view.topic, of: session) else { return }
         if self.matchesGoUnstored(view) {
             self.settling.messages += self.matches.subscribers.count
-            self.deliverToMatches(view, kept: message)
+            if self.matches.subscribers.count != 1 || !self.deliverNamed(message, to: self.matches.subscribers[0]) {
+                self.deliverToMatches(view, kept: message)
+            }
         } else {
             // Either all copies of a message are stored, or those that are not can be told apart when it comes again. Stored ones need
             // no name for that, unless it has come again: then a listener that comes later says who has it.
@@ -73,6 +75,39 @@ extension RouterCore {
             self.complete(held.exchange, session)
         }
         withExtendedLifetime(message) {}
+    }
+
+    /// Sends a message for which `matchesGoUnstored` is true to one of its receivers, if nothing at all is in its way.
+    /// - Returns: false: something is, and nothing was done.
+    private mutating func deliverNamed(_ message: Message, to subscriber: Subscriber) -> Bool {
+        guard self.repeatedExchange == 0, let session = self.sessions[Int(subscriber.session)], let link = session.link,
+            link.admits(session.credit), !session.hasBacklog, session.heldPublishes == 0, session.outboundAliases == nil,
+            self.mayStart(session), !session.inflight.isFull
+        else { return false }
+        let view = message.view
+        let item = QueuedMessage(
+            message: message,
+            identifier: subscriber.options.identifier,
+            qos: .exactlyOnce,
+            retain: false
+        )
+        let shape = item.shape(hasProperties: session.hasProperties)
+        let layout = PublishLayout(view, shape, now: self.now)
+        guard layout.packetBytes <= self.partBytes, layout.packetBytes <= session.maximumPacketBytes else { return false }
+        let identifier = session.inflight.add(consume item)
+        session.sendQuota -= 1
+        self.noteDelivered(message.header.exchange, session)
+        self.debit(layout.packetBytes, session, link)
+        link.writePublish(
+            view,
+            shape,
+            layout,
+            handle: session.handle,
+            packetIdentifier: identifier,
+            exchange: message.header.exchange
+        )
+        self.noteUnstored(session, link)
+        return true
     }
 
     /// Finds who gets the message, without the trie where the session last published to that topic too.

@@ -94,12 +94,12 @@ extension RouterCore {
 
     /// PUBREL came: the message goes on.
     mutating func release(_ identifier: UInt16, _ session: Session) {
-        guard let held = session.received.first(where: { $0.packetIdentifier == identifier }) else {
+        guard let position = session.received.firstIndex(where: { $0.packetIdentifier == identifier }) else {
             // The PUBCOMP that its listener did not get leaves now.
             session.exchanges?.leaveLater(turn: self.turn + 1)
             return
         }
-        self.forget(held, session)
+        let held = self.forget(at: position, session)
         guard let message = held.message else { return }
         // The exchange goes on though the message has expired meanwhile [MQTT-4.3.3-13].
         guard !self.isExpired(message) else {
@@ -121,10 +121,15 @@ extension RouterCore {
         guard let position = session.received.firstIndex(where: { $0.packetIdentifier == held.packetIdentifier }) else {
             return
         }
-        session.received.remove(at: position)
+        _ = self.forget(at: position, session)
+    }
+
+    private mutating func forget(at position: Int, _ session: Session) -> Session.ReceivedMessage {
+        let held = session.received.remove(at: position)
         self.recordForgotten(held, session)
         let bytes = held.message?.countedBytes ?? 0
         session.receivedBytes -= bytes
         self.queuedBytes -= bytes
+        return held
     }
 }

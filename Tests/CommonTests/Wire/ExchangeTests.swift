@@ -28,7 +28,9 @@ import Testing
         for count in 0...whole.count {
             var found: [(UInt64, [UInt8])] = []
             let isWhole = whole[..<count].withUnsafeBytes { bytes in
-                ExchangeFrame.forEach(bytes) { found.append(($0, [UInt8]($1))) }
+                var frame = ExchangeFrame(bytes)
+                while let message = frame.next() { found.append((message.exchange, [UInt8](message.packet))) }
+                return !frame.isBroken
             }
             #expect(isWhole == [0, 15, whole.count].contains(count), "\(count) bytes")
             #expect(found.map(\.0) == (count == whole.count ? [1, 2] : count >= 15 ? [1] : []), "\(count) bytes")
@@ -36,10 +38,10 @@ import Testing
         }
         // Of another type, or of no length that there is.
         for broken in [[0x20, 0], [0x34, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]] as [[UInt8]] {
-            let isWhole = ([UInt8](repeating: 1, count: 8) + broken).withUnsafeBytes {
-                ExchangeFrame.forEach($0) { _, _ in }
+            ([UInt8](repeating: 1, count: 8) + broken).withUnsafeBytes {
+                var frame = ExchangeFrame($0)
+                #expect(frame.next() == nil && frame.isBroken)
             }
-            #expect(!isWhole)
         }
     }
 

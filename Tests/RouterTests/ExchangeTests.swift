@@ -439,6 +439,64 @@ import Testing
         #expect(setup.reader.takePayloads() == [])
     }
 
+    /// What the store had of it stayed there without its session, and the next router did not start with that.
+    @Test(arguments: [false, true], [false, true]) func whatALastingSessionLeftIsTheListenersWhenItComesAgain(
+        isKilled: Bool,
+        hasPubrec: Bool
+    ) throws {
+        var setup = try self.start()
+        let first = setup.harness.client("lasting", on: setup.harness.listeners[0])
+        first.connect(clean: true, expiry: 3600)
+        first.beginExchange("t", "1", identifier: 30)
+        if hasPubrec { #expect(Self.answers(first) == [.pubrec]) }
+        first.drop()
+        let again = setup.harness.client("lasting", on: setup.harness.listeners[0])
+        #expect(again.connect(clean: false)?.sessionPresent == true)
+        again.beginExchange("t", "1", identifier: 30, dup: true)
+        #expect(Self.answers(again) == [.pubrec])
+        if isKilled { try setup.kill(self.path) }
+        again.send(.pubrel(AcknowledgementPacket(packetIdentifier: 30)))
+        #expect(Self.answers(again) == [.pubcomp])
+        #expect(setup.reader.takePayloads() == ["1"])
+        again.disconnect()
+        setup.reader.disconnect()
+        setup.publisher.disconnect()
+        setup.harness.commit()
+        setup.harness.flush()
+        _ = try setup.harness.restart(self.path)
+        for kind in [StoreKey.received, StoreKey.completed, StoreKey.item, StoreKey.session] {
+            #expect(try self.entries(kind) == 0, "\(kind)")
+        }
+    }
+
+    private func entries(_ kind: UInt8) throws -> Int {
+        var count = 0
+        try StoreFile(path: self.path, survivesPowerLoss: false).rows.entries(kind) { _, _ in count += 1 }
+        return count
+    }
+
+    /// Its copies at QoS 1 are stored, and their identifiers were not.
+    @Test func whatIsWithAClientForAWhileDoesNotComeAgainAsNew() throws {
+        var setup = try self.start()
+        let slow = setup.harness.client("slow", on: setup.harness.listeners[1])
+        slow.connect(clean: true)
+        slow.subscribe("t", .atLeastOnce)
+        slow.acknowledges = false
+        setup.publish("1", 7)
+        setup.release(7)
+        let identifiers = slow.takePublishes().map(\.packetIdentifier)
+        #expect(identifiers.count == 1)
+        setup.harness.pass(seconds: 0.6)
+        try setup.kill(self.path)
+        #expect(slow.takePayloads() == [])
+        slow.acknowledges = true
+        for identifier in identifiers { slow.send(.puback(AcknowledgementPacket(packetIdentifier: identifier))) }
+        setup.publish("2", 8)
+        setup.release(8)
+        #expect(slow.takePayloads() == ["2"])
+        #expect(setup.session("slow")?.inflight.count == 0)
+    }
+
     @Test func aLargeMessageGoesThroughTheStore() throws {
         var setup = try self.start()
         let text = String(repeating: "x", count: 200_000)

@@ -188,6 +188,47 @@ import Testing
         #expect(error?.description.contains("1 entries that make no sense") == true)
     }
 
+    /// One such entry, which an error had left, kept every router from starting.
+    @Test(arguments: [StoreKey.subscription, StoreKey.item, StoreKey.received, StoreKey.completed])
+    func whatBelongsToNoSessionIsTakenOut(kind: UInt8) throws {
+        var changes = ChangeLog()
+        changes.put(
+            { key in
+                key.write(kind)
+                key.writeBigEndian(77 as UInt64)
+                switch kind {
+                case StoreKey.subscription: key.writeBigEndian(1 as UInt32)
+                case StoreKey.received: key.writeBigEndian(30 as UInt16)
+                default: key.writeBigEndian(5 as UInt64)
+                }
+            },
+            { value in
+                switch kind {
+                case StoreKey.subscription:
+                    value.writeLittleEndian(0 as UInt32)
+                    value.write(0 as UInt8)
+                    value.write("t")
+                case StoreKey.item:
+                    var item = StoredItem()
+                    item.message = 4
+                    item.encode(into: &value)
+                case StoreKey.received: value.writeLittleEndian(0 as UInt64)
+                default: break
+                }
+            }
+        )
+        let taken = changes.takeGroup()
+        let group = try #require(taken)
+        try self.open().append([group.records])
+        let harness = RouterHarness(store: try self.open())
+        #expect(harness.core.ownerlessEntries == 1)
+        harness.commit()
+        _ = try harness.restart(self.path)
+        var count = 0
+        try self.open().rows.entries(kind) { _, _ in count += 1 }
+        #expect(count == 0)
+    }
+
     /// Values of files that somebody else wrote: refused or taken, never a crash.
     @Test func randomValuesNeverCrash() throws {
         let seed = testSeed()

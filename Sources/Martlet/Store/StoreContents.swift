@@ -3,7 +3,7 @@ import RouterStore
 import SQLite
 
 /// The store's entries put together: which session has what, and whether everything that is named is there. What makes no sense
-/// here is what a router would not start with.
+/// here is what a router would not start with, or would take out.
 struct StoreContents {
     struct Session {
         var stored: StoredSession

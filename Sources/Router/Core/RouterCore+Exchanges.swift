@@ -81,7 +81,8 @@ extension RouterCore {
     /// - Returns: false: something is, and nothing was done.
     private mutating func deliverNamed(_ message: Message, to subscriber: Subscriber) -> Bool {
         guard self.repeatedExchange == 0, let session = self.sessions[Int(subscriber.session)], let link = session.link,
-            link.admits(session.credit), !session.hasBacklog, session.heldPublishes == 0, session.outboundAliases == nil,
+            link.admits(session.credit), !session.hasBacklog, session.heldPublishes == 0,
+            session.outboundAliases == nil,
             self.mayStart(session), !session.inflight.isFull
         else { return false }
         let view = message.view
@@ -93,7 +94,9 @@ extension RouterCore {
         )
         let shape = item.shape(hasProperties: session.hasProperties)
         let layout = PublishLayout(view, shape, now: self.now)
-        guard layout.packetBytes <= self.partBytes, layout.packetBytes <= session.maximumPacketBytes else { return false }
+        guard layout.packetBytes <= self.partBytes, layout.packetBytes <= session.maximumPacketBytes else {
+            return false
+        }
         let identifier = session.inflight.add(consume item)
         session.sendQuota -= 1
         self.noteDelivered(message.header.exchange, session)

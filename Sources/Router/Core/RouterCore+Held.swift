@@ -103,6 +103,7 @@ extension RouterCore {
         if item.number == 0 { session.inflight.setNumber(self.takeItemNumber(item), of: identifier) }
         guard item.qos == .exactlyOnce else {
             if item.number == 0 { self.recordUnidentified(identifier, session) }
+            self.noteUnidentified(session)
             return false
         }
         self.recordInflight(identifier, session, isNew: item.number == 0)

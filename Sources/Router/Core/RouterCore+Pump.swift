@@ -103,10 +103,7 @@ extension RouterCore {
             guard !session.inflight.isFull else { return false }
             identifier = session.inflight.add(item)
             session.sendQuota -= 1
-            if item.qos == .atLeastOnce, session.isDurable {
-                self.noteUnidentified(session)
-                session.timeAcknowledgement(now: self.now)
-            }
+            if item.qos == .atLeastOnce, session.isDurable { session.timeAcknowledgement(now: self.now) }
             if session.isStored, self.isHeldBack(identifier, item, layout, session, link) { return true }
         }
         self.chooseAlias(&shape, &layout, message, session, furtherIdentifiers: further)

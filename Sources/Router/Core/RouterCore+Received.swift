@@ -36,7 +36,8 @@ extension RouterCore {
             }
         }
         if exchange.identity != 0 {
-            // The listener goes by the last one.
+            // The listener goes by the last one. It keeps it too: what the store had of it, for a session that was to last, goes.
+            self.recordForgotten(session.received[position], session)
             session.received[position].exchange = exchange.identity
             session.received[position].message?.header.exchange = exchange.identity
         }

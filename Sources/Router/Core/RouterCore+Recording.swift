@@ -60,10 +60,10 @@ extension RouterCore {
         self.recordItem(stored, session, isNew: isNew)
     }
 
-    /// A QoS 1 message got its identifier, which is not stored.
+    /// A QoS 1 message that is stored got its identifier, which is not.
     @inline(__always)
     mutating func noteUnidentified(_ session: Session) {
-        guard !session.isInUnidentified, session.isStored, session.isDurable else { return }
+        guard !session.isInUnidentified, session.isStored else { return }
         session.isInUnidentified = true
         self.unidentified.append((self.now &+ RouterLimits.unidentifiedNanoseconds, session.index))
     }

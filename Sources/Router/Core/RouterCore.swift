@@ -72,6 +72,8 @@ package struct RouterCore: ~Copyable {
     var unstoredQueues: [(due: Instant, awaited: AwaitedMessage)] = []
     /// Sessions with QoS 1 messages under way whose identifiers are not stored.
     var unidentified: [(due: Instant, session: UInt32)] = []
+    /// What the store held of sessions that are not there.
+    package var ownerlessEntries = 0
     /// Some answer waits until messages are with other listeners (`handedOver`).
     package internal(set) var waitsForHandOver = false
     /// The next router sends what waits.

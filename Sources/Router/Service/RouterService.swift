@@ -182,6 +182,12 @@ package final class RouterService: Role, LinkDelegate {
         self.storeClock = clock
         self.core.storeOffset = clock.monotonicOffset
         try self.core.restore(from: file, now: Clock.monotonic())
+        if self.core.ownerlessEntries > 0 {
+            self.logger.warning(
+                "entries of the store were of sessions that are not there, and were taken out",
+                metadata: ["entries": "\(self.core.ownerlessEntries)"]
+            )
+        }
         let milliseconds = (Clock.monotonic() &- began) / Nanoseconds.perMillisecond
         self.logger.notice(
             "state restored",

@@ -29,6 +29,8 @@ extension RouterCore {
         }
         self.changes.nextNumber = restoring.highest + 1
         self.changes.isOn = true
+        for key in restoring.ownerless { self.changes.delete { $0.write(key) } }
+        self.ownerlessEntries = restoring.ownerless.count
         if !self.sessionsByClient.isEmpty {
             self.settling.beginAgain(after: now &+ RouterLimits.restartGraceNanoseconds)
         }
@@ -48,7 +50,16 @@ extension RouterCore {
         var notRetained: [Message] = []
         var awaitingRetained: [(session: Session, place: UInt32, options: UInt32, filter: [UInt8])] = []
         var highest: UInt64 = 0
+        /// Keys of entries of sessions that are not there: nobody is to get what they are about.
+        var ownerless: [[UInt8]] = []
         var broken = 0
+
+        /// The session of an entry that should be there.
+        mutating func session(_ number: UInt64, _ key: UnsafeRawBufferPointer) -> UInt32? {
+            if let index = self.sessions[number] { return index }
+            self.ownerless.append([UInt8](key))
+            return nil
+        }
     }
 
     private mutating func restoreMessages(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
@@ -141,12 +152,11 @@ extension RouterCore {
         var found: [(session: Session, number: UInt32, options: UInt32, awaitsRetained: Bool, filter: [UInt8])] = []
         let sessions = self.sessions
         try file.rows.entries(StoreKey.subscription) { key, value in
-            guard key.count == 13, let number = StoreKey.number(key), let index = restoring.sessions[number],
-                let session = sessions[Int(index)], let stored = StoredSubscription(value)
-            else {
+            guard key.count == 13, let number = StoreKey.number(key), let stored = StoredSubscription(value) else {
                 restoring.broken += 1
                 return
             }
+            guard let index = restoring.session(number, key), let session = sessions[Int(index)] else { return }
             let own = key.loadUnaligned(fromByteOffset: 9, as: UInt32.self).bigEndian
             found.append((session, own, stored.options, stored.awaitsRetained, [UInt8](stored.filter)))
         }
@@ -212,13 +222,13 @@ extension RouterCore {
         var count = 0
         try file.rows.entries(StoreKey.item) { key, value in
             guard key.count == 17, let number = StoreKey.number(key), let own = StoreKey.number(key, at: 9),
-                let index = restoring.sessions[number], let session = sessions[Int(index)],
                 let stored = StoredItem(value, number: own)
             else {
                 restoring.broken += 1
                 return
             }
             restoring.highest = max(restoring.highest, own)
+            guard let index = restoring.session(number, key), let session = sessions[Int(index)] else { return }
             let message = restoring.messages[stored.message]
             guard stored.stage == .released || message != nil else {
                 restoring.broken += 1
@@ -252,10 +262,12 @@ extension RouterCore {
         var bytes = 0
         try file.rows.entries(StoreKey.received) { key, value in
             var reader = ByteReader(value)
-            guard key.count == 11, let number = StoreKey.number(key), let index = restoring.sessions[number],
-                let session = sessions[Int(index)], let named = reader.readLittleEndian(UInt64.self),
-                named == 0 || restoring.messages[named] != nil
-            else {
+            guard key.count == 11, let number = StoreKey.number(key), let named = reader.readLittleEndian(UInt64.self) else {
+                restoring.broken += 1
+                return
+            }
+            guard let index = restoring.session(number, key), let session = sessions[Int(index)] else { return }
+            guard named == 0 || restoring.messages[named] != nil else {
                 restoring.broken += 1
                 return
             }
@@ -271,12 +283,11 @@ extension RouterCore {
 
     private mutating func restoreCompleted(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {
         try file.rows.entries(StoreKey.completed) { key, _ in
-            guard key.count == 17, let number = StoreKey.number(key), let exchange = StoreKey.number(key, at: 9),
-                let index = restoring.sessions[number], let session = self.sessions[Int(index)]
-            else {
+            guard key.count == 17, let number = StoreKey.number(key), let exchange = StoreKey.number(key, at: 9) else {
                 restoring.broken += 1
                 return
             }
+            guard let index = restoring.session(number, key), let session = self.sessions[Int(index)] else { return }
             self.exchanges(of: session).restore(exchange)
         }
     }

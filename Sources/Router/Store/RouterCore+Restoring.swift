@@ -262,7 +262,8 @@ extension RouterCore {
         var bytes = 0
         try file.rows.entries(StoreKey.received) { key, value in
             var reader = ByteReader(value)
-            guard key.count == 11, let number = StoreKey.number(key), let named = reader.readLittleEndian(UInt64.self) else {
+            guard key.count == 11, let number = StoreKey.number(key), let named = reader.readLittleEndian(UInt64.self)
+            else {
                 restoring.broken += 1
                 return
             }

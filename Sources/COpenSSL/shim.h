@@ -72,6 +72,18 @@ static inline int martlet_ssl_context_add_chain_certificate(SSL_CTX *context, X5
 static inline int martlet_ssl_set_server_name(SSL *ssl, const char *name) {
     return SSL_set_tlsext_host_name(ssl, name) == 1;
 }
+/// Joins a client and a server in memory.
+static inline int martlet_ssl_connect(SSL *client, SSL *server) {
+    BIO *near = NULL, *far = NULL;
+    if (BIO_new_bio_pair(&near, 1 << 16, &far, 1 << 16) != 1) return 0;
+    SSL_set_bio(client, near, near);
+    SSL_set_bio(server, far, far);
+    SSL_set_connect_state(client);
+    SSL_set_accept_state(server);
+    return 1;
+}
+static inline int martlet_ssl_set_maximum(SSL *ssl, int version) { return SSL_set_max_proto_version(ssl, version) == 1; }
+static inline int martlet_ssl_set_groups(SSL *ssl, const char *groups) { return SSL_set1_groups_list(ssl, groups) == 1; }
 static inline int martlet_ssl_new_index(void) { return SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL); }
 
 static inline void martlet_openssl_free(void *pointer) { OPENSSL_free(pointer); }

@@ -1,4 +1,5 @@
 import Common
+import Glibc
 import TestSupport
 import Testing
 
@@ -37,5 +38,20 @@ import Testing
         let (status, _) = try clients.publish(["-t", "devices/\(Self.device)/data", "-m", "hello"])
         #expect(status != 0)
         try clients.broker.listeners[0].waitForLog("reason=tls-")
+    }
+
+    /// They were taken, and no client came in any more.
+    @Test func `regression: a reload keeps ciphers that work where the new ones would let nobody in`() throws {
+        let clients = try MosquittoClients(device: Self.device)
+        let listener = clients.broker.listeners[0]
+        let file = clients.broker.directory.file("martlet.yaml")
+        let text = String(decoding: try readFile(file), as: UTF8.self)
+        let useless = "      max_version: \"1.2\"\n      ciphers: ECDHE-RSA-AES128-GCM-SHA256\n"
+        try writeFile(file, Array(text.replacing("  - name: plain\n", with: useless + "  - name: plain\n").utf8))
+        listener.signal(SIGHUP)
+        try listener.waitForLog("certificates not usable, those read before stay in use")
+        #expect(listener.log.contains("has none that works at TLS 1.2 with an EC key"), "\(listener.log)")
+        let (status, output) = try clients.publish(["-t", "devices/\(Self.device)/data", "-m", "hello"])
+        #expect(status == 0, "\(output)")
     }
 }

@@ -97,9 +97,12 @@ package struct PasswordCheck: Equatable, Sendable {
         else { return }
         throw ConfigurationMistake(
             subject: "authentication.password_hash",
-            reason:
-                "is \"\(scheme)\", and OpenSSL on this machine has no \(Self.digestName(mac)); its legacy provider may be missing"
+            reason: "is \"\(scheme)\", and \(Self.textOfMissing(mac))"
         )
+    }
+
+    private static func textOfMissing(_ mac: PasswordHash.MAC) -> String {
+        MissingAlgorithm.text(Self.digestName(mac), isInLegacyProvider: mac == .md4 || mac == .ripemd160)
     }
 
     private static func digestName(_ mac: PasswordHash.MAC) -> String {

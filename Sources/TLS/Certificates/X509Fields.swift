@@ -20,7 +20,7 @@ enum X509Fingerprint {
         var digest = [UInt8](repeating: 0, count: Digest.Algorithm.sha256.byteCount)
         var count: UInt32 = 0
         guard X509_digest(certificate, Digest.Algorithm.sha256.implementation, &digest, &count) == 1 else {
-            preconditionFailure("no memory to hash a certificate")
+            MissingAlgorithm.end("SHA-256")
         }
         return digest
     }

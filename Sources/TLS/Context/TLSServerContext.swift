@@ -81,6 +81,7 @@ package final class TLSServerContext: @unchecked Sendable {
         try Self.setSessionContext(builder.pointer, configuration, authorities: authorities)
         self.verifiedChains = VerifiedChainCache(revocation: revocation, now: now)
         self.verifiedChains.install(in: builder.pointer)
+        if takesConnections { try Self.tryOut(&builder, configuration) }
         self.warnings = builder.warnings
         self.revocation = revocation
         self.authorities = TrustedAuthorities(
@@ -130,6 +131,21 @@ package final class TLSServerContext: @unchecked Sendable {
         X509_STORE_CTX_set_verify_cb(store, TLSConnection.verifyCallback)
         guard X509_verify_cert(store) != 1 else { return nil }
         return connection.verifyFailure ?? TLSFailure(kind: .other, detail: OpenSSLLibrary.takeErrorText())
+    }
+
+    /// - Throws: when no client could connect.
+    private static func tryOut(
+        _ builder: inout ContextBuilder,
+        _ configuration: TLSServerConfiguration
+    ) throws(TLSError) {
+        try TrialHandshake(builder.pointer, configuration)?.run()
+        let key = ServerKey(SSL_CTX_get0_certificate(builder.pointer))
+        guard key.isOfFewClients else { return }
+        builder.warn(
+            "certificate_file \(configuration.certificateFile) has \(key): clients can connect only at TLS 1.2, and if they offer "
+                + "this curve, which few do; P-256 is known to all",
+            setting: "certificate_file"
+        )
     }
 
     private static func requireClientCertificates(

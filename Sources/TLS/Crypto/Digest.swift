@@ -19,6 +19,15 @@ package enum Digest {
             }
         }
 
+        private var name: String {
+            switch self {
+            case .md5: "MD5"
+            case .sha1: "SHA-1"
+            case .sha256: "SHA-256"
+            case .sha512: "SHA-512"
+            }
+        }
+
         /// MD5 may be missing where OpenSSL runs in FIPS mode. Look before you hash with it.
         package var isAvailable: Bool { self.fetched.pointer != nil }
 
@@ -33,9 +42,7 @@ package enum Digest {
 
         /// The EVP_MD.
         var implementation: OpaquePointer {
-            guard let pointer = self.fetched.pointer else {
-                preconditionFailure("OpenSSL on this machine offers no \(self); see isAvailable")
-            }
+            guard let pointer = self.fetched.pointer else { MissingAlgorithm.end(self.name) }
             return pointer
         }
     }

@@ -16,7 +16,7 @@ package enum SecureRandom {
     package static func bytes(_ count: Int) -> [UInt8] {
         var result = [UInt8](repeating: 0, count: count)
         guard count == 0 || RAND_bytes(&result, Int32(clamping: count)) == 1 else {
-            preconditionFailure("the random source of the system failed")
+            MissingAlgorithm.end("random numbers")
         }
         return result
     }

@@ -8,11 +8,21 @@ import Testing
 /// Sessions that last at one connection and end with the next one, in the midst of everything that may be under way: whatever happens,
 /// every router starts with what is stored, and when they are over nothing is left of them.
 @Suite struct SessionLifeTests {
+    /// What happened, in order.
+    private final class Log {
+        private var lines: [String] = []
+
+        var text: String { self.lines.joined(separator: "\n") }
+
+        func append(_ line: String) { self.lines.append(line) }
+    }
+
     /// A client, and what it keeps of its session.
     private final class Actor {
         let name: String
         var client: FakeClient?
         let isShared: Bool
+        private let log: Log
         /// QoS 2 messages that it sent, by packet identifier.
         var exchanges: [UInt16: Exchange] = [:]
         private var nextIdentifier: UInt16 = 0
@@ -22,13 +32,29 @@ import Testing
         /// What came twice at QoS 2.
         private(set) var repeated: [String] = []
         private(set) var receivedCount = 0
+        /// QoS 1 and 2 messages that came and are not done with, by packet identifier.
+        private var underWay: [UInt16: Arrival] = [:]
+        /// Packets that were looked at and not answered, the first ones of what the client has.
+        private var unansweredCount = 0
+        /// What the standard forbids.
+        private(set) var violations: [String] = []
+
+        private struct Arrival {
+            var payload: [UInt8]
+            var at: Instant
+            /// A router was killed before the identifier was stored.
+            var mayComeAgainAsNew = false
+        }
 
         struct Exchange {
+            static let prefix = Array("exchange".utf8)
+
             var payload: String
             var hasPubrec = false
         }
 
-        init(_ name: String, isShared: Bool) {
+        init(_ name: String, isShared: Bool, _ log: Log) {
+            self.log = log
             self.name = name
             self.isShared = isShared
         }
@@ -38,6 +64,39 @@ import Testing
             self.exchanges = [:]
             self.identifiersReceived = []
             self.payloadsReceived = []
+            self.underWay = [:]
+        }
+
+        /// There is another connection: what was not looked at is lost, and what was not answered comes again.
+        func connected(_ client: FakeClient) {
+            self.client = client
+            self.unansweredCount = 0
+        }
+
+        /// - Parameter storesAll: identifiers that were due to be stored are.
+        func routerIsKilled(at now: Instant, storesAll: Bool) {
+            for (identifier, arrival) in self.underWay {
+                let isDue = now &- arrival.at >= RouterLimits.unidentifiedNanoseconds + 100 * Nanoseconds.perMillisecond
+                if !storesAll || !isDue { self.underWay[identifier]?.mayComeAgainAsNew = true }
+            }
+        }
+
+        /// Looks at what has come.
+        private func look(at publish: PublishPacket, now: Instant) {
+            let identifier = publish.packetIdentifier
+            let text = "\(identifier) \(String(decoding: publish.payload, as: UTF8.self))"
+            self.log.append("\(self.name) gets \(text), \(publish.qos)\(publish.dup ? ", DUP" : "")")
+            if let former = self.underWay[identifier], !former.mayComeAgainAsNew {
+                // [MQTT-2.2.1-3], [MQTT-3.3.1-1]
+                if !publish.dup || former.payload != publish.payload { self.violations.append("\(text): in use") }
+                return
+            }
+            // [MQTT-4.4.0-1]. What was published at QoS 1 may have been published again.
+            let isAgain = self.underWay.contains { $0.value.payload == publish.payload && !$0.value.mayComeAgainAsNew }
+            if isAgain, !self.isShared, publish.payload.starts(with: Exchange.prefix) {
+                self.violations.append("\(text): again as new")
+            }
+            self.underWay[identifier] = Arrival(payload: publish.payload, at: now)
         }
 
         var openClient: FakeClient? { self.client.flatMap { $0.isOpen ? $0 : nil } }
@@ -48,11 +107,14 @@ import Testing
         }
 
         /// Takes answers to what it sent, and answers the first `count` of what else came.
-        func answer(_ count: Int) {
+        func answer(_ count: Int, now: Instant) {
             guard let client = self.openClient else { return }
             var left = count
             var others: [Packet] = []
-            for packet in client.takeAll() {
+            for (place, packet) in client.takeAll().enumerated() {
+                if case .publish(let publish) = packet, publish.qos != .atMostOnce, place >= self.unansweredCount {
+                    self.look(at: publish, now: now)
+                }
                 switch packet {
                 case .pubrec(let ack) where ack.reasonCode.isFailure: self.exchanges[ack.packetIdentifier] = nil
                 case .pubrec(let ack): self.exchanges[ack.packetIdentifier]?.hasPubrec = true
@@ -65,13 +127,17 @@ import Testing
                 }
             }
             client.received = others + client.received
+            self.unansweredCount = others.count
         }
 
         private func answer(_ packet: Packet, _ client: FakeClient) {
             switch packet {
             case .publish(let publish):
                 let acknowledgement = AcknowledgementPacket(packetIdentifier: publish.packetIdentifier)
-                guard publish.qos == .exactlyOnce else { return client.send(.puback(acknowledgement)) }
+                guard publish.qos == .exactlyOnce else {
+                    self.underWay[publish.packetIdentifier] = nil
+                    return client.send(.puback(acknowledgement))
+                }
                 if self.identifiersReceived.insert(publish.packetIdentifier).inserted, !self.isShared,
                     !publish.payload.isEmpty, !self.payloadsReceived.insert(publish.payload).inserted
                 {
@@ -81,6 +147,7 @@ import Testing
                 client.send(.pubrec(acknowledgement))
             case .pubrel(let pubrel):
                 self.identifiersReceived.remove(pubrel.packetIdentifier)
+                self.underWay[pubrel.packetIdentifier] = nil
                 client.send(.pubcomp(AcknowledgementPacket(packetIdentifier: pubrel.packetIdentifier)))
             default: break
             }
@@ -91,13 +158,16 @@ import Testing
         var random: SeededRandom
         var harness: RouterHarness
         let path: String
-        let actors = ["one", "two", "three", "four"].enumerated().map { Actor($1, isShared: $0 % 2 == 1) }
-        var log: [String] = []
+        let actors: [Actor]
+        let log: Log
         private var payload = 0
 
         init(seed: UInt64, path: String) throws {
             self.random = SeededRandom(seed: seed)
             self.path = path
+            let log = Log()
+            self.log = log
+            self.actors = ["one", "two", "three", "four"].enumerated().map { Actor($1, isShared: $0 % 2 == 1, log) }
             self.harness = RouterHarness(store: try StoreFile(path: path, survivesPowerLoss: false))
             for _ in 0..<2 { self.harness.addListener() }
         }
@@ -116,7 +186,7 @@ import Testing
             switch action {
             case 0..<6: self.connect(actor)
             case 6..<50: if let client = actor.openClient { self.send(actor, client) }
-            case 50..<82: actor.answer(self.pick([0, 1, 2, 100]))
+            case 50..<82: actor.answer(self.pick([0, 1, 2, 100]), now: self.harness.now)
             case 82..<87: self.end(actor)
             case 87..<92: self.pass(self.pick([0.01, 0.05, 0.6, 6]))
             case 92..<94: self.harness.commitsAtOnce = self.pick([true, true, true, false])
@@ -153,7 +223,7 @@ import Testing
             self.log.append(
                 "\(actor.name) clean \(clean) expiry \(expiry ?? 0) will \(will != nil): \(connack?.sessionPresent as Any)"
             )
-            actor.client = client
+            actor.connected(client)
             guard connack?.sessionPresent == true else {
                 // Without a CONNACK it does not know, and begins anew.
                 actor.beginAnew()
@@ -205,7 +275,7 @@ import Testing
                 self.log.append("\(actor.name) repeats \(identifier)")
                 client.beginExchange("a", exchange.payload, identifier: identifier, dup: true)
             default:
-                actor.answer(0)
+                actor.answer(0, now: self.harness.now)
                 for (identifier, exchange) in actor.exchanges.sorted(by: { $0.key < $1.key }) where exchange.hasPubrec {
                     self.log.append("\(actor.name) releases \(identifier)")
                     client.send(.pubrel(AcknowledgementPacket(packetIdentifier: identifier)))
@@ -233,6 +303,10 @@ import Testing
 
         mutating func restart(everything: Bool) throws {
             self.log.append(everything ? "all are killed" : "the router is killed")
+            for actor in self.actors {
+                actor.answer(0, now: self.harness.now)
+                actor.routerIsKilled(at: self.harness.now, storesAll: self.harness.commitsAtOnce)
+            }
             if everything {
                 self.harness = try self.harness.restart(self.path)
                 for _ in 0..<2 { self.harness.addListener() }
@@ -240,7 +314,7 @@ import Testing
                 self.harness = try self.harness.replaceRouter(self.path)
                 self.harness.flush()
             }
-            #expect(self.harness.core.ownerlessEntries == 0, "\(self.log.joined(separator: "\n"))")
+            #expect(self.harness.core.ownerlessEntries == 0, "\(self.log.text)")
         }
 
         /// All sessions end.
@@ -265,11 +339,13 @@ import Testing
             var world = try World(seed: seed &+ round, path: path)
             for _ in 0..<400 { try world.step() }
             try world.finish()
-            let log = "MARTLET_SEED=\(seed &+ round)\n\(world.log.joined(separator: "\n"))"
+            let log = "MARTLET_SEED=\(seed &+ round)\n\(world.log.text)"
             #expect(world.harness.core.queuedMessages == 0 && world.harness.core.queuedBytesTotal == 0, "\(log)")
             try world.restart(everything: true)
             #expect(world.harness.core.sessionCount == 0, "\(log)")
-            for actor in world.actors { #expect(actor.repeated == [], "\(actor.name), \(log)") }
+            for actor in world.actors {
+                #expect(actor.repeated == [] && actor.violations == [], "\(actor.name) \(actor.violations), \(log)")
+            }
             received += world.actors.reduce(0) { $0 + $1.receivedCount }
             world.harness = RouterHarness()
             for kind in StoreKey.all {

@@ -475,6 +475,31 @@ import Testing
         return count
     }
 
+    /// A copy at QoS 0 left before it was stored that its message has gone on, and came again from the next router [MQTT-4.3.3-12].
+    @Test(arguments: [UInt32(0), 3600], ["t", "$share/g/t"])
+    func aCopyAtQoS0ComesOnce(publisherExpiry: UInt32, filter: String) throws {
+        var setup = try self.start()
+        // Its listener attaches first: at QoS 0 nothing waits for one that is late.
+        let watcher = setup.harness.client("watcher", on: setup.harness.listeners[0])
+        watcher.connect(clean: true)
+        watcher.subscribe(filter, .atMostOnce)
+        let publisher = setup.harness.client("second", on: setup.harness.listeners[1])
+        publisher.connect(clean: true, expiry: publisherExpiry)
+        publisher.beginExchange("t", "1", identifier: 7)
+        #expect(Self.answers(publisher) == [.pubrec])
+        setup.harness.commitsAtOnce = false
+        publisher.send(.pubrel(AcknowledgementPacket(packetIdentifier: 7)))
+        let early = watcher.takePayloads()
+        try setup.kill(self.path)
+        #expect(early + watcher.takePayloads() == ["1"])
+        #expect(setup.reader.takePayloads() == ["1"])
+        publisher.beginExchange("t", "2", identifier: 8)
+        #expect(Self.answers(publisher) == [.pubcomp, .pubrec])
+        publisher.send(.pubrel(AcknowledgementPacket(packetIdentifier: 8)))
+        #expect(watcher.takePayloads() == ["2"], "and waits for nothing but the commit")
+        #expect(setup.harness.core.queuedBytesTotal == 0)
+    }
+
     /// Its copies at QoS 1 are stored, and their identifiers were not.
     @Test func whatIsWithAClientForAWhileDoesNotComeAgainAsNew() throws {
         var setup = try self.start()

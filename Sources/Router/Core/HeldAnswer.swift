@@ -5,6 +5,8 @@ struct HeldAnswer {
         case packets([UInt8])
         /// The first sending of a QoS 2 message: were its packet identifier forgotten, the client would get it twice.
         case publish(UInt16)
+        /// A QoS 0 copy of a QoS 2 message: were it forgotten that the message went on, this one would come a second time.
+        case message(QueuedMessage)
         /// Sending goes on.
         case pump
         /// CONNACK, as a frame. Nothing else is sent to the session before.

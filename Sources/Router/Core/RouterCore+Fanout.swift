@@ -176,7 +176,8 @@ extension RouterCore {
         let qos = QoS.lower(message.qos, options.qos)
         guard let link = session.link, link.admits(session.credit), !session.hasBacklog,
             !qos.isAcknowledged
-                || ((self.goesAtOnce(qos, session)
+                ? !self.waitsForCommit(message)
+                : ((self.goesAtOnce(qos, session)
                     || (!gathers || self.matches.subscribers.count <= RouterLimits.awaitedReceiversMax)
                         && self.mayAwaitAcknowledgement(message.qos, qos, session))
                     && self.mayStart(session))
@@ -210,6 +211,12 @@ extension RouterCore {
         } else {
             link.writePublish(message, shape, layout, handle: session.handle, packetIdentifier: identifier)
         }
+    }
+
+    /// Whether even copies at QoS 0 wait until it is stored that the message has gone on: it must not do so twice [MQTT-4.3.3-12].
+    @inline(__always)
+    private func waitsForCommit(_ message: MessageView) -> Bool {
+        self.storesAllCopies && message.qos == .exactlyOnce
     }
 
     /// Whether a copy needs no store: the session ends with its connection, and the publisher, or its listener, has the message
@@ -300,6 +307,9 @@ extension RouterCore {
         if group != QueuedMessage.noGroup {
             item.group = group
             item.groupStamp = self.trie.groups[Int(group)].stamp
+        }
+        if !qos.isAcknowledged, self.waitsForCommit(message), let link = session.link {
+            return self.hold(.message(item), self.changes.group, session, link)
         }
         guard let link = session.link, link.admits(session.credit), !session.hasBacklog, qos.isAcknowledged,
             message.expiry > self.now, self.mayStart(session),

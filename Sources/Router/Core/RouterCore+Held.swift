@@ -250,7 +250,10 @@ extension RouterCore {
         // Of a connection that has ended meanwhile: its client asks again, or gets it again, on the next one.
         guard let slot = link.slot(of: answer.handle), link.slots[slot].session != RouterLink.Slot.noSession,
             let session = self.sessions[Int(link.slots[slot].session)], session.handle == answer.handle
-        else { return self.creditReturned(answer.debited, link) }
+        else {
+            if case .message = answer.content { self.counters.droppedOffline += 1 }
+            return self.creditReturned(answer.debited, link)
+        }
         session.heldCount -= 1
         if answer.leavesUnstored, answer.group > self.changes.committed {
             self.leaveUnstored(answer, session, link)
@@ -266,6 +269,7 @@ extension RouterCore {
         case .publish(let identifier):
             session.heldPublishes -= 1
             self.releasePublish(identifier, debited: answer.debited, session, link)
+        case .message(let item): self.enqueue(item, session)
         case .pump:
             session.pending?.isPumpHeld = false
             self.markForPump(session)

@@ -63,8 +63,9 @@ extension RouterCore {
         // The very CONNECT that the router before this one took, and whose CONNACK it could not send.
         let isRepeated = known.map { $0.connectStamp == open.connectStamp } ?? false
         if let session = known, !isRepeated { self.connectionReplaced(session, by: open.connectStamp) }
-        if let session = known, !isRepeated, !session.isConnected, self.isOverdue(session) {
-            self.deadlineReached(session)
+        let arrival = self.arrival(of: open)
+        if let session = known, !isRepeated, !session.isConnected, session.isOverdue(at: arrival) {
+            self.deadlineReached(session, at: arrival)
             if self.sessionsByClient[clientIdentifier] == nil { known = nil }
         }
         if let session = known, !isRepeated, connect.cleanStart || session.expirySeconds == 0 {
@@ -91,6 +92,13 @@ extension RouterCore {
             return self.refuse(.packetTooLarge, handle, link, connect.version, sendsConnack: false)
         }
         if known != nil { self.resume(session) }
+    }
+
+    /// When the listener had the CONNECT, which may have waited there for a router. What no listener can mean counts as now.
+    private func arrival(of open: SessionOpen) -> Instant {
+        let arrival = open.connectStamp &- self.bootOffset
+        guard arrival <= self.now, self.now - arrival <= RouterLimits.connectWaitNanoseconds else { return self.now }
+        return arrival
     }
 
     static func decodeResult(_ packet: UnsafeRawBufferPointer) -> Result<ConnectPacket, DecodeError> {

@@ -210,11 +210,6 @@ extension RouterCore {
         self.deadlines.set(session.index, deadline: due.map { max($0, session.dueNotBefore) })
     }
 
-    /// A client comes to its session: what was due before comes first [MQTT-3.1.2-8], also what nobody was there to see.
-    func isOverdue(_ session: Session) -> Bool {
-        (session.willDue ?? .max) <= self.now || (session.expiryDue ?? .max) <= self.now
-    }
-
     /// A client comes to its session while it is not known what became of the connection before: it was lost, or this one takes the session
     /// over. Either way it ended without DISCONNECT, and a will without delay was due then [MQTT-3.1.2-8]. It is not published
     /// later, for it would come behind what the client says of itself now.
@@ -228,10 +223,11 @@ extension RouterCore {
         self.publishWill(session)
     }
 
-    mutating func deadlineReached(_ session: Session) {
+    /// - Parameter instant: now, or when the client came that waits for its session.
+    mutating func deadlineReached(_ session: Session, at instant: Instant) {
         guard !session.isConnected else { return }
-        if let due = session.willDue, due <= self.now { self.publishWill(session) }
-        if let due = session.expiryDue, due <= self.now {
+        if let due = session.willDue, due <= instant { self.publishWill(session) }
+        if let due = session.expiryDue, due <= instant {
             self.counters.sessionsExpired += 1
             return self.endSession(session)
         }

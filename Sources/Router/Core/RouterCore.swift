@@ -109,6 +109,8 @@ package struct RouterCore: ~Copyable {
     var recordsBefore: UInt64 = 0
     /// The store's time less `now`: see `StoreClock`.
     package var storeOffset: UInt64 = 0
+    /// The time of connect stamps, CLOCK_BOOTTIME, less `now`.
+    package var bootOffset: UInt64 = 0
     /// When this router started, as connect stamps count.
     package var startStamp: UInt64 = 0
 
@@ -288,7 +290,7 @@ package struct RouterCore: ~Copyable {
     package mutating func timePassed(now: Instant) {
         self.now = now
         while let index = self.deadlines.popDue(now) {
-            if let session = self.sessions[Int(index)] { self.deadlineReached(session) }
+            if let session = self.sessions[Int(index)] { self.deadlineReached(session, at: self.now) }
         }
         for message in self.retained.removeExpired(now) {
             self.counters.retainedExpired += 1

@@ -180,7 +180,7 @@ package final class RouterService: Role, LinkDelegate {
             self.logger.warning("sessions' times are the wall clock's", metadata: ["reason": "\(problem)"])
         }
         self.storeClock = clock
-        self.core.storeOffset = clock.monotonicOffset
+        self.setOffsets(clock)
         try self.core.restore(from: file, now: Clock.monotonic())
         if self.core.ownerlessEntries > 0 {
             self.logger.warning(
@@ -234,8 +234,14 @@ package final class RouterService: Role, LinkDelegate {
     private func handOverChanges() {
         guard let store = self.store else { return }
         // Another one after the host was suspended.
-        if let clock = self.storeClock { self.core.storeOffset = clock.monotonicOffset }
+        if let clock = self.storeClock { self.setOffsets(clock) }
         if let (group, records) = self.core.takeChanges() { store.append(group, records) }
+    }
+
+    private func setOffsets(_ clock: StoreClock) {
+        let offset = clock.monotonicOffset
+        self.core.storeOffset = offset
+        self.core.bootOffset = offset &- clock.offset
     }
 
     private func takeProgress() {

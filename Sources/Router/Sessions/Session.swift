@@ -252,6 +252,11 @@ final class Session {
 
     var isConnected: Bool { self.handle != RouterLink.noHandle }
 
+    /// What was due before a client came to the session comes first [MQTT-3.1.2-8], also what nobody was there to see.
+    func isOverdue(at instant: Instant) -> Bool {
+        (self.willDue ?? .max) <= instant || (self.expiryDue ?? .max) <= instant
+    }
+
     /// Something waits, so that what comes next must wait behind it.
     @inline(__always) var hasBacklog: Bool { self.queue.count != 0 || self.pending != nil }
 

@@ -132,8 +132,8 @@ extension RouterCore {
             if session.will != nil { session.willDue = max(graceEnd, self.now &+ delay) }
             if stored.expirySeconds != UInt32.max { session.expiryDue = max(graceEnd, self.now &+ expiry) }
         } else {
-            // A listener may hold a connection of it that was not stored yet: what came due meanwhile waits for its word, but not for
-            // a client that comes anew.
+            // A listener may hold a connection of it that was not stored yet, or a CONNECT that came in time: what came due meanwhile
+            // waits for its word, but not for a client that comes anew, and too late.
             session.dueNotBefore = self.now &+ RouterLimits.relinkGraceNanoseconds
             if stored.willDue != 0, session.will != nil {
                 session.willDue = StoredMessage.instant(stored.willDue, storeOffset: self.storeOffset)

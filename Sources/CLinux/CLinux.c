@@ -38,6 +38,7 @@ int martlet_signal_fd(void) {
     martlet_signal_set(&set);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) return -1;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     return signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
@@ -93,6 +94,7 @@ pid_t martlet_spawn(const char *path, char *const argv[], char *const envp[], co
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         signal(SIGPIPE, SIG_DFL);
+        signal(SIGXFSZ, SIG_DFL);
         execve(path, argv, environment);
         int error = errno;
         (void)!write(report, &error, sizeof error);

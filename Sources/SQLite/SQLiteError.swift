@@ -25,7 +25,12 @@ package struct SQLiteError: Error, Equatable, CustomStringConvertible {
     /// The file is damaged, or is no database at all.
     package var isCorrupt: Bool { self.primaryCode == SQLITE_CORRUPT || self.primaryCode == SQLITE_NOTADB }
 
-    package var isDiskFull: Bool { self.primaryCode == SQLITE_FULL }
+    /// There is no room for what was to be written. Beyond a quota or the limit of a file's size SQLite says that a write failed, as it
+    /// does of a bad disk.
+    package var isDiskFull: Bool { self.primaryCode == SQLITE_FULL || self.code == Self.writeFailed }
+
+    /// SQLITE_IOERR_WRITE, a macro that Swift does not see.
+    private static let writeFailed = SQLITE_IOERR | 3 << 8
 
     package var isCannotOpen: Bool { self.primaryCode == SQLITE_CANTOPEN }
 

@@ -38,7 +38,8 @@ static inline int martlet_unacknowledged_bytes(int fd) {
     return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -1;
 }
 
-/// A signalfd for SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGCHLD, with these blocked for normal delivery and SIGPIPE ignored.
+/// A signalfd for SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGCHLD, with these blocked for normal delivery. SIGPIPE and
+/// SIGXFSZ are ignored: writes fail with EPIPE and, beyond the file size limit (RLIMIT_FSIZE), EFBIG.
 int martlet_signal_fd(void);
 
 /// Bytes that the program has from malloc and not freed.

@@ -1,7 +1,8 @@
 import CLinux
 import Glibc
 
-/// Delivers signals as events of the loop (signalfd(2)): SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD. SIGPIPE is ignored.
+/// Delivers signals as events of the loop (signalfd(2)): SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD. SIGPIPE and
+/// SIGXFSZ are ignored: writes fail instead.
 public final class SignalSource: EventHandler {
     private let loop: EventLoop
     private let fileDescriptor: Int32

@@ -52,7 +52,9 @@ public enum RoleProcess {
                 file: file
             )
             if let surplus { logger.warning("\(surplus)") }
-            let control = try Self.makeControlServer(context, linkRole: linkRole, role: role, alarm: surplus)
+            let trimmer = HeapTrimmer()
+            trimmer.start(on: loop, logger: logger)
+            let control = try Self.makeControlServer(context, linkRole, role, trimmer, alarm: surplus)
             logger.notice("ready")
             Watchdog.start(on: loop, environment: environment)
             ServiceNotifier(environment: environment).ready(status: "ready")
@@ -119,8 +121,9 @@ public enum RoleProcess {
 
     private static func makeControlServer(
         _ context: RoleContext,
-        linkRole: LinkHello.Role,
-        role: any Role,
+        _ linkRole: LinkHello.Role,
+        _ role: any Role,
+        _ trimmer: HeapTrimmer,
         alarm: String?
     ) throws(SystemError) -> ControlServer {
         let directory = context.configuration.controlDirectory
@@ -138,6 +141,7 @@ public enum RoleProcess {
                 report.add("uptime_seconds", (context.loop.now - started) / Nanoseconds.perSecond)
                 if let alarm { report.add("alarm", alarm) }
                 report.lines += role.status().lines
+                report.add("heap_trims", trimmer.trims)
                 return report
             },
             command: { [unowned role] in role.perform($0) }

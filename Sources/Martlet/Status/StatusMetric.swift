@@ -33,6 +33,7 @@ struct StatusMetric {
         "queued_messages": .init(.gauge, "Messages that wait in sessions' queues."),
         "queued_bytes": .init(.gauge, "Bytes of messages that wait in sessions' queues."),
         "heap_bytes": .init(.gauge, "Heap in use."),
+        "heap_trims": .init(.counter, "Times that freed memory was given back to the system."),
         "packets_received": .init(.counter, "MQTT packets from clients."),
         "packet_bytes_received": .init(.counter, "Bytes of MQTT packets from clients."),
         "packets_sent": .init(.counter, "MQTT packets to clients."),
@@ -94,6 +95,7 @@ struct StatusMetric {
         "router_up": .init(.gauge, "1: connected to the router."),
         "auth_workers_up": .init(.gauge, "Auth workers connected."),
         "heap_bytes": .init(.gauge, "Heap in use."),
+        "heap_trims": .init(.counter, "Times that freed memory was given back to the system."),
         "accepted_total": .init(.counter, "Connections accepted."),
         "handshakes_total": .init(.counter, "TLS handshakes done."),
         "handshakes_resumed_total": .init(.counter, "TLS handshakes that resumed a session."),
@@ -135,6 +137,7 @@ struct StatusMetric {
     private static let authWorker: [String: StatusMetric] = [
         "links": .init(.gauge, "Listeners connected."),
         "heap_bytes": .init(.gauge, "Heap in use."),
+        "heap_trims": .init(.counter, "Times that freed memory was given back to the system."),
         "redis_up": .init(.gauge, "1: all of Redis can be asked."),
         "devices_up": .init(.gauge, "1: the file of devices is in use."),
         "wall_clock_ahead_seconds": .init(.gauge, "How far the wall clock is ahead of the cache's."),

@@ -354,6 +354,6 @@ import Testing
                 #expect(count == 0, "entries of kind \(kind), \(log)")
             }
         }
-        #expect(received > 100, "MARTLET_SEED=\(seed): next to nothing was sent at QoS 2")
+        #expect(received > 20, "MARTLET_SEED=\(seed): next to nothing was sent at QoS 2")
     }
 }

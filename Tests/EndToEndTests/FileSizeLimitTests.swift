@@ -11,31 +11,11 @@ import Testing
         #expect(try runProcess("prlimit", arguments: arguments).status == 0)
     }
 
-    private static func client(_ broker: TestBroker, _ loop: EventLoop, _ name: String) throws -> TestClient {
-        let client = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
-        #expect(try client.connect(clientIdentifier: name, cleanStart: true).returnCode == 0)
-        return client
-    }
-
-    private static func lasting() -> Properties {
-        var properties = Properties()
-        properties.sessionExpiryInterval = 3600
-        return properties
-    }
-
-    private static func comeBack(_ broker: TestBroker, _ loop: EventLoop) throws -> TestClient {
-        let client = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
-        _ = try client.connect(clientIdentifier: "parked", cleanStart: false, properties: Self.lasting())
-        return client
-    }
-
     @Test func `a router whose store may not grow refuses what it would have to store, and goes on`() throws {
         let broker = try TestBroker()
         let loop = try EventLoop()
-        let parked = try Self.comeBack(broker, loop)
-        #expect(try parked.subscribe("t", qos: .atLeastOnce) == [1])
-        parked.cut()
-        let publisher = try Self.client(broker, loop, "publisher")
+        try broker.parkClient(loop)
+        let publisher = try broker.plainClient(loop, "publisher")
         publisher.publish("t", Array("stored".utf8), qos: .atLeastOnce, packetIdentifier: 1)
         #expect(try publisher.next("PUBACK") == .puback(AcknowledgementPacket(packetIdentifier: 1)))
 
@@ -46,20 +26,15 @@ import Testing
             if identifier < 100 { publisher.publish("t", [0], qos: .atLeastOnce, packetIdentifier: identifier) }
             return (try? broker.figure("alarm_store", of: "router")) == 1
         }
-        let newcomer = try Self.client(broker, loop, "newcomer")
-        newcomer.publish("t", Array("refused".utf8), qos: .atLeastOnce, packetIdentifier: 9)
-        guard case .puback(let refusal) = try newcomer.next("a refusal") else {
-            Issue.record("no PUBACK")
-            return
-        }
-        #expect(refusal.reasonCode == .quotaExceeded)
+        let newcomer = try broker.plainClient(loop, "newcomer")
+        try broker.expectRefusal(newcomer)
         #expect(broker.router.isRunning)
 
         try Self.limitFiles(of: broker.router, to: "unlimited")
         try loop.wait("the alarm's end", seconds: 60) { (try? broker.figure("alarm_store", of: "router")) == 0 }
         newcomer.publish("t", Array("stored too".utf8), qos: .atLeastOnce, packetIdentifier: 10)
         #expect(try newcomer.next("PUBACK") == .puback(AcknowledgementPacket(packetIdentifier: 10)))
-        let back = try Self.comeBack(broker, loop)
+        let back = try broker.plainClient(loop, "parked", lasts: true)
         #expect(try back.nextMessage("what was stored").payload == Array("stored".utf8))
         #expect(broker.router.isRunning)
     }
@@ -68,19 +43,17 @@ import Testing
     @Test func `a router starts though its store may not grow, with what was acknowledged`() throws {
         let broker = try TestBroker()
         let loop = try EventLoop()
-        let parked = try Self.comeBack(broker, loop)
-        #expect(try parked.subscribe("t", qos: .atLeastOnce) == [1])
-        parked.cut()
-        let publisher = try Self.client(broker, loop, "publisher")
+        try broker.parkClient(loop)
+        let publisher = try broker.plainClient(loop, "publisher")
         publisher.publish("t", [UInt8](repeating: 1, count: 60_000), qos: .atLeastOnce, packetIdentifier: 1)
         #expect(try publisher.next("PUBACK") == .puback(AcknowledgementPacket(packetIdentifier: 1)))
         broker.killRouter()
         // Room for the index of the database's own log, and for nothing else.
         try broker.startRouter(under: "prlimit", ["--fsize=40000:unlimited"])
-        let newcomer = try Self.client(broker, loop, "newcomer")
+        let newcomer = try broker.plainClient(loop, "newcomer")
         newcomer.publish("t", [2], qos: .atLeastOnce, packetIdentifier: 1)
         try loop.wait("the alarm", seconds: 60) { (try? broker.figure("alarm_store", of: "router")) == 1 }
-        let back = try Self.comeBack(broker, loop)
+        let back = try broker.plainClient(loop, "parked", lasts: true)
         #expect(try back.nextMessage("what was stored").payload.count == 60_000)
         try Self.limitFiles(of: broker.router, to: "unlimited")
         #expect(try newcomer.next("PUBACK") == .puback(AcknowledgementPacket(packetIdentifier: 1)))

@@ -8,27 +8,6 @@ import Testing
     /// Mounting takes a name space of its own, which not every user may make.
     private static let canMount = (try? runProcess("unshare", arguments: ["-m", "true"]).status) == 0
 
-    private static func lasting() -> Properties {
-        var properties = Properties()
-        properties.sessionExpiryInterval = 3600
-        return properties
-    }
-
-    private static func client(
-        _ broker: TestBroker,
-        _ loop: EventLoop,
-        _ name: String,
-        lasts: Bool = false
-    ) throws
-        -> TestClient
-    {
-        let client = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
-        let properties = lasts ? Self.lasting() : Properties()
-        let connack = try client.connect(clientIdentifier: name, cleanStart: !lasts, properties: properties)
-        #expect(connack.returnCode == 0)
-        return client
-    }
-
     /// Publishes messages of 4 kB until the router says that it cannot store them.
     /// - Returns: those that were acknowledged.
     private static func fillUp(_ broker: TestBroker, _ flooder: TestClient, _ loop: EventLoop) throws -> Set<UInt16> {
@@ -62,22 +41,15 @@ import Testing
         let store = broker.directory.file("state/router")
         let mount = "mount -t tmpfs -o size=4m none \(store) && head -c 2000000 /dev/zero > \(store)/filler"
         try broker.startRouter(under: "unshare", ["-m", "/bin/sh", "-c", "\(mount) && exec \"$@\"", "sh"])
-        let parked = try Self.client(broker, loop, "parked", lasts: true)
-        #expect(try parked.subscribe("t", qos: .atLeastOnce) == [1])
-        parked.cut()
-        let watcher = try Self.client(broker, loop, "watcher")
+        try broker.parkClient(loop)
+        let watcher = try broker.plainClient(loop, "watcher")
         #expect(try watcher.subscribe("live", qos: .atMostOnce) == [0])
-        var acknowledged = try Self.fillUp(broker, try Self.client(broker, loop, "flooder"), loop)
+        var acknowledged = try Self.fillUp(broker, try broker.plainClient(loop, "flooder"), loop)
         #expect(!acknowledged.isEmpty)
 
         // Who has nothing to be stored notices nothing, and new clients get in.
-        let newcomer = try Self.client(broker, loop, "newcomer")
-        newcomer.publish("t", Array("refused".utf8), qos: .atLeastOnce, packetIdentifier: 9)
-        guard case .puback(let refusal) = try newcomer.next("a refusal") else {
-            Issue.record("no PUBACK")
-            return
-        }
-        #expect(refusal.reasonCode == .quotaExceeded)
+        let newcomer = try broker.plainClient(loop, "newcomer")
+        try broker.expectRefusal(newcomer)
         newcomer.publish("live", Array("still here".utf8))
         #expect(try watcher.nextMessage("QoS 0").payload == Array("still here".utf8))
 
@@ -90,7 +62,8 @@ import Testing
         acknowledged.insert(0xFFFF)
         let back = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
         #expect(
-            try back.connect(clientIdentifier: "parked", cleanStart: false, properties: Self.lasting()).sessionPresent
+            try back.connect(clientIdentifier: "parked", cleanStart: false, properties: TestBroker.lasting)
+                .sessionPresent
         )
         try Self.waitForAll(acknowledged, back, loop)
     }
@@ -114,10 +87,8 @@ import Testing
         try holder.waitForLog("mounted")
         let entering = ["-m", "-t", "\(holder.processID)"]
         try broker.startRouter(under: "nsenter", entering)
-        let parked = try Self.client(broker, loop, "parked", lasts: true)
-        #expect(try parked.subscribe("t", qos: .atLeastOnce) == [1])
-        parked.cut()
-        let acknowledged = try Self.fillUp(broker, try Self.client(broker, loop, "flooder"), loop)
+        try broker.parkClient(loop)
+        let acknowledged = try Self.fillUp(broker, try broker.plainClient(loop, "flooder"), loop)
         let rest = "head -c 4000000 /dev/zero > \(store)/rest; df --output=avail \(store)"
         let (_, left) = try runProcess("/usr/bin/nsenter", arguments: entering + ["/bin/sh", "-c", rest])
         #expect(left.hasSuffix("0\n"), "nothing is left: \(left)")
@@ -125,13 +96,13 @@ import Testing
         broker.router.signal(signal)
         _ = try broker.router.waitForExit()
         try broker.startRouter(under: "nsenter", entering)
-        let newcomer = try Self.client(broker, loop, "newcomer")
+        let newcomer = try broker.plainClient(loop, "newcomer")
         #expect(try newcomer.subscribe("live", qos: .atMostOnce) == [0])
         newcomer.publish("live", Array("here".utf8))
         #expect(try newcomer.nextMessage("QoS 0").payload == Array("here".utf8))
 
         let back = try TestClient(loop: loop, port: broker.plainPort, version: .v5_0)
-        let connack = try back.connect(clientIdentifier: "parked", cleanStart: false, properties: Self.lasting())
+        let connack = try back.connect(clientIdentifier: "parked", cleanStart: false, properties: TestBroker.lasting)
         #expect(connack.sessionPresent)
         try Self.waitForAll(acknowledged, back, loop)
         for file in ["filler", "rest"] {

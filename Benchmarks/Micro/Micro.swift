@@ -38,6 +38,14 @@ struct Micro {
             { iterations in try TemporaryStore.with { try RouterCases.route(iterations, qos: .exactlyOnce, store: $0) }
             }
         ),
+        (
+            "route-qos2-lasting",
+            { iterations in
+                try TemporaryStore.with {
+                    try RouterCases.route(iterations, qos: .exactlyOnce, lasts: true, store: $0)
+                }
+            }
+        ),
         ("fan-out-to-50", { try RouterCases.route($0, qos: .atMostOnce, receivers: 50) }),
         ("cached-login", { try LoginCases.cached($0) }),
         ("fetched-login", { try LoginCases.fetched($0) }),

@@ -26,7 +26,7 @@ struct NetChanges: ~Copyable {
     }
 
     private var groups: [[UInt8]] = []
-    private var short = ShortKeyTable<Place>(unused: .deleted)
+    private var short = RecentKeyTable<Place>(unused: .deleted)
     private var long: [[UInt8]: Place] = [:]
     /// Keys.
     var count: Int { self.short.count + self.long.count }

@@ -38,6 +38,16 @@ struct ShortKey: Equatable, BitwiseCopyable {
         return word
     }
 
+    /// The number that a message or a copy of one has, from the sequence that all of them share; nil for keys of other kinds.
+    @inline(__always)
+    var number: UInt64? {
+        switch self.kind {
+        case StoreKey.message: self.first
+        case StoreKey.item: self.second
+        default: nil
+        }
+    }
+
     var bytes: [UInt8] {
         guard !self.isNone else { return [] }
         var bytes = [self.kind]

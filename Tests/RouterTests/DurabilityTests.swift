@@ -86,6 +86,34 @@ import Testing
         #expect(store.changedEntries == (qos == .exactlyOnce ? 1 : 0))
     }
 
+    /// What is stored until its PUBREL is what its copies name afterwards: it is not written a second time.
+    @Test(arguments: [false, true]) func aQoS2MessageThatIsReleasedIsNotStoredAgain(_ isRestarted: Bool) throws {
+        var harness = try self.start()
+        for number in 0..<3 { self.lasting("device-\(number)", harness).subscribe("t") }
+        var publisher = self.lasting("publisher", harness)
+        let payload = String(repeating: "z", count: 10_000)
+        publisher.beginExchange("t", payload, identifier: 7)
+        #expect(publisher.takeAll().map(\.type) == [.pubrec])
+        if isRestarted {
+            harness = try harness.restart(self.path)
+            publisher = self.lasting("publisher", harness)
+        }
+        harness.commitsAtOnce = false
+        publisher.send(.pubrel(AcknowledgementPacket(packetIdentifier: 7)))
+        #expect(1..<2_000 ~= harness.core.uncommittedBytes)
+        harness.commitsAtOnce = true
+        harness.commit()
+        #expect(publisher.takeAll().map(\.type) == [.pubcomp])
+
+        harness = try harness.restart(self.path)
+        for number in 0..<3 {
+            let device = self.lasting("device-\(number)", harness)
+            #expect(device.takePayloads() == [payload])
+        }
+        harness = try harness.restart(self.path)
+        #expect(self.lasting("device-0", harness).takePayloads() == [])
+    }
+
     // MARK: What comes back
 
     /// They came with new ones, and as if for the first time, when the router was killed while the client was away [MQTT-4.4.0-1].

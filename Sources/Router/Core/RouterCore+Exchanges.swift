@@ -115,7 +115,7 @@ extension RouterCore {
 
     /// Finds who gets the message, without the trie where the session last published to that topic too.
     /// - Returns: as of `match`.
-    private mutating func findReceivers(_ topic: UnsafeRawBufferPointer, of session: Session) -> Bool {
+    mutating func findReceivers(_ topic: UnsafeRawBufferPointer, of session: Session) -> Bool {
         let isRecent = session.recentTopic.matches(topic)
         guard isRecent, session.recentTopic.isMatched(at: self.trie.revision) else {
             guard self.match(topic, publisher: session.index) else { return false }

@@ -71,6 +71,17 @@ extension RouterCore {
         self.storesAllCopies = false
     }
 
+    /// Publishes a QoS 2 message that is stored and has its PUBREL. Its copies name the entry that it has.
+    mutating func publishReleased(_ message: Message, _ session: Session) {
+        let view = message.view
+        guard !view.retain else { return self.publishStored(view, publisher: session.index) }
+        guard self.findReceivers(view.topic, of: session) else { return }
+        self.storesAllCopies = self.changes.isOn
+        self.deliverToMatches(view, kept: message)
+        self.storesAllCopies = false
+        withExtendedLifetime(message) {}
+    }
+
     /// - Parameter kept: the message in memory of its own, if somebody made that already.
     /// - Returns: as of `publish`.
     mutating func route(_ message: MessageView, kept: Message?, publisher: UInt32) -> ReasonCode? {

@@ -100,6 +100,8 @@ extension RouterCore {
             session.exchanges?.leaveLater(turn: self.turn + 1)
             return
         }
+        let entry = session.received[position].message.flatMap { self.holdEntry(of: $0) }
+        defer { if let entry { self.letGo(entry) } }
         let held = self.forget(at: position, session)
         guard let message = held.message else { return }
         // The exchange goes on though the message has expired meanwhile [MQTT-4.3.3-13].
@@ -108,8 +110,7 @@ extension RouterCore {
             return
         }
         guard held.isStored else { return self.publishKept(message, held, session) }
-        self.publishStored(message.view, publisher: session.index)
-        withExtendedLifetime(message) {}
+        self.publishReleased(message, session)
     }
 
     /// Forgets what came on the connection that the session has, of which it turns out that its client had left it before we

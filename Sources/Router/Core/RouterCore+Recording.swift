@@ -38,6 +38,14 @@ extension RouterCore {
         self.changes.delete { Self.key(StoreKey.message, number, into: &$0) }
     }
 
+    /// Has a message that is in the store stay there until `letGo`, so that who names it next finds it there.
+    /// - Returns: nil: it is not there.
+    func holdEntry(of message: Message) -> Message? {
+        guard message.header.storeReferences > 0 else { return nil }
+        message.header.storeReferences += 1
+        return message
+    }
+
     // MARK: Messages on their way to a session
 
     /// Stores a message that is about to wait in a session's queue, if it has to be.

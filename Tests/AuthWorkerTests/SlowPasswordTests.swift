@@ -87,6 +87,16 @@ import Testing
         #expect(harness.verdicts[late]?.reason == .noSuchDevice)
     }
 
+    @Test func whatWaitedForTooLongIsAnsweredAndCounted() throws {
+        var harness = try self.harness()
+        harness.holdsChecks = true
+        let late = harness.send("a", "secret")
+        harness.dropChecks()
+        #expect(harness.verdicts[late]?.outcome == .unknown && harness.verdicts[late]?.reason == .overloaded)
+        #expect(harness.authenticator.statistics.slowChecksDropped == 1 && harness.authenticator.checksPending == 0)
+        #expect(harness.ask("a", "secret")?.outcome == .allow)
+    }
+
     @Test func withoutACacheToo() throws {
         var harness = try self.harness {
             $0.memoryEntries = 0

@@ -19,13 +19,27 @@ extension Authenticator {
         self.nextToken += 1
         self.checking[token] = checking
         self.counters.slowChecks += 1
-        self.actions.append(.check(token: token, check))
+        self.actions.append(.check(token: token, check, Self.parties(of: checking)))
+    }
+
+    private static func parties(of checking: Checking) -> CheckParties {
+        let key = checking.rendered.key
+        return CheckParties(
+            row: LookupKey.hash(of: key.redisKey + key.variant),
+            address: LookupKey.hash(of: checking.waiter.client.value(of: .peerHost) ?? [])
+        )
     }
 
     /// The comparison is done. The row may have changed meanwhile: then the query starts again with the new one.
-    package mutating func passwordChecked(token: UInt64, fits: Bool, now: AuthTime) {
+    /// - Parameter fits: nil: it was not made, as it had waited for too long.
+    package mutating func passwordChecked(token: UInt64, fits: Bool?, now: AuthTime) {
         guard let checking = self.checking.removeValue(forKey: token) else { return }
         let key = checking.rendered.key
+        guard let fits else {
+            self.counters.slowChecksDropped += 1
+            let detail = "the password has waited too long for being compared"
+            return self.answer(checking.waiter.request, .unknown, .overloaded, detail: detail, key: key)
+        }
         let waiter = checking.waiter
         waiter.checked = (checking.row, fits)
         if fits, let password = waiter.password {

@@ -33,8 +33,13 @@ import Testing
         #expect(try !self.accepts(.plain, stored: "secret", password: "Secret"))
         #expect(try !self.accepts(.plain, stored: "secret", password: "secret "))
         #expect(try !self.accepts(.plain, stored: "secret", password: ""))
-        #expect(try self.accepts(.plain, stored: "", password: ""))
         #expect(try !self.accepts(.plain, stored: nil, password: ""))
+    }
+
+    @Test func `regression: an empty password in a row lets nobody in`() throws {
+        for scheme in [PasswordHash.plain, PasswordHash(.plain, salt: .prefix), PasswordHash(.plain, salt: .suffix)] {
+            #expect(try !self.accepts(scheme, stored: "", password: ""), "\(scheme)")
+        }
     }
 
     @Test func sha256() throws {

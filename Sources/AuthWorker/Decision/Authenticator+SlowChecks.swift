@@ -97,25 +97,29 @@ extension Authenticator {
 
     /// The deny of a password that does not fit the cached row, which Redis need not be asked about again.
     func denial(_ row: CredentialRow, _ entry: Entry, key: LookupKey) -> AuthVerdict {
-        let lacksCertificate = self.logsInByCertificate(row)
+        let (reason, detail) = self.misfit(row)
         return AuthVerdict(
             outcome: .deny,
-            reason: lacksCertificate ? .certificateMissing : .wrongPassword,
+            reason: reason,
             source: entry.origin,
-            detail: lacksCertificate ? Array(Self.certificateMissing.utf8) : [],
+            detail: Array(detail.utf8),
             keyHash: key.hash
         )
     }
 
+    /// Why nothing that the client sends fits the row, or what it sent does not.
+    private func misfit(_ row: CredentialRow) -> (AuthVerdict.Reason, detail: String) {
+        if self.logsInByCertificate(row) { return (.certificateMissing, Self.certificateMissing) }
+        if let fault = self.checker.fault(of: row) { return (.rowUnusable, fault) }
+        return (.wrongPassword, "")
+    }
+
     /// Refuses a password that does not fit the row that was just fetched.
     mutating func refuse(_ waiter: Waiter, _ row: CredentialRow, key: LookupKey) {
-        if self.logsInByCertificate(row) {
-            let detail = Self.certificateMissing
-            self.answer(waiter.request, .deny, .certificateMissing, source: .redis, detail: detail, key: key)
-        } else if waiter.password?.isEmpty ?? false, self.checker.acceptsRowsWithoutPassword {
-            self.answer(waiter.request, .deny, .passwordMissing, source: .redis, key: key)
-        } else {
-            self.answer(waiter.request, .deny, .wrongPassword, source: .redis, key: key)
+        var (reason, detail) = self.misfit(row)
+        if reason == .wrongPassword, waiter.password?.isEmpty ?? false, self.checker.acceptsRowsWithoutPassword {
+            reason = .passwordMissing
         }
+        self.answer(waiter.request, .deny, reason, source: .redis, detail: detail, key: key)
     }
 }

@@ -62,6 +62,9 @@ package enum AuthLimits {
     /// Passwords that wait for being compared by bcrypt or PBKDF2; more are answered "server unavailable".
     package static let passwordChecksWaitingMax = 10_000
 
+    /// One that has waited for so long is not compared any more: its listener has refused the client.
+    package static let passwordCheckWaitNanoseconds = Limits.brokerWaitNanoseconds
+
     /// Threads that compare them; they share the machine's cores with everything else.
     package static let passwordThreadsMax = 4
 

@@ -38,6 +38,9 @@ public enum Limits {
     /// How long a peer may take for its hello.
     public static let helloNanoseconds = 5 * Nanoseconds.perSecond
 
+    /// How long the broker itself may keep a CONNECT waiting before it says "server unavailable".
+    public static let brokerWaitNanoseconds = 10 * Nanoseconds.perSecond
+
     /// Connections whose turn for a TLS handshake has not come, in a listener process; further ones stay in the kernel's queue.
     public static let waitingHandshakesMax = 4096
 

@@ -35,7 +35,7 @@ final class ClientConnection: EventHandler {
     private static let lingerNanoseconds = 2 * Nanoseconds.perSecond
     private static let closingNanoseconds = 5 * Nanoseconds.perSecond
     /// How long the broker itself may keep a CONNECT waiting before it says "server unavailable".
-    static let brokerWaitNanoseconds = 10 * Nanoseconds.perSecond
+    static let brokerWaitNanoseconds = Limits.brokerWaitNanoseconds
 
     let handle: UInt64
     let policy: ListenerPolicy

@@ -74,7 +74,8 @@ enum RefusalReason: Hashable, CustomStringConvertible {
         switch (verdict.outcome, verdict.reason) {
         case (.unknown, .overloaded): .serverBusy
         case (.unknown, _): .serverUnavailable
-        case (_, .wrongPassword), (_, .passwordMissing), (_, .certificateMissing): .badUserNameOrPassword
+        case (_, .wrongPassword), (_, .rowUnusable), (_, .passwordMissing), (_, .certificateMissing):
+            .badUserNameOrPassword
         default: .notAuthorized
         }
     }

@@ -330,7 +330,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("1", true), ("true", true), ("2", true), ("10", true), ("007", true),
+        ("1", true), ("true", true), ("2", true), ("10", true), ("007", true), ("+1", true), ("+", false),
+        ("+0", false), ("++1", false),
         ("0", false), ("00", false), ("false", false), ("", false), ("True", false), ("-1", false), ("1x", false),
     ])
     func superuserAsInEMQX5(_ text: String, _ expected: Bool) throws {
@@ -359,6 +360,61 @@ import Testing
     func existence(_ line: String, _ reply: RedisReply, _ isThere: Bool) throws {
         let command = try CommandTemplate(line, purpose: .existence)
         #expect(command.interpret(reply) == (isThere ? .found(CredentialReply(secret: nil)) : .absent))
+    }
+
+    /// GETRANGE answers "" where there is no key: with `password_hash: none` everybody got in, else everybody without a password.
+    @Test(
+        arguments: [
+            ("GETRANGE k:%C 0 -1", .bulk([]), false), ("SUBSTR k:%C 0 -1", .bulk([]), false),
+            (#"EVAL_RO "return ''" 1 k:%C"#, .bulk([]), false), ("EVALSHA_RO abc 1 k:%C", .array([.bulk([])]), false),
+            ("FCALL_RO f 1 k:%C", .array([.bulk([]), .null]), false),
+            ("GETRANGE k:%C 0 -1", .bulk([0x78]), true), ("FCALL_RO f 1 k:%C", .array([.bulk([0x78])]), true),
+            // These have it only where it was written.
+            ("GET k:%C", .bulk([]), true), ("HGET k:%C on", .bulk([]), true), ("LINDEX k:%C 0", .bulk([]), true),
+            ("HMGET k:%C on", .array([.bulk([])]), true), ("ZRANGE k:%C 0 0", .array([.bulk([])]), true),
+        ] as [(String, RedisReply, Bool)]
+    )
+    func `regression: an empty answer is no row where Redis gives it without one`(
+        _ line: String,
+        _ reply: RedisReply,
+        _ isThere: Bool
+    ) throws {
+        let existence = try CommandTemplate(line, purpose: .existence).interpret(reply)
+        #expect(existence == (isThere ? .found(CredentialReply(secret: nil)) : .absent))
+        let credentials = try CommandTemplate(line.replacing(" on", with: " password"), purpose: .credentials)
+        #expect((credentials.interpret(reply) == .absent) == !isThere)
+    }
+
+    /// It says 0 where there is no key.
+    @Test func `regression: BITPOS is asked for set bits alone`() throws {
+        _ = try CommandTemplate("BITPOS k:%C 1", purpose: .existence)
+        for line in ["BITPOS k:%C 0", "BITPOS k:%C", "BITPOS k %C"] {
+            let mistake = #expect(throws: ConfigurationMistake.self) { try CommandTemplate(line, purpose: .existence) }
+            #expect(mistake?.reason.contains("BITPOS key 1") == true, "\(line)")
+        }
+    }
+
+    /// EMQX 4's client makes text of what scripts answer as numbers; such a device was told "server unavailable".
+    @Test func `regression: numbers in lists are text`() throws {
+        let set = CommandSet(
+            row: try CommandTemplate("EVAL_RO script 1 k:%C"),
+            access: try CommandTemplate("EVAL_RO script 1 acl:%C", purpose: .access)
+        )
+        let access = RedisReply.array([self.bulk("e/1"), .integer(3), .integer(7), self.bulk("publish")])
+        let row = CredentialReply(
+            secret: Array("1234".utf8),
+            salt: Array("-5".utf8),
+            access: [("e/1", "3"), ("7", "publish")].map {
+                AccessRow(filter: Array($0.0.utf8), access: Array($0.1.utf8))
+            }
+        )
+        #expect(set.interpret([.array([.integer(1234), .integer(-5)]), access]) == .found(row))
+        // Whether there is a row, a number in a list does not say.
+        let existence = try CommandTemplate("EVAL_RO script 1 k:%C", purpose: .existence)
+        guard case .unusable = existence.interpret(.array([.integer(0)])) else {
+            Issue.record("taken for \(existence.interpret(.array([.integer(0)])))")
+            return
+        }
     }
 
     @Test(

@@ -87,6 +87,30 @@ import Testing
         #expect(harness.verdicts[late]?.reason == .noSuchDevice)
     }
 
+    @Test func `regression: a row that no password fits is said to be wrong, not the password`() throws {
+        var harness = try self.harness()
+        harness.rows["a"] = "a clear text"
+        // The second one could be new in Redis.
+        for source in [AuthVerdict.Source.redis, .redis, .memoryCache] {
+            let verdict = harness.ask("a", "a clear text")
+            #expect((verdict?.outcome, verdict?.reason, verdict?.source) == (.deny, .rowUnusable, source))
+            #expect(verdict.map { String(decoding: $0.detail, as: UTF8.self) } == "the row's value is no bcrypt hash")
+        }
+        harness.rows["a"] = Self.stored
+        harness.advance(seconds: 2)
+        #expect(harness.ask("a", "secret")?.outcome == .allow)
+    }
+
+    @Test func whatWaitedForTooLongIsAnsweredAndCounted() throws {
+        var harness = try self.harness()
+        harness.holdsChecks = true
+        let late = harness.send("a", "secret")
+        harness.dropChecks()
+        #expect(harness.verdicts[late]?.outcome == .unknown && harness.verdicts[late]?.reason == .overloaded)
+        #expect(harness.authenticator.statistics.slowChecksDropped == 1 && harness.authenticator.checksPending == 0)
+        #expect(harness.ask("a", "secret")?.outcome == .allow)
+    }
+
     @Test func withoutACacheToo() throws {
         var harness = try self.harness {
             $0.memoryEntries = 0

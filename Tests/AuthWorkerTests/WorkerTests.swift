@@ -327,6 +327,19 @@ import Testing
         #expect(try self.redis.calls(of: "hmget") - before <= 3)
     }
 
+    @Test func `regression: nobody gets in by a text that is not there`() throws {
+        try self.redis.cli(["set", "on:alpha", "yes"])
+        for hash in [PasswordHash.none, .plain] {
+            var configuration = self.configuration()
+            configuration.authentication.command = "GETRANGE on:%C 0 -1"
+            configuration.authentication.sources[0].passwordHash = hash
+            let worker = try WorkerHarness(configuration)
+            #expect(try worker.ask("alpha", password: "yes").outcome == .allow)
+            let stranger = try worker.ask("nobody", password: "")
+            #expect((stranger.outcome, stranger.reason) == (.deny, .noSuchDevice), "\(hash)")
+        }
+    }
+
     @Test func anErrorOfRedisIsNoDenial() throws {
         try self.redis.cli(["set", "tls_domain:gamma", "a string"])
         let worker = try WorkerHarness(self.configuration())

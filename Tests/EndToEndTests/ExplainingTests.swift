@@ -174,6 +174,15 @@ import Testing
         #expect(allowed.output.contains("allow all devices/test-known/#"), "\(allowed.output)")
         let wrong = try self.martlet(broker, "auth", "test", "--cert", known, "--password", "wrong")
         #expect(wrong.status == 1 && wrong.output.contains("wrong-password"), "\(wrong.output)")
+        // Nothing that the device could send would do.
+        try broker.provision("test-empty", password: "")
+        let empty = try broker.pki.device("test-empty").certificateFile
+        let unusable = try self.martlet(broker, "auth", "test", "--cert", empty, "--password", "")
+        for text in [
+            "row-unusable", "the row has no password, or an empty one", "no password fits what tls_domain:test-empty",
+        ] {
+            #expect(unusable.status == 1 && unusable.output.contains(text), "\(text) is missing in \(unusable.output)")
+        }
         let stranger = try broker.pki.device("test-stranger").certificateFile
         let unknownDevice = try self.martlet(broker, "auth", "test", "--cert", stranger, "--password", "x")
         #expect(unknownDevice.status == 1 && unknownDevice.output.contains("HSET tls_domain:test-stranger"))

@@ -19,6 +19,8 @@ package struct AuthCounters: Equatable, Sendable {
     package var joined: UInt64 = 0
     /// Passwords handed to the threads for bcrypt and PBKDF2.
     package var slowChecks: UInt64 = 0
+    /// Of these: not compared, as they had waited for so long that their clients were refused.
+    package var slowChecksDropped: UInt64 = 0
     /// Look-ups made before a row in use expires.
     package var revalidations: UInt64 = 0
     /// Look-ups made once more, as another worker was told of a change at the same time.

@@ -19,13 +19,27 @@ extension Authenticator {
         self.nextToken += 1
         self.checking[token] = checking
         self.counters.slowChecks += 1
-        self.actions.append(.check(token: token, check))
+        self.actions.append(.check(token: token, check, Self.parties(of: checking)))
+    }
+
+    private static func parties(of checking: Checking) -> CheckParties {
+        let key = checking.rendered.key
+        return CheckParties(
+            row: LookupKey.hash(of: key.redisKey + key.variant),
+            address: LookupKey.hash(of: checking.waiter.client.value(of: .peerHost) ?? [])
+        )
     }
 
     /// The comparison is done. The row may have changed meanwhile: then the query starts again with the new one.
-    package mutating func passwordChecked(token: UInt64, fits: Bool, now: AuthTime) {
+    /// - Parameter fits: nil: it was not made, as it had waited for too long.
+    package mutating func passwordChecked(token: UInt64, fits: Bool?, now: AuthTime) {
         guard let checking = self.checking.removeValue(forKey: token) else { return }
         let key = checking.rendered.key
+        guard let fits else {
+            self.counters.slowChecksDropped += 1
+            let detail = "the password has waited too long for being compared"
+            return self.answer(checking.waiter.request, .unknown, .overloaded, detail: detail, key: key)
+        }
         let waiter = checking.waiter
         waiter.checked = (checking.row, fits)
         if fits, let password = waiter.password {
@@ -83,25 +97,29 @@ extension Authenticator {
 
     /// The deny of a password that does not fit the cached row, which Redis need not be asked about again.
     func denial(_ row: CredentialRow, _ entry: Entry, key: LookupKey) -> AuthVerdict {
-        let lacksCertificate = self.logsInByCertificate(row)
+        let (reason, detail) = self.misfit(row)
         return AuthVerdict(
             outcome: .deny,
-            reason: lacksCertificate ? .certificateMissing : .wrongPassword,
+            reason: reason,
             source: entry.origin,
-            detail: lacksCertificate ? Array(Self.certificateMissing.utf8) : [],
+            detail: Array(detail.utf8),
             keyHash: key.hash
         )
     }
 
+    /// Why nothing that the client sends fits the row, or what it sent does not.
+    private func misfit(_ row: CredentialRow) -> (AuthVerdict.Reason, detail: String) {
+        if self.logsInByCertificate(row) { return (.certificateMissing, Self.certificateMissing) }
+        if let fault = self.checker.fault(of: row) { return (.rowUnusable, fault) }
+        return (.wrongPassword, "")
+    }
+
     /// Refuses a password that does not fit the row that was just fetched.
     mutating func refuse(_ waiter: Waiter, _ row: CredentialRow, key: LookupKey) {
-        if self.logsInByCertificate(row) {
-            let detail = Self.certificateMissing
-            self.answer(waiter.request, .deny, .certificateMissing, source: .redis, detail: detail, key: key)
-        } else if waiter.password?.isEmpty ?? false, self.checker.acceptsRowsWithoutPassword {
-            self.answer(waiter.request, .deny, .passwordMissing, source: .redis, key: key)
-        } else {
-            self.answer(waiter.request, .deny, .wrongPassword, source: .redis, key: key)
+        var (reason, detail) = self.misfit(row)
+        if reason == .wrongPassword, waiter.password?.isEmpty ?? false, self.checker.acceptsRowsWithoutPassword {
+            reason = .passwordMissing
         }
+        self.answer(waiter.request, .deny, reason, source: .redis, detail: detail, key: key)
     }
 }

@@ -73,7 +73,7 @@ package struct Authenticator {
         /// Ask Redis all of these in one pipeline and report `lookupAnswered` with all answers, or `lookupFailed`.
         case lookUp(token: UInt64, commands: [[[UInt8]]])
         /// Compare on another thread and report `passwordChecked`.
-        case check(token: UInt64, PasswordCheck)
+        case check(token: UInt64, PasswordCheck, CheckParties)
         case write(CacheWrite)
         case answer(Request, AuthVerdict)
         /// The row of a device that was let in a moment ago is another one, or gone: its live sessions are to be looked at again.

@@ -167,7 +167,7 @@ extension AuthVerdict.Reason {
         switch self {
         case .noSuchDevice, .passwordMissing, .fieldMissing: true
         case .none, .wrongPassword, .fieldNotAllowed, .deviceDisabled, .redisUnavailable, .redisError, .overloaded,
-            .deviceFileUnavailable, .rulesMissing, .certificateMissing, .rowTooLong:
+            .deviceFileUnavailable, .rulesMissing, .certificateMissing, .rowTooLong, .rowUnusable:
             false
         }
     }

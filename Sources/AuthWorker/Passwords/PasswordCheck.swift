@@ -46,11 +46,16 @@ package struct PasswordCheck: Equatable, Sendable {
     }
 
     /// Two to the power of this many rounds at most: a row must not keep a thread for minutes.
-    private static let costMax = 16
+    static let costMax = 16
+    /// bcrypt knows no lower one.
+    static let costMin = 4
+    /// Of a bcrypt hash, what it was made with.
+    static let bcryptSettingBytes = 29
 
     /// `$2b$12$` and 22 characters of salt, of which `setting` may be longer.
     private func fitsBcrypt(setting: [UInt8]) -> Bool {
-        guard setting.count >= 29, setting[0] == UInt8(ascii: "$"), setting[1] == UInt8(ascii: "2"),
+        guard setting.count >= Self.bcryptSettingBytes, setting[0] == UInt8(ascii: "$"),
+            setting[1] == UInt8(ascii: "2"),
             "aby".utf8.contains(setting[2]), setting[3] == UInt8(ascii: "$"), setting[6] == UInt8(ascii: "$"),
             let cost = Int(String(decoding: setting[4..<6], as: UTF8.self)), cost <= Self.costMax
         else { return false }
@@ -61,7 +66,7 @@ package struct PasswordCheck: Equatable, Sendable {
                 phrase.copyMemory(from: password)
                 phrase[password.count] = 0
                 defer { phrase.initializeMemory(as: UInt8.self, repeating: 0) }
-                return Self.crypt(phrase, setting: Array(setting.prefix(29)))
+                return Self.crypt(phrase, setting: Array(setting.prefix(Self.bcryptSettingBytes)))
             }
         }
         return hash.map { constantTimeEquals($0, self.stored) } ?? false

@@ -20,7 +20,8 @@ package struct PasswordChecker: Sendable {
     package func row(from reply: CredentialReply, key: LookupKey) -> CredentialRow {
         let secret: CredentialRow.Secret =
             switch (reply.secret, self.scheme.algorithm) {
-            case (nil, _), (_, .none): .none
+            // An empty one is none: nobody gets in by sending nothing.
+            case (nil, _), (.some([]), _), (_, .none): .none
             case (.some(let password), .plain):
                 .passwordCode(password.withUnsafeBytes { self.passwordCode($0, key: key) })
             case (.some(let hash), .digest), (.some(let hash), .bcrypt), (.some(let hash), .pbkdf2):

@@ -6,12 +6,12 @@ import Glibc
 final class PasswordThreads: @unchecked Sendable {
     struct Result: Equatable, Sendable {
         var token: UInt64
-        var fits: Bool
+        /// Nil: it was not compared, for it had waited for so long that nobody wants to know any more.
+        var fits: Bool?
     }
 
     private struct Shared {
-        var queue: [(token: UInt64, check: PasswordCheck)] = []
-        var head = 0
+        var queue = PasswordQueue()
         var results: [Result] = []
         var isStopping = false
     }
@@ -27,7 +27,7 @@ final class PasswordThreads: @unchecked Sendable {
     }
 
     /// Hands one over; starts the threads with the first one, so that those who need none have none.
-    func submit(_ check: PasswordCheck, token: UInt64) {
+    func submit(_ check: PasswordCheck, token: UInt64, of parties: CheckParties) {
         if self.threads.isEmpty { self.startThreads() }
         guard !self.threads.isEmpty else {
             // No thread can be had: late rather than never.
@@ -35,7 +35,7 @@ final class PasswordThreads: @unchecked Sendable {
             return self.waker.wake()
         }
         self.monitor.locked {
-            self.shared.queue.append((token, check))
+            self.shared.queue.append(check, token: token, of: parties, now: Clock.monotonic())
             self.monitor.signal()
         }
     }
@@ -51,8 +51,7 @@ final class PasswordThreads: @unchecked Sendable {
     func stop() {
         self.monitor.locked {
             self.shared.isStopping = true
-            self.shared.queue = []
-            self.shared.head = 0
+            self.shared.queue.removeAll()
             self.monitor.signal()
         }
         for thread in self.threads { thread.join() }
@@ -69,7 +68,7 @@ final class PasswordThreads: @unchecked Sendable {
 
     private func run() {
         while let (token, check) = self.next() {
-            let fits = check.perform()
+            let fits = check?.perform()
             let isFirst = self.monitor.locked {
                 self.shared.results.append(Result(token: token, fits: fits))
                 return self.shared.results.count == 1
@@ -78,18 +77,10 @@ final class PasswordThreads: @unchecked Sendable {
         }
     }
 
-    private func next() -> (token: UInt64, check: PasswordCheck)? {
+    private func next() -> (token: UInt64, check: PasswordCheck?)? {
         self.monitor.locked {
             while !self.shared.isStopping {
-                if self.shared.head < self.shared.queue.count {
-                    let next = self.shared.queue[self.shared.head]
-                    self.shared.head += 1
-                    if self.shared.head == self.shared.queue.count || self.shared.head >= 1024 {
-                        self.shared.queue.removeFirst(self.shared.head)
-                        self.shared.head = 0
-                    }
-                    return next
-                }
+                if let next = self.shared.queue.popFirst(now: Clock.monotonic()) { return next }
                 self.monitor.wait(nanoseconds: 10 * Nanoseconds.perSecond) {
                     self.shared.isStopping || !self.shared.queue.isEmpty
                 }

@@ -159,6 +159,7 @@ package final class AuthWorkerService: Role {
                 lines.add("allowed", counters.allowedByRedis)
                 counters.reportRefusals(into: &lines)
                 lines.add("slow_password_checks", counters.slowChecks)
+                lines.add("slow_password_checks_dropped", counters.slowChecksDropped)
             case .none:
                 break
             }

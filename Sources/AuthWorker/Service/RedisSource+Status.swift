@@ -34,6 +34,7 @@ extension RedisSource {
         report.add("lookups", counters.lookups)
         report.add("lookups_shared", counters.joined)
         report.add("slow_password_checks", counters.slowChecks)
+        report.add("slow_password_checks_dropped", counters.slowChecksDropped)
         report.add("slow_password_checks_waiting", self.authenticator.checksPending)
         report.add("revalidations", counters.revalidations)
         report.add("refetches", counters.refetches)

@@ -227,8 +227,8 @@ final class RedisSource {
             self.authenticator.cacheAnswered(key, self.cache?.read(key) ?? .notFound, now: self.time)
         case .lookUp(let token, let commands):
             self.lookUp(commands, token: token)
-        case .check(let token, let check):
-            self.passwordThreads.submit(check, token: token)
+        case .check(let token, let check, let parties):
+            self.passwordThreads.submit(check, token: token, of: parties)
         case .write(let write):
             // A mark that the file lacks: its rows are current no longer.
             if self.cache?.write(write) == false, !write.mayWait {

@@ -46,13 +46,22 @@ extension CommandSet {
         guard case .array(let elements) = reply, elements.count.isMultiple(of: 2) else { return nil }
         var rows: [AccessRow] = []
         for index in stride(from: 0, to: elements.count, by: 2) {
-            switch (elements[index], elements[index + 1]) {
-            case (.bulk(let filter), .bulk(let access)): rows.append(AccessRow(filter: filter, access: access))
-            case (.null, _), (_, .null): continue
-            default: return nil
+            if elements[index] == .null || elements[index + 1] == .null { continue }
+            guard let filter = Self.text(elements[index]), let access = Self.text(elements[index + 1]) else {
+                return nil
             }
+            rows.append(AccessRow(filter: filter, access: access))
         }
         return rows
+    }
+
+    /// A number, which a script may answer, counts as its text, as which EMQX 4's Redis client reads it.
+    private static func text(_ reply: RedisReply) -> [UInt8]? {
+        switch reply {
+        case .bulk(let bytes): bytes
+        case .integer(let number): Array(String(number).utf8)
+        case .null, .array, .status, .error: nil
+        }
     }
 }
 
@@ -98,9 +107,11 @@ extension CommandTemplate {
     }
 
     private func row(_ elements: [RedisReply]) -> LookupResult {
-        guard elements.contains(where: { $0 != .null }) else { return .absent }
+        guard elements.contains(where: { !self.isNothing($0) }) else { return .absent }
         // A salt without a hash is nobody's, as in EMQX 4.
-        if self.isPositional, self.purpose == .credentials, elements.first == .null { return .absent }
+        if self.isPositional, self.purpose == .credentials, elements.first.map(self.isNothing) ?? true {
+            return .absent
+        }
         var row = CredentialReply(secret: nil)
         var otherwise: [UInt8]?
         for (index, element) in elements.enumerated() {
@@ -108,6 +119,9 @@ extension CommandTemplate {
             switch element {
             case .null: continue
             case .bulk(let bytes): value = bytes
+            // From a script; EMQX 4's client makes text of it. Where it is asked whether there is a row, it may say that there is none.
+            case .integer(let number) where self.isPositional && self.purpose == .credentials:
+                value = Array(String(number).utf8)
             case .array, .integer, .status, .error: return .unusable("a field's value is no text")
             }
             let meaning = self.meaning(at: index)
@@ -129,10 +143,16 @@ extension CommandTemplate {
         return .found(row)
     }
 
-    /// As EMQX 5 reads it: `true`, and whole numbers from 1 on.
+    /// The value is not there.
+    private func isNothing(_ value: RedisReply) -> Bool {
+        value == .null || value == .bulk([]) && RedisReadCommand.answeringEmptyForNothing.contains(self.name)
+    }
+
+    /// As EMQX 5 reads it: `true`, and whole numbers from 1 on, with or without their sign.
     private static func isTrue(_ value: [UInt8]) -> Bool {
         if value == Array("true".utf8) { return true }
-        let isNumber = !value.isEmpty && value.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
-        return isNumber && value.contains { $0 != UInt8(ascii: "0") }
+        let digits = value.first == UInt8(ascii: "+") ? value.dropFirst() : value[...]
+        let isNumber = !digits.isEmpty && digits.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+        return isNumber && digits.contains { $0 != UInt8(ascii: "0") }
     }
 }

@@ -184,7 +184,10 @@ public struct CommandTemplate: Equatable, Sendable {
                 throw mistake("\(name) answers a number, which is no password; with password_hash: none it can be used")
             }
         case .existence:
-            break
+            // Of a key that is not there it says that the first clear bit is at 0.
+            if name == "BITPOS", rest.first?.constant != [UInt8(ascii: "1")] {
+                throw mistake("BITPOS finds a clear bit also where there is no key; look for a set one: BITPOS key 1")
+            }
         }
         switch name {
         case "GET", "HGET": return [purpose == .existence ? .ignored : .secret]

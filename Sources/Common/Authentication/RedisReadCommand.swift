@@ -40,4 +40,10 @@ public enum RedisReadCommand {
 
     /// Answers a list of numbers: the same.
     public static let answeringNumberLists: Set<String> = ["BITFIELD_RO", "SMISMEMBER"]
+
+    /// May answer an empty text where there is no key, so that such an answer says that nothing is there: the commands that cut a part out
+    /// of a text, and scripts, of which nobody knows what they ask.
+    public static let answeringEmptyForNothing: Set<String> = [
+        "EVALSHA_RO", "EVAL_RO", "FCALL_RO", "GETRANGE", "SUBSTR",
+    ]
 }

@@ -62,7 +62,8 @@ public struct AccessRow: Equatable, Sendable {
         guard let qosMask = Self.qosMask(json["qos"]) else {
             throw NotUnderstood(text: "has a \"qos\" other than 0, 1, 2 and lists of them")
         }
-        guard let retain = Self.retain(json["retain"]) else {
+        // A subscription retains nothing: EMQX does not look at it there.
+        guard let retain = actions == .subscribe ? .any : Self.retain(json["retain"]) else {
             throw NotUnderstood(text: "has a \"retain\" other than true, false and all")
         }
         return AccessRule(permission: permission, actions: actions, filter: [], qosMask: qosMask, retain: retain)
@@ -186,13 +187,14 @@ public struct AccessRowRules: Equatable, Sendable {
                 self.isBroken = true
                 self.note(row, Self.nothingAllowed)
             case .rule(var rule):
-                var filter = row.filter
                 let literalMark = Array("eq ".utf8)
-                if filter.starts(with: literalMark) {
-                    rule.isLiteral = true
-                    filter.removeFirst(literalMark.count)
-                }
-                self.lines.append(Line(rule: rule, topic: TemplateText(stored: filter)))
+                rule.isLiteral = row.filter.starts(with: literalMark)
+                // As in EMQX 5 what follows the mark is the topic itself, also where it looks like a placeholder.
+                let topic =
+                    rule.isLiteral
+                    ? TemplateText(literal: Array(row.filter.dropFirst(literalMark.count)))
+                    : TemplateText(stored: row.filter)
+                self.lines.append(Line(rule: rule, topic: topic))
             }
         }
         if rows.count > Limits.accessRulesMax {

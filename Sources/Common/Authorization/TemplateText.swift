@@ -63,6 +63,11 @@ public struct TemplateText: Equatable, Sendable {
         try self.init(Array(text.utf8))
     }
 
+    /// Text in which nothing is a placeholder.
+    public init(literal text: [UInt8]) {
+        self.segments = text.isEmpty ? [] : [.literal(text)]
+    }
+
     /// Text from a database rather than from the configuration: what is no placeholder stands for itself, as nobody could be
     /// told of a mistake. `${$}` is a dollar sign here too, and `%%` is two percent signs.
     public init(stored text: [UInt8]) {

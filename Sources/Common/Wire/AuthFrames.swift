@@ -116,6 +116,8 @@ public struct AuthVerdict: Equatable, Sendable {
         case certificateMissing = 12
         /// Redis has a row, and a value in it, or all of it, is longer than what is taken.
         case rowTooLong = 13
+        /// There is a row, and no password fits what it has for one: the row is to be put right, not the device.
+        case rowUnusable = 14
 
         /// As logs, counters and `martlet why` name it.
         public var description: String {
@@ -134,6 +136,7 @@ public struct AuthVerdict: Equatable, Sendable {
             case .rulesMissing: "rules-missing"
             case .certificateMissing: "certificate-missing"
             case .rowTooLong: "row-too-long"
+            case .rowUnusable: "row-unusable"
             }
         }
     }

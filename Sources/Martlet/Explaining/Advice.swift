@@ -22,6 +22,9 @@ enum Advice {
             let making = block.value("row_made_by").map { "; make one with: \($0)" } ?? ""
             return "Redis has no such row; look with redis-cli: \(command)\(making)\(Self.alternatives(block))"
         case "wrong-password": return "the password that the device sends is not the one in \(key)"
+        case "row-unusable":
+            return
+                "no password fits what \(key) has for one, see detail: put the row right, or password_hash if all rows are like that"
         case "password-missing":
             let source = block.value("source").map { ", which the source \($0) asks for" } ?? ""
             return "the device sends no password\(source); give it one, or set password_hash: none"

@@ -156,6 +156,10 @@ struct StatusMetric {
         "lookups": .init(.counter, "Look-ups in Redis."),
         "lookups_shared": .init(.counter, "Questions that shared a look-up under way."),
         "slow_password_checks": .init(.counter, "Passwords handed to the threads for slow hashes."),
+        "slow_password_checks_dropped": .init(
+            .counter,
+            "Of those: not compared, as they had waited until their clients were refused."
+        ),
         "slow_password_checks_waiting": .init(.gauge, "Passwords that wait for the threads."),
         "revalidations": .init(.counter, "Look-ups made before a row in use expired."),
         "refetches": .init(.counter, "Look-ups made once more because of a change at the same time."),

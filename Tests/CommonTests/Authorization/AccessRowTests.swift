@@ -104,6 +104,27 @@ import Testing
         #expect(self.may(rules, publish: "d/c1"))
     }
 
+    /// EMQX 5 takes what follows the mark for the topic itself.
+    @Test func `regression: placeholders behind eq are none`() {
+        let rules = self.rules([("eq t/${username}", "3"), ("eq u/%u", "3"), ("eq ${$}{x}", "3"), ("eq ", "3")])
+        #expect(self.may(rules, publish: "t/${username}") && self.may(rules, subscribe: "t/${username}"))
+        #expect(!self.may(rules, publish: "t/fred") && !self.may(rules, publish: "u/fred"))
+        #expect(self.may(rules, publish: "u/%u") && self.may(rules, publish: "${$}{x}"))
+        // One that denies another topic denies nothing else, whatever the client is called.
+        let widening = ClientAttributes(clientIdentifier: Array("c".utf8), userName: Array("#".utf8))
+        let denied = self.rules([("a", "3"), ("eq t/%u", #"{"action":"all","permission":"deny"}"#)], widening)
+        #expect(self.may(denied, publish: "a") && !self.may(denied, publish: "t/%u"))
+    }
+
+    /// Such a row voided all rows of the device.
+    @Test func `regression: retain means nothing to subscriptions`() {
+        for retain in ["2", "true", "null"] {
+            let rules = self.rules([("t", #"{"action":"subscribe","retain":\#(retain)}"#), ("a", "publish")])
+            #expect(self.may(rules, subscribe: "t") && self.may(rules, publish: "a"), "\(retain)")
+        }
+        #expect(!self.may(self.rules([("t", #"{"action":"all","retain":2}"#), ("a", "publish")]), publish: "a"))
+    }
+
     @Test func filters() {
         let rules = self.rules([
             ("a/+", "3"), ("eq b/+", "3"), ("u/%u/#", "2"), ("v/${username}/${clientid}", "2"), ("w/%C", "3"),

@@ -96,6 +96,7 @@ import Testing
             (.deny, .noSuchDevice, 5, 0x87, "no-such-device"), (.deny, .wrongPassword, 4, 0x86, "wrong-password"),
             (.deny, .passwordMissing, 4, 0x86, "password-missing"), (.deny, .fieldMissing, 5, 0x87, "field-missing"),
             (.deny, .certificateMissing, 4, 0x86, "certificate-missing"),
+            (.deny, .rowUnusable, 4, 0x86, "row-unusable"),
             (.deny, .fieldNotAllowed, 5, 0x87, "field-not-allowed"),
             (.unknown, .redisUnavailable, 3, 0x88, "redis-unavailable"),
             (.unknown, .redisError, 3, 0x88, "redis-error"), (.unknown, .rowTooLong, 3, 0x88, "row-too-long"),

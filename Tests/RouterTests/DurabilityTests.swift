@@ -103,6 +103,7 @@ import Testing
         #expect(1..<2_000 ~= harness.core.uncommittedBytes)
         harness.commitsAtOnce = true
         harness.commit()
+        harness.flush()
         #expect(publisher.takeAll().map(\.type) == [.pubcomp])
 
         harness = try harness.restart(self.path)

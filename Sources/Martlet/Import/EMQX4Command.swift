@@ -25,8 +25,8 @@ struct EMQX4Command {
         }
         if self.text.contains(where: { "'\"".contains($0) }) {
             differences.append(
-                "EMQX 4 knows no quotes: they were part of the words that it sent; here they keep words together: take them out, or "
-                    + #"write those of the key as \" within quotes"#
+                "EMQX 4 knows no quotes, they were part of the keys that it asked for; here they only keep words together: look which keys "
+                    + "Redis has, and put one with quotes into quotes of the other kind"
             )
         }
         for placeholder in ["%C", "%d", "%c", "%u"] where self.text.ranges(of: placeholder).count > 1 {

@@ -460,6 +460,36 @@ import Testing
         #expect(log.messages.filter { $0.hasPrefix("access row not understood") }.count == 1)
     }
 
+    /// A rule that denies has the word before a row that allows.
+    @Test func rulesAreAskedBeforeRows() throws {
+        var configuration = self.configuration()
+        configuration.authentication.accessCommand = "HGETALL mqtt_acl:%C"
+        configuration.authorization.accessRows = .last
+        configuration.authorization.noMatch = .allow
+        configuration.authorization.ruleSets[0].rules = [
+            .init(permission: .allow, actions: .publish, topics: [.init("up/%C")]),
+            .init(permission: .deny, actions: .all, topics: [.init("up/#"), .init("secret/%C")]),
+        ]
+        try self.redis.cli(["hset", "tls_domain:+", "password", "public"])
+        try self.redis.cli(["hset", "mqtt_acl:alpha", "up/#", "all", "#", #"{"action":"all","permission":"deny"}"#])
+        try self.redis.cli(["hset", "mqtt_acl:beta", "up/#", #"{"action":"publsh"}"#])
+        try self.redis.cli(["hset", "mqtt_acl:+", "#", "all"])
+        let worker = try WorkerHarness(configuration)
+        func rules(_ device: String) throws -> [String] {
+            let access = try worker.ask(device, password: device == "beta" ? "other" : "public").access
+            return access.rules.map { "\($0.permission) \(String(decoding: $0.filter, as: UTF8.self))" } + [
+                "\(access.noMatch)"
+            ]
+        }
+        #expect(
+            try rules("alpha") == ["allow up/alpha", "deny up/#", "deny secret/alpha", "deny #", "allow up/#", "allow"]
+        )
+        // Rows that may be meant to deny allow nothing, and leave what rules allow.
+        #expect(try rules("beta") == ["allow up/beta", "deny up/#", "deny secret/beta", "deny"])
+        // Nor do rows allow what a rule that cannot be filled in denies.
+        #expect(try rules("+") == ["deny up/#", "deny"])
+    }
+
     @Test func mistakesStopTheStart() {
         var configuration = self.configuration()
         configuration.authentication.command = "HMGET tls_domain:%C password salt"

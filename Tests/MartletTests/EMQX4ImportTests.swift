@@ -101,6 +101,62 @@ import Testing
         #expect(self.warns(imported, 2, "what follows # is taken for a comment") == isNamed)
     }
 
+    /// Its rows were said to need no change.
+    @Test func rowsThatAreNamedAfterASubjectWithEscapesAreNamed() {
+        let text = """
+            auth.redis.auth_cmd = HMGET tls_subject:%d password
+            auth.redis.super_cmd = HGET mqtt_user:%u is_superuser
+            auth.redis.acl_cmd = HGETALL acl:%d
+            """
+        let imported = EMQX4Reader.read(text)
+        for line in [1, 3] { #expect(self.warns(imported, line, #"for O=A\,B it asked for O=A,B"#)) }
+        #expect(!imported.warnings.contains { $0.line == 2 })
+        #expect(imported.sources[0].accessCommand == "HGETALL acl:%d")
+    }
+
+    @Test(arguments: [
+        ("HMGET 'user:%u' password", true), ("HMGET user:%u \"password\"", true), ("HMGET user:%u password", false),
+    ])
+    func quotesAreNamed(_ command: String, _ isNamed: Bool) {
+        let imported = EMQX4Reader.read("auth.redis.auth_cmd = \(command)\n")
+        #expect(self.warns(imported, 1, "EMQX 4 knows no quotes") == isNamed)
+        #expect(imported.sources[0].command == command)
+    }
+
+    @Test func aPlaceholderThatStandsTwiceIsNamed() {
+        let imported = EMQX4Reader.read(
+            "auth.redis.auth_cmd = HMGET u:%u:%u password\nauth.redis.acl_cmd = HGETALL %c:%u\n"
+        )
+        #expect(self.warns(imported, 1, "EMQX 4 fills in %u once"))
+        #expect(!imported.warnings.contains { $0.line == 2 })
+    }
+
+    /// The hash itself was the password then.
+    @Test func theHashOfEmqttd2IsTakenOver() throws {
+        let old = EMQX4Reader.read(Self.source + "auth.redis.passwd.hash = sha256\n")
+        #expect(try self.configuration(old).authentication.sources[0].passwordHash == .sha256)
+        #expect(!old.warnings.contains { $0.text.contains("hash") })
+        let both = EMQX4Reader.read(
+            Self.source + "auth.redis.passwd.hash = md5\nauth.redis.password_hash = sha256\n"
+        )
+        #expect(try self.configuration(both).authentication.sources[0].passwordHash == .sha256)
+        #expect(self.warns(both, 2, "auth.redis.passwd.hash is left out"))
+        let unknown = EMQX4Reader.read(Self.source + "auth.redis.passwd.hash = pbkdf2\n")
+        #expect(self.warns(unknown, 2, "passwd.hash"))
+        #expect(throws: ConfigurationError.self) { try self.configuration(unknown) }
+    }
+
+    @Test func withoutAHashPlainIsNamed() throws {
+        let imported = EMQX4Reader.read(Self.source)
+        #expect(self.warns(imported, 0, "there is no auth.redis.password_hash: plain is written"))
+        #expect(imported.yaml(passwordFiles: [nil]).contains("password_hash: \"plain\""))
+    }
+
+    @Test func aDatabaseThatIsNoNumberIsNamed() {
+        let imported = EMQX4Reader.read(Self.source + "auth.redis.database = db2\n")
+        #expect(self.warns(imported, 2, "auth.redis.database is db2, which is no number: 0 is written"))
+    }
+
     @Test func aDatabaseOfAClusterIsLeftOut() throws {
         let imported = EMQX4Reader.read(
             Self.source + "auth.redis.type = cluster\nauth.redis.server = a,b:7000\nauth.redis.database = 2\n"

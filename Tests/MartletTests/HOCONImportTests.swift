@@ -87,6 +87,32 @@ import Testing
         #expect(throws: HOCONParser.Failure.self) { try parser.parse() }
     }
 
+    /// What stood behind it on its line was lost.
+    @Test(arguments: [
+        "\"x.conf\"", "required(\"x.conf\")", "required(file(\"x.conf\"))", "url(\"http://a/(b)\")", "file( \"x\" )",
+        "x.conf",
+        "classpath(\"a, b = 2\")",
+    ])
+    func onlyTheNameBehindIncludeIsLeftOut(_ name: String) throws {
+        for text in ["include \(name), b = 1", "a { include \(name), b = 1 }\nb = 1", "include \(name)\nb = 1"] {
+            var parser = HOCONParser(text)
+            let root = try parser.parse()
+            #expect(root["b"]?.text == "1", "\(text)")
+            #expect(text.hasPrefix("a") == (root["a", "b"]?.text == "1"), "\(text)")
+            #expect(parser.problems == [.init(line: 1, text: "include is not followed; import that file too")])
+        }
+    }
+
+    @Test func includeMayBeAKey() throws {
+        var parser = HOCONParser("include = 1, b { include { c = 2 } }")
+        let root = try parser.parse()
+        #expect(root["include"]?.text == "1" && root["b", "include", "c"]?.text == "2" && parser.problems.isEmpty)
+        for text in ["include required(\"x\"", "include file()", "include", "include required(file(\"x\")"] {
+            var parser = HOCONParser(text)
+            #expect(throws: HOCONParser.Failure.self) { try parser.parse() }
+        }
+    }
+
     @Test func appendingTwiceInAnObjectThatIsMergedKeepsAll() throws {
         var parser = HOCONParser("a { b = [1] }\na { b += 2\nb += 3 }\na.b += 4\na.b.2 = 5\n")
         #expect(try parser.parse()["a", "b"] == .array([.text("1"), .text("5"), .text("3"), .text("4")]))

@@ -78,14 +78,14 @@ import Testing
         #expect(try self.openssl(files, "-subject", "-nameopt", "RFC2253") == "subject=\(name.expected)")
     }
 
-    /// Where the two differ, esockd's form counts: type names in capitals, values of unknown types as text, "~" escaped.
+    /// Where the two differ, esockd's form counts: type names in capitals, no name for the street, values of unknown types as text, "~" escaped.
     static let different: [Name] = [
         Name(
             attributes: [
                 [("emailAddress", "a@b.c")], [("serialNumber", "77")], [("title", "Dr")], [("GN", "Given")],
                 [("street", "Main St")],
             ],
-            expected: "STREET=Main St,GIVENNAME=Given,TITLE=Dr,SERIALNUMBER=77,EMAILADDRESS=a@b.c"
+            expected: "2.5.4.9=Main St,GIVENNAME=Given,TITLE=Dr,SERIALNUMBER=77,EMAILADDRESS=a@b.c"
         ),
         Name(attributes: [[("1.3.6.1.4.1.99999.1", "own, value")]], expected: #"1.3.6.1.4.1.99999.1=own\, value"#),
         Name(attributes: [[("postalCode", "80331")]], expected: "2.5.4.17=80331"),

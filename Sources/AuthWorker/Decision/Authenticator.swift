@@ -709,21 +709,7 @@ package struct Authenticator {
         _ source: AuthVerdict.Source,
         key: LookupKey
     ) -> AuthVerdict {
-        let rendered = waiter.rules.render(for: waiter.client)
-        self.counters.rulesDropped += UInt64(rendered.rulesDropped)
-        var access = rendered.access
-        if let rows = entry.accessRules {
-            if let own = rows.render(for: waiter.client) {
-                self.counters.rulesDropped += UInt64(own.dropped)
-                switch self.settings.accessRows {
-                case .first: access.rules = own.rules + access.rules
-                case .only: access = AccessRules(rules: own.rules, noMatch: .deny)
-                }
-            } else {
-                self.counters.rulesDropped += 1
-                access = AccessRules(noMatch: .deny)
-            }
-        }
+        var access = self.access(waiter, entry)
         access.isSuperuser = entry.row?.isSuperuser ?? false
         return AuthVerdict(
             outcome: .allow,

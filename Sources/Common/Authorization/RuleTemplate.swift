@@ -9,6 +9,8 @@ public struct RuleTemplate: Equatable, Sendable {
         public var access: AccessRules
         /// Rules left out because the client lacks a value they ask for, or has one that may not stand in a topic.
         public var rulesDropped: Int
+        /// A rule that denies could not be filled in: what no rule before it allows is denied, whatever else speaks for it.
+        public var deniesRest = false
     }
 
     private let lines: [Line]
@@ -69,7 +71,7 @@ public struct RuleTemplate: Equatable, Sendable {
                 switch (error, line.rule.permission) {
                 case (.notAllowed, .deny):
                     access.noMatch = .deny
-                    return Rendered(access: access, rulesDropped: dropped)
+                    return Rendered(access: access, rulesDropped: dropped, deniesRest: true)
                 case (.missing, _), (.notAllowed, .allow):
                     break
                 }

@@ -8,8 +8,10 @@ extension Configuration {
 
         /// How rows of `authentication.acl_command` and the rules go together.
         public enum AccessRows: String, CaseIterable, Sendable {
-            /// The device's rows, then the rules, then `no_match` (EMQX 5).
+            /// The device's rows, then the rules, then `no_match` (EMQX 5 with Redis as its first source).
             case first
+            /// The rules, then the device's rows, then `no_match` (EMQX 5 with other sources ahead of Redis).
+            case last
             /// For a device that has rows they are all: what none of them matches is denied (EMQX 4). Others have the rules.
             case only
         }

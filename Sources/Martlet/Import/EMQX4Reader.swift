@@ -78,21 +78,14 @@ struct EMQX4Reader {
         let server = self.take("auth.redis.server")
         source.setServers([server?.value ?? "127.0.0.1"])
         source.sentinelMaster = self.value("auth.redis.sentinel")
-        source.database = self.value("auth.redis.database").flatMap { Int($0) } ?? 0
+        let database = self.take("auth.redis.database")
+        source.database = self.result.database(database?.value, "auth.redis.database", line: database?.line ?? 0)
         source.password = self.value("auth.redis.password")
-        source.command = self.value("auth.redis.auth_cmd") ?? "HMGET mqtt_user:%u password"
-        self.checkTemplate("auth.redis.auth_cmd", source.command)
-        source.superCommand = self.value("auth.redis.super_cmd")
-        source.accessCommand = self.value("auth.redis.acl_cmd")
+        source.command = self.command("auth.redis.auth_cmd") ?? "HMGET mqtt_user:%u password"
+        source.superCommand = self.command("auth.redis.super_cmd")
+        source.accessCommand = self.command("auth.redis.acl_cmd")
         if source.accessCommand != nil { self.result.accessRows = "only" }
-        if let hash = self.take("auth.redis.password_hash") {
-            source.passwordHash = ImportedConfiguration.quoted(hash.value)
-            do throws(ConfigurationMistake) {
-                _ = try PasswordHash(text: hash.value)
-            } catch {
-                self.result.warn(hash.line, "password_hash \(error.reason); EMQX 4 takes it as plain: choose one")
-            }
-        }
+        self.readPasswordHash(&source)
         self.readTLS(&source)
         self.result.check(&source, line: server?.line ?? 0)
         for key in ["auth.redis.pool", "auth.redis.query_timeout"] {
@@ -137,20 +130,33 @@ struct EMQX4Reader {
         return given.first?.setting.value
     }
 
-    private mutating func checkTemplate(_ key: String, _ command: String) {
-        guard command.contains("%d") || command.contains("%C") else { return }
-        let line = self.settings[key]?.line ?? 0
-        self.result.warn(
-            line,
-            "EMQX 4 fills in %C and %d first and splits the command at spaces afterwards: for a name with a space it asked "
-                + "for a shorter key; here the whole name is the key, so check the rows of such devices"
-        )
-        if command.contains("%d") {
-            self.result.warn(
-                line,
-                "%d is the whole subject, such as CN=name,O=company; martlet auth test --cert shows the key"
+    /// Where nothing says how passwords are stored, it is said that they count as they are: a hash would be the password itself.
+    private mutating func readPasswordHash(_ source: inout ImportedConfiguration.Source) {
+        let names = ["password_hash", "passwd.hash"]
+        let given = names.compactMap { name in self.take("auth.redis.\(name)").map { (name: name, setting: $0) } }
+        guard let (name, hash) = given.first else {
+            source.passwordHash = ImportedConfiguration.quoted("plain")
+            return self.result.warn(
+                0,
+                "there is no auth.redis.password_hash: plain is written; if hashes are stored, name theirs, or whoever knows a hash gets in"
             )
         }
+        for (other, setting) in given.dropFirst() where setting.value != hash.value {
+            self.result.warn(setting.line, "auth.redis.\(other) is left out: auth.redis.\(name) says something else")
+        }
+        source.passwordHash = ImportedConfiguration.quoted(hash.value)
+        do throws(ConfigurationMistake) {
+            _ = try PasswordHash(text: hash.value)
+        } catch {
+            self.result.warn(hash.line, "\(name) \(error.reason); EMQX 4 takes it as plain: choose one")
+        }
+    }
+
+    /// What EMQX 4 makes of a command in another way is named; it is written as it stands.
+    private mutating func command(_ key: String) -> String? {
+        guard let setting = self.take(key) else { return nil }
+        for text in EMQX4Command(setting.value).differences { self.result.warn(setting.line, text) }
+        return setting.value
     }
 
     private mutating func readDefaults() {

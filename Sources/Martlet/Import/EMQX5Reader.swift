@@ -130,7 +130,8 @@ struct EMQX5Reader {
     private mutating func passwordHash(_ value: HOCONValue?, line: Int) -> String {
         let name = value?["name"]?.text ?? "sha256"
         switch name {
-        case "bcrypt": return "bcrypt"
+        // In this form a salt may be asked for; as in EMQX it is not used.
+        case "bcrypt": return "{name: bcrypt}"
         case "pbkdf2":
             let mac = value?["mac_fun"]?.text ?? "sha256"
             let iterations = value?["iterations"]?.text ?? "1000"
@@ -141,8 +142,9 @@ struct EMQX5Reader {
             let position = value?["salt_position"]?.text ?? "prefix"
             return "{name: \(name), salt_position: \(ImportedConfiguration.scalar(position))}"
         default:
+            // Not plain, with which a stored hash would be the password: nothing starts with what is written.
             self.result.warn(line, "password_hash_algorithm \(name) is not known; choose one")
-            return "plain"
+            return "{name: \(ImportedConfiguration.scalar(name))}"
         }
     }
 
@@ -156,8 +158,10 @@ struct EMQX5Reader {
         source.setServers(names.lazy.compactMap { element.value(at: [$0]) }.first?.elements.compactMap(\.text) ?? [])
         source.sentinelMaster = element["sentinel"]?.text
         source.user = element["username"]?.text.flatMap { $0.isEmpty ? nil : $0 }
-        source.password = element["password"]?.text.flatMap { $0.isEmpty ? nil : $0 }
-        source.database = element["database"]?.text.flatMap { Int($0) } ?? 0
+        self.readPassword(element, into: &source)
+        let database = element.member("database")
+        let title = "database of \(source.name)"
+        source.database = self.result.database(database?.value.text, title, line: database?.line ?? line)
         let credentials = [element["sentinel_username"]?.text ?? "", element["sentinel_password"]?.text ?? ""]
         if credentials.contains(where: { !$0.isEmpty }) {
             self.result.warn(line, "the Sentinels' own credentials belong into redis.sentinel: user and password_file")
@@ -176,6 +180,25 @@ struct EMQX5Reader {
         self.result.check(&source, line: line)
     }
 
+    /// The password itself, or `file://` and the name of the file that it is in.
+    private mutating func readPassword(_ element: HOCONValue, into source: inout ImportedConfiguration.Source) {
+        guard let member = element.member("password"), let text = member.value.text, !text.isEmpty else { return }
+        guard text.hasPrefix(Self.fileMark) else {
+            source.password = text
+            return
+        }
+        let path = String(text.dropFirst(Self.fileMark.count))
+        source.passwordFile = path
+        self.result.warn(
+            member.line,
+            path.contains("${")
+                ? "the password of \(source.name) is in the file \(path): write what ${…} in it stands for"
+                : "the password of \(source.name) stays in the file \(path); auth workers must be able to read it"
+        )
+    }
+
+    private static let fileMark = "file://"
+
     // MARK: Authorization
 
     private mutating func readAuthorization() {
@@ -191,6 +214,7 @@ struct EMQX5Reader {
         self.result.noMatch = "deny"
         self.result.denyAction = authorization?["deny_action"]?.text
         var hasRows = false
+        var others: [OtherSource] = []
         for element in self.elements("authorization", "sources") {
             let type = element["type"]?.text ?? ""
             let line = element.member("type")?.line ?? self.line("authorization", "sources")
@@ -203,10 +227,7 @@ struct EMQX5Reader {
                 placeholders: element["compatibility_mode"]?.text == "v4" ? "uc" : ""
             )
             guard type == "redis", !hasRows, !command.isEmpty, !self.result.sources.isEmpty else {
-                self.result.warn(
-                    line,
-                    "authorization source \(type) is not taken over; write its rules into authorization.rules"
-                )
+                others.append(OtherSource(type: type, line: line, isAhead: type != "redis" && !hasRows))
                 continue
             }
             if let precondition = Self.precondition(of: element) {
@@ -219,6 +240,31 @@ struct EMQX5Reader {
             }
             hasRows = true
             self.readRows(element, command, line: line)
+        }
+        self.name(others, hasRows: hasRows)
+    }
+
+    /// A source of authorization that is not taken over.
+    private struct OtherSource {
+        var type: String
+        var line: Int
+        /// EMQX asks it before it looks for rows; those of Redis never deny there.
+        var isAhead: Bool
+    }
+
+    /// EMQX asks the sources in their order. Where one stands ahead of Redis, rules are asked before rows here, so that its denials count.
+    private mutating func name(_ others: [OtherSource], hasRows: Bool) {
+        let isLast = hasRows && others.contains(where: \.isAhead)
+        if isLast { self.result.accessRows = "last" }
+        for other in others {
+            var text = "authorization source \(other.type) is not taken over; write its rules into authorization.rules"
+            if isLast {
+                text +=
+                    other.isAhead
+                    ? ", what it denies above all: it stands ahead of redis, so acl: last is written, and rules are asked before rows"
+                    : "; it stands behind redis, but with acl: last all rules are asked before rows"
+            }
+            self.result.warn(other.line, text)
         }
     }
 
@@ -256,7 +302,10 @@ struct EMQX5Reader {
                 one.kind == other.kind && one.servers == other.servers && one.sentinelMaster == other.sentinelMaster
             ),
             ("another database", one.database == other.database),
-            ("another user or password", one.user == other.user && one.password == other.password),
+            (
+                "another user or password",
+                one.user == other.user && one.password == other.password && one.passwordFile == other.passwordFile
+            ),
             ("another setting of TLS", one.usesTLS == other.usesTLS && one.caFile == other.caFile),
         ]
     }

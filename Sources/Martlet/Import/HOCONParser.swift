@@ -81,11 +81,7 @@ struct HOCONParser {
             if self.take(UInt8(ascii: ",")) { continue }
             let line = self.line
             let path = try self.readPath()
-            if path == ["include"] {
-                self.problems.append(Failure(line: line, text: "include is not followed; import that file too"))
-                self.skipLine()
-                continue
-            }
+            if path == ["include"], try self.skipIncluded(line: line) { continue }
             self.skipSpace(withLines: false)
             var isAppended = false
             if self.current != UInt8(ascii: "{") {
@@ -105,8 +101,32 @@ struct HOCONParser {
         }
     }
 
-    private mutating func skipLine() {
-        while let byte = self.current, byte != UInt8(ascii: "\n") { self.index += 1 }
+    /// What stands behind `include`: a name, in quotes or not, or one in quotes within `file(…)`, `url(…)`, `classpath(…)` or
+    /// `required(…)`; other settings may follow on the line. False: it is a key like any other.
+    private mutating func skipIncluded(line: Int) throws(Failure) -> Bool {
+        self.skipBlanks()
+        var open = 0
+        while let word = ["file(", "url(", "classpath(", "required("].first(where: { self.starts(with: $0) }) {
+            self.index += word.utf8.count
+            self.skipBlanks()
+            open += 1
+        }
+        if self.current == UInt8(ascii: "\"") {
+            _ = try self.readQuoted()
+        } else {
+            let start = self.index
+            while let byte = self.current, !Array(" \t\r\n,=:{}[]()#\"+".utf8).contains(byte) { self.index += 1 }
+            guard self.index > start else {
+                guard open == 0 else { throw self.failure("a name is missing after include") }
+                return false
+            }
+        }
+        for _ in 0..<open {
+            self.skipBlanks()
+            guard self.take(UInt8(ascii: ")")) else { throw self.failure(") is missing after include") }
+        }
+        self.problems.append(Failure(line: line, text: "include is not followed; import that file too"))
+        return true
     }
 
     private mutating func readPath() throws(Failure) -> [String] {

@@ -14,6 +14,14 @@ extension ImportedConfiguration.Source {
 }
 
 extension ImportedConfiguration {
+    /// A number, or 0 and a warning.
+    mutating func database(_ text: String?, _ name: String, line: Int) -> Int {
+        guard let text else { return 0 }
+        if let number = Int(text) { return number }
+        self.warn(line, "\(name) is \(text), which is no number: 0 is written")
+        return 0
+    }
+
     /// Leaves out what Martlet refuses, and says so.
     mutating func check(_ source: inout Source, line: Int) {
         if source.kind == "cluster", source.database != 0 {
@@ -23,7 +31,7 @@ extension ImportedConfiguration {
         if source.kind == "single", source.servers.count > 1 {
             self.warn(line, "only the first of \(source.servers.count) servers is taken over: the type is single")
         }
-        if let user = source.user, source.password == nil {
+        if let user = source.user, source.password == nil, source.passwordFile == nil {
             self.warn(line, "the user name \(user) is left out: there is no password for it")
             source.user = nil
         }

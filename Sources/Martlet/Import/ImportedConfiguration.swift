@@ -43,6 +43,8 @@ struct ImportedConfiguration: Equatable {
         var sentinelMaster: String?
         var user: String?
         var password: String?
+        /// One that is there already, instead of the password.
+        var passwordFile: String?
         var database = 0
         var usesTLS = false
         var caFile: String?
@@ -56,7 +58,7 @@ struct ImportedConfiguration: Equatable {
     var sources: [Source] = []
     var noMatch: String?
     var denyAction: String?
-    /// `only` (EMQX 4) or `first`.
+    /// `only` (EMQX 4), `first`, or `last`.
     var accessRows = "first"
     /// Of the `mqtt` section.
     var settings: [ImportedSetting.Written] = []
@@ -138,7 +140,9 @@ extension ImportedConfiguration {
             if let user = source.user { text += "\(inner)user: \(Self.quoted(user))\n" }
             if source.database != 0 { text += "\(inner)database: \(source.database)\n" }
         }
-        if let passwordFile { text += "\(inner)password_file: \(Self.quoted(passwordFile))\n" }
+        if let passwordFile = source.passwordFile ?? passwordFile {
+            text += "\(inner)password_file: \(Self.quoted(passwordFile))\n"
+        }
         return text + Self.tls(source, inner)
     }
 

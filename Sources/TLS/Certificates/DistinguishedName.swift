@@ -22,13 +22,15 @@ struct DistinguishedName {
     /// In the order of the certificate.
     let attributes: [Attribute]
 
+    /// There is none for 2.5.4.9, the street address. esockd has `STREET` for the macro 'street-address', which OTP's header, up to 27,
+    /// takes from X.400 addresses, where it is the number 17 and no type of names (for OTP 28 esockd keeps that value itself): EMQX
+    /// never writes it.
     private static let typeNames: [(nid: Int32, name: StaticString)] = [
         (NID_commonName, "CN"), (NID_surname, "SN"), (NID_givenName, "GIVENNAME"), (NID_localityName, "L"),
         (NID_stateOrProvinceName, "ST"), (NID_organizationName, "O"), (NID_organizationalUnitName, "OU"),
         (NID_title, "TITLE"), (NID_countryName, "C"), (NID_serialNumber, "SERIALNUMBER"),
         (NID_domainComponent, "DC"), (NID_pkcs9_emailAddress, "EMAILADDRESS"), (NID_userId, "UID"),
-        (NID_streetAddress, "STREET"), (NID_initials, "INITIALS"),
-        (NID_generationQualifier, "GENERATIONQUALIFIER"), (NID_pseudonym, "PSEUDONYM"),
+        (NID_initials, "INITIALS"), (NID_generationQualifier, "GENERATIONQUALIFIER"), (NID_pseudonym, "PSEUDONYM"),
     ]
 
     /// `name` is an X509_NAME; nil counts as empty.

@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 import TestSupport
 
 /// A real redis-server in a folder of its own, ended with the object.
@@ -86,20 +87,32 @@ final class RedisServer {
         return 0
     }
 
-    /// A port that was free a moment ago.
+    /// A port that is free, and that no outgoing connection takes before a server is there: it is below those that the kernel chooses
+    /// (ip(7), `ip_local_port_range`), and no other test is given it soon.
     static func freePort() throws -> UInt16 {
+        for _ in 0..<1_000 {
+            let number = Self.portsGiven.wrappingAdd(1, ordering: .relaxed).newValue
+            let port = Self.ports.lowerBound + UInt16(number % UInt64(Self.ports.count))
+            if Self.isFree(port) { return port }
+        }
+        throw ProcessError(description: "no free port")
+    }
+
+    private static let ports: Range<UInt16> = 12_000..<22_000
+    /// Begins elsewhere in each process.
+    private static let portsGiven = Atomic(UInt64.random(in: 0..<10_000))
+
+    private static func isFree(_ port: UInt16) -> Bool {
         let fileDescriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(fileDescriptor) }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = port.bigEndian
         address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let result = withUnsafeMutablePointer(to: &address) { pointer in
+        return withUnsafePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(fileDescriptor, $0, length) == 0 ? getsockname(fileDescriptor, $0, &length) : -1
+                bind(fileDescriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
             }
         }
-        guard result == 0 else { throw ProcessError(description: "no free port: errno \(errno)") }
-        return UInt16(bigEndian: address.sin_port)
     }
 }

@@ -717,11 +717,13 @@ final class ClientConnection: EventHandler {
     }
 
     /// Ends an open session from this side.
-    /// - Parameter code: what DISCONNECT says; nil: there is none.
-    func close(_ cause: SessionCloseCause, code: ReasonCode?, _ detail: String) {
+    /// - Parameters:
+    ///   - endsSession: as `FrameFlags.endsSession`.
+    ///   - code: what DISCONNECT says; nil: there is none.
+    func close(_ cause: SessionCloseCause, endsSession: Bool = false, code: ReasonCode?, _ detail: String) {
         guard self.phase == .open else { return self.finish() }
         self.service.logDisconnect(self, detail)
-        self.router.closed(self, cause: cause)
+        self.router.closed(self, cause: cause, endsSession: endsSession)
         self.uplink = nil
         if let code, self.version == .v5_0, !self.isInsideDelivery {
             DisconnectPacket(reasonCode: code).encode(into: &self.output, version: .v5_0)

@@ -141,6 +141,10 @@ import Testing
         try writeFile(csv, Array("csv-a,\"secret,with comma\"\ncsv-b\n\u{1}bad,x\n".utf8))
         let broken = try self.device(broker, "import-csv", csv)
         #expect(broken.status == 1 && broken.output.contains("fleet.csv:3: "), "\(broken.output)")
+        // Latin-1, in which nobody comes.
+        try writeFile(csv, Array("csv-a,x\nM".utf8) + [0xFC] + Array("ller,pw\n".utf8))
+        let latin = try self.device(broker, "import-csv", csv)
+        #expect(latin.status == 1 && latin.output.contains("fleet.csv:2: is not UTF-8"), "\(latin.output)")
         try writeFile(csv, Array("csv-a,\"secret,with comma\"\r\ncsv-b\n".utf8))
         #expect(try self.device(broker, "import-csv", csv).output.contains("2 devices"))
         #expect(try self.device(broker, "list").output.contains("csv-b  (no password)"))
@@ -210,9 +214,11 @@ import Testing
             )
         }
         let csv = folder.file("fleet.csv")
-        // A name that is no UTF-8, and one that JSON has to escape.
-        try writeFile(csv, Array("plain,secret\n\"with \"\"quotes\"\"\\\",x\n".utf8) + [0xFF, 0x41, 0x0A])
-        #expect(try device("import-csv", csv, file: "one.db").output.contains("3 devices"))
+        // A name that JSON has to escape, and one that is no UTF-8, as earlier releases took them.
+        try writeFile(csv, Array("plain,secret\n\"with \"\"quotes\"\"\\\",x\n".utf8))
+        #expect(try device("import-csv", csv, file: "one.db").output.contains("2 devices"))
+        try writeFile(folder.file("odd.json"), Array(#"[{"device":"?A","name_hex":"ff41"}]"#.utf8))
+        #expect(try device("import", folder.file("odd.json"), file: "one.db").output.contains("1 devices"))
         #expect(try device("disable", "plain", file: "one.db").status == 0)
         #expect(try device("set-acl", "plain", "publish:a:b/#", "all:c", file: "one.db").status == 0)
         let note = ["add", "noted", "--superuser", "--note", "two\nlines \"ü\"", "--acl", "subscribe:x/+"]

@@ -41,6 +41,26 @@ import Testing
         let text = try self.martlet(broker, "why", "why-stranger").output
         #expect(text.contains("HSET tls_domain:why-stranger password"), "\(text)")
         #expect(try self.martlet(broker, "why", "nobody").output.contains("nothing is known of nobody"))
+        #expect(try self.martlet(broker, "why", "a\nb").output.contains(#"nothing is known of a\u{a}b"#))
+    }
+
+    /// It said that they are let in, and listeners refused them.
+    @Test(
+        "Regression: auth test knows which characters CONNECT may not have",
+        arguments: ["a\u{1}b", "a\u{FFFE}b", "a\u{85}"]
+    )
+    func charactersInConnect(text: String) throws {
+        let broker = try TestBroker()
+        try broker.provision("test-odd", password: "pw")
+        let certificate = try broker.pki.device("test-odd").certificateFile
+        for option in ["--client-id", "--user"] {
+            let words = ["auth", "test", "--cert", certificate, "--password", "pw", option, text, "--json"]
+            let result = try runProcess(
+                TestBroker.executable("martlet"),
+                arguments: words + ["--config", broker.directory.file("martlet.yaml")]
+            )
+            #expect(result.status == 1 && result.output.contains("malformed-connect"), "\(result.output)")
+        }
     }
 
     /// A counter was all that there was: which device sent to a wrong topic, nobody could say.

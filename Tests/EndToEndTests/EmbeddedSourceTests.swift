@@ -120,6 +120,8 @@ import Testing
             let result = try runProcess(martlet, arguments: ["device"] + words + ["--file", file])
             #expect(result.status == 1 && result.output.contains("there is no such placeholder; there are %u or"))
         }
+        let empty = try runProcess(martlet, arguments: ["device", "add", "x", "--acl", "publish:", "--file", file])
+        #expect(empty.status == 1 && empty.output.contains("publish:: the filter is empty"), "\(empty.output)")
         let good = ["device", "add", "x", "--acl", "all:a/%C/100%/#", "--file", file]
         #expect(try runProcess(martlet, arguments: good).status == 0)
         for line in [
@@ -287,6 +289,9 @@ import Testing
         try broker.replaceAuthWorker(0)
         #expect(broker.authWorkers[0].log.contains(words), "\(broker.authWorkers[0].log)")
         #expect(try self.device(broker, "list").output.contains(words))
+        // Nobody gets in, and martlet status said nothing of it.
+        let alarm = "alarm the file of devices cannot be read, nobody new is let in by it: "
+        #expect(try broker.status(of: "authworker").contains(alarm + words))
         let check = try runProcess(
             TestBroker.executable("martlet"),
             arguments: ["config", "check", broker.directory.file("martlet.yaml")]
@@ -294,6 +299,7 @@ import Testing
         #expect(check.status == 1 && check.output.contains("authentication.file: \(words)"), "\(check.output)")
         #expect(try self.device(broker, "add", "emb-a").status == 0)
         try broker.authWorkers[0].waitForLog("file of devices in use")
+        #expect(try !broker.status(of: "authworker").contains("alarm"))
         let good = try runProcess(
             TestBroker.executable("martlet"),
             arguments: ["config", "check", broker.directory.file("martlet.yaml")]
@@ -308,6 +314,7 @@ import Testing
         let file = broker.directory.file("state") + "/devices.db"
         try writeFile(file, Array(String(repeating: "no database ", count: 1000).utf8))
         try broker.authWorkers[0].waitForLog("the file of devices cannot be read")
+        try waitUntil("an alarm") { try broker.status(of: "authworker").contains("alarm the file of devices") }
         #expect(try self.connect(broker, loop, "emb-a", "x").code == 0x88)
         unlink(file)
         #expect(try self.device(broker, "add", "emb-a").status == 0)

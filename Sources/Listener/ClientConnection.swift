@@ -216,7 +216,8 @@ final class ClientConnection: EventHandler {
         case .wantsWrite:
             self.setInterest([.readable, .writable])
         case .failed(let failure):
-            self.service.refused(self, .tls(failure.kind), detail: failure.detail)
+            let certificate = failure.certificate
+            self.service.refused(self, .tls(failure.kind), detail: failure.detail, certificate: certificate)
             self.linger()
         case .done:
             self.setInterest(.readable)

@@ -361,6 +361,30 @@ import Testing
         #expect(!why.contains("fieldMissing") && !why.contains("Common."), "\(why)")
     }
 
+    /// Help says that Redis keys may be named, and it looked for tls_domain:acl:acl-key.
+    @Test("Regression: cache show and drop know the keys that a row was made from, in memory and on disk")
+    func relatedKeys() throws {
+        let broker = try TestBroker(authentication: "acl_command: HGETALL acl:%C")
+        let loop = try EventLoop()
+        let strange = try self.martlet(broker, "cache", "show", "acl:nobody").output
+        #expect(strange.contains("acl:nobody") && !strange.contains("tls_domain"), "\(strange)")
+        try broker.provision("acl-key", password: "secret")
+        #expect(try self.connect(broker, loop, "acl-key", "secret") == 0)
+        for restarts in [false, true] {
+            if restarts {
+                try waitUntil("the row is on disk") {
+                    try self.martlet(broker, "cache", "show", "--json").output.contains(#""rows_on_disk":1,"#)
+                }
+                try broker.restartAuthWorker()
+            }
+            let shown = try self.martlet(broker, "cache", "show", "acl:acl-key")
+            #expect(shown.output.contains("tls_domain:acl-key"), "\(shown.output)")
+            #expect(!shown.output.contains("tls_domain:acl:acl-key"), "\(shown.output)")
+        }
+        let dropped = try self.martlet(broker, "cache", "drop", "acl:acl-key")
+        #expect(dropped.status == 0 && dropped.output.hasPrefix("tls_domain:acl-key: not used"), "\(dropped.output)")
+    }
+
     @Test("access rows that change while their device is on disk only are asked for again")
     func accessRowsOnDisk() throws {
         let broker = try TestBroker(authentication: "acl_command: HGETALL acl:%C")

@@ -1,4 +1,5 @@
 import Common
+import TLS
 
 /// One client's attempt to come in, for whoever asks why. Holds no password.
 struct AttemptRecord {
@@ -6,6 +7,8 @@ struct AttemptRecord {
     var address: String
     var listener: String
     var identity: CertificateIdentity?
+    /// Of one that was not believed, and has no identity.
+    var certificate: CertificateNumbers?
     var clientIdentifier: [UInt8]
     var userName: [UInt8]?
     /// Of the MQTT and the TLS connection; nil: it did not get that far.
@@ -25,8 +28,8 @@ struct AttemptRecord {
         block.add("device", bytes: self.identity?.commonName)
         block.add("subject", bytes: self.identity?.subject)
         block.add("issuer", bytes: self.identity?.issuer)
-        block.add("serial", bytes: self.identity?.serialNumber)
-        if let fingerprint = self.identity?.fingerprint {
+        block.add("serial", bytes: self.identity?.serialNumber ?? self.certificate?.serialNumber)
+        if let fingerprint = self.identity?.fingerprint ?? self.certificate?.fingerprint {
             block.add("fingerprint", bytes: DeviceSearch.hexadecimal(fingerprint))
         }
         block.add("client_id", bytes: self.clientIdentifier)

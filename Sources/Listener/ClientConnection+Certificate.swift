@@ -26,7 +26,7 @@ extension ClientConnection {
     /// The moment that `certificateDeadline` named has come.
     func certificateMayHaveEnded(_ tls: TLSConnection) {
         guard let chain = tls.verifiedChain, self.certificateSecondsLeft(chain) <= 0 else { return }
-        self.endByCertificate("the client's certificate has expired")
+        self.endByCertificate("the client's certificate has expired", endsSession: false)
     }
 
     /// Lists or authorities have changed.
@@ -35,15 +35,15 @@ extension ClientConnection {
             let chain = tls.verifiedChain
         else { return }
         if self.policy.revocation?.revokes(chain) ?? false {
-            self.endByCertificate("the client's certificate is revoked")
+            self.endByCertificate("the client's certificate is revoked", endsSession: true)
         } else if let context = self.policy.tls, !context.trusts(chain) {
-            self.endByCertificate("the authority of the client's certificate is no longer trusted")
+            self.endByCertificate("the authority of the client's certificate is no longer trusted", endsSession: true)
         }
     }
 
-    private func endByCertificate(_ detail: String) {
+    private func endByCertificate(_ detail: String, endsSession: Bool) {
         switch self.phase {
-        case .open: self.endByRevocation(detail)
+        case .open: self.endByRevocation(detail, endsSession: endsSession)
         case .awaitingConnect, .authenticating, .opening: self.lost(detail)
         case .handshaking, .closing, .lingering, .closed: break
         }

@@ -59,7 +59,8 @@ extension ClientConnection {
             self.askLater()
         case .deny:
             self.endByRevocation(
-                verdict.reason == .noSuchDevice ? "the device is no longer known" : "\(verdict.reason)"
+                verdict.reason == .noSuchDevice ? "the device is no longer known" : "\(verdict.reason)",
+                endsSession: verdict.reason == .noSuchDevice || verdict.reason == .deviceDisabled
             )
         case .allow:
             if verdict.reason == .none {
@@ -72,7 +73,7 @@ extension ClientConnection {
             self.isKnownBy([verdict.keyHash] + consulted)
             if verdict.credentialTag != self.credentials.tag {
                 guard self.service.configuration.authentication.passwordChanged == .keep else {
-                    return self.endByRevocation("the device's credentials have changed")
+                    return self.endByRevocation("the device's credentials have changed", endsSession: false)
                 }
                 self.credentials.tag = verdict.credentialTag
             }
@@ -89,16 +90,19 @@ extension ClientConnection {
         self.credentials.retryDue = self.service.revalidateLater(self.handle, count: self.credentials.unknownCount)
     }
 
-    func endByRevocation(_ detail: String) {
+    /// - Parameter endsSession: nobody is to come back to the session: the device has no right to be here any more. Otherwise it lacks
+    ///   something that it may bring along next time.
+    func endByRevocation(_ detail: String, endsSession: Bool) {
         self.service.counters.sessionsRevoked += 1
-        self.endAdministratively(.notAuthorized, detail)
+        self.endAdministratively(.notAuthorized, detail, endsSession: endsSession)
     }
 
-    /// The session's right to be there is gone; `revoked_will` decides about its will.
-    func endAdministratively(_ code: ReasonCode, _ detail: String) {
+    /// The connection's right to be there is gone; `revoked_will` decides about its will. MQTT 5.0, section 4.1 lets an administrator's
+    /// action end a session.
+    func endAdministratively(_ code: ReasonCode, _ detail: String, endsSession: Bool) {
         self.service.logRevocation(self, detail)
         let suppressesWill = self.service.configuration.authentication.revokedWill == .suppress
-        self.close(suppressesWill ? .revoked : .administrative, code: code, detail)
+        self.close(suppressesWill ? .revoked : .administrative, endsSession: endsSession, code: code, detail)
     }
 
     /// The worker that was asked about the live session is gone.

@@ -216,7 +216,8 @@ final class ClientConnection: EventHandler {
         case .wantsWrite:
             self.setInterest([.readable, .writable])
         case .failed(let failure):
-            self.service.refused(self, .tls(failure.kind), detail: failure.detail)
+            let certificate = failure.certificate
+            self.service.refused(self, .tls(failure.kind), detail: failure.detail, certificate: certificate)
             self.linger()
         case .done:
             self.setInterest(.readable)
@@ -717,11 +718,13 @@ final class ClientConnection: EventHandler {
     }
 
     /// Ends an open session from this side.
-    /// - Parameter code: what DISCONNECT says; nil: there is none.
-    func close(_ cause: SessionCloseCause, code: ReasonCode?, _ detail: String) {
+    /// - Parameters:
+    ///   - endsSession: as `FrameFlags.endsSession`.
+    ///   - code: what DISCONNECT says; nil: there is none.
+    func close(_ cause: SessionCloseCause, endsSession: Bool = false, code: ReasonCode?, _ detail: String) {
         guard self.phase == .open else { return self.finish() }
         self.service.logDisconnect(self, detail)
-        self.router.closed(self, cause: cause)
+        self.router.closed(self, cause: cause, endsSession: endsSession)
         self.uplink = nil
         if let code, self.version == .v5_0, !self.isInsideDelivery {
             DisconnectPacket(reasonCode: code).encode(into: &self.output, version: .v5_0)

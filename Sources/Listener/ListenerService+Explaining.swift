@@ -5,8 +5,15 @@ import TLS
 extension ListenerService {
     private static var resultsMax: Int { 20 }
 
-    func record(_ connection: ClientConnection, _ refusal: RefusalReason?, detail: String) {
-        self.attempts.append(connection.attemptRecord(refusal, detail: detail))
+    func record(
+        _ connection: ClientConnection,
+        _ refusal: RefusalReason?,
+        detail: String,
+        certificate: CertificateNumbers? = nil
+    ) {
+        var record = connection.attemptRecord(refusal, detail: detail)
+        record.certificate = certificate
+        self.attempts.append(record)
         self.admission.ended(at: connection.address, refusal)
     }
 
@@ -50,8 +57,12 @@ extension ListenerService {
                 userName: record.userName,
                 address: Array(record.address.utf8)
             )
+            if isFound || record.identity != nil { return isFound }
             // A certificate that did not verify has left its name in the sentence only.
-            return isFound || (record.identity == nil && Self.names(record.detail, text))
+            return Self.names(record.detail, text)
+                || record.certificate.map {
+                    search.finds(serialNumber: $0.serialNumber, fingerprint: $0.fingerprint)
+                } ?? false
         }
         return ControlReply(
             isDone: true,

@@ -423,8 +423,14 @@ package final class ListenerService: Role {
 
     // MARK: Log
 
-    func refused(_ connection: ClientConnection, _ reason: RefusalReason, detail: String) {
-        self.record(connection, reason, detail: detail)
+    /// - Parameter certificate: the one that was not believed.
+    func refused(
+        _ connection: ClientConnection,
+        _ reason: RefusalReason,
+        detail: String,
+        certificate: CertificateNumbers? = nil
+    ) {
+        self.record(connection, reason, detail: detail, certificate: certificate)
         self.logRefusal(
             reason,
             address: connection.peerAddress,

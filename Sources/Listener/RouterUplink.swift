@@ -65,8 +65,8 @@ final class RouterUplink: LinkDelegate {
         open.encode(into: &link.output, handle: connection.handle, canBeMadeAnew: true)
     }
 
-    func closed(_ connection: ClientConnection, cause: SessionCloseCause) {
-        if let farewell = connection.farewell(cause, isParked: self.link == nil) {
+    func closed(_ connection: ClientConnection, cause: SessionCloseCause, endsSession: Bool = false) {
+        if let farewell = connection.farewell(cause, endsSession: endsSession, isParked: self.link == nil) {
             if self.farewellBytes + farewell.byteCount <= Limits.farewellBytesMax {
                 self.farewells[connection.handle] = farewell
                 self.farewellBytes += farewell.byteCount
@@ -75,7 +75,7 @@ final class RouterUplink: LinkDelegate {
             }
         }
         guard let link = self.link else { return }
-        cause.encode(into: &link.output, handle: connection.handle)
+        cause.encode(into: &link.output, handle: connection.handle, endsSession: endsSession)
     }
 
     private func forgetFarewell(_ handle: UInt64) {

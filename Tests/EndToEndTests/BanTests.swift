@@ -146,4 +146,28 @@ import Testing
         )
         #expect(again.status != 0 && again.output.contains("\(file):2: a ban has"), "\(again.output)")
     }
+
+    /// Who moved it away, or lost the disk that it is on, let everybody in.
+    @Test("Regression: bans stay in force while their file is gone, with an alarm; an empty file lifts them")
+    func fileGone() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        try broker.provision("ban-moved", password: "pw")
+        let file = broker.directory.file("bans")
+        #expect(try self.martlet(broker, ["ban", "add", "cn", "ban-moved"]).status == 0)
+        try broker.listeners[0].waitForLog("bans in force")
+        #expect(rename(file, file + ".away") == 0)
+        try broker.listeners[0].waitForLog("\(file): it is gone; an empty file would lift all bans")
+        #expect(try self.client(broker, loop, "ban-moved").1 == 0x8A)
+        #expect(try broker.status(of: "listener").contains("alarm bans not usable: \(file): it is gone"))
+        #expect(rename(file + ".away", file) == 0)
+        try broker.listeners[0].waitForLog("bans in force", count: 2)
+        #expect(try !broker.status(of: "listener").contains("alarm"))
+        #expect(try self.client(broker, loop, "ban-moved").1 == 0x8A)
+        try writeFile(file, [])
+        try broker.listeners[0].waitForLog("bans in force", count: 3)
+        #expect(try self.client(broker, loop, "ban-moved").1 == 0)
+        #expect(unlink(file) == 0)
+        #expect(try !broker.status(of: "listener").contains("alarm"))
+    }
 }

@@ -32,9 +32,16 @@ import Testing
         try TestClient(loop: loop, port: broker.tlsPort, version: .v5_0, tls: broker.tlsContext(device))
     }
 
-    private func connect(_ broker: TestBroker, _ loop: EventLoop, _ device: TestPKI.Credentials) throws -> TestClient {
+    private func connect(
+        _ broker: TestBroker,
+        _ loop: EventLoop,
+        _ device: TestPKI.Credentials,
+        expiry: UInt32? = nil
+    ) throws -> TestClient {
         let client = try self.client(broker, loop, device)
-        let connack = try client.connect(clientIdentifier: "", userName: nil, password: nil)
+        var properties = Properties()
+        properties.sessionExpiryInterval = expiry
+        let connack = try client.connect(clientIdentifier: "", properties: properties)
         #expect(connack.returnCode == 0)
         return client
     }
@@ -60,7 +67,7 @@ import Testing
         #expect(try self.openssl(broker, bad, "-tls1_3 -sess_out \(session)").contains("New, TLS"))
         #expect(try self.openssl(broker, bad, "-tls1_3 -sess_in \(session)").contains("Reused, TLS"))
         let stays = try self.connect(broker, loop, good)
-        let goes = try self.connect(broker, loop, bad)
+        let goes = try self.connect(broker, loop, bad, expiry: 3600)
 
         try broker.pki.revocationList("\(folder)/list", revoked: [bad], isDER: isDER)
         broker.listeners[0].signal(SIGHUP)
@@ -69,8 +76,23 @@ import Testing
         }
         #expect(packet.reasonCode == .notAuthorized)
         try broker.listeners[0].waitForLog("the client's certificate is revoked")
+        try waitUntil("its session has ended too") { try broker.figure("sessions", of: "router") == 1 }
         #expect(try self.openssl(broker, bad, "-tls1_2").contains("alert certificate revoked"))
         try broker.listeners[0].waitForLog("reason=tls-certificate-revoked")
+        // Its name alone led to it.
+        func openssl(_ word: String) throws -> String {
+            let words = ["x509", "-noout", "-sha256", "-in", bad.certificateFile, word]
+            let output = try runProcess("openssl", arguments: words).output
+            return String(output.split(separator: "=")[1].prefix { !$0.isNewline })
+        }
+        let (serial, fingerprint) = (try openssl("-serial"), try openssl("-fingerprint"))
+        for name in ["crl-bad", serial, fingerprint, String(fingerprint.prefix(11))] {
+            let why = try runProcess(
+                TestBroker.executable("martlet"),
+                arguments: ["why", name, "--config", broker.directory.file("martlet.yaml")]
+            ).output
+            #expect(why.contains("tls-certificate-revoked") && why.contains(serial), "\(name): \(why)")
+        }
         let resumed = try self.openssl(broker, bad, "-tls1_3 -sess_in \(session)")
         #expect(!resumed.contains("Reused, TLS"), "\(resumed)")
         #expect(resumed.contains("alert certificate revoked"), "\(resumed)")
@@ -248,7 +270,7 @@ import Testing
             if getsIn {
                 _ = try self.connect(broker, loop, good)
             } else {
-                #expect(try self.openssl(broker, good, "-tls1_2").contains("alert certificate expired"))
+                #expect(try self.openssl(broker, good, "-tls1_2").contains("alert certificate unknown"))
                 try broker.listeners[0].waitForLog("reason=tls-revocation-unknown")
             }
             #expect(try self.openssl(broker, bad, "-tls1_2").contains("alert certificate revoked"))
@@ -383,11 +405,14 @@ import Testing
         let session = broker.directory.file("session")
         #expect(try self.openssl(broker, device, "-tls1_3 -sess_out \(session)").contains("New, TLS"))
         let loop = try EventLoop()
-        let client = try self.connect(broker, loop, device)
+        let client = try self.connect(broker, loop, device, expiry: 3600)
         guard case .disconnect(let packet) = try client.next("DISCONNECT") else {
             throw ProcessError(description: "the session was not ended")
         }
         #expect(packet.reasonCode == .notAuthorized)
+        // The device comes back with another one.
+        try waitUntil("it is away") { try broker.figure("sessions_connected", of: "router") == 0 }
+        #expect(try broker.figure("sessions", of: "router") == 1)
         #expect(Int64(Clock.wall() / Nanoseconds.perSecond) > now + 4)
         try broker.listeners[0].waitForLog("the client's certificate has expired")
         let resumed = try self.openssl(broker, device, "-tls1_3 -sess_in \(session)")
@@ -420,13 +445,13 @@ import Testing
         let other = try broker.pki.device("reload-goes", authority: "other")
         let session = broker.directory.file("session")
         #expect(try self.openssl(broker, other, "-tls1_3 -sess_out \(session)").contains("New, TLS"))
-        let goes = try self.connect(broker, loop, other)
+        let goes = try self.connect(broker, loop, other, expiry: 3600)
 
         // A file that is no certificate changes nothing.
         try writeFile(certificate, Array("broken".utf8))
         broker.listeners[0].signal(SIGHUP)
         try broker.listeners[0].waitForLog("certificates not usable, those read before stay in use")
-        _ = try self.connect(broker, loop, broker.pki.device("reload-after"))
+        let after = try self.connect(broker, loop, broker.pki.device("reload-after"))
 
         let fresh = try broker.pki.device("reload-server")
         try writeFile(certificate, try readFile(fresh.certificateFile))
@@ -438,12 +463,15 @@ import Testing
             throw ProcessError(description: "the session was not ended")
         }
         try broker.listeners[0].waitForLog("the authority of the client's certificate is no longer trusted")
+        try waitUntil("its session has ended too") { try broker.figure("sessions", of: "router") == 2 }
         #expect(try self.openssl(broker, other, "-tls1_2").contains("subject=CN = reload-server"))
         let resumed = try self.openssl(broker, other, "-tls1_3 -sess_in \(session)")
         #expect(!resumed.contains("Reused, TLS"), "\(resumed)")
         #expect(resumed.contains("alert unknown ca"), "\(resumed)")
-        stays.send(.pingreq)
-        #expect(try stays.next("PINGRESP") == .pingresp)
+        for client in [stays, after] {
+            client.send(.pingreq)
+            #expect(try client.next("PINGRESP") == .pingresp)
+        }
     }
 
     private func rewrite(_ broker: TestBroker, _ edit: (String) -> String) throws {

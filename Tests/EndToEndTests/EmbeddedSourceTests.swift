@@ -120,6 +120,8 @@ import Testing
             let result = try runProcess(martlet, arguments: ["device"] + words + ["--file", file])
             #expect(result.status == 1 && result.output.contains("there is no such placeholder; there are %u or"))
         }
+        let empty = try runProcess(martlet, arguments: ["device", "add", "x", "--acl", "publish:", "--file", file])
+        #expect(empty.status == 1 && empty.output.contains("publish:: the filter is empty"), "\(empty.output)")
         let good = ["device", "add", "x", "--acl", "all:a/%C/100%/#", "--file", file]
         #expect(try runProcess(martlet, arguments: good).status == 0)
         for line in [
@@ -141,6 +143,10 @@ import Testing
         try writeFile(csv, Array("csv-a,\"secret,with comma\"\ncsv-b\n\u{1}bad,x\n".utf8))
         let broken = try self.device(broker, "import-csv", csv)
         #expect(broken.status == 1 && broken.output.contains("fleet.csv:3: "), "\(broken.output)")
+        // Latin-1, in which nobody comes.
+        try writeFile(csv, Array("csv-a,x\nM".utf8) + [0xFC] + Array("ller,pw\n".utf8))
+        let latin = try self.device(broker, "import-csv", csv)
+        #expect(latin.status == 1 && latin.output.contains("fleet.csv:2: is not UTF-8"), "\(latin.output)")
         try writeFile(csv, Array("csv-a,\"secret,with comma\"\r\ncsv-b\n".utf8))
         #expect(try self.device(broker, "import-csv", csv).output.contains("2 devices"))
         #expect(try self.device(broker, "list").output.contains("csv-b  (no password)"))
@@ -210,9 +216,11 @@ import Testing
             )
         }
         let csv = folder.file("fleet.csv")
-        // A name that is no UTF-8, and one that JSON has to escape.
-        try writeFile(csv, Array("plain,secret\n\"with \"\"quotes\"\"\\\",x\n".utf8) + [0xFF, 0x41, 0x0A])
-        #expect(try device("import-csv", csv, file: "one.db").output.contains("3 devices"))
+        // A name that JSON has to escape, and one that is no UTF-8, as earlier releases took them.
+        try writeFile(csv, Array("plain,secret\n\"with \"\"quotes\"\"\\\",x\n".utf8))
+        #expect(try device("import-csv", csv, file: "one.db").output.contains("2 devices"))
+        try writeFile(folder.file("odd.json"), Array(#"[{"device":"?A","name_hex":"ff41"}]"#.utf8))
+        #expect(try device("import", folder.file("odd.json"), file: "one.db").output.contains("1 devices"))
         #expect(try device("disable", "plain", file: "one.db").status == 0)
         #expect(try device("set-acl", "plain", "publish:a:b/#", "all:c", file: "one.db").status == 0)
         let note = ["add", "noted", "--superuser", "--note", "two\nlines \"ü\"", "--acl", "subscribe:x/+"]
@@ -281,6 +289,9 @@ import Testing
         try broker.replaceAuthWorker(0)
         #expect(broker.authWorkers[0].log.contains(words), "\(broker.authWorkers[0].log)")
         #expect(try self.device(broker, "list").output.contains(words))
+        // Nobody gets in, and martlet status said nothing of it.
+        let alarm = "alarm the file of devices cannot be read, nobody new is let in by it: "
+        #expect(try broker.status(of: "authworker").contains(alarm + words))
         let check = try runProcess(
             TestBroker.executable("martlet"),
             arguments: ["config", "check", broker.directory.file("martlet.yaml")]
@@ -288,6 +299,7 @@ import Testing
         #expect(check.status == 1 && check.output.contains("authentication.file: \(words)"), "\(check.output)")
         #expect(try self.device(broker, "add", "emb-a").status == 0)
         try broker.authWorkers[0].waitForLog("file of devices in use")
+        #expect(try !broker.status(of: "authworker").contains("alarm"))
         let good = try runProcess(
             TestBroker.executable("martlet"),
             arguments: ["config", "check", broker.directory.file("martlet.yaml")]
@@ -302,6 +314,7 @@ import Testing
         let file = broker.directory.file("state") + "/devices.db"
         try writeFile(file, Array(String(repeating: "no database ", count: 1000).utf8))
         try broker.authWorkers[0].waitForLog("the file of devices cannot be read")
+        try waitUntil("an alarm") { try broker.status(of: "authworker").contains("alarm the file of devices") }
         #expect(try self.connect(broker, loop, "emb-a", "x").code == 0x88)
         unlink(file)
         #expect(try self.device(broker, "add", "emb-a").status == 0)

@@ -41,6 +41,26 @@ import Testing
         let text = try self.martlet(broker, "why", "why-stranger").output
         #expect(text.contains("HSET tls_domain:why-stranger password"), "\(text)")
         #expect(try self.martlet(broker, "why", "nobody").output.contains("nothing is known of nobody"))
+        #expect(try self.martlet(broker, "why", "a\nb").output.contains(#"nothing is known of a\u{a}b"#))
+    }
+
+    /// It said that they are let in, and listeners refused them.
+    @Test(
+        "Regression: auth test knows which characters CONNECT may not have",
+        arguments: ["a\u{1}b", "a\u{FFFE}b", "a\u{85}"]
+    )
+    func charactersInConnect(text: String) throws {
+        let broker = try TestBroker()
+        try broker.provision("test-odd", password: "pw")
+        let certificate = try broker.pki.device("test-odd").certificateFile
+        for option in ["--client-id", "--user"] {
+            let words = ["auth", "test", "--cert", certificate, "--password", "pw", option, text, "--json"]
+            let result = try runProcess(
+                TestBroker.executable("martlet"),
+                arguments: words + ["--config", broker.directory.file("martlet.yaml")]
+            )
+            #expect(result.status == 1 && result.output.contains("malformed-connect"), "\(result.output)")
+        }
     }
 
     /// A counter was all that there was: which device sent to a wrong topic, nobody could say.
@@ -348,6 +368,30 @@ import Testing
         let why = try self.martlet(broker, "why", "why-lacking").output
         #expect(why.contains("cannot be filled in: the CONNECT has no user name for ${username}"), "\(why)")
         #expect(!why.contains("fieldMissing") && !why.contains("Common."), "\(why)")
+    }
+
+    /// Help says that Redis keys may be named, and it looked for tls_domain:acl:acl-key.
+    @Test("Regression: cache show and drop know the keys that a row was made from, in memory and on disk")
+    func relatedKeys() throws {
+        let broker = try TestBroker(authentication: "acl_command: HGETALL acl:%C")
+        let loop = try EventLoop()
+        let strange = try self.martlet(broker, "cache", "show", "acl:nobody").output
+        #expect(strange.contains("acl:nobody") && !strange.contains("tls_domain"), "\(strange)")
+        try broker.provision("acl-key", password: "secret")
+        #expect(try self.connect(broker, loop, "acl-key", "secret") == 0)
+        for restarts in [false, true] {
+            if restarts {
+                try waitUntil("the row is on disk") {
+                    try self.martlet(broker, "cache", "show", "--json").output.contains(#""rows_on_disk":1,"#)
+                }
+                try broker.restartAuthWorker()
+            }
+            let shown = try self.martlet(broker, "cache", "show", "acl:acl-key")
+            #expect(shown.output.contains("tls_domain:acl-key"), "\(shown.output)")
+            #expect(!shown.output.contains("tls_domain:acl:acl-key"), "\(shown.output)")
+        }
+        let dropped = try self.martlet(broker, "cache", "drop", "acl:acl-key")
+        #expect(dropped.status == 0 && dropped.output.hasPrefix("tls_domain:acl-key: not used"), "\(dropped.output)")
     }
 
     @Test("access rows that change while their device is on disk only are asked for again")

@@ -48,6 +48,31 @@ import Testing
         #expect(try setup.isAlive(stays))
     }
 
+    /// It stayed until it expired, and who was provisioned under the name next got what had come for it.
+    @Test func `Regression: nobody finds the session of a device that was removed`() throws {
+        let setup = try Setup()
+        func connack(_ client: TestClient) throws -> ConnackPacket {
+            var properties = Properties()
+            properties.sessionExpiryInterval = 3600
+            return try client.connect(
+                clientIdentifier: "removed",
+                userName: "u",
+                password: "secret",
+                cleanStart: false,
+                properties: properties
+            )
+        }
+        let tls = try setup.broker.tlsContext(try setup.broker.pki.device("removed"))
+        for _ in 0..<2 {
+            try setup.broker.provision("removed", password: "secret")
+            let client = try TestClient(loop: setup.loop, port: setup.broker.tlsPort, version: .v5_0, tls: tls)
+            let connack = try connack(client)
+            #expect(connack.returnCode == 0 && !connack.sessionPresent)
+            _ = try setup.broker.redisCommand("DEL", "tls_domain:removed")
+            #expect(try setup.reasonOfEnd(client) == 0x87)
+        }
+    }
+
     @Test func `a row that expires ends the session`() throws {
         let setup = try Setup()
         try setup.broker.provision("short", password: "secret")

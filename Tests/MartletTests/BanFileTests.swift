@@ -1,4 +1,5 @@
 import Common
+import Glibc
 import TestSupport
 import Testing
 
@@ -19,5 +20,17 @@ import Testing
         #expect(try file.remove(.commonName(Array("b".utf8))))
         try file.add(Ban(.commonName(Array("c".utf8))))
         #expect(try file.load().count == 2)
+    }
+
+    /// It printed ValueError(message: …), without the file.
+    @Test("Regression: a folder in the file's place is told with its path")
+    func folder() throws {
+        let folder = try TemporaryDirectory("martlet-bans")
+        let path = folder.file("bans")
+        mkdir(path, 0o755)
+        let failure = #expect(throws: CommandFailure.self) {
+            try BanFile(path: path).add(Ban(.commonName(Array("a".utf8))))
+        }
+        #expect(failure.map { "\($0)" } == "\(path): not readable: not a regular file")
     }
 }

@@ -57,6 +57,24 @@ import Testing
         #expect(failure?.description == "the server sends nothing but interim answers (status 100)")
     }
 
+    /// A negative length was told as one that is too large.
+    @Test(
+        "Regression: a length that is none is told as such",
+        arguments: [
+            ("-5", "the answer's Content-Length is no number of bytes"),
+            ("", "the answer's Content-Length is no number of bytes"),
+            ("+2", "the answer's Content-Length is no number of bytes"),
+            ("1001", "the answer is longer than 1000 bytes"),
+            ("99999999999999999999", "the answer is longer than 1000 bytes"),
+        ]
+    )
+    func lengths(_ length: String, _ reason: String) {
+        let failure = #expect(throws: HTTPClient.Failure.self) {
+            try self.parse("HTTP/1.1 200 OK\r\nContent-Length: \(length)\r\n\r\nok", inPiecesOf: 1000)
+        }
+        #expect(failure?.description == reason)
+    }
+
     @Test("what follows 101 is no HTTP")
     func switchingProtocols() throws {
         var parser = HTTPAnswerParser(headBytesMax: 1000, bodyBytesMax: 1000)

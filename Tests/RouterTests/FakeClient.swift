@@ -403,19 +403,24 @@ final class FakeClient {
     }
 
     /// The connection breaks.
-    /// - Parameter secondsAgo: its listener could not tell any router.
-    func drop(_ cause: SessionCloseCause = .connectionLost, secondsAgo: UInt64? = nil) {
+    /// - Parameters:
+    ///   - endsSession: its listener says that the device is revoked.
+    ///   - secondsAgo: its listener could not tell any router.
+    ///   - flushes: otherwise what was sent just before may still wait.
+    func drop(
+        _ cause: SessionCloseCause = .connectionLost,
+        endsSession: Bool = false,
+        secondsAgo: UInt64? = nil,
+        flushes: Bool = true
+    ) {
         guard self.isOpen || secondsAgo != nil else { return }
         self.isOpen = false
         var frame = ByteBuffer()
-        if let secondsAgo {
-            cause.encode(into: &frame, handle: self.handle, age: secondsAgo * Nanoseconds.perSecond)
-        } else {
-            cause.encode(into: &frame, handle: self.handle)
-        }
+        let age = secondsAgo.map { $0 * Nanoseconds.perSecond }
+        cause.encode(into: &frame, handle: self.handle, endsSession: endsSession, age: age)
         self.listener.give(back: self.handle)
         self.harness.deliver(frame, from: self.listener)
-        self.harness.flush()
+        if flushes { self.harness.flush() }
     }
 
     func takeIdentifier() -> UInt16 {

@@ -30,7 +30,7 @@ import Testing
             "ArgumentParser", "Bench", "Common", "Glibc", "CLinux", "Devices", "Logging", "Synchronization", "TLS",
         ],
         "Sources/Martlet/Devices/": ["Common", "Devices", "Glibc", "SQLite", "TLS"],
-        "Sources/Martlet/Cache/": ["AuthCache", "Common", "Glibc", "SQLite"],
+        "Sources/Martlet/Cache/": ["AuthCache", "Common", "Glibc", "SQLite", "TLS"],
         "Sources/Martlet/Store/": ["Common", "Glibc", "RouterStore", "SQLite", "TLS"],
         "Sources/Martlet/Main/": ["ArgumentParser", "Martlet"],
     ]

@@ -128,19 +128,23 @@ final class CacheFile {
         )
     }
 
-    /// All look-ups of a Redis key that there are rows of; the mark of a key that was named as changed, and that nobody knows a row of, is
+    /// All look-ups of a Redis key that there are rows of, and those whose rows were made from it too; the mark of a key that was named as changed, and that nobody knows a row of, is
     /// none.
     func keys(of redisKey: [UInt8]) throws(SQLiteError) -> [LookupKey] {
         let statement = try self.database.prepare(
             """
-            SELECT variant FROM rows
-            WHERE source = ?1 AND redis_key = ?2 AND (must_fetch = 0 OR absent_since IS NULL) LIMIT 100
+            SELECT redis_key, variant FROM rows
+            WHERE source = ?1 AND redis_key = ?2 AND (must_fetch = 0 OR absent_since IS NULL)
+            UNION SELECT redis_key, variant FROM related_keys JOIN rows USING (source, redis_key, variant)
+            WHERE source = ?1 AND related_key = ?2 AND (must_fetch = 0 OR absent_since IS NULL) LIMIT 100
             """
         )
         try statement.bind(self.source, at: 1)
         try statement.bind(redisKey, at: 2)
         var keys: [LookupKey] = []
-        while try statement.step() { keys.append(LookupKey(redisKey: redisKey, variant: statement.bytes(0) ?? [])) }
+        while try statement.step() {
+            keys.append(LookupKey(redisKey: statement.bytes(0) ?? [], variant: statement.bytes(1) ?? []))
+        }
         return keys
     }
 

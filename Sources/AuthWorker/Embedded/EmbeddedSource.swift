@@ -19,7 +19,8 @@ final class EmbeddedSource {
     private var database: DeviceDatabase?
     private var dataVersion: Int64 = 0
     private var revision: Int64 = 0
-    private var lastProblem: String?
+    /// Why the file is not in use; nil: it is.
+    private(set) var lastProblem: String?
     private(set) var authenticator: Authenticator
     private let passwordWaker: Waker
     private let passwordThreads: PasswordThreads

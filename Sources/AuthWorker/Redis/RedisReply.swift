@@ -24,4 +24,17 @@ package enum RedisReply: Equatable, Sendable {
         }
         return nil
     }
+
+    /// How often a command was called, by the reply to INFO commandstats, `cmdstat_swapdb:calls=1,usec=31,…`: commands that were never
+    /// called are not in it. Nil: it is no such reply.
+    func callCount(of command: String) -> UInt64? {
+        guard case .bulk(let text) = self else { return nil }
+        let start = Array("cmdstat_\(command):calls=".utf8)
+        for line in text.split(whereSeparator: { $0 == UInt8(ascii: "\r") || $0 == UInt8(ascii: "\n") })
+        where line.starts(with: start) {
+            let digits = line.dropFirst(start.count).prefix { (0x30...0x39).contains($0) }
+            return UInt64(String(decoding: digits, as: UTF8.self))
+        }
+        return 0
+    }
 }

@@ -154,6 +154,9 @@ package final class AuthWorkerService: Role {
                 lines.add("rules_dropped", source.counters.rulesDropped)
             case .embedded(let source):
                 lines.add("devices", source.status)
+                if let problem = source.lastProblem {
+                    lines.add("alarm", "the file of devices cannot be read, nobody new is let in by it: \(problem)")
+                }
                 let counters = source.counters
                 lines.add("queries", counters.queries)
                 lines.add("allowed", counters.allowedByRedis)

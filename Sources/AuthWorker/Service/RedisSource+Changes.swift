@@ -137,11 +137,7 @@ extension RedisSource {
                 "Redis was emptied, or one of its databases",
                 metadata: ["server": "\(self.serverDescription)"]
             )
-            self.beginFlushCheck()
-            // Rows are good as they were before, and current no longer.
-            self.endTold()
-            self.doubtAll()
-            self.beginTold()
+            self.lostSightOfRows()
         case .lost(let failure):
             self.methodsLogged[server] = nil
             self.logger.warning(
@@ -154,6 +150,15 @@ extension RedisSource {
             self.authenticator.changesLost()
             self.followFeeds()
         }
+    }
+
+    /// All rows may be others, and none was named as changed.
+    func lostSightOfRows() {
+        self.beginFlushCheck()
+        // Rows are good as they were before, and current no longer.
+        self.endTold()
+        self.doubtAll()
+        self.beginTold()
     }
 
     /// Of a cluster, which of its masters.

@@ -11,6 +11,7 @@ extension RedisSource {
         self.loop.schedule(afterNanoseconds: AuthLimits.evictionCheckNanoseconds) { [weak self] in
             guard let self, !self.isStopped else { return }
             self.askForEviction()
+            self.askForSwaps()
             self.scheduleEvictionCheck()
         }
     }

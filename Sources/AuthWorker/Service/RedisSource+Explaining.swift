@@ -67,7 +67,7 @@ extension RedisSource {
         block.addAccessMistake(of: row)
     }
 
-    /// The key that a text means: the key itself, or that of a device, user or client of that name.
+    /// The key that a text means: the key itself, one that was made from it too, or that of a device, user or client of that name.
     func keys(of text: String) -> (keys: [LookupKey], areCached: Bool) {
         let name = Array(text.utf8)
         let identity = CertificateIdentity(
@@ -84,11 +84,22 @@ extension RedisSource {
         // What else the look-up depends on need not be the device's name.
         for redisKey in Set([name] + [rendered?.key.redisKey].compactMap { $0 }) {
             let inMemory = (self.authenticator.known.keys + self.authenticator.absent.keys).filter {
-                $0.redisKey == redisKey
+                $0.redisKey == redisKey || $0.relatedKeys.contains(redisKey)
             }
             for key in inMemory + (self.cache?.keys(of: redisKey) ?? []) where !keys.contains(key) { keys.append(key) }
         }
-        return keys.isEmpty ? ([rendered?.key ?? LookupKey(redisKey: name)], false) : (keys, true)
+        guard keys.isEmpty else { return (keys, true) }
+        guard let key = rendered?.key, !Self.isWhole(name, key) else { return ([LookupKey(redisKey: name)], false) }
+        return ([key], false)
+    }
+
+    /// Whether a text begins as one of the keys does that were made from it, and so is no name.
+    private static func isWhole(_ text: [UInt8], _ key: LookupKey) -> Bool {
+        ([key.redisKey] + key.relatedKeys).contains { made in
+            let before = made.prefix { $0 != UInt8(ascii: ":") }
+            return before.count < made.count && text.count > before.count + 1
+                && text.starts(with: made.prefix(before.count + 1)) && !made.starts(with: text)
+        }
     }
 
     /// The key is fetched again before it counts, also by other workers. Returns what it was.

@@ -53,6 +53,8 @@ final class RedisSource {
     var dataCheck = DataCheck()
     /// As Redis said last.
     var evictionPolicy: EvictionPolicy?
+    /// See `RedisSource+Swaps`: how often Redis has exchanged databases, as it said last.
+    var swapCount: UInt64?
     /// Redis had no part in a verdict, since listeners were told last that all may have changed: somebody was let in on a row that is
     /// old, or a session could not be judged.
     var hasDecidedAlone = false
@@ -278,7 +280,9 @@ final class RedisSource {
         switch event {
         case .answered(Self.evictionToken, let reply):
             self.learnedEviction(EvictionPolicy(reply: reply))
-        case .notAnswered(Self.evictionToken, _):
+        case .answered(Self.swapsToken, let reply):
+            self.learnedSwaps(reply.callCount(of: "swapdb"))
+        case .notAnswered(Self.evictionToken, _), .notAnswered(Self.swapsToken, _):
             break
         case .answered(let token, let reply) where Self.isKeyspaceToken(token):
             self.learnedKeyspaceEvents(token, reply)
@@ -310,6 +314,7 @@ final class RedisSource {
         case .back(let server, let downNanoseconds):
             self.beginDataCheck()
             self.askForEviction()
+            self.askForSwaps()
             // Changes may have been told all the time, or again before: who came in since then on an old row was not there to be
             // doubted, and who was named as changed could not be judged.
             if self.hasDecidedAlone { self.doubtAll() }

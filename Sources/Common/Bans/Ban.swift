@@ -115,6 +115,8 @@ public struct Ban: Equatable, Sendable {
             throw ValueError("\"\(ConfigurationText.shown(kind))\" cannot be banned; there are: \(known)")
         }
         guard !value.isEmpty else { throw ValueError("the value is empty") }
+        // Nobody has such a name: certificates and CONNECT packets with one are refused.
+        guard String(validating: value, as: UTF8.self) != nil else { throw ValueError("the value is not UTF-8") }
         let shown = ConfigurationText.shown(Self.text(value))
         switch kind {
         case .commonName: return .commonName(value)

@@ -62,9 +62,13 @@ public struct BanList: Sendable {
     }
 
     /// Empty where the file is not there.
+    /// - Parameter mayBeMissing: otherwise a file that is not there is a problem too.
     /// - Throws: the file's first mistake with its line, or why it cannot be read.
-    public static func load(_ path: String) throws(Problem) -> BanList {
-        guard access(path, F_OK) == 0 || errno != ENOENT else { return BanList() }
+    public static func load(_ path: String, mayBeMissing: Bool = true) throws(Problem) -> BanList {
+        guard access(path, F_OK) == 0 || errno != ENOENT else {
+            if mayBeMissing { return BanList() }
+            throw Problem(description: "\(path): it is gone; an empty file would lift all bans")
+        }
         let text: [UInt8]
         do throws(ValueError) {
             text = try Configuration.readFile(path, bytesMax: Configuration.bansFileBytesMax)

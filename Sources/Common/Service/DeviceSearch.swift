@@ -1,11 +1,14 @@
-/// What an operator calls a device: its common name, client id, user name, the beginning of its certificate's fingerprint, or its
-/// address.
+/// What an operator calls a device: its common name, client id, user name, its certificate's serial number or the beginning of its
+/// fingerprint, or its address.
 public struct DeviceSearch {
     private let text: [UInt8]
+    /// As hexadecimal digits in small letters, if it is some.
+    private let digits: [UInt8]
     private static let fingerprintDigitsMin = 8
 
     public init(_ text: String) {
         self.text = Array(text.utf8)
+        self.digits = self.text.filter { $0 != UInt8(ascii: ":") }.map { $0 | 0x20 }
     }
 
     public func finds(
@@ -17,8 +20,14 @@ public struct DeviceSearch {
         if self.text == clientIdentifier || self.text == userName || self.isHost(of: address) { return true }
         guard let identity else { return false }
         if self.text == identity.commonName || self.text == identity.subject { return true }
-        guard self.text.count >= Self.fingerprintDigitsMin else { return false }
-        return Self.hexadecimal(identity.fingerprint).starts(with: self.text.map { $0 | 0x20 })
+        return self.finds(serialNumber: identity.serialNumber, fingerprint: identity.fingerprint)
+    }
+
+    /// - Parameter serialNumber: in the form of `CertificateIdentity.serialNumber`.
+    public func finds(serialNumber: [UInt8], fingerprint: [UInt8]) -> Bool {
+        if !self.digits.isEmpty, serialNumber.map({ $0 | 0x20 }) == self.digits { return true }
+        guard self.digits.count >= Self.fingerprintDigitsMin else { return false }
+        return Self.hexadecimal(fingerprint).starts(with: self.digits)
     }
 
     /// The address with its port, or without.

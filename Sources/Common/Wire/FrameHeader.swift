@@ -25,7 +25,7 @@ public struct FrameHeader: Equatable, Sendable {
     }
 }
 
-/// Flags of `sessionPackets`, `sessionDeliver` and `sessionAccepted`.
+/// Flags of `sessionPackets`, `sessionDeliver`, `sessionAccepted`, `sessionOpen`, `sessionAttach` and `sessionClosed`.
 public enum FrameFlags {
     /// The body ends inside a packet: it goes on in the next frame of the same kind and handle.
     public static let packetContinues: UInt8 = 0x01
@@ -46,4 +46,7 @@ public enum FrameFlags {
     public static let canBeMadeAnew: UInt8 = 0x40
     /// `sessionAttach`: the packet of which the client has a part is a QoS 0 PUBLISH.
     public static let partialHasNoIdentifier: UInt8 = 0x80
+    /// `sessionClosed`: the device is trusted no more, and its session ends with the connection. Routers of earlier releases do not look
+    /// at it: they keep the session until it expires.
+    public static let endsSession: UInt8 = 0x01
 }

@@ -92,17 +92,16 @@ public enum SessionCloseCause: UInt8, Sendable, CaseIterable {
     /// The same, and the will must not be published.
     case revoked = 6
 
-    public func encode(into buffer: inout ByteBuffer, handle: UInt64) {
-        buffer.writeFrameHeader(.sessionClosed, handle: handle, bodyBytes: 1)
+    /// - Parameters:
+    ///   - endsSession: as `FrameFlags.endsSession`.
+    ///   - age: nanoseconds since the connection ended, of which no router could be told. Routers that do not know the field take it to
+    ///     have ended when they hear of it.
+    public func encode(into buffer: inout ByteBuffer, handle: UInt64, endsSession: Bool = false, age: UInt64? = nil) {
+        let flags = endsSession ? FrameFlags.endsSession : 0
+        let bytes = 1 + (age == nil ? 0 : MemoryLayout<UInt64>.size)
+        buffer.writeFrameHeader(.sessionClosed, flags: flags, handle: handle, bodyBytes: bytes)
         buffer.write(self.rawValue)
-    }
-
-    /// - Parameter age: nanoseconds since the connection ended, of which no router could be told. Routers that do not know the field take
-    ///   it to have ended when they hear of it.
-    public func encode(into buffer: inout ByteBuffer, handle: UInt64, age: UInt64) {
-        buffer.writeFrameHeader(.sessionClosed, handle: handle, bodyBytes: 1 + MemoryLayout<UInt64>.size)
-        buffer.write(self.rawValue)
-        buffer.writeLittleEndian(age)
+        if let age { buffer.writeLittleEndian(age) }
     }
 
     /// Nil when the body is broken.

@@ -146,8 +146,10 @@ extension ClientConnection {
     }
 
     /// What the next router has to be told about the end of this session; nil: nothing.
-    /// - Parameter isParked: what is in `input` came while there was no router.
-    func farewell(_ cause: SessionCloseCause, isParked: Bool) -> Farewell? {
+    /// - Parameters:
+    ///   - endsSession: as `FrameFlags.endsSession`.
+    ///   - isParked: what is in `input` came while there was no router.
+    func farewell(_ cause: SessionCloseCause, endsSession: Bool, isParked: Bool) -> Farewell? {
         guard self.phase == .open, var attach = self.sessionAttach(), let state = self.uplink?.attach else {
             return nil
         }
@@ -178,6 +180,7 @@ extension ClientConnection {
             first: first,
             further: hasInput ? content(nil) : first,
             cause: cause,
+            endsSession: endsSession,
             handle: self.handle,
             endedAt: Clock.bootTime()
         )

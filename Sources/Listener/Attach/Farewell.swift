@@ -23,6 +23,7 @@ struct Farewell {
     private let further: Content
     /// `sessionClosed` comes last, and says since when: nanoseconds of CLOCK_BOOTTIME.
     private let cause: SessionCloseCause
+    private let endsSession: Bool
     private let handle: UInt64
     private let endedAt: UInt64
     private var isTold = false
@@ -36,6 +37,7 @@ struct Farewell {
         first: Content,
         further: Content,
         cause: SessionCloseCause,
+        endsSession: Bool,
         handle: UInt64,
         endedAt: UInt64
     ) {
@@ -47,6 +49,7 @@ struct Farewell {
         self.first = first
         self.further = further
         self.cause = cause
+        self.endsSession = endsSession
         self.handle = handle
         self.endedAt = endedAt
     }
@@ -65,7 +68,8 @@ struct Farewell {
         let rest = self.isTold ? self.further : self.first
         self.isTold = true
         var end = ByteBuffer()
-        self.cause.encode(into: &end, handle: self.handle, age: bootTime - min(bootTime, self.endedAt))
+        let age = bootTime - min(bootTime, self.endedAt)
+        self.cause.encode(into: &end, handle: self.handle, endsSession: self.endsSession, age: age)
         return Content(
             frames: self.attach + completing.frames + rest.frames + end.array,
             creditBytes: completing.creditBytes + rest.creditBytes

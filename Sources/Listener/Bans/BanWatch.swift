@@ -2,7 +2,7 @@ import Common
 import Logging
 
 /// The file of bans of one listener process: noticed within a second when it changes, and then in force for who comes and for who is
-/// there. A file with a mistake leaves what it said before in force.
+/// there. A file with a mistake, or that is gone, leaves what it said before in force.
 final class BanWatch {
     private static let pollNanoseconds = Nanoseconds.perSecond
 
@@ -42,9 +42,11 @@ final class BanWatch {
         guard stamp != self.stamp, !self.isReading else { return }
         self.isReading = true
         let path = self.path
+        // Somebody who moves it away, or a disk that is not mounted, must not let everybody in.
+        let mayBeMissing = self.list.isEmpty
         do throws(SystemError) {
             try BackgroundJob.run(on: self.service.loop) { () -> Result<BanList, BanList.Problem> in
-                Result { () throws(BanList.Problem) in try BanList.load(path) }
+                Result { () throws(BanList.Problem) in try BanList.load(path, mayBeMissing: mayBeMissing) }
             } then: { [unowned self] result in
                 self.isReading = false
                 guard !self.service.isStopping else { return }

@@ -33,7 +33,7 @@ extension ClientConnection {
             return self.refuse(.banned, code: .banned, version: version, detail: ban.detail)
         }
         self.service.counters.sessionsBanned += 1
-        self.endAdministratively(.administrativeAction, ban.detail)
+        self.endAdministratively(.administrativeAction, ban.detail, endsSession: true)
     }
 }
 

@@ -35,6 +35,15 @@ struct BanFile {
         (try? Ban.parse(line))?.subject
     }
 
+    private func read() throws(CommandFailure) -> [UInt8] {
+        guard Folder.exists(self.path) else { return [] }
+        do throws(ValueError) {
+            return try Configuration.readFile(self.path, bytesMax: Configuration.bansFileBytesMax)
+        } catch {
+            throw CommandFailure("\(self.path): \(error.message)")
+        }
+    }
+
     /// Two commands at a time take turns. The file is replaced whole, so that nobody reads half of it.
     private func change(_ edit: (inout [[UInt8]]) throws -> Void) throws {
         let lock: FileLock
@@ -47,9 +56,7 @@ struct BanFile {
             throw CommandFailure(error.description)
         }
         defer { lock.release() }
-        let text =
-            Folder.exists(self.path)
-            ? try Configuration.readFile(self.path, bytesMax: Configuration.bansFileBytesMax) : []
+        let text = try self.read()
         // A broken file is not made worse: its mistake is told.
         let count = try BanList.parse(text, file: self.path).count
         var lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map(Array.init)

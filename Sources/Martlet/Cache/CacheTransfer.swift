@@ -9,7 +9,22 @@ struct CacheTransfer {
         /// In the file.
         var rows: Int
         var taken: Int
+        /// Not to be carried: without a row in Redis, or named as changed.
+        var unusable: Int
         var keyIsNew: Bool
+        /// Whether the file is as it was made.
+        var isChecked: Bool
+
+        /// Known here as of a later moment, or named as changed.
+        var kept: Int { self.rows - self.taken - self.unusable }
+    }
+
+    /// A file that is to be taken.
+    private struct Content {
+        var key: [UInt8]
+        var rows: Int
+        var unusable: Int
+        var isChecked: Bool
     }
 
     struct Exported {
@@ -55,7 +70,7 @@ struct CacheTransfer {
                 """
             )
             // One moment for what is counted and what is copied.
-            return try file.transaction { () throws(SQLiteError) in
+            let exported = try file.transaction { () throws(SQLiteError) in
                 let all = try count.step() ? Int(count.int64(0)) : 0
                 count.reset()
                 var rows = 0
@@ -66,6 +81,8 @@ struct CacheTransfer {
                 }
                 return Exported(rows: rows, unused: all - rows)
             }
+            try CacheDigest.write(try CacheDigest.compute(file, key: key, columns: Self.columns), to: file)
+            return exported
         } catch {
             unlink(path)
             throw error
@@ -75,9 +92,9 @@ struct CacheTransfer {
     /// - Parameter freshNanoseconds: what was announced as changed since the export is not known here, so that rows confirmed
     ///   within this time count as if they had been confirmed before it.
     func `import`(from path: String, freshNanoseconds: UInt64, replacesKey: Bool) throws -> Outcome {
-        let (key, rows) = try Self.look(at: path)
+        let content = try Self.look(at: path)
         try self.makeFolder()
-        let result = Result { try self.merge(path, key, rows: rows, freshNanoseconds, replacesKey: replacesKey) }
+        let result = Result { try self.merge(path, content, freshNanoseconds, replacesKey: replacesKey) }
         // Also what was made before something went wrong.
         try self.giveToOwner()
         return try result.get()
@@ -85,22 +102,21 @@ struct CacheTransfer {
 
     private func merge(
         _ path: String,
-        _ key: [UInt8],
-        rows: Int,
+        _ content: Content,
         _ freshNanoseconds: UInt64,
         replacesKey: Bool
     ) throws -> Outcome {
         var keyIsNew = false
         let number = try self.directory.withLock { () throws(CacheTrouble) -> Int in
             let own = try self.directory.readHostKey()
-            if own != key {
+            if own != content.key {
                 guard own == nil || replacesKey else {
                     throw CacheTrouble(
                         "this host has another key: its own rows and those of the file cannot both be used. --replace-key takes the "
                             + "file's; auth workers go on with the one that they have until they are restarted"
                     )
                 }
-                try self.directory.setHostKey(key)
+                try self.directory.setHostKey(content.key)
                 keyIsNew = true
             }
             if let number = try self.directory.currentNumber() { return number }
@@ -134,11 +150,17 @@ struct CacheTransfer {
             try statement.run()
             return database.changes
         }
-        return Outcome(rows: rows, taken: taken, keyIsNew: keyIsNew)
+        return Outcome(
+            rows: content.rows,
+            taken: taken,
+            unusable: content.unusable,
+            keyIsNew: keyIsNew,
+            isChecked: content.isChecked
+        )
     }
 
-    /// The file's key and how many rows it has; a file of another kind is refused before anything is changed.
-    private static func look(at path: String) throws -> (key: [UInt8], rows: Int) {
+    /// The file's key and how many rows it has; a file of another kind, or a damaged one, is refused before anything is changed.
+    private static func look(at path: String) throws -> Content {
         guard Folder.exists(path) else { throw CommandFailure("\(path): no such file") }
         do {
             let file = try Database(path: path, access: .readOnly, busyTimeoutMilliseconds: Self.busyMilliseconds)
@@ -153,9 +175,20 @@ struct CacheTransfer {
             guard try keys.step(), let key = keys.bytes(0), key.count == CacheDirectory.hostKeyBytes else {
                 throw CommandFailure("\(path) holds no host key")
             }
-            let count = try file.prepare("SELECT count(*) FROM (SELECT \(Self.columns) FROM rows)")
-            guard try count.step() else { return (key, 0) }
-            return (key, Int(count.int64(0)))
+            let digest = try CacheDigest.read(file)
+            if let digest, try digest != CacheDigest.compute(file, key: key, columns: Self.columns) {
+                throw CommandFailure("\(path) is damaged: its digest is not that of its key and rows. Export it again")
+            }
+            let count = try file.prepare(
+                "SELECT count(*), count(*) FILTER (WHERE NOT (\(Self.isCarried))) FROM (SELECT \(Self.columns) FROM rows)"
+            )
+            guard try count.step() else { throw CommandFailure("\(path) has no rows that can be counted") }
+            return Content(
+                key: key,
+                rows: Int(count.int64(0)),
+                unusable: Int(count.int64(1)),
+                isChecked: digest != nil
+            )
         } catch let error as SQLiteError {
             throw CommandFailure("\(path) is no exported cache: \(error.description)")
         }

@@ -83,7 +83,7 @@ struct CacheDropCommand: ParsableCommand {
             for answer in silent { Terminal.complain("\(answer.process): \(answer.reply.text)") }
             if let device = self.device, keys.isEmpty, silent.count < answers.count {
                 throw CommandFailure(
-                    "nothing is cached of \(device): name it by its common name, user name, client id or Redis key"
+                    "nothing is cached of \(ReadableText.escaped(device)): name it by its common name, user name, client id or Redis key"
                 )
             }
             if !silent.isEmpty { throw ExitCode(1) }
@@ -181,7 +181,18 @@ struct CacheImportCommand: ParsableCommand {
                 freshNanoseconds: cache.positiveTTLNanoseconds,
                 replacesKey: self.replaceKey
             )
+            if !result.isChecked {
+                Terminal.complain(
+                    "\(self.path) was exported by an earlier release, without a digest: whether it is damaged is not known"
+                )
+            }
             Terminal.say("\(result.taken) of \(result.rows) rows taken")
+            if result.kept > 0 {
+                Terminal.say("\(result.kept) left as they are here: known from a later moment, or named as changed")
+            }
+            if result.unusable > 0 {
+                Terminal.say("\(result.unusable) not taken: by the file Redis had no such row, or had changed it")
+            }
             if result.keyIsNew { Terminal.say("this host has the file's key now: restart its auth workers") }
         }
     }

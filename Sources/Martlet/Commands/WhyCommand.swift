@@ -8,7 +8,8 @@ struct WhyCommand: ParsableCommand {
         discussion: """
             The last attempts to connect and the last decisions of the auth workers about a device, the newest first: what its \
             certificate says, which look-up was made, what of the row is known (never a value), and how long it took; and what its \
-            rules did not allow it to publish or subscribe to lately. The device is named by its common name, client id, user name, address, or the first digits of its certificate's fingerprint.
+            rules did not allow it to publish or subscribe to lately. The device is named by its common name, client id, user name, address, or its \
+            certificate's serial number or first digits of the fingerprint.
             """
     )
 
@@ -45,7 +46,8 @@ struct WhyCommand: ParsableCommand {
             if self.json {
                 Terminal.give(ReportText.json(newest))
             } else if newest.isEmpty {
-                Terminal.say("nothing is known of \(self.device): nobody of that name has tried to connect lately")
+                let device = ReadableText.escaped(self.device)
+                Terminal.say("nothing is known of \(device): nobody of that name has tried to connect lately")
             } else {
                 Terminal.say(newest.map { ReportText.people($0 + Advice.lines(for: $0)) }.joined(separator: "\n\n"))
             }

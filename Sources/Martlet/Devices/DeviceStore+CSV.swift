@@ -44,6 +44,10 @@ extension DeviceStore {
         var numbers: [[UInt8]: Int] = [:]
         for (index, text) in ImportedText.lines(bytes).enumerated() where !text.isEmpty {
             let number = index + 1
+            // Nobody could come by such a name, and hardly with such a password.
+            guard Self.isText(text) else {
+                throw CommandFailure(mistakes: ["\(file):\(number): is not UTF-8; spreadsheets call it CSV UTF-8"])
+            }
             guard let (name, password) = CSVLine.pair(text) else {
                 throw CommandFailure(
                     mistakes: [

@@ -106,5 +106,5 @@ extension DeviceStore {
         return place
     }
 
-    private static func isText(_ bytes: [UInt8]) -> Bool { Array(String(decoding: bytes, as: UTF8.self).utf8) == bytes }
+    static func isText(_ bytes: some Sequence<UInt8>) -> Bool { String(validating: bytes, as: UTF8.self) != nil }
 }

@@ -115,9 +115,10 @@ struct DeviceStore {
             throw CommandFailure("\(text) is not ACCESS:FILTER, such as publish:up/%C/#")
         }
         let row = AccessRow(filter: Array(text[text.index(after: colon)...].utf8), access: Array(text[..<colon].utf8))
-        guard case .rule = AccessRow.meaning(of: row.access), !row.filter.isEmpty else {
+        guard case .rule = AccessRow.meaning(of: row.access) else {
             throw CommandFailure("\(text): the access is publish, subscribe or all")
         }
+        guard !row.filter.isEmpty else { throw CommandFailure("\(text): the filter is empty") }
         guard row.filter.withUnsafeBytes({ TopicFilter.isValid($0) }) else {
             throw CommandFailure("\(text): the filter is not valid: + and # stand alone between slashes, # at the end")
         }

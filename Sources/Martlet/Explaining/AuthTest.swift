@@ -112,6 +112,12 @@ struct AuthTest {
         let policy = self.listener.clientID
         let given = self.clientIdentifier.map { Array($0.utf8) }
         let usual = policy == .mustEqualCommonName ? identity?.commonName : nil
+        // As in the packet, before anybody looks at what it means.
+        for (name, text) in [("client id", self.clientIdentifier), ("user name", self.userName)] {
+            guard let text, !Array(text.utf8).withUnsafeBytes({ MQTTText.isValid($0) }) else { continue }
+            let detail = "the \(name) has characters that a CONNECT may not have: \(ReadableText.escaped(text))"
+            return .failure(Refusal(reason: "malformed-connect", detail: detail))
+        }
         let wanted = given ?? usual ?? Array("martlet-auth-test".utf8)
         guard let identifier = policy.clientIdentifier(wanted, commonName: identity?.commonName) else {
             let detail = policy.refusal(hasCertificate: identity != nil)

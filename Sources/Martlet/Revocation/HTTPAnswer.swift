@@ -82,7 +82,11 @@ struct HTTPAnswerParser {
             let value = line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" }
             switch line[..<colon].lowercased() {
             case "content-length":
-                guard let count = Int(value), count >= 0, count <= self.bodyBytesMax else {
+                // Digits alone (RFC 9110, section 8.6), perhaps more than a number here holds.
+                guard !value.isEmpty, value.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
+                    throw .init("the answer's Content-Length is no number of bytes")
+                }
+                guard let count = Int(value), count <= self.bodyBytesMax else {
                     throw .init("the answer is longer than \(self.bodyBytesMax) bytes")
                 }
                 if self.framing != .chunked { self.framing = .length(count) }

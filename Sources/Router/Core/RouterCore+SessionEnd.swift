@@ -3,7 +3,7 @@ import Common
 // How connections and sessions end (MQTT 5.0, sections 3.1.2.5, 3.1.2.11.2 and 4.1).
 extension RouterCore {
     mutating func receivedClosed(_ frame: Frame, _ link: RouterLink) -> StaticString? {
-        guard let (cause, age) = SessionCloseCause.decode(frame.body) else { return "broken sessionClosed frame" }
+        guard let end = ConnectionEnd(frame) else { return "broken sessionClosed frame" }
         defer { self.confirmGone(frame.handle, link) }
         guard let slot = link.slot(of: frame.handle) else { return nil }
         link.slots[slot].bytesToDiscard = 0
@@ -12,13 +12,13 @@ extension RouterCore {
         else {
             // Its DISCONNECT came just before.
             if link.disconnected?.handle == frame.handle, let session = link.disconnected?.session {
-                self.connectionEnded(session, before: age)
+                self.connectionEnded(session, before: end.age)
+                if end.endsSession, self.sessions[Int(session.index)] === session { self.endSession(session) }
                 link.disconnected = nil
             }
             return nil
         }
-        self.connectionClosed(session, cause)
-        self.connectionEnded(session, before: age)
+        self.connectionClosed(session, end)
         return nil
     }
 
@@ -34,16 +34,19 @@ extension RouterCore {
     }
 
     /// What its listener says of the end of a connection.
-    mutating func connectionClosed(_ session: Session, _ cause: SessionCloseCause) {
-        switch cause {
+    mutating func connectionClosed(_ session: Session, _ end: ConnectionEnd) {
+        switch end.cause {
         case .protocolError: self.counters.closedForErrors += 1
         case .connectionLost, .keepAliveTimeout, .listenerShutdown, .administrative, .revoked: break
         }
         // [MQTT-3.1.2-8]: no DISCONNECT came, so the will is published; but not that of a device that is trusted no more.
         // A listener that stops is a server that shuts down: its clients come back through another one, and their wills may wait
         // for that (section 3.1.2.5).
-        let grace = cause == .listenerShutdown ? RouterLimits.restartGraceNanoseconds : 0
-        self.connectionEnded(session, publishesWill: cause != .revoked, willGraceNanoseconds: grace)
+        let grace = end.cause == .listenerShutdown ? RouterLimits.restartGraceNanoseconds : 0
+        // Section 4.1: a session may end by administrative action. Nobody is to find what was meant for a device that is trusted no more.
+        if end.endsSession { session.expirySeconds = 0 }
+        self.connectionEnded(session, publishesWill: end.cause != .revoked, willGraceNanoseconds: grace)
+        self.connectionEnded(session, before: end.age)
     }
 
     /// The listener keeps what it said of the end until that is stored.

@@ -27,13 +27,12 @@ extension RouterCore {
     /// Has the end of a connection wait behind what came through it. Its place is free for another one.
     /// - Returns: false: nothing waits that this is about.
     mutating func waits(closed frame: Frame, _ link: RouterLink) -> Bool {
-        guard !self.waitingInput.isEmpty, let (cause, age) = SessionCloseCause.decode(frame.body) else { return false }
+        guard !self.waitingInput.isEmpty, let end = ConnectionEnd(frame) else { return false }
         if let slot = link.slot(of: frame.handle), link.slots[slot].session != RouterLink.Slot.noSession {
-            guard cause != .revoked, let session = self.sessions[Int(link.slots[slot].session)],
+            guard !end.isUrgent, let session = self.sessions[Int(link.slots[slot].session)],
                 let input = session.waiting
             else { return false }
-            input.end = cause
-            input.endAge = age
+            input.end = end
             link.slots[slot].session = RouterLink.Slot.noSession
             link.slots[slot].bytesToDiscard = 0
             link.sessionCount -= 1
@@ -110,10 +109,9 @@ extension RouterCore {
         }
         input.work = self.work
         guard input.isExhausted, session.unfinishedFilters == nil else { return }
-        if let cause = input.end {
+        if let end = input.end {
             self.beginFrame()
-            self.connectionClosed(session, cause)
-            self.connectionEnded(session, before: input.endAge)
+            self.connectionClosed(session, end)
             self.settle()
         } else if let successor = input.takeSuccessor() {
             self.open(successor)
@@ -168,9 +166,8 @@ extension RouterCore {
     mutating func dropWaitingInput(of link: RouterLink) {
         for input in self.waitingInput {
             if input.successor?.link === link { _ = input.takeSuccessor() }
-            guard input.link === link, input.session.waiting === input, let cause = input.end else { continue }
-            self.connectionClosed(input.session, cause)
-            self.connectionEnded(input.session, before: input.endAge)
+            guard input.link === link, input.session.waiting === input, let end = input.end else { continue }
+            self.connectionClosed(input.session, end)
         }
     }
 }

@@ -37,9 +37,7 @@ final class WaitingInput {
     private var limit: Int?
     private(set) var byteCount = 0
     /// The connection is gone.
-    var end: SessionCloseCause?
-    /// As in `SessionCloseCause.decode`.
-    var endAge: UInt64 = 0
+    var end: ConnectionEnd?
     private(set) var successor: Successor?
     /// A part of it is being handled.
     var isUnderWay = false

@@ -46,7 +46,7 @@ extension CertificateIdentity {
     }
 
     /// As `openssl x509 -serial` writes it.
-    private static func serialNumber(_ certificate: OpaquePointer) throws(PeerIdentityError) -> [UInt8] {
+    static func serialNumber(_ certificate: OpaquePointer) throws(PeerIdentityError) -> [UInt8] {
         guard let number = X509_get0_serialNumber(certificate) else {
             throw PeerIdentityError(field: .serialNumber, reason: .malformed)
         }

@@ -9,7 +9,11 @@ extension TLSConnection {
             guard let error = object.revocationError(store) else { return 1 }
             X509_STORE_CTX_set_error(store, error)
         }
-        if object.verifyFailure == nil { object.verifyFailure = TLSConnection.verifyFailure(store) }
+        let failure = TLSConnection.verifyFailure(store)
+        if object.verifyFailure == nil { object.verifyFailure = failure }
+        // OpenSSL would send that the device's certificate has expired, or that its authority is unknown, which is wrong; of this error
+        // it has no alert but "certificate unknown", unspecified (RFC 8446, section 6.2).
+        if failure.kind == .revocationUnknown { X509_STORE_CTX_set_error(store, X509_V_ERR_CRL_PATH_VALIDATION_ERROR) }
         return 0
     }
 
@@ -39,16 +43,23 @@ extension TLSConnection {
         let depth = X509_STORE_CTX_get_error_depth(store)
         var detail = Self.words(verifyError: error)
         var subject: String?
+        var numbers: CertificateNumbers?
         if let leaf = X509_STORE_CTX_get0_cert(store) {
             let name = DistinguishedName.logText(X509_get_subject_name(leaf))
             subject = name
+            numbers = CertificateNumbers(leaf)
             detail += ", certificate \"\(name)\""
             if depth == 0 { detail += " issued by \"\(DistinguishedName.logText(X509_get_issuer_name(leaf)))\"" }
         }
         if depth > 0, let failing = X509_STORE_CTX_get_current_cert(store) {
             detail += ", at depth \(depth): \"\(DistinguishedName.logText(X509_get_subject_name(failing)))\""
         }
-        return TLSFailure(kind: Self.kind(verifyError: error), detail: detail, certificateSubject: subject)
+        return TLSFailure(
+            kind: Self.kind(verifyError: error),
+            detail: detail,
+            certificateSubject: subject,
+            certificate: numbers
+        )
     }
 
     private static func words(verifyError error: Int32) -> String {

@@ -34,12 +34,21 @@ package struct TLSFailure: Error, Equatable, Sendable, CustomStringConvertible {
     package var alert: UInt8?
     /// The subject of the certificate that the peer showed, in the form of `%d`, printable ASCII, shortened where long.
     package var certificateSubject: String?
+    /// By which that certificate can be told from others.
+    package var certificate: CertificateNumbers?
 
-    package init(kind: Kind, detail: String, alert: UInt8? = nil, certificateSubject: String? = nil) {
+    package init(
+        kind: Kind,
+        detail: String,
+        alert: UInt8? = nil,
+        certificateSubject: String? = nil,
+        certificate: CertificateNumbers? = nil
+    ) {
         self.kind = kind
         self.detail = detail
         self.alert = alert
         self.certificateSubject = certificateSubject
+        self.certificate = certificate
     }
 
     package var description: String { "\(self.kind.rawValue): \(self.detail)" }

@@ -85,6 +85,20 @@ import Testing
         }
     }
 
+    /// It was taken, and banned nobody: certificates and client ids are UTF-8.
+    @Test("Regression: a name in another encoding is a mistake; comments and reasons may be in any")
+    func otherEncodings() throws {
+        for line in [Array("cn M".utf8) + [0xFC] + Array("ller".utf8), Array(#"client_id "M\xfcller""#.utf8)] {
+            let problem = #expect(throws: BanList.Problem.self) {
+                try BanList.parse(Array("# first\n".utf8) + line, file: "bans")
+            }
+            #expect(problem?.description == "bans:2: the value is not UTF-8")
+        }
+        let harmless = Array("# K".utf8) + [0xF6] + Array("ln\ncn a reason=K".utf8) + [0xF6] + Array("ln\n".utf8)
+        #expect(try BanList.parse(harmless, file: "bans").count == 1)
+        #expect(try self.list(#"cn "M\xc3\xbcller""#).bans == self.list("cn Müller").bans)
+    }
+
     @Test("Of two bans of one subject the longer one counts")
     func twice() throws {
         let text = "cn a until=2030-01-01\ncn a until=2031-01-01\ncn a until=2029-01-01\n"

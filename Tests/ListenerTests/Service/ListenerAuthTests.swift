@@ -82,6 +82,42 @@ import Testing
         }
     }
 
+    /// The router was told of a connection that ended: the session, and what comes for it, stayed.
+    @Test(
+        "Regression: a session ends with the right to be there, and not because of a password",
+        arguments: [
+            (AuthVerdict(outcome: .deny, reason: .noSuchDevice), true),
+            (AuthVerdict(outcome: .deny, reason: .deviceDisabled), true),
+            (AuthVerdict(outcome: .deny, reason: .certificateMissing), false),
+            (AuthVerdict(outcome: .allow, credentialTag: [2], keyHash: 77), false),
+        ],
+        [true, false]
+    )
+    func endsSession(_ second: (verdict: AuthVerdict, endsSession: Bool), hasRouter: Bool) throws {
+        let harness = try ServiceHarness(isAnonymous: false, workers: 1) { $0.authentication.passwordChanged = .close }
+        let client = try harness.client()
+        client.send(.connect(self.connect("a")), .v5_0)
+        try harness.wait("the query") { self.queries(harness).count == 1 }
+        let first = AuthVerdict(outcome: .allow, access: self.access, credentialTag: [1], keyHash: 77)
+        harness.workers[0].answer(self.queries(harness)[0].frame.handle, first)
+        try harness.wait("sessionOpen") { harness.router.frames(.sessionOpen).count == 1 }
+        harness.router.accept(harness.router.frames(.sessionOpen)[0].handle, .v5_0, number: 1)
+        try harness.wait("CONNACK") { client.packets(.v5_0)?.count == 1 }
+        if !hasRouter {
+            harness.router.close()
+            try harness.wait("the listener to notice") { !harness.isRouterUp }
+            harness.router.forgetFrames()
+        }
+        harness.workers[0].doubtAll()
+        try harness.wait("the query about the live session") { self.queries(harness).count == 2 }
+        harness.workers[0].answer(self.queries(harness)[1].frame.handle, second.verdict)
+        try harness.wait("DISCONNECT") { client.packets(.v5_0)?.count == 2 }
+        if !hasRouter { try harness.router.open() }
+        try harness.wait("sessionClosed") { harness.router.frames(.sessionClosed).count == 1 }
+        let flags = harness.router.frames(.sessionClosed)[0].flags
+        #expect((flags == FrameFlags.endsSession) == second.endsSession && (flags == 0) != second.endsSession)
+    }
+
     private func withoutCredentials(_ name: String) -> ConnectPacket {
         var connect = self.connect(name)
         connect.password = nil

@@ -178,6 +178,11 @@ final class PeerServer: LinkDelegate {
         self.send { verdict.encode(into: &$0, request: request) }
     }
 
+    /// Rows may have changed: all live sessions are asked about.
+    func doubtAll() {
+        self.send { AuthChanged(all: true).encode(into: &$0) }
+    }
+
     private func send(_ write: (inout ByteBuffer) -> Void) {
         guard let link = self.link else { return }
         write(&link.output)

@@ -92,6 +92,9 @@ package enum AuthLimits {
     package static let feedLossRoundNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
     package static let feedLossAlarmNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
 
+    /// It is an alarm when it cannot be told for so long whether Redis has its rows.
+    package static let dataCheckAlarmNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
+
     /// A server that tells changes by keyspace events is asked this often whether it still does: as long as may pass without word of it.
     package static let keyspaceCheckNanoseconds: UInt64 = Nanoseconds.perSecond
 

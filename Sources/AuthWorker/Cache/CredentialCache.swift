@@ -133,6 +133,12 @@ package final class CredentialCache {
         set { if let newValue { try? self.directory.setRedisRunID(newValue) } }
     }
 
+    /// Those of the last suspension.
+    package var lostRows: LostRows? {
+        get { self.directory.lostRows(source: self.source) }
+        set { if let newValue { try? self.directory.setLostRows(newValue, source: self.source) } }
+    }
+
     /// Returns false when it is not going to be written.
     @discardableResult
     package func write(_ write: CacheWrite) -> Bool {

@@ -185,6 +185,7 @@ final class RedisSource {
         self.authenticator.serveLate(now: self.time)
         self.authenticator.lookAgain(now: self.time)
         self.performActions()
+        if self.authenticator.denialGuard.isSuspended != self.dataCheck.wasSuspended { self.noticeSuspension() }
         self.useCacheFolderIfIdle()
         self.redis.flush()
         // A connection that broke while it was written to.
@@ -286,8 +287,8 @@ final class RedisSource {
             self.keyspaceEventsNotAnswered(token)
         case .answered(let token, let reply) where DataCheck.isToken(token):
             self.checkAnswered(token, reply)
-        case .notAnswered(let token, _) where DataCheck.isToken(token):
-            self.checkFailed()
+        case .notAnswered(let token, let failure) where DataCheck.isToken(token):
+            self.checkNotAnswered(token, failure)
         case .answered(let token, let reply):
             if let text = reply.errorText { self.logRedisError(text) }
             self.answered(token, reply)

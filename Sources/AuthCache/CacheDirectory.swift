@@ -12,6 +12,7 @@ import TLS
 ///  clock           what the host's own clock and the time of the rows differ by: see `CacheClock`
 ///  denials-…       what the workers know together about rows that vanish, for each source: see `DenialAccount`
 ///  lost-…          of which rows Redis is asked whether they are back, the same: see `LostRows`
+///  marks-…         changes that the file lacks, the same: see `MissingMarks`
 ///  lock            flock(2) around creating and replacing the others
 /// ```
 ///
@@ -95,6 +96,8 @@ package struct CacheDirectory: Sendable {
     /// - Parameter source: which rows it is about, as in the rows themselves.
     package func denialsPath(source: [UInt8]) -> String { self.path("denials", of: source) }
 
+    package func marksPath(source: [UInt8]) -> String { self.path("marks", of: source) }
+
     private func path(_ name: String, of source: [UInt8]) -> String {
         "\(self.path)/\(name)-" + String(decoding: Hex.encode(Array(source.prefix(8))), as: UTF8.self)
     }
@@ -144,8 +147,10 @@ package struct CacheDirectory: Sendable {
     }
 
     /// The number after the largest that was ever used. To be called under the lock.
-    package func nextNumber() throws(CacheTrouble) -> Int {
-        var largest = try self.currentNumber() ?? 0
+    ///
+    /// - Parameter former: of a file that may have been removed.
+    package func nextNumber(after former: Int = 0) throws(CacheTrouble) -> Int {
+        var largest = max(try self.currentNumber() ?? 0, former)
         for number in self.fileNumbers() { largest = max(largest, number) }
         return largest >= Self.fileNumberMax ? 1 : largest + 1
     }

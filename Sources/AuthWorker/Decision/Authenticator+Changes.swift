@@ -149,6 +149,7 @@ extension Authenticator {
     /// The file's rows of a key that was announced as changed are marked.
     package mutating func marked(_ redisKey: [UInt8]) {
         self.unwrittenMarks.written(redisKey)
+        if !self.unwrittenMarks.concern(LookupKey(redisKey: redisKey)) { self.missingMarks.forget(redisKey) }
     }
 
     package mutating func markedAll() {

@@ -143,6 +143,11 @@ package final class DenialAccount {
         return count
     }
 
+    /// See `SharedPage.relink`.
+    func relink() {
+        self.page.relink()
+    }
+
     /// The suspension, or its end, outlives a host that loses its power.
     package func sync() {
         self.page.sync()

@@ -138,6 +138,11 @@ package struct DenialGuard {
         self.account.confirm(atMilliseconds: now.wallMilliseconds)
     }
 
+    /// See `SharedPage.relink`.
+    package func relink() {
+        self.account.relink()
+    }
+
     /// See `DenialAccount.sync`.
     package func sync() {
         self.account.sync()

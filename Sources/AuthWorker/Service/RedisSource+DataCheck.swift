@@ -75,8 +75,8 @@ extension RedisSource {
         let max = DataCheck.sampleMax(masters: self.redis.masters.count)
         let denials = self.authenticator.denialGuard
         self.dataCheck.isInDoubt(now: self.loop.now)
-        var keys: [[UInt8]]
-        var isWhole = false
+        let keys: [[UInt8]]
+        let isWhole: Bool
         if denials.isSuspended {
             // Of a file that is not open yet nothing can be said: nobody is denied until it is.
             guard let lost = self.lostRows() else { return self.checkFailed("the cache file is not open yet") }

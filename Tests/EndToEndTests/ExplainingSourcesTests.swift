@@ -112,7 +112,8 @@ import Testing
     func wrongInTheLast() throws {
         let broker = try Self.broker()
         let loop = try EventLoop()
-        _ = try broker.redisCommand("-n", "3", "HSET", "mqtt_user:fred", "password_hash", "00", "salt", "s")
+        let hash = String(repeating: "00", count: 32)
+        _ = try broker.redisCommand("-n", "3", "HSET", "mqtt_user:fred", "password_hash", hash, "salt", "s")
         #expect(try self.connect(broker, loop, "asked-3", user: "fred", password: "x").code == 0x86)
         let why = try Self.why(broker, "asked-3")
         #expect(why.contains("source applications\n") && why.contains("reason wrong-password\n"), "\(why)")

@@ -145,8 +145,11 @@ final class Ledger {
         var last: [String: Int] = [:]
         for payload in receiver.order {
             guard let message = self.messages[payload] else { continue }
-            // A message that was refused may be sent on when others are.
-            guard !message.mayHaveBeenRefused else { continue }
+            // A message that was refused may be sent on when others are; and one that its client left without an answer goes on when its
+            // listener is heard, while the client may be elsewhere.
+            guard !message.mayHaveBeenRefused, message.qos == .atMostOnce || message.outcome == .acknowledged else {
+                continue
+            }
             if message.number < last[message.topic] ?? 0 { self.fault("\(receiver.name) got \(payload) too late") }
             last[message.topic] = message.number
         }

@@ -309,6 +309,7 @@ final class SimulatedClient {
         for (payload, will) in self.ledger.wills where payload != self.will && will.nextConnectionAt == nil {
             if payload.hasPrefix("will of \(self.plan.name) ") {
                 self.ledger.wills[payload]?.nextConnectionAt = self.now
+                self.simulation.isBack(payload, connection)
             }
         }
         self.sendAgain(connection)

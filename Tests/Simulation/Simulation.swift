@@ -43,7 +43,7 @@ final class Simulation {
     private var lastDeathInDoubt: Instant?
     /// When a listener's start ended, or was told to.
     private var ends: [String: Instant] = [:]
-    private var goodbyes: [(will: String, connection: ClientConnection, at: Instant)] = []
+    private var goodbyes: [(will: String, connection: ClientConnection, at: Instant, router: Int)] = []
     private(set) var kills = 0
 
     init(seed: UInt64, directory: String) throws {
@@ -184,10 +184,20 @@ final class Simulation {
         let lost = self.ends["\(connection.listener.name) \(connection.generation)"]
         switch end {
         case .withDisconnect:
-            self.goodbyes.append((will, connection, self.clock.now))
+            self.goodbyes.append((will, connection, self.clock.now, self.router.generation))
             return lost == nil ? end : .unknown
         case .abrupt(let instant): return .abrupt(min(instant, lost ?? instant))
         case .open, .unknown: return end
+        }
+    }
+
+    /// Its next connection was accepted. A router that has started since the goodbye may hear of this one first, through another listener.
+    func isBack(_ will: String, _ connection: ClientConnection) {
+        for goodbye in self.goodbyes
+        where goodbye.will == will && goodbye.router != self.router.generation
+            && goodbye.connection.listener !== connection.listener
+        {
+            self.ledger.wills[will]?.end = .unknown
         }
     }
 

@@ -23,7 +23,7 @@ private nonisolated(unsafe) var interruption = (socket: Int32(-1), until: Instan
             close(near)
             close(far)
         }
-        interruption = (far, Clock.monotonic() + 500 * Nanoseconds.perMillisecond)
+        interruption = (far, Clock.monotonic() + 2 * Nanoseconds.perSecond)
         loop.schedule(at: interruption.until) { order.append("timer") }
         var action = sigaction()
         action.__sigaction_handler = .init(sa_handler: { _ in

@@ -11,6 +11,8 @@ import TLS
 ///  cache-000001.db the rows (SQLite, with its -wal and -shm, and a -lock for who writes)
 ///  clock           what the host's own clock and the time of the rows differ by: see `CacheClock`
 ///  denials-…       what the workers know together about rows that vanish, for each source: see `DenialAccount`
+///  lost-…          of which rows Redis is asked whether they are back, the same: see `LostRows`
+///  marks-…         changes that the file lacks, the same: see `MissingMarks`
 ///  lock            flock(2) around creating and replacing the others
 /// ```
 ///
@@ -92,8 +94,22 @@ package struct CacheDirectory: Sendable {
     }
 
     /// - Parameter source: which rows it is about, as in the rows themselves.
-    package func denialsPath(source: [UInt8]) -> String {
-        "\(self.path)/denials-" + String(decoding: Hex.encode(Array(source.prefix(8))), as: UTF8.self)
+    package func denialsPath(source: [UInt8]) -> String { self.path("denials", of: source) }
+
+    package func marksPath(source: [UInt8]) -> String { self.path("marks", of: source) }
+
+    private func path(_ name: String, of source: [UInt8]) -> String {
+        "\(self.path)/\(name)-" + String(decoding: Hex.encode(Array(source.prefix(8))), as: UTF8.self)
+    }
+
+    /// Of the last suspension of denial.
+    package func lostRows(source: [UInt8]) -> LostRows? {
+        let text = (try? self.read(self.path("lost", of: source), bytesMax: LostRows.textBytesMax)) ?? nil
+        return text.flatMap { LostRows(text: $0) }
+    }
+
+    package func setLostRows(_ rows: LostRows, source: [UInt8]) throws(CacheTrouble) {
+        try self.replace(self.path("lost", of: source), with: rows.text)
     }
 
     /// Another one after each start of the host; 0 where the kernel does not say.
@@ -131,8 +147,10 @@ package struct CacheDirectory: Sendable {
     }
 
     /// The number after the largest that was ever used. To be called under the lock.
-    package func nextNumber() throws(CacheTrouble) -> Int {
-        var largest = try self.currentNumber() ?? 0
+    ///
+    /// - Parameter former: of a file that may have been removed.
+    package func nextNumber(after former: Int = 0) throws(CacheTrouble) -> Int {
+        var largest = max(try self.currentNumber() ?? 0, former)
         for number in self.fileNumbers() { largest = max(largest, number) }
         return largest >= Self.fileNumberMax ? 1 : largest + 1
     }

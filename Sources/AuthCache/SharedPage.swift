@@ -12,11 +12,14 @@ package final class SharedPage: @unchecked Sendable {
 
     package let words: UnsafeMutablePointer<Atomic<UInt64>>
     private let memory: UnsafeMutableRawPointer
-    private let isMapped: Bool
+    /// Nil: it is of this process alone.
+    private let path: String?
+    private var state: CacheFileState?
+    private var isMapped: Bool { self.path != nil }
 
-    private init(_ memory: UnsafeMutableRawPointer, isMapped: Bool) {
+    private init(_ memory: UnsafeMutableRawPointer, path: String?) {
         self.memory = memory
-        self.isMapped = isMapped
+        self.path = path
         self.words = memory.bindMemory(to: Atomic<UInt64>.self, capacity: Self.wordCount)
     }
 
@@ -24,20 +27,48 @@ package final class SharedPage: @unchecked Sendable {
     package convenience init() {
         let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.bytes, alignment: 64)
         memset(memory, 0, Self.bytes)
-        self.init(memory, isMapped: false)
+        self.init(memory, path: nil)
     }
 
     /// That of the file, which is made, full of zeros, where there is none.
     package convenience init(path: String) throws(CacheTrouble) {
-        let file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard file >= 0 else { throw CacheTrouble("open \(path)", errno: errno) }
+        let file = try Self.open(path)
         defer { close(file) }
-        // The space is taken now: a full disk must not end the process when a word is written.
-        let failure = posix_fallocate(file, 0, off_t(Self.bytes))
-        guard failure == 0 else { throw CacheTrouble("make room for \(path)", errno: failure) }
         guard let memory = mmap(nil, Self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), memory != MAP_FAILED
         else { throw CacheTrouble("map \(path)", errno: errno) }
-        self.init(memory, isMapped: true)
+        self.init(memory, path: path)
+        self.state = CacheFileState(fileDescriptor: file)
+    }
+
+    private static func open(_ path: String) throws(CacheTrouble) -> Int32 {
+        let file = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        guard file >= 0 else { throw CacheTrouble("open \(path)", errno: errno) }
+        // The space is taken now: a full disk must not end the process when a word is written.
+        let failure = posix_fallocate(file, 0, off_t(Self.bytes))
+        guard failure == 0 else {
+            close(file)
+            throw CacheTrouble("make room for \(path)", errno: failure)
+        }
+        return file
+    }
+
+    /// Where somebody has removed the file, one with what the page holds takes its place, or that of another process that was faster.
+    /// Nothing where it cannot be made.
+    package func relink() {
+        guard let path = self.path, let state = self.state else { return }
+        if let named = CacheFileState(path: path), named.isSameFile(as: state), named.bytes >= Self.bytes { return }
+        guard let file = try? Self.open(path) else { return }
+        defer { close(file) }
+        var first: UInt64 = 0
+        if pread(file, &first, 8, 0) == 8, first == 0 {
+            guard pwrite(file, self.memory, Self.bytes, 0) == Self.bytes else { return }
+        }
+        // In the place of the other one, at once.
+        guard mmap(self.memory, Self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) == self.memory
+        else {
+            return
+        }
+        self.state = CacheFileState(fileDescriptor: file)
     }
 
     deinit {

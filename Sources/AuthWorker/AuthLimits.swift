@@ -95,6 +95,12 @@ package enum AuthLimits {
     package static let feedLossRoundNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
     package static let feedLossAlarmNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
 
+    /// It is an alarm when it cannot be told for so long whether Redis has its rows.
+    package static let dataCheckAlarmNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
+
+    /// Look-ups of several commands, one of which was refused, are an alarm for so long.
+    static let refusalAlarmNanoseconds: UInt64 = 60 * Nanoseconds.perSecond
+
     /// A server that tells changes by keyspace events is asked this often whether it still does: as long as may pass without word of it.
     package static let keyspaceCheckNanoseconds: UInt64 = Nanoseconds.perSecond
 
@@ -112,6 +118,9 @@ package enum AuthLimits {
     /// Rows that wait for the thread that writes the cache file; more are dropped and counted, the look-ups were answered
     /// anyway.
     package static let cacheWritesWaitingMax = 50_000
+
+    /// Rows of memory that are written into a new cache file between two inspections.
+    static let rowsWrittenAgain = 10_000
 
     /// Memory for pages of the cache file, in the thread that writes it.
     package static let cachePagesKiB = 8192

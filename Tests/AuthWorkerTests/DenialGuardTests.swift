@@ -187,14 +187,68 @@ import Testing
         #expect(!harness.authenticator.denialGuard.isSuspended)
     }
 
-    @Test func `rows that came back say nothing about those that did not`() throws {
+    @Test func `rows that came back come last in a sample of those that vanished`() throws {
         var harness = try self.fleet(3)
         harness.authenticator.flushed(now: harness.time)
         harness.rows = ["d0": "p"]
         harness.advance(seconds: 1)
         #expect(harness.ask("d0", "p")?.source == .redis)
         let sample = harness.authenticator.sampleOfKnownKeys(10, now: harness.time)
-        #expect(Set(sample) == Set([harness.key("d1").redisKey, harness.key("d2").redisKey]))
+        #expect(Set(sample.prefix(2)) == Set([harness.key("d1").redisKey, harness.key("d2").redisKey]))
+        #expect(sample.dropFirst(2) == [harness.key("d0").redisKey])
+    }
+
+    @Test func `the loss of one node's rows is one, though others have theirs`() throws {
+        var harness = try self.fleet(60)
+        func check(_ lost: RowSample) {
+            harness.authenticator.serverMayHaveChanged()
+            harness.authenticator.sampled(
+                60,
+                absent: lost.absent,
+                nodes: [RowSample(count: 60 - lost.count), lost],
+                now: harness.time
+            )
+        }
+        for few in [RowSample(count: 6, absent: 4), RowSample(count: 20, absent: 10)] {
+            check(few)
+            #expect(!harness.authenticator.denialGuard.isSuspended)
+        }
+        check(RowSample(count: 9, absent: 9))
+        #expect(harness.authenticator.denialGuard.isSuspended)
+        // It ends when that node has them, or most of them, again.
+        for _ in 0..<3 { check(RowSample(count: 9, absent: 6)) }
+        #expect(harness.authenticator.denialGuard.isSuspended)
+        for _ in 0..<2 { check(RowSample(count: 9, absent: 2)) }
+        #expect(!harness.authenticator.denialGuard.isSuspended)
+    }
+
+    /// The first worker that had moved to a server with rows let another one deny by what an empty server said.
+    @Test func `regression: each worker looks itself before it denies again`() throws {
+        let page = SharedPage()
+        var workers = try (1...2).map { try self.fleet(15, denials: DenialAccount(page: page, worker: $0)) }
+        workers[0].authenticator.flushed(now: workers[0].time)
+        workers[1].rows = [:]
+        workers[0].authenticator.sampled(15, absent: 0, now: workers[0].time)
+        #expect(workers[0].authenticator.denialGuard.state == .watching)
+        #expect(workers[1].authenticator.denialGuard.state == .checking)
+        #expect(workers[1].ask("d0", "p")?.source == .staleCache)
+        // It is on its way to the other server: no loss of its own.
+        workers[1].authenticator.sampled(15, absent: 15, now: workers[1].time)
+        #expect(workers[1].authenticator.denialGuard.state == .checking)
+        workers[1].rows = ["d1": "p"]
+        workers[1].authenticator.sampled(15, absent: 1, now: workers[1].time)
+        #expect(workers[1].authenticator.denialGuard.state == .watching)
+        #expect(workers[1].ask("d0", "p")?.reason == .noSuchDevice)
+    }
+
+    @Test func `a worker that stays where the rows are not suspends for all`() throws {
+        let page = SharedPage()
+        var workers = try (1...2).map { try self.fleet(15, denials: DenialAccount(page: page, worker: $0)) }
+        workers[0].authenticator.flushed(now: workers[0].time)
+        workers[0].authenticator.sampled(15, absent: 0, now: workers[0].time)
+        workers[1].advance(seconds: 11)
+        workers[1].authenticator.sampled(15, absent: 15, now: workers[1].time)
+        #expect(workers.allSatisfy { $0.authenticator.denialGuard.isSuspended })
     }
 
     @Test func `the same process that misses a few rows is believed, one that misses most is not`() throws {

@@ -211,7 +211,7 @@ import Testing
         #expect(account.vanishingSinceMilliseconds == nil)
         page.words[1].store(50_000, ordering: .relaxed)
         #expect(account.vanishingSinceMilliseconds == 40_000)
-        account.resume()
+        account.resume(atMilliseconds: 89_000)
         account.suspend(atMilliseconds: 90_000, vanishingSince: 85_000)
         #expect(account.vanishingSinceMilliseconds == 85_000)
         account.suspend(atMilliseconds: 99_000, vanishingSince: 99_000)

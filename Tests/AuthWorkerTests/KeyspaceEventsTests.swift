@@ -52,6 +52,13 @@ import Testing
         try self.redis.cli(["del", "tls_domain:alpha"])
         #expect(try worker.ask("alpha", password: "public").reason == .noSuchDevice)
 
+        // While Redis says nothing at all it is no alarm.
+        self.redis.kill()
+        try worker.waitForStatus("redis") { $0.hasPrefix("unavailable") }
+        #expect(worker.status("alarm") == "0")
+        try self.redis.start()
+        try worker.waitForStatus("redis") { $0 == "in use" }
+
         worker.answers.changes = []
         try self.setEvents("KA")
         try worker.waitForStatus("changes_learned_by") { $0 == "keyspace" }

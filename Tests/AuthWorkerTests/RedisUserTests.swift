@@ -57,6 +57,19 @@ import Testing
         try harness.waitForStatus("changes_learned_by") { $0 == "tracking" }
     }
 
+    @Test func `regression: look-ups that are refused are an alarm until one is not`() throws {
+        let server = try RedisServer()
+        try server.cli(["HSET", "tls_domain:a", "password", "secret"])
+        try server.cli(["ACL", "SETUSER", "default", "-hmget"])
+        let harness = try WorkerHarness(Configuration.test(redis: .unixSocket(server.socketPath), cache: nil))
+        #expect(try harness.ask("a", password: "secret").reason == .redisError)
+        #expect(harness.status("redis") == "in use")
+        #expect(harness.status("alarm").hasPrefix("Redis refuses look-ups: NOPERM"))
+        try server.cli(["ACL", "SETUSER", "default", "+hmget"])
+        #expect(try harness.ask("a", password: "secret").outcome == .allow)
+        #expect(harness.status("alarm") == "0")
+    }
+
     @Test func aWrongPasswordIsUnknownAndSaysWhy() throws {
         let server = try RedisServer(options: ["--requirepass", "right"])
         let directory = try TemporaryDirectory("martlet-password")

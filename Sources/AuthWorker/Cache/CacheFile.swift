@@ -16,6 +16,8 @@ final class CacheFile {
     private static let clockToleranceMilliseconds: Int64 = 60_000
 
     let number: Int
+    /// As it was when it was opened, and with the most bytes that it was seen to have.
+    var state: CacheFileState?
     let database: Database
     let source: [UInt8]
     private let select: Statement
@@ -59,6 +61,7 @@ final class CacheFile {
             self.insertChanged = nil
             self.relatedKeys = nil
         }
+        self.state = CacheFileState(path: path)
     }
 
     /// A reader of a write-ahead log wants to write its index; where it cannot, there are weaker ways.

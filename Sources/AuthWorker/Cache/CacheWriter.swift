@@ -10,6 +10,8 @@ final class CacheWriter: @unchecked Sendable {
     enum Event: Equatable, Sendable {
         /// The file with this number can be read.
         case opened(number: Int)
+        /// Another file than before is in use: what memory holds may not be in it.
+        case exchanged
         /// The broken file was replaced by a new one.
         case replaced(reason: String)
         /// Rows cannot be written at the moment. Told once until `works`.
@@ -67,6 +69,8 @@ final class CacheWriter: @unchecked Sendable {
 
     // Of the thread alone.
     private var file: CacheFile?
+    /// Of the file that was in use last.
+    private var lastState: CacheFileState?
     private var inTrouble = false
     /// Since when each attempt to write found the file locked (`Clock.monotonic`).
     private var lockedSince: UInt64?
@@ -131,6 +135,7 @@ final class CacheWriter: @unchecked Sendable {
     }
 
     var counters: Counters { self.monitor.locked { self.shared.counters } }
+    var marksWaiting: [CacheWrite] { self.monitor.locked { self.shared.queue.filter { !$0.mayWait } } }
     var waiting: Int { self.monitor.locked { self.shared.queue.count } }
 
     /// Writes what waits, then ends the thread.
@@ -261,14 +266,28 @@ final class CacheWriter: @unchecked Sendable {
 
     private func inspect() {
         guard let file = self.file else { return self.open() }
-        // Another worker may have replaced the file, or somebody removed the folder.
         do throws(CacheTrouble) {
+            if let loss = try self.loss(of: file) { return self.replace(file.number, reason: loss) }
+            // Another worker may have replaced it.
             if try self.settings.directory.currentNumber() != file.number { self.open() }
             if self.inTrouble { return self.retry(file) }
             if self.file === file { self.removeMarksWhenIdle(file) }
         } catch {
             self.report(trouble: error.description)
         }
+    }
+
+    /// What somebody did to the file, or to its folder, that is open; nil: nothing.
+    private func loss(of file: CacheFile) throws(CacheTrouble) -> String? {
+        guard let number = try self.settings.directory.currentNumber() else {
+            return "the folder's content was removed"
+        }
+        guard number == file.number, let opened = file.state else { return nil }
+        guard let state = CacheFileState(path: self.settings.directory.filePath(number)), state.isSameFile(as: opened)
+        else { return "the file was removed" }
+        guard state.bytes >= opened.bytes else { return "the file was cut short" }
+        file.state = state
+        return nil
     }
 
     /// Where the file is locked, or cannot be written, they stay until the next time.
@@ -319,9 +338,9 @@ final class CacheWriter: @unchecked Sendable {
         }
     }
 
-    private func makeNext() throws(CacheTrouble) -> CacheFile {
+    private func makeNext(after former: Int = 0) throws(CacheTrouble) -> CacheFile {
         let directory = self.settings.directory
-        let number = try directory.nextNumber()
+        let number = try directory.nextNumber(after: former)
         try directory.makeFile(number)
         let file: CacheFile
         do throws(SQLiteError) {
@@ -334,9 +353,11 @@ final class CacheWriter: @unchecked Sendable {
         return file
     }
 
+    /// - Parameter broken: the number of the file that is damaged, or is not there any more.
     private func replace(_ broken: Int, reason: String) {
         self.file = nil
         do throws(CacheTrouble) {
+            try self.settings.directory.create()
             let file = try self.settings.directory.withLock { () throws(CacheTrouble) in
                 // Another worker may have replaced it already.
                 if let number = try self.settings.directory.currentNumber(), number != broken {
@@ -344,7 +365,7 @@ final class CacheWriter: @unchecked Sendable {
                 }
                 self.monitor.locked { self.shared.counters.replacements += 1 }
                 self.tell(.replaced(reason: reason))
-                return try self.makeNext()
+                return try self.makeNext(after: broken)
             }
             self.use(file)
         } catch {
@@ -356,6 +377,8 @@ final class CacheWriter: @unchecked Sendable {
         self.file = file
         self.writesUntilEviction = 0
         self.tell(.opened(number: file.number))
+        if let last = self.lastState, let state = file.state, !state.isSameFile(as: last) { self.tell(.exchanged) }
+        self.lastState = file.state ?? self.lastState
     }
 
     // MARK: Events

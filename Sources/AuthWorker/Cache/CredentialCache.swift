@@ -5,8 +5,10 @@ import SQLite
 /// The cache file as the loop sees it: reads at once or not at all, hands writes to its thread.
 package final class CredentialCache {
     package enum Event: Equatable, Sendable {
-        /// The file was broken; a new, empty one is in use.
+        /// The file was broken or removed; a new, empty one is in use.
         case replaced(reason: String)
+        /// Another file than before is: what memory holds may not be in it.
+        case exchanged
         /// Rows cannot be written, or the file not be read, at the moment; authentication goes on. Told once until `works`.
         case trouble(String)
         case works
@@ -133,11 +135,23 @@ package final class CredentialCache {
         set { if let newValue { try? self.directory.setRedisRunID(newValue) } }
     }
 
+    /// Those of the last suspension.
+    package var lostRows: LostRows? {
+        get { self.directory.lostRows(source: self.source) }
+        set { if let newValue { try? self.directory.setLostRows(newValue, source: self.source) } }
+    }
+
     /// Returns false when it is not going to be written.
     @discardableResult
     package func write(_ write: CacheWrite) -> Bool {
         self.writer.append(write)
     }
+
+    /// It is not known that rows cannot be written at the moment.
+    package var canWrite: Bool { self.writeTrouble == nil }
+
+    /// Marks that are not written yet.
+    package var marksWaiting: [CacheWrite] { self.writer.marksWaiting }
 
     /// The latest moment at which a row was known current; nil: there are none, or the file cannot be read.
     package var latestMilliseconds: Int64? { (try? self.file?.latestMilliseconds()) ?? nil }
@@ -189,6 +203,7 @@ package final class CredentialCache {
             switch event {
             case .opened(let number): self.open(number)
             case .replaced(let reason): self.events.append(.replaced(reason: reason))
+            case .exchanged: self.events.append(.exchanged)
             case .trouble(let reason):
                 self.writeTrouble = reason
                 self.events.append(.trouble(reason))

@@ -5,13 +5,14 @@ extension Authenticator {
     }
 
     /// One that goes on from here, when idle, with another key for what it keeps, and with nothing in memory.
-    func afresh(checker: PasswordChecker, denials: DenialAccount) -> Authenticator {
+    func afresh(checker: PasswordChecker, denials: DenialAccount, missingMarks: MissingMarks) -> Authenticator {
         var next = Authenticator(
             settings: self.settings,
             command: self.command,
             checker: checker,
             ruleSets: self.ruleSets,
-            denials: denials
+            denials: denials,
+            missingMarks: missingMarks
         )
         next.counters = self.counters
         next.nextToken = self.nextToken

@@ -45,6 +45,16 @@ extension Authenticator {
         return entry
     }
 
+    package var knownKeys: [LookupKey] { self.known.keys }
+
+    /// What a new file is to hold of a key; nil: nothing, or Redis has to be asked first.
+    package func rowOfMemory(_ key: LookupKey, now: AuthTime) -> CacheWrite? {
+        guard let entry = self.known.peek(key), let row = entry.row, !entry.mustFetch else { return nil }
+        let age = (now.monotonic - entry.knownCurrent) / Int64(Nanoseconds.perMillisecond)
+        let time = now.wallMilliseconds - max(age, 0)
+        return .store(key, row, knownCurrentMilliseconds: time, generation: entry.generation)
+    }
+
     /// Whether the file says more than memory: its writes wait for their turn, and what another worker was told of may be in it already.
     func isAhead(_ cached: CachedRow, of entry: Entry?, now: AuthTime) -> Bool {
         guard let entry, !entry.mustFetch else { return true }
@@ -60,6 +70,9 @@ extension Authenticator {
 
     /// When the first change was told that the file's row lacks: one that is marked in it, or is going to be.
     private mutating func changedSince(_ cached: CachedRow, _ key: LookupKey, now: AuthTime) -> Int64? {
+        // One that was told while the file could not be written, perhaps to a worker that has ended since.
+        let written = cached.absentSinceMilliseconds ?? cached.knownCurrentMilliseconds
+        if self.missingMarks.concern(key, knownCurrentMilliseconds: written) { return .min }
         let marked = cached.mustFetch ? cached.changedSinceMilliseconds ?? .min : nil
         // One from the future was written by a clock that was wrong.
         let inFile = marked.map { $0 > now.wallMilliseconds ? .min : now.monotonic(ofWallMilliseconds: $0) }

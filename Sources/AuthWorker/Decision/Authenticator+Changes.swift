@@ -62,15 +62,15 @@ extension Authenticator {
 
     /// Redis keys of known rows, of the last used ones.
     package mutating func sampleOfKnownKeys(_ count: Int, now: AuthTime) -> [[UInt8]] {
-        let span = self.denialGuard.sampledMilliseconds
-        let first = now.monotonic(ofWallMilliseconds: span.lowerBound)
-        let end = span.upperBound == .max ? .max : now.monotonic(ofWallMilliseconds: span.upperBound)
-        return self.known.newestKeys(count).filter { key in
-            guard let entry = self.known.value(for: key), !entry.mustFetch || self.isOfLoss(entry, now: now) else {
-                return false
-            }
-            return entry.knownCurrent >= first && entry.knownCurrent < end
-        }.map(\.redisKey)
+        let spans = self.denialGuard.sampledSpans.map { span in
+            let end = span.upperBound == .max ? .max : now.monotonic(ofWallMilliseconds: span.upperBound)
+            return (first: now.monotonic(ofWallMilliseconds: span.lowerBound), end: end)
+        }
+        let entries = self.known.newestKeys(count).compactMap { key in self.known.value(for: key).map { (key, $0) } }
+            .filter { _, entry in !entry.mustFetch || self.isOfLoss(entry, now: now) }
+        return spans.flatMap { span in
+            entries.filter { _, entry in entry.knownCurrent >= span.first && entry.knownCurrent < span.end }
+        }.map(\.0.redisKey)
     }
 
     /// How many of a sample Redis does not have: see `DenialGuard.checked`.
@@ -79,14 +79,15 @@ extension Authenticator {
         absent: Int,
         isWhole: Bool = true,
         isSameServer: Bool = false,
+        nodes: [RowSample] = [],
         now: AuthTime
     ) {
         self.denialGuard.checked(
-            sample: sample,
-            absent: absent,
+            RowSample(count: sample, absent: absent),
             isWhole: isWhole,
             known: self.known.count,
             isSameServer: isSameServer,
+            nodes: nodes,
             now: now
         )
     }
@@ -148,6 +149,7 @@ extension Authenticator {
     /// The file's rows of a key that was announced as changed are marked.
     package mutating func marked(_ redisKey: [UInt8]) {
         self.unwrittenMarks.written(redisKey)
+        if !self.unwrittenMarks.concern(LookupKey(redisKey: redisKey)) { self.missingMarks.forget(redisKey) }
     }
 
     package mutating func markedAll() {

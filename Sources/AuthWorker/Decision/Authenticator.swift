@@ -216,6 +216,7 @@ package struct Authenticator {
     /// Changes were told, and are not any more: a row is asked for whenever it is needed.
     var changesAreLost = false
     var unwrittenMarks = UnwrittenMarks()
+    package let missingMarks: MissingMarks
     /// How rows that had changed are fetched, and until when their state in the file is not settled: see `storeRefused`, `lookAgain`.
     var unsettled = BoundedCache<LookupKey, (commands: [[[UInt8]]], until: Int64)>(capacity: AuthLimits.namedKeysMax)
 
@@ -224,8 +225,10 @@ package struct Authenticator {
         command: CommandSet,
         checker: PasswordChecker,
         ruleSets: [[UInt8]: RuleTemplate],
-        denials: DenialAccount = DenialAccount()
+        denials: DenialAccount = DenialAccount(),
+        missingMarks: MissingMarks = MissingMarks()
     ) {
+        self.missingMarks = missingMarks
         self.denialGuard = DenialGuard(account: denials)
         self.settings = settings
         self.command = command

@@ -45,6 +45,9 @@ package struct BoundedCache<Key: Hashable, Value> {
     /// Asking does not count as use.
     package func contains(_ key: Key) -> Bool { self.indices[key] != nil }
 
+    /// Looking at it does not, either.
+    package func peek(_ key: Key) -> Value? { self.indices[key].map { self.nodes[Int($0)].value } }
+
     /// Reading makes an entry the last to go.
     package mutating func value(for key: Key) -> Value? {
         guard let index = self.indices[key] else { return nil }

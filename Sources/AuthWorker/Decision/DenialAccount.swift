@@ -10,6 +10,7 @@ import Synchronization
 ///       1       since when denial is suspended, milliseconds since 1970; 0: it is not
 ///       2       when the loss of rows was confirmed last, the same
 ///       3       since when rows have been vanishing, the same; of this suspension if it is within ten seconds before that began
+///       4       when a worker found the rows back last, and ended the suspension, the same
 ///      16 …  79 rows known to each worker, by its number
 ///      80 … 143 absences, by quarters of a second: the quarter's number above, their count below
 /// ```
@@ -18,6 +19,7 @@ package final class DenialAccount {
     private static let suspendedSince = 1
     private static let confirmedAt = 2
     private static let vanishingSince = 3
+    private static let restoredAt = 4
     private static let workers = 16
     private static let workersMax = 64
     private static let absences = 80
@@ -85,14 +87,24 @@ package final class DenialAccount {
         return isFirst
     }
 
-    func resume() {
-        self.forgetAbsences()
-        self[Self.suspendedSince] = 0
+    /// A worker found the rows back where it is connected to; others may be connected elsewhere.
+    func resume(atMilliseconds time: Int64) {
+        // Another number each time.
+        self[Self.restoredAt] = max(UInt64(max(time, 1)), self[Self.restoredAt] &+ 1)
+        self.end()
     }
+
+    /// 0: that never was.
+    var restoredAtMilliseconds: Int64 { Int64(clamping: self[Self.restoredAt]) }
 
     func confirm(atMilliseconds time: Int64) {
         self[Self.confirmedAt] = UInt64(max(time, 0))
-        self.resume()
+        self.end()
+    }
+
+    private func end() {
+        self.forgetAbsences()
+        self[Self.suspendedSince] = 0
     }
 
     private func forgetAbsences() {
@@ -129,6 +141,11 @@ package final class DenialAccount {
             }
         }
         return count
+    }
+
+    /// See `SharedPage.relink`.
+    func relink() {
+        self.page.relink()
     }
 
     /// The suspension, or its end, outlives a host that loses its power.

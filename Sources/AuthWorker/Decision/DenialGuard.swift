@@ -2,7 +2,8 @@
 ///
 /// Absences of known rows are counted, those that all workers of the host have seen together. Too many within ten seconds, or a Redis
 /// that came back without the rows, suspend denial: rows count as stale and good until the rows are back or somebody confirms. A
-/// suspension is one of all workers, and of those that start while it lasts (`DenialAccount`).
+/// suspension is one of all workers, and of those that start while it lasts (`DenialAccount`). When one of them has found the rows, each
+/// other one asks its own server before it denies anybody: they may not be connected to the same one.
 ///
 /// ```
 ///            another server                 the sample is there
@@ -20,9 +21,15 @@ package struct DenialGuard {
 
     /// So many absences are always believed.
     static let absencesAlwaysBelieved = 20
+    /// So many of one node of a Redis Cluster are not, where they are most of its rows.
+    static let absencesOfLostNode = 5
+    /// So long after another worker found the rows this one may still be connected to a server that lacks them.
+    static let movingMilliseconds: Int64 = 10_000
 
     private let account: DenialAccount
     private var isChecking = false
+    /// What the account says of that, as far as this worker has looked itself since.
+    private var restorationChecked: Int64
     /// Of the last sample while suspended.
     private var lastAbsent: Int?
     /// Known rows that Redis did not have and that were not denied.
@@ -30,20 +37,27 @@ package struct DenialGuard {
 
     package init(account: DenialAccount = DenialAccount()) {
         self.account = account
+        self.restorationChecked = account.restoredAtMilliseconds
     }
 
     package var state: State {
         if self.isSuspended { return .suspended }
-        return self.isChecking ? .checking : .watching
+        return self.isChecking || self.account.restoredAtMilliseconds != self.restorationChecked ? .checking : .watching
     }
 
     package var isSuspended: Bool { self.account.suspendedSinceMilliseconds != nil }
 
-    /// When rows of a sample were known current last: not before somebody confirmed that rows are gone; and while denial is suspended,
-    /// before it was: those that came back and were fetched since are there, and say nothing about the others.
-    package var sampledMilliseconds: Range<Int64> {
+    package var suspendedSinceMilliseconds: Int64? { self.account.suspendedSinceMilliseconds }
+
+    /// When rows of a sample were known current last, those to be taken first in front: not before somebody confirmed that rows are gone;
+    /// and while denial is suspended, before rows began to vanish: those that were fetched since are there, and say nothing about the others.
+    package var sampledSpans: [Range<Int64>] {
         let confirmed = self.account.confirmedAtMilliseconds
-        return confirmed..<max(self.account.suspendedSinceMilliseconds ?? .max, confirmed)
+        guard let suspended = self.account.suspendedSinceMilliseconds, suspended > confirmed else {
+            return [confirmed..<Int64.max]
+        }
+        let vanishing = min(max(self.account.vanishingSinceMilliseconds ?? suspended, confirmed), suspended)
+        return [confirmed..<vanishing, vanishing..<suspended, suspended..<Int64.max]
     }
 
     /// A change that was told before has nothing to do with the rows that are missing; nil: none are known to be lost.
@@ -80,35 +94,53 @@ package struct DenialGuard {
     /// - Parameters:
     ///   - isWhole: there are no rows but those of the sample.
     ///   - isSameServer: it is the process that had them: what a few of them miss was removed.
+    ///   - nodes: the same by the nodes of a Redis Cluster, each of which may have lost its rows by itself.
     mutating func checked(
-        sample: Int,
-        absent: Int,
+        _ sample: RowSample,
         isWhole: Bool,
         known: Int,
         isSameServer: Bool,
+        nodes: [RowSample] = [],
         now: AuthTime
     ) {
-        let fleet = isWhole ? sample : max(self.account.know(known), sample)
-        let estimate = sample == 0 ? 0 : absent * fleet / sample
+        let fleet = isWhole ? sample.count : max(self.account.know(known), sample.count)
+        let estimate = sample.count == 0 ? 0 : sample.absent * fleet / sample.count
         let isMass = estimate > Self.limit(known: fleet)
-        let isMajority = absent * 2 > sample
-        guard self.isSuspended else {
-            guard self.isChecking else { return }
+        let isMajority = sample.isMostlyAbsent
+        let isNodeLost = nodes.contains { $0.absent >= Self.absencesOfLostNode && $0.isMostlyAbsent }
+        guard !self.isSuspended else {
             self.isChecking = false
-            if isSameServer ? isMass && isMajority : isMass || isMajority { self.suspend(now: now) }
+            // While more come back from look to look somebody is at it, and those that are still missing are not gone.
+            let isSettled = sample.absent == 0 || sample.absent == self.lastAbsent
+            self.lastAbsent = sample.absent
+            guard sample.count > 0, !isMass, !isMajority, !isNodeLost, isSettled else { return }
+            self.account.resume(atMilliseconds: now.wallMilliseconds)
+            self.restorationChecked = self.account.restoredAtMilliseconds
             return
         }
+        guard self.state == .checking else { return }
+        let restored = self.account.restoredAtMilliseconds
+        if isNodeLost || (isSameServer ? isMass && isMajority : isMass || isMajority) {
+            // It is on its way to where the rows are, and holds them by itself until then.
+            let isMoving =
+                restored != self.restorationChecked && now.wallMilliseconds - restored < Self.movingMilliseconds
+            guard !isMoving else { return }
+            self.suspend(now: now)
+        }
         self.isChecking = false
-        // While more come back from look to look somebody is at it, and those that are still missing are not gone.
-        let isSettled = absent == 0 || absent == self.lastAbsent
-        self.lastAbsent = absent
-        if sample > 0, !isMass, !isMajority, isSettled { self.account.resume() }
+        self.restorationChecked = restored
     }
 
     /// Somebody knows that the rows are gone for good.
     mutating func confirm(now: AuthTime) {
         self.isChecking = false
+        self.restorationChecked = self.account.restoredAtMilliseconds
         self.account.confirm(atMilliseconds: now.wallMilliseconds)
+    }
+
+    /// See `SharedPage.relink`.
+    package func relink() {
+        self.account.relink()
     }
 
     /// See `DenialAccount.sync`.

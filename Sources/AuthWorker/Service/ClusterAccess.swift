@@ -48,6 +48,11 @@ final class ClusterAccess {
         !self.masters.isEmpty && self.masters.allSatisfy { self.nodes[$0]?.client.state == .ready }
     }
 
+    var isAnyReady: Bool { self.masters.contains { self.nodes[$0]?.client.state == .ready } }
+
+    /// The master that has the key's slot, as far as it is known.
+    func node(of key: [UInt8]) -> RedisURL.Server? { self.router.slots.master(of: ClusterSlots.slot(of: key)) }
+
     var description: String {
         let ready = self.masters.count { self.nodes[$0]?.client.state == .ready }
         guard !self.masters.isEmpty else {

@@ -55,6 +55,12 @@ final class RedisAccess {
         return self.main?.client.state == .ready
     }
 
+    /// Some rows can be asked for.
+    var isAnyReady: Bool { self.cluster?.isAnyReady ?? self.isReady }
+
+    /// Nil: no node is known to have the key's slot, or there is one server.
+    func clusterNode(of key: [UInt8]) -> RedisURL.Server? { self.cluster?.node(of: key) }
+
     /// In words, for the status.
     var description: String {
         if let cluster = self.cluster { return cluster.description }

@@ -78,6 +78,34 @@ extension RedisSource {
         }
     }
 
+    /// The same of changes that the file lacks.
+    static func missingMarks(_ settings: RedisSourceSettings, _ folder: CacheFolder, _ logger: Logger) -> MissingMarks {
+        guard folder.isUsable else { return MissingMarks() }
+        let directory = CacheDirectory(path: settings.source.cache.directory)
+        do throws(CacheTrouble) {
+            return MissingMarks(
+                page: try SharedPage(path: directory.marksPath(source: settings.cacheTag(hostKey: folder.hostKey)))
+            )
+        } catch {
+            logger.error(
+                "changes that are told while the cache file cannot be written are forgotten with this process",
+                metadata: ["reason": "\(error)"]
+            )
+            return MissingMarks()
+        }
+    }
+
+    /// What is not written by then, because the file is locked or the disk is full, is noted for those that start later.
+    func stopCache() {
+        guard let cache = self.cache else { return }
+        cache.stop()
+        self.noteMissingMarks(of: cache)
+    }
+
+    private func noteMissingMarks(of cache: CredentialCache) {
+        for write in cache.marksWaiting { self.authenticator.missingMarks.note(write) }
+    }
+
     /// Nothing where there is no file to be used. It is not opened yet.
     func makeCache() throws(SystemError) {
         guard self.cacheFolder.isUsable else { return }
@@ -114,7 +142,8 @@ extension RedisSource {
         self.endTold()
         self.authenticator = self.authenticator.afresh(
             checker: PasswordChecker(scheme: self.configuration.passwordHash, hostKey: hostKey),
-            denials: Self.denials(self.settings, folder, worker: self.service.context.instance, self.logger)
+            denials: Self.denials(self.settings, folder, worker: self.service.context.instance, self.logger),
+            missingMarks: Self.missingMarks(self.settings, folder, self.logger)
         )
         self.cacheFolder = folder
         self.clock = folder.clock
@@ -142,11 +171,37 @@ extension RedisSource {
             guard let self, !self.isStopped else { return }
             self.tendCacheFolder()
             self.cache?.reopenIfNeeded()
+            self.tendPages()
+            self.writeRowsOfMemory()
             self.tendTold()
             self.noticeSuspension()
             self.watchClock()
             self.scheduleCacheInspection()
         }
+    }
+
+    /// The file is another one than before, or the whole folder: what workers that start later need of it is put into it again.
+    private func fillCacheFile(_ cache: CredentialCache) {
+        _ = try? self.cacheDirectory.loadHostKey(otherwise: self.cacheFolder.hostKey, waitNanoseconds: 0)
+        if let runID = self.dataCheck.runID { cache.redisRunID = runID }
+        self.toldWrittenAt = 0
+        self.rowsToWrite = self.authenticator.knownKeys
+        self.writeRowsOfMemory()
+    }
+
+    /// Some at a time: what waits for the file's thread is bounded.
+    private func writeRowsOfMemory() {
+        guard !self.rowsToWrite.isEmpty, let cache = self.cache else { return }
+        for key in self.rowsToWrite.suffix(AuthLimits.rowsWrittenAgain) {
+            if let write = self.authenticator.rowOfMemory(key, now: self.time) { cache.write(write) }
+        }
+        self.rowsToWrite.removeLast(min(AuthLimits.rowsWrittenAgain, self.rowsToWrite.count))
+    }
+
+    /// Whoever starts later must find what this process and others have in common.
+    private func tendPages() {
+        self.authenticator.denialGuard.relink()
+        self.authenticator.missingMarks.relink()
     }
 
     func takeCacheEvents() {
@@ -155,10 +210,13 @@ extension RedisSource {
             switch event {
             case .replaced(let reason):
                 self.logger.error(
-                    "authentication cache was damaged and is replaced by an empty one",
+                    "authentication cache was damaged or removed, a new one is filled with what memory holds",
                     metadata: ["reason": "\(reason)"]
                 )
+            case .exchanged:
+                self.fillCacheFile(cache)
             case .trouble(let reason):
+                self.noteMissingMarks(of: cache)
                 self.logger.error(
                     "authentication cache not usable at the moment, authentication goes on without it",
                     metadata: ["reason": "\(reason)"]

@@ -1,72 +1,12 @@
+import AuthCache
 import Common
 import Logging
 
-/// Where asking Redis stands whether it still has the rows that were known.
-struct DataCheck {
-    /// Of Redis' process, as it said last.
-    var runID: [UInt8]?
-    var presentRunID: [UInt8]?
-    private(set) var answersAwaited = 0
-    private(set) var sample = 0
-    private(set) var absent = 0
-    private(set) var isWhole = false
-    /// Of the sample; answers about an earlier one come late and say nothing.
-    private var round: UInt64 = 0
-    var isSameServer = false
-    /// Redis said that something was emptied, not which of its databases.
-    var isAfterFlush = false
-    /// Of the sample, as it was asked for.
-    private(set) var asked = 0
-    var wasSuspended = false
-    /// Of those that were not denied because of it, so many have been looked at again.
-    var heldSettled: UInt64 = 0
-    var timer: EventLoop.Timer?
-
-    static let sampleMax = 200
-    static let runIDToken: UInt64 = 1 << 63
-    static let intervalNanoseconds = Nanoseconds.perSecond
-
-    static func isToken(_ token: UInt64) -> Bool { token >= Self.runIDToken }
-
-    /// A sample of so many rows is asked for now.
-    /// - Returns: the token of all its questions.
-    mutating func begin(_ count: Int) -> UInt64 {
-        self.round += 1
-        self.isWhole = count < Self.sampleMax
-        self.sample = count
-        self.asked = count
-        self.absent = 0
-        self.answersAwaited = count
-        return self.token
-    }
-
-    private var token: UInt64 { Self.runIDToken | self.round << 2 | 1 }
-
-    /// - Returns: whether the sample is complete with it.
-    mutating func answered(_ token: UInt64, _ reply: RedisReply) -> Bool {
-        guard token == self.token, self.answersAwaited > 0 else { return false }
-        self.answersAwaited -= 1
-        switch reply {
-        case .integer(0): self.absent += 1
-        case .integer: break
-        // The user may lack the right: the key says nothing.
-        case .bulk, .null, .array, .status, .error: self.sample -= 1
-        }
-        return self.answersAwaited == 0
-    }
-
-    /// What was asked does not count any more: Redis may have answered it before what is known now.
-    mutating func abandon() {
-        self.answersAwaited = 0
-    }
-}
-
+// Asking Redis whether it still has the rows that were known.
 extension RedisSource {
     /// Redis was (re)connected: it may be another process, with other data.
     func beginDataCheck() {
-        self.authenticator.serverMayHaveChanged()
-        self.dataCheck.abandon()
-        self.dataCheck.isSameServer = false
+        self.beginCheck()
         // Which of a cluster's nodes is another process than before says little: whether rows are there is what counts.
         guard !self.redis.isCluster else { return self.askForSample() }
         do throws(RedisFailure) {
@@ -80,12 +20,17 @@ extension RedisSource {
     /// Redis was emptied, or another of its databases: asks for rows before anybody is told that they are lost. Until it has answered no
     /// known row is denied.
     func beginFlushCheck() {
-        self.authenticator.serverMayHaveChanged()
         // It may have answered questions for rows that it had then.
-        self.dataCheck.abandon()
-        self.dataCheck.isSameServer = false
+        self.beginCheck()
         self.dataCheck.isAfterFlush = true
         self.askForSample()
+    }
+
+    private func beginCheck() {
+        self.authenticator.serverMayHaveChanged()
+        self.dataCheck.abandon()
+        self.dataCheck.isInDoubt(now: self.loop.now)
+        self.dataCheck.isSameServer = false
     }
 
     func checkAnswered(_ token: UInt64, _ reply: RedisReply) {
@@ -93,8 +38,22 @@ extension RedisSource {
         if self.dataCheck.answered(token, reply) { self.finishDataCheck() }
     }
 
-    func checkFailed() {
+    func checkNotAnswered(_ token: UInt64, _ failure: RedisFailure) {
+        if token == DataCheck.runIDToken { return self.checkFailed(failure.description) }
+        if self.dataCheck.notAnswered(token, failure, isGone: self.isOfNodeThatIsGone(failure)) {
+            self.finishDataCheck()
+        }
+    }
+
+    /// What a node of a Redis Cluster has is looked at when the node is back. Rows that are held are asked for until all have been answered.
+    private func isOfNodeThatIsGone(_ failure: RedisFailure) -> Bool {
+        guard self.redis.isCluster, failure != .overloaded else { return false }
+        return !self.authenticator.denialGuard.isSuspended
+    }
+
+    private func checkFailed(_ obstacle: String) {
         self.dataCheck.abandon()
+        self.dataCheck.isInVain(obstacle)
         self.scheduleDataCheck()
     }
 
@@ -112,50 +71,111 @@ extension RedisSource {
         return cache.sampleOfKnownKeys(1)?.isEmpty != true
     }
 
-    /// Of the cache file's rows, which all workers know; of those in memory where there is none.
     private func askForSample() {
+        let max = DataCheck.sampleMax(masters: self.redis.masters.count)
         let denials = self.authenticator.denialGuard
-        let span = denials.sampledMilliseconds
-        let changedSince = denials.vanishingSinceMilliseconds ?? .max
-        let known = self.cache?.sampleOfKnownKeys(DataCheck.sampleMax, in: span, changedSince: changedSince)
-        var keys: [[UInt8]]
-        if let cache = self.cache, let known {
-            keys = known
-            // All rows were fetched anew.
-            if keys.isEmpty, denials.isSuspended { keys = cache.sampleOfKnownKeys(1) ?? [] }
-        } else {
-            keys = self.authenticator.sampleOfKnownKeys(DataCheck.sampleMax, now: self.time)
+        self.dataCheck.isInDoubt(now: self.loop.now)
+        let keys: [[UInt8]]
+        let isWhole: Bool
+        if denials.isSuspended {
             // Of a file that is not open yet nothing can be said: nobody is denied until it is.
-            if keys.isEmpty, self.cache != nil { return self.checkFailed() }
+            guard let lost = self.lostRows() else { return self.checkFailed("the cache file is not open yet") }
+            keys = lost.keys
+            isWhole = lost.isWhole
+        } else {
+            guard let known = self.knownKeys(max, in: denials.sampledSpans) else {
+                return self.checkFailed("the cache file is not open yet")
+            }
+            keys = known
+            isWhole = known.count < max
         }
-        let token = self.dataCheck.begin(keys.count)
+        var numbers: [RedisURL.Server?: Int] = [:]
+        let nodes = keys.map { key in
+            let server = self.redis.clusterNode(of: key)
+            let number = numbers[server] ?? numbers.count
+            numbers[server] = number
+            return number
+        }
+        self.dataCheck.begin(nodes: nodes, isWhole: isWhole, now: self.loop.now)
         guard !keys.isEmpty else { return self.finishDataCheck() }
-        for key in keys {
+        for (index, key) in keys.enumerated() {
+            let token = self.dataCheck.token(index)
             do throws(RedisFailure) {
                 try self.redis.submit([Array("EXISTS".utf8), key], key: key, token: token)
             } catch {
-                return self.checkFailed()
+                self.checkNotAnswered(token, error)
             }
         }
     }
 
+    /// Of the cache file's rows, which all workers know; of those in memory where there is none. Nil: there is one, and it is not open.
+    private func knownKeys(_ max: Int, in spans: [Range<Int64>]) -> [[UInt8]]? {
+        let changedSince = self.authenticator.denialGuard.vanishingSinceMilliseconds ?? .max
+        guard let cache = self.cache else { return self.authenticator.sampleOfKnownKeys(max, now: self.time) }
+        var keys: [[UInt8]] = []
+        for span in spans where keys.count < max {
+            guard let more = cache.sampleOfKnownKeys(max - keys.count, in: span, changedSince: changedSince) else {
+                let inMemory = self.authenticator.sampleOfKnownKeys(max, now: self.time)
+                return inMemory.isEmpty ? nil : inMemory
+            }
+            keys += more
+        }
+        return keys
+    }
+
+    /// The rows that decide when the suspension is over.
+    @discardableResult
+    private func lostRows() -> LostRows? {
+        let denials = self.authenticator.denialGuard
+        guard let since = denials.suspendedSinceMilliseconds else { return nil }
+        if let lost = self.dataCheck.lost, lost.suspendedSince == since { return lost }
+        if let lost = self.cache?.lostRows, lost.suspendedSince == since {
+            self.dataCheck.lost = lost
+            return lost
+        }
+        let max = DataCheck.sampleMax(masters: self.redis.masters.count)
+        guard let keys = self.knownKeys(max, in: denials.sampledSpans) else { return nil }
+        let lost = LostRows(suspendedSince: since, keys: keys, isWhole: keys.count < max)
+        // Without rows there is nothing to go by, as yet.
+        guard !keys.isEmpty else { return lost }
+        self.dataCheck.lost = lost
+        self.cache?.lostRows = lost
+        return lost
+    }
+
     private func finishDataCheck() {
+        let sample = self.dataCheck.sample
         // Where nobody may ask for rows, its word has to do.
-        if self.dataCheck.isAfterFlush, self.dataCheck.sample == 0, self.dataCheck.asked > 0 {
+        let isMute = sample.count == 0 && self.dataCheck.asked > 0
+        if self.dataCheck.isInVain || isMute && self.redis.isCluster && !self.redis.isReady {
+            return self.scheduleDataCheck()
+        }
+        if self.dataCheck.isAfterFlush, isMute {
             self.authenticator.flushed(hasRowsOnDisk: self.hasRowsOnDisk, now: self.time)
         }
         self.dataCheck.isAfterFlush = false
         self.authenticator.sampled(
-            self.dataCheck.sample,
-            absent: self.dataCheck.absent,
+            sample.count,
+            absent: sample.absent,
             isWhole: self.dataCheck.isWhole,
             isSameServer: self.dataCheck.isSameServer,
+            nodes: self.redis.isCluster ? self.dataCheck.samplesOfNodes : [],
             now: self.time
         )
         self.noticeSuspension()
-        guard self.authenticator.denialGuard.state == .watching else { return }
+        guard self.authenticator.denialGuard.state == .watching else { return self.scheduleDataCheck() }
+        if self.dataCheck.endsSuspension { return self.letRowsDecide() }
+        self.dataCheck.isSettled()
         self.rememberRunID()
         self.settleHeld()
+    }
+
+    private func letRowsDecide() {
+        self.logger.notice("rows decide again", metadata: ["server": "\(self.serverDescription)"])
+        self.dataCheck.isSettled()
+        self.rememberRunID()
+        self.dataCheck.heldSettled = self.authenticator.denialGuard.held
+        self.doubtAll()
     }
 
     /// Who was not denied meanwhile may be now.
@@ -176,13 +196,16 @@ extension RedisSource {
     /// Tells beginning and end of a suspension, which may be another worker's, and looks again while it lasts.
     func noticeSuspension() {
         let isSuspended = self.authenticator.denialGuard.isSuspended
-        if isSuspended { self.scheduleDataCheck() }
+        if self.authenticator.denialGuard.state != .watching { self.scheduleDataCheck() }
         // A suspension may have come and gone since the last look.
         guard isSuspended != self.dataCheck.wasSuspended else { return self.settleHeld() }
         self.dataCheck.wasSuspended = isSuspended
+        self.dataCheck.endsSuspension = false
         self.authenticator.denialGuard.sync()
         if isSuspended {
             self.dataCheck.abandon()
+            // Before others are fetched.
+            self.lostRows()
             self.logger.critical(
                 """
                 Redis has lost rows of known devices; they are let in by what was known until the rows are back, or \
@@ -191,11 +214,17 @@ extension RedisSource {
                 metadata: ["server": "\(self.serverDescription)"]
             )
         } else {
-            self.logger.notice("rows decide again", metadata: ["server": "\(self.serverDescription)"])
-            self.rememberRunID()
-            self.dataCheck.heldSettled = self.authenticator.denialGuard.held
-            self.doubtAll()
+            self.dataCheck.lost = nil
+            self.dataCheck.endsSuspension = true
+            if self.authenticator.denialGuard.state == .watching { self.letRowsDecide() } else { self.checkOwnServer() }
         }
+    }
+
+    /// Another worker has found the rows, where it is connected to.
+    private func checkOwnServer() {
+        self.dataCheck.abandon()
+        self.dataCheck.isSameServer = false
+        if self.redis.isReady { self.askForSample() } else { self.scheduleDataCheck() }
     }
 
     private func scheduleDataCheck() {
@@ -204,14 +233,32 @@ extension RedisSource {
             guard let self, !self.isStopped else { return }
             self.dataCheck.timer = nil
             let isWatching = self.authenticator.denialGuard.state == .watching
-            if !isWatching, self.redis.isReady, self.dataCheck.answersAwaited == 0 { self.askForSample() }
+            let mayAsk = self.dataCheck.mayAsk(now: self.loop.now)
+            if !isWatching, mayAsk, self.mayAskForSample { self.askForSample() }
             if !isWatching { self.scheduleDataCheck() }
         }
     }
 
+    private var mayAskForSample: Bool {
+        self.authenticator.denialGuard.isSuspended ? self.redis.isReady : self.redis.isAnyReady
+    }
+
+    /// Rows are not there, or nobody can say; nil: they are, or Redis is away.
+    var dataCheckAlarm: String? {
+        if self.authenticator.denialGuard.isSuspended {
+            return "Redis has lost rows of known devices: they stay in until the rows are back or confirmed gone"
+                + " (martlet auth confirm-mass-revoke)"
+        }
+        guard self.authenticator.denialGuard.state == .checking, let since = self.dataCheck.since,
+            self.redis.isAnyReady, self.loop.now &- since >= AuthLimits.dataCheckAlarmNanoseconds
+        else { return nil }
+        let reason = self.dataCheck.obstacle ?? "rows of known devices are missing, which another auth worker has found"
+        return "it cannot be told whether Redis still has its rows, until then no known device is denied: \(reason)"
+    }
+
     /// Somebody says that the rows are gone for good. False: nothing was held back.
     func confirmMassRevoke() -> Bool {
-        if self.authenticator.denialGuard.isSuspended {
+        if self.authenticator.denialGuard.isSuspended || self.dataCheckAlarm != nil {
             self.authenticator.confirmMassRevoke(now: self.time)
             self.dataCheck.wasSuspended = true
         }

@@ -6,13 +6,9 @@ extension RedisSource {
         let counters = self.authenticator.statistics
         report.add("redis", self.redisDescription)
         report.add("changes_learned_by", self.feedDescription)
-        if self.authenticator.denialGuard.isSuspended {
-            report.add(
-                "alarm",
-                "Redis has lost rows of known devices: they stay in until the rows are back or confirmed gone"
-            )
-        }
-        if self.feedLoss?.isTold == true {
+        if let alarm = self.dataCheckAlarm { report.add("alarm", alarm) }
+        if let alarm = self.refusalAlarm { report.add("alarm", alarm) }
+        if self.feedLoss?.isTold == true, self.redis.isAnyReady {
             report.add(
                 "alarm",
                 "Redis answers, but tells no changes: removed devices are noticed by asking about all in turn"

@@ -18,6 +18,8 @@ final class RedisSource {
     var cache: CredentialCache?
     var cacheWaker: Waker?
     var cacheFolder: CacheFolder
+    /// The cache file is a new one: these rows of memory are not in it yet.
+    var rowsToWrite: [LookupKey] = []
     private var errorLog = ErrorLogLimiter()
     private var gatherer = ReplyGatherer()
     /// Empty; the memory of actions that were performed.
@@ -51,6 +53,8 @@ final class RedisSource {
     var keyspaceChecksBegun: UInt64 = 0
     var hasLoggedKeyspaceEvents = false
     var dataCheck = DataCheck()
+    /// The rights for a look-up are missing, as Redis said last.
+    private var lookupRefusal: (text: String, at: Instant)?
     /// As Redis said last.
     var evictionPolicy: EvictionPolicy?
     /// See `RedisSource+Swaps`: how often Redis has exchanged databases, as it said last.
@@ -84,7 +88,8 @@ final class RedisSource {
             command: settings.command,
             checker: PasswordChecker(scheme: settings.source.passwordHash, hostKey: self.cacheFolder.hostKey),
             ruleSets: settings.ruleSets,
-            denials: Self.denials(settings, self.cacheFolder, worker: context.instance, logger)
+            denials: Self.denials(settings, self.cacheFolder, worker: context.instance, logger),
+            missingMarks: Self.missingMarks(settings, self.cacheFolder, logger)
         )
         self.tellCacheFolderTrouble()
         try self.makeCache()
@@ -137,7 +142,7 @@ final class RedisSource {
         self.redis.invalidate()
         self.endTold()
         self.stopFeeds()
-        self.cache?.stop()
+        self.stopCache()
         self.cacheWaker?.invalidate()
     }
 
@@ -187,6 +192,7 @@ final class RedisSource {
         self.authenticator.serveLate(now: self.time)
         self.authenticator.lookAgain(now: self.time)
         self.performActions()
+        if self.authenticator.denialGuard.isSuspended != self.dataCheck.wasSuspended { self.noticeSuspension() }
         self.useCacheFolderIfIdle()
         self.redis.flush()
         // A connection that broke while it was written to.
@@ -232,11 +238,7 @@ final class RedisSource {
         case .check(let token, let check, let parties):
             self.passwordThreads.submit(check, token: token, of: parties)
         case .write(let write):
-            // A mark that the file lacks: its rows are current no longer.
-            if self.cache?.write(write) == false, !write.mayWait {
-                self.endTold()
-                self.beginTold()
-            }
+            self.write(write)
         case .answer(let request, let verdict):
             if verdict.source == .staleCache || verdict.outcome == .unknown { self.hasDecidedAlone = true }
             self.service.sourceAnswered(request, verdict, from: self.index)
@@ -245,6 +247,17 @@ final class RedisSource {
         case .reportAccess(let key, let mistake):
             self.service.reportAccess(key, mistake, self.logger)
         }
+    }
+
+    private func write(_ write: CacheWrite) {
+        guard let cache = self.cache else { return }
+        let isTaken = cache.write(write)
+        guard !write.mayWait else { return }
+        if !isTaken || !cache.canWrite { self.authenticator.missingMarks.note(write) }
+        guard !isTaken else { return }
+        // A mark that the file lacks: its rows are current no longer.
+        self.endTold()
+        self.beginTold()
     }
 
     private func lookUp(_ commands: [[[UInt8]]], token: UInt64) {
@@ -290,10 +303,10 @@ final class RedisSource {
             self.keyspaceEventsNotAnswered(token)
         case .answered(let token, let reply) where DataCheck.isToken(token):
             self.checkAnswered(token, reply)
-        case .notAnswered(let token, _) where DataCheck.isToken(token):
-            self.checkFailed()
+        case .notAnswered(let token, let failure) where DataCheck.isToken(token):
+            self.checkNotAnswered(token, failure)
         case .answered(let token, let reply):
-            if let text = reply.errorText { self.logRedisError(text) }
+            self.noteRefusal(reply)
             self.answered(token, reply)
         case .notAnswered(let token, let failure):
             self.notAnswered(token, failure)
@@ -329,6 +342,23 @@ final class RedisSource {
             )
             self.startFeeds()
         }
+    }
+
+    private func noteRefusal(_ reply: RedisReply) {
+        guard let text = reply.errorText else {
+            if self.keyPlaces.count == 1 { self.lookupRefusal = nil }
+            return
+        }
+        self.logRedisError(text)
+        if text.hasPrefix("NOPERM") { self.lookupRefusal = (text, self.loop.now) }
+    }
+
+    /// Of several commands another one may be answered: then it is one for a while.
+    var refusalAlarm: String? {
+        guard let refusal = self.lookupRefusal, self.redis.isAnyReady else { return nil }
+        let isRecent = self.loop.now &- refusal.at < AuthLimits.refusalAlarmNanoseconds
+        guard self.keyPlaces.count == 1 || isRecent else { return nil }
+        return "Redis refuses look-ups: \(refusal.text)"
     }
 
     private func logRedisError(_ text: String) {

@@ -37,6 +37,8 @@ struct AuthenticatorHarness {
     private var heldChecks: [(token: UInt64, check: PasswordCheck)] = []
     /// What the workers of the host know together of rows that vanish.
     let denials: DenialAccount
+    /// Of the host, too. What the file lacks of it is noted where writes are held.
+    let missingMarks = MissingMarks()
     var verdicts: [UInt64: AuthVerdict] = [:]
     /// Keys whose live sessions are to be looked at again.
     var announced: [LookupKey] = []
@@ -63,14 +65,15 @@ struct AuthenticatorHarness {
         if let superCommand { superuser = try CommandTemplate(superCommand, purpose: .superuser) }
         self.command = CommandSet(row: try CommandTemplate("HMGET d:%C password"), superuser: superuser)
         self.checker = PasswordChecker(scheme: scheme, hostKey: [1, 2, 3])
-        self.authenticator = try Self.make(self.settings, self.command, self.checker, denials)
+        self.authenticator = try Self.make(self.settings, self.command, self.checker, denials, self.missingMarks)
     }
 
     private static func make(
         _ settings: Authenticator.Settings,
         _ command: CommandSet,
         _ checker: PasswordChecker,
-        _ denials: DenialAccount
+        _ denials: DenialAccount,
+        _ missingMarks: MissingMarks
     ) throws -> Authenticator {
         let set = Configuration.Authorization.RuleSet(
             name: "default",
@@ -82,13 +85,20 @@ struct AuthenticatorHarness {
             command: command,
             checker: checker,
             ruleSets: [Array("default".utf8): rules],
-            denials: denials
+            denials: denials,
+            missingMarks: missingMarks
         )
     }
 
     /// As when the process ends and a new one starts: the cache file is all that stays.
     mutating func restart() throws {
-        self.authenticator = try Self.make(self.settings, self.command, self.checker, self.denials)
+        self.authenticator = try Self.make(
+            self.settings,
+            self.command,
+            self.checker,
+            self.denials,
+            self.missingMarks
+        )
         self.authenticator.toldOnDisk = self.toldOnDisk
         self.flights = []
     }

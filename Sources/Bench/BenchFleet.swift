@@ -93,11 +93,14 @@ final class BenchFleet {
 
     // MARK: Time
 
+    /// For ever, for what is bounded otherwise.
+    private static let secondsMax = 1e9
+
     /// Turns the loop until the condition holds.
     /// - Returns: false when the time is over.
     @discardableResult
     func run(seconds: Double, progress: () -> String? = { nil }, until condition: () -> Bool) throws -> Bool {
-        let deadline = Clock.monotonic() + UInt64(seconds * 1e9)
+        let deadline = Clock.monotonic() + UInt64(min(seconds, Self.secondsMax) * 1e9)
         while !condition() {
             let now = Clock.monotonic()
             guard now < deadline else { return false }

@@ -9,6 +9,11 @@ final class OfflineScenario: Scenario {
     override func run() throws {
         let clients = self.makeClients(self.options.clients)
         let publishing = self.makeClients(1, from: clients.count)
+        // An interrupted run may have left its sessions. MQTT 3.1.1 cannot end one and begin another with the same CONNECT.
+        if self.options.version != .v5_0 {
+            try self.connect(clients)
+            for client in clients { client.close() }
+        }
         try self.connect(clients, keepsSession: true)
         do {
             try self.measure(self.options.count, clients, publishing)
@@ -64,7 +69,7 @@ final class OfflineScenario: Scenario {
         let began = Clock.monotonic()
         let publisher = Publisher(
             client,
-            index: 0,
+            index: Int(self.tag),
             topic: "\(self.prefix)/0",
             qos: .atLeastOnce,
             payloadBytes: self.options.payloadBytes
@@ -96,7 +101,9 @@ final class OfflineScenario: Scenario {
 
     override func received(_ client: BenchClient, _ publish: PublishView, in packet: UnsafeRawBufferPointer) {
         let payload = UnsafeRawBufferPointer(rebasing: packet[publish.payload])
-        guard let stamp = MessageStamp(payload, count: self.options.payloadBytes) else { return }
+        guard let stamp = MessageStamp(payload, count: self.options.payloadBytes), stamp.publisher == self.tag,
+            Int(stamp.sequence) < self.options.count * self.ledgers.count, client.number < self.ledgers.count
+        else { return }
         // Messages go to the sessions in turn.
         let sequence = stamp.sequence / UInt32(self.ledgers.count)
         if self.ledgers[client.number].receive(sequence) { self.received += 1 }

@@ -70,7 +70,13 @@ final class RetainedScenario: Scenario {
     /// - Returns: seconds until the last acknowledgement.
     private func publish(_ count: Int, _ client: BenchClient, bytes: Int?) throws -> Double {
         let began = Clock.monotonic()
-        let publisher = Publisher(client, index: 0, topic: self.topic(0), qos: .atLeastOnce, payloadBytes: bytes ?? 0)
+        let publisher = Publisher(
+            client,
+            index: Int(self.tag),
+            topic: self.topic(0),
+            qos: .atLeastOnce,
+            payloadBytes: bytes ?? 0
+        )
         self.publisher = publisher
         let window = max(1, min(self.options.window * 16, self.receiveMaximum))
         var sent = 0
@@ -116,7 +122,9 @@ final class RetainedScenario: Scenario {
 
     override func received(_ client: BenchClient, _ publish: PublishView, in packet: UnsafeRawBufferPointer) {
         let payload = UnsafeRawBufferPointer(rebasing: packet[publish.payload])
-        guard let stamp = MessageStamp(payload, count: self.options.payloadBytes) else { return }
+        guard let stamp = MessageStamp(payload, count: self.options.payloadBytes), stamp.publisher == self.tag,
+            Int(stamp.sequence) < self.options.count, client.number < self.seen.count
+        else { return }
         if self.seen[client.number].insert(stamp.sequence).inserted {
             self.received += 1
         } else {

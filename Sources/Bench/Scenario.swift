@@ -19,16 +19,19 @@ class Scenario: BenchClientDelegate {
     private(set) var receiveMaximum = Int(UInt16.max)
     private var waiting: ArraySlice<BenchClient> = []
     private var opening = 0
+    private var isStarting = false
     private var makesConnect: (BenchClient) -> ConnectPacket = { _ in
         ConnectPacket(version: .v5_0, clientIdentifier: [])
     }
 
     /// Topics of this run begin with it, so that runs do not meet.
     let prefix: String
+    /// Of this run: in stamps of messages that sessions may have kept from an earlier one.
+    let tag = UInt32.random(in: UInt32.min...UInt32.max)
 
     init(_ fleet: BenchFleet) {
         self.fleet = fleet
-        self.prefix = "martlet-bench/\(String(UInt32.random(in: UInt32.min...UInt32.max), radix: 16))"
+        self.prefix = "martlet-bench/\(String(self.tag, radix: 16))"
     }
 
     func makeClients(_ count: Int, from first: Int = 0) -> [BenchClient] {
@@ -48,7 +51,7 @@ class Scenario: BenchClientDelegate {
         }
         let (openedBefore, failedBefore, before) = (self.opened, self.failedCount, self.failures)
         self.waiting = clients[...]
-        try self.startWaiting()
+        self.startWaiting()
         func connected() -> Int { self.opened - openedBefore }
         func failed() -> Int { self.failedCount - failedBefore }
         // A broker under load may be slow, but one that does nothing for so long is gone.
@@ -73,22 +76,25 @@ class Scenario: BenchClientDelegate {
         "\(connected) of \(count) connected" + (failed == 0 ? "" : ", \(failed) failed")
     }
 
-    /// Begins the next connections, as many as may be under way.
-    private func startWaiting() throws {
+    /// Begins the next connections, as many as may be under way. One that fails at once comes back to here, and is one turn of the loop.
+    private func startWaiting() {
+        guard !self.isStarting else { return }
+        self.isStarting = true
+        defer { self.isStarting = false }
         while self.opening < self.options.connectsAtATime, let client = self.waiting.popFirst() {
             self.opening += 1
-            try client.start(self.makesConnect(client))
+            do {
+                try client.start(self.makesConnect(client))
+            } catch {
+                self.lost(client, "\(error)")
+            }
         }
     }
 
     /// One connection less is being opened.
     private func openingEnded() {
         self.opening = max(0, self.opening - 1)
-        do {
-            try self.startWaiting()
-        } catch {
-            self.failures["\(error)", default: 0] += 1
-        }
+        self.startWaiting()
     }
 
     func opened(_ client: BenchClient, _ connack: ConnackPacket) {

@@ -246,6 +246,18 @@ import Testing
             (["connect", "--churn", "--resume"], "--resume is for sessions of TLS: add --tls"),
             (["offline", "-q", "0"], "With --qos 0 nothing is kept for clients that are away"),
             (["connect", "--pid", "2147483646"], "there is no process 2147483646 on this host"),
+            // Integers ran over.
+            (["pairs", "--rate", "1e30"], "--rate is more than 0 and at most 10000000."),
+            (["pairs", "--rate", "inf"], "--rate is more than 0"),
+            (["pairs", "--rate", "nan"], "--rate is more than 0"),
+            (["connect", "--hold", "inf"], "--hold is from 0 to 86400."),
+            (["connect", "--hold", "1e30"], "--hold is from 0 to 86400."),
+            (["pairs", "--warm-up", "1e12"], "--warm-up is from 0 to 86400."),
+            (["pairs", "--seconds", "0"], "--seconds is more than 0 and at most 86400."),
+            (["retained", "--window", "9223372036854775807"], "--window is from 1 to 1000000."),
+            (["offline", "--count", "9223372036854775807"], "--count is from 1 to 100000000."),
+            (["offline", "--count", "50000000", "-n", "100"], "--number times --count is at most 4000000000."),
+            (["pairs", "-n", "0"], "--number is from 1 to 1000000."),
         ]
     )
     func meaningless(arguments: [String], text: String) throws {

@@ -260,20 +260,33 @@ struct BenchLoad: ParsableArguments {
         guard scenario != "offline" || self.qos != 0 else {
             throw ValidationError("With --qos 0 nothing is kept for clients that are away: it is 1 or 2.")
         }
-        let clients = [self.number, self.publishers, self.subscribers].compactMap { $0 }
-        guard clients.allSatisfy({ (1...1_000_000).contains($0) }) else {
-            throw ValidationError("Clients are counted from 1 to 1000000.")
-        }
         guard self.qos ?? 0 <= 2 else { throw ValidationError("--qos is 0, 1 or 2.") }
-        guard (16...268_000_000).contains(self.bytes ?? 16) else {
-            throw ValidationError("--bytes is from 16 to 268000000.")
+        try self.checkBounds()
+        // Messages have numbers of 32 bits.
+        guard scenario != "offline" || (self.number ?? 100) * (self.count ?? 1000) <= 4_000_000_000 else {
+            throw ValidationError("--number times --count is at most 4000000000.")
         }
-        guard self.window ?? 1 >= 1, self.inflight >= 1, self.count ?? 1 >= 1 else {
-            throw ValidationError("--window, --inflight and --count are at least 1.")
+    }
+
+    private func checkBounds() throws {
+        let counts: [(option: String, value: Int?, bounds: ClosedRange<Int>)] = [
+            ("--number", self.number, 1...1_000_000), ("--publishers", self.publishers, 1...1_000_000),
+            ("--subscribers", self.subscribers, 1...1_000_000), ("--bytes", self.bytes, 16...268_000_000),
+            ("--window", self.window, 1...1_000_000), ("--inflight", self.inflight, 1...1_000_000),
+            ("--count", self.count, 1...100_000_000),
+        ]
+        for (option, value, bounds) in counts {
+            guard let value, !bounds.contains(value) else { continue }
+            throw ValidationError("\(option) is from \(bounds.lowerBound) to \(bounds.upperBound).")
         }
-        let seconds = self.seconds ?? 1
-        guard seconds > 0, seconds <= 86_400, self.warmUp ?? 0 >= 0, self.hold ?? 0 >= 0, self.rate ?? 1 > 0 else {
-            throw ValidationError("Seconds and rates are greater than 0.")
+        let times: [(option: String, value: Double?, maximum: Int, mayBeZero: Bool)] = [
+            ("--seconds", self.seconds, 86_400, false), ("--warm-up", self.warmUp, 86_400, true),
+            ("--hold", self.hold, 86_400, true), ("--rate", self.rate, 10_000_000, false),
+        ]
+        for (option, value, maximum, mayBeZero) in times {
+            // Written so that what is no number is outside.
+            guard let value, !((mayBeZero ? value >= 0 : value > 0) && value <= Double(maximum)) else { continue }
+            throw ValidationError("\(option) is \(mayBeZero ? "from 0 to" : "more than 0 and at most") \(maximum).")
         }
     }
 

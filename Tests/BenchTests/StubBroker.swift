@@ -79,6 +79,9 @@ final class StubBroker: @unchecked Sendable {
         }
     }
 
+    /// To look at what `answer` changes.
+    func locked<Result>(_ body: () -> Result) -> Result { self.monitor.locked(body) }
+
     /// No more connections; those that are there end with their clients.
     func stop() { shutdown(self.listening, Int32(SHUT_RDWR)) }
 

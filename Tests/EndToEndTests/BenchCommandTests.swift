@@ -246,6 +246,11 @@ import Testing
             (["connect", "--churn", "--resume"], "--resume is for sessions of TLS: add --tls"),
             (["offline", "-q", "0"], "With --qos 0 nothing is kept for clients that are away"),
             (["connect", "--pid", "2147483646"], "there is no process 2147483646 on this host"),
+            (["connect", "--pid", "1,1"], "--pid: 1 is there twice."),
+            (["connect", "--pid", ","], "--pid: there is a number missing beside a comma."),
+            (["connect", "--key", "device.key"], "--key is the key of a certificate: add --cert"),
+            (["connect", "--tls", "--cert-count", "3"], "--cert-count counts the files of --cert-pattern"),
+            (["connect", "--insecure"], "--insecure is for the server's certificate: add --tls"),
             // Integers ran over.
             (["pairs", "--rate", "1e30"], "--rate is more than 0 and at most 10000000."),
             (["pairs", "--rate", "inf"], "--rate is more than 0"),
@@ -271,6 +276,22 @@ import Testing
         let arguments = ["bench", "connect", "-n", "1", "--seconds", "1", "--port", "\(broker.plainPort)"]
         let (status, output) = try runProcess(TestBroker.executable("martlet"), arguments: arguments)
         #expect(status == 0 && output.contains("--seconds means nothing to connect"), "\(output)")
+    }
+
+    @Test("Regression: Ctrl-C ends a run with a report")
+    func interrupted() throws {
+        let broker = try TestBroker()
+        let folder = try TemporaryDirectory("martlet-bench")
+        let run = try ChildProcess(
+            TestBroker.executable("martlet"),
+            arguments: ["bench", "connect", "-n", "3", "--hold", "600", "--port", "\(broker.plainPort)"],
+            name: "bench",
+            logFile: folder.file("log")
+        )
+        try waitUntil("all are connected") { try broker.figure("sessions_connected", of: "router") == 3 }
+        run.signal(SIGINT)
+        #expect(try run.waitForExit(seconds: 60) == 1)
+        #expect(run.log.contains("WRONG  the run was interrupted"), "\(run.log)")
     }
 
     @Test("A broker that refuses messages, or is not there, is not called good")

@@ -16,7 +16,8 @@ struct BenchCommand: ParsableCommand {
 
             Without --rate each publisher has up to --window messages under way, and latency shows little more than the window; with \
             --rate latency counts from the moment at which a message was due. Exits with 0 when all messages arrived as they \
-            should, 1 when not, 2 when the run could not be made. Run it on another machine than the broker, or see own_cores: one \
+            should, 1 when not, 2 when the run could not be made. The first Ctrl-C ends the run: it cleans up, and reports what \
+            there is; the second one ends it at once. Run it on another machine than the broker, or see own_cores: one \
             thread does all of it.
             """
     )
@@ -54,7 +55,8 @@ struct BenchCommand: ParsableCommand {
         let report: BenchReport
         do {
             try Self.raiseDescriptorLimit(for: kind, options)
-            report = try BenchRun.perform(kind, options) { line in
+            let interruption = Interruption()
+            report = try BenchRun.perform(kind, options, wantsEnd: { interruption.hasCome }) { line in
                 if !self.quiet { Terminal.complain(line) }
             }
         } catch {
@@ -107,8 +109,8 @@ struct BenchTarget: ParsableArguments {
     @Option(help: "A certificate for each client: a path with %d in it for its number.")
     var certPattern: String?
 
-    @Option(help: "How many certificates there are, counted from 0.")
-    var certCount = 1
+    @Option(help: "How many certificates there are, counted from 0. (default: 1)")
+    var certCount: Int?
 
     @Option(help: "The key of all these certificates, PEM.")
     var key: String?
@@ -132,13 +134,28 @@ struct BenchTarget: ParsableArguments {
 
     func check() throws {
         guard ["3.1.1", "5"].contains(self.mqtt) else { throw ValidationError("--mqtt is 3.1.1 or 5.") }
-        guard self.certCount >= 1 else { throw ValidationError("--cert-count is at least 1.") }
+        guard self.certCount ?? 1 >= 1 else { throw ValidationError("--cert-count is at least 1.") }
         guard (self.cert == nil && self.certPattern == nil) || self.key != nil else {
             throw ValidationError("A certificate needs its --key.")
         }
+        guard self.key == nil || self.cert != nil || self.certPattern != nil else {
+            throw ValidationError("--key is the key of a certificate: add --cert or --cert-pattern.")
+        }
+        guard self.certCount == nil || self.certPattern != nil else {
+            throw ValidationError("--cert-count counts the files of --cert-pattern, which is missing.")
+        }
+        guard !self.insecure || self.usesTLS else {
+            throw ValidationError(
+                "--insecure is for the server's certificate: add --tls, --ca, --cert or --cert-pattern."
+            )
+        }
         guard self.certPattern?.contains("%d") ?? true else { throw ValidationError("--cert-pattern has no %d in it.") }
         guard self.clientId.contains("%d") else { throw ValidationError("--client-id has no %d in it.") }
-        for text in self.processTexts {
+        for (place, text) in self.processTexts.enumerated() {
+            guard !text.isEmpty else { throw ValidationError("--pid: there is a number missing beside a comma.") }
+            guard !self.processTexts[..<place].contains(text) else {
+                throw ValidationError("--pid: \(text) is there twice.")
+            }
             guard let process = Int32(text) else { throw ValidationError("--pid: \(text) is no number.") }
             guard Folder.exists("/proc/\(process)/task") else {
                 throw ValidationError("--pid: there is no process \(process) on this host.")
@@ -146,7 +163,7 @@ struct BenchTarget: ParsableArguments {
         }
     }
 
-    private var processTexts: [Substring] { (self.pid ?? "").split(separator: ",") }
+    private var processTexts: [Substring] { self.pid?.split(separator: ",", omittingEmptySubsequences: false) ?? [] }
 
     func fill(_ options: inout BenchOptions) {
         options.usesTLS = self.usesTLS
@@ -157,7 +174,7 @@ struct BenchTarget: ParsableArguments {
         options.certificateFile = self.cert
         options.keyFile = self.key
         options.certificatePattern = self.certPattern
-        options.certificateCount = self.certCount
+        options.certificateCount = self.certCount ?? 1
         options.verifiesServer = !self.insecure
         options.userNamePattern = self.user
         options.password = self.password

@@ -259,15 +259,15 @@ import Testing
 
     @Test("Certificates are read before the first connection")
     func certificatesFirst() throws {
-        var connections = 0
-        let broker = try StubBroker { _, _ in connections += 1 }
+        let broker = try StubBroker { _, _ in }
         defer { broker.stop() }
-        #expect(throws: (any Error).self) {
+        let failure = #expect(throws: (any Error).self) {
             try self.perform(.connect, broker) {
                 ($0.usesTLS, $0.certificatePattern, $0.keyFile) = (true, "/nowhere/%d.crt", "/nowhere/key")
             }
         }
-        #expect(broker.locked { connections } == 0)
+        // Connections would have been counted.
+        #expect(failure.map { !"\($0)".contains("could not connect") } ?? false, "\(failure as Any)")
     }
 
     /// A line of a broker or of OpenSSL with a quotation mark in it was no JSON any more.

@@ -153,10 +153,10 @@ struct BenchTarget: ParsableArguments {
         guard self.clientId.contains("%d") else { throw ValidationError("--client-id has no %d in it.") }
         for (place, text) in self.processTexts.enumerated() {
             guard !text.isEmpty else { throw ValidationError("--pid: there is a number missing beside a comma.") }
-            guard !self.processTexts[..<place].contains(text) else {
+            guard let process = Int32(text) else { throw ValidationError("--pid: \(text) is no number.") }
+            guard !self.processTexts[..<place].contains(where: { Int32($0) == process }) else {
                 throw ValidationError("--pid: \(text) is there twice.")
             }
-            guard let process = Int32(text) else { throw ValidationError("--pid: \(text) is no number.") }
             guard Folder.exists("/proc/\(process)/task") else {
                 throw ValidationError("--pid: there is no process \(process) on this host.")
             }

@@ -86,7 +86,7 @@ final class OfflineScenario: Scenario {
             payloadBytes: self.options.payloadBytes
         )
         self.publisher = publisher
-        let window = max(1, min(self.options.window * 16, self.receiveMaximum))
+        let window = self.storingWindow(self.qos)
         let wanted = count * sessions
         try self.run(
             untilQuietFor: Self.acknowledgementNanoseconds,

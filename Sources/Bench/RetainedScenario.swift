@@ -88,7 +88,7 @@ final class RetainedScenario: Scenario {
             payloadBytes: bytes ?? 0
         )
         self.publisher = publisher
-        let window = max(1, min(self.options.window * 16, self.receiveMaximum))
+        let window = self.storingWindow(self.publishingQoS)
         var sent = 0
         try self.run(
             untilQuietFor: Self.acknowledgementNanoseconds,

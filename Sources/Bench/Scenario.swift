@@ -242,6 +242,13 @@ class Scenario: BenchClientDelegate {
         if reason == ReasonCode.notAuthorized.rawValue { self.isNotAuthorized = true }
     }
 
+    /// How many messages may be under way that are only stored, not measured one by one: more than of those that are. MQTT 3.1.1 has no
+    /// receive maximum to say what a broker takes of QoS 2, and mosquitto ends the connection of who sends more than 20.
+    func storingWindow(_ qos: QoS) -> Int {
+        let factor = qos == .exactlyOnce && self.options.version != .v5_0 ? 1 : 16
+        return max(1, min(self.options.window * factor, self.receiveMaximum))
+    }
+
     /// Turns the loop until the condition holds, or a number has not changed for so long: how long all of it takes is for the broker to say.
     ///
     /// - Returns: when the number changed for the last time.

@@ -177,8 +177,13 @@ import Testing
         }
     }
 
-    @Test("Regression: messages for clients that are away are published with QoS 2 when they are to be")
-    func exactlyOnceOffline() throws {
+    /// With MQTT 3.1.1 a broker cannot say how many it takes at a time, and mosquitto takes 20.
+    @Test(
+        "Regression: messages for clients that are away are published with QoS 2 when they are to be",
+        arguments: [ProtocolVersion.v5_0, .v3_1_1]
+    )
+    func exactlyOnceOffline(version: ProtocolVersion) throws {
+        var (underWay, most) = (0, 0)
         var (sessions, published): ([String: [PublishPacket]], Set<UInt8>) = ([:], [])
         let broker = try StubBroker { connection, packet in
             let name = String(decoding: connection.connect.clientIdentifier, as: UTF8.self)
@@ -188,14 +193,18 @@ import Testing
                 for message in sessions.removeValue(forKey: name) ?? [] { connection.send(.publish(message)) }
             case .publish(var publish):
                 published.insert(publish.qos.rawValue)
+                underWay += 1
+                most = max(most, underWay)
                 let receiver = "martlet-bench-" + String(decoding: publish.topic, as: UTF8.self).suffix(1)
                 publish.packetIdentifier = UInt16((sessions[receiver] ?? []).count + 1)
                 sessions[receiver, default: []].append(publish)
+            case .pubrel: underWay -= 1
             default: break
             }
         }
         defer { broker.stop() }
-        let report = try self.perform(.offline, broker) { $0.qos = .exactlyOnce }
+        let report = try self.perform(.offline, broker) { ($0.qos, $0.version, $0.count) = (.exactlyOnce, version, 20) }
+        #expect(version == .v5_0 || broker.locked { most } <= 16)
         #expect(report.isGood, "\(report.problems)")
         #expect(broker.locked { published } == [2])
     }

@@ -29,6 +29,8 @@ final class BenchClient: EventHandler {
     private(set) var state = State.idle
     private(set) var startedAt: Instant = 0
     private(set) var wasResumed = false
+    /// When `lost` is called: CONNACK had come.
+    private(set) var wasOpen = false
     weak var delegate: (any BenchClientDelegate)?
     /// Written by the scenario; sent at the end of the turn.
     var output = ByteBuffer()
@@ -54,6 +56,7 @@ final class BenchClient: EventHandler {
     /// - Parameter connect: what is sent when the connection is there.
     func start(_ connect: ConnectPacket) throws {
         self.startedAt = Clock.monotonic()
+        self.wasOpen = false
         self.output.clear()
         self.input.clear()
         connect.encode(into: &self.output)
@@ -98,6 +101,7 @@ final class BenchClient: EventHandler {
     }
 
     private func end(_ reason: String) {
+        self.wasOpen = self.state == .open
         self.closeSocket()
         self.delegate?.lost(self, reason)
     }
@@ -269,10 +273,8 @@ final class BenchClient: EventHandler {
             if header.type == .pubrec, reason < 0x80 { self.acknowledge(0x62, identifier) }
             self.delegate?.acknowledged(self, header.type, identifier: identifier, reason: reason)
         case .connack:
+            if let refusal = Self.refusal(packet, header, self.version) { return self.end(refusal) }
             let connack = try ConnackPacket.decode(packet, header: header, version: self.version)
-            guard connack.returnCode == 0 else {
-                return self.end("CONNACK 0x\(String(connack.returnCode, radix: 16))")
-            }
             self.state = .open
             self.delegate?.opened(self, connack)
         case .suback:
@@ -284,6 +286,23 @@ final class BenchClient: EventHandler {
         case .connect, .subscribe, .unsubscribe, .pingreq, .auth:
             self.end("the broker sent a packet that only clients send")
         }
+    }
+
+    /// What a CONNACK says that refuses; nil: it does not.
+    private static func refusal(
+        _ packet: UnsafeRawBufferPointer,
+        _ header: FixedHeader,
+        _ version: ProtocolVersion
+    ) -> String? {
+        guard header.bodyBytes >= 2, case let code = packet[header.headerBytes + 1], code != 0 else { return nil }
+        // Who does not know MQTT 5 answers in the form of 3.1.1, without properties.
+        let isOld = version != .v5_0 || (header.bodyBytes == 2 && code < 0x80)
+        let reason =
+            isOld ? ReasonCode(version3ConnackReturnCode: code) : code < 0x80 ? nil : ReasonCode(rawValue: code)
+        let name = reason.map { " (\($0))" } ?? ""
+        let other = version == .v5_0 ? "3.1.1" : "5"
+        let advice = reason == .unsupportedProtocolVersion ? ": try --mqtt \(other)" : ""
+        return "CONNACK 0x\(String(code, radix: 16))\(name)\(advice)"
     }
 
     private func acknowledge(_ firstByte: UInt8, _ identifier: UInt16) {

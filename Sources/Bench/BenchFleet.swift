@@ -13,10 +13,26 @@ final class BenchFleet {
     private var contexts: [Int: TLSClientContext] = [:]
     private let say: (String) -> Void
     private var lastSaid: Instant = 0
+    private let wantsEnd: () -> Bool
+    /// When what is left to be done then must be done; nil: nobody has ended the run.
+    private var lastMoment: Instant?
+    var isInterrupted: Bool { self.lastMoment != nil }
+    /// Messages are waited for until none has come for so long.
+    let quietNanoseconds: UInt64
+    private static let cleaningNanoseconds = 30 * Nanoseconds.perSecond
 
-    /// - Parameter say: shows a line of progress.
-    init(_ options: BenchOptions, say: @escaping (String) -> Void) throws {
+    /// - Parameters:
+    ///   - wantsEnd: whether somebody wants the run to end, asked all the time.
+    ///   - say: shows a line of progress.
+    init(
+        _ options: BenchOptions,
+        quietNanoseconds: UInt64 = 10 * Nanoseconds.perSecond,
+        wantsEnd: @escaping () -> Bool = { false },
+        say: @escaping (String) -> Void
+    ) throws {
         self.options = options
+        self.quietNanoseconds = quietNanoseconds
+        self.wantsEnd = wantsEnd
         self.loop = try EventLoop()
         self.say = say
         self.address = try Self.resolve(options.host, options.port)
@@ -44,6 +60,12 @@ final class BenchFleet {
             throw BenchFailure("\(host) has no IP address")
         }
         return address
+    }
+
+    /// Reads the files of so many clients, which is no part of what is measured.
+    func prepareTLS(_ clients: Int) throws {
+        guard self.options.usesTLS else { return }
+        for number in 0..<min(clients, max(1, self.options.certificateCount)) { _ = try self.tlsContext(number) }
     }
 
     /// The settings of one client's TLS; clients with one certificate share them.
@@ -93,14 +115,23 @@ final class BenchFleet {
 
     // MARK: Time
 
+    /// For ever, for what is bounded otherwise.
+    private static let secondsMax = 1e9
+
     /// Turns the loop until the condition holds.
-    /// - Returns: false when the time is over.
+    ///
+    /// Who wants the run to end ends what is waited for; what comes after it has `cleaningNanoseconds` in all.
+    /// - Returns: false when the time is over, or the run was ended.
     @discardableResult
     func run(seconds: Double, progress: () -> String? = { nil }, until condition: () -> Bool) throws -> Bool {
-        let deadline = Clock.monotonic() + UInt64(seconds * 1e9)
+        let deadline = min(Clock.monotonic() + UInt64(min(seconds, Self.secondsMax) * 1e9), self.lastMoment ?? .max)
         while !condition() {
             let now = Clock.monotonic()
             guard now < deadline else { return false }
+            if self.lastMoment == nil, self.wantsEnd() {
+                self.lastMoment = now + Self.cleaningNanoseconds
+                return false
+            }
             // What the condition wrote must not wait for an event.
             self.flush()
             try self.loop.turn(maximumWaitNanoseconds: min(deadline - now, 50 * Nanoseconds.perMillisecond))

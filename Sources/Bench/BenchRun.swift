@@ -1,3 +1,5 @@
+import Common
+
 /// A run of the load generator, from the first connection to the report.
 package enum BenchRun {
     package enum Kind: String, CaseIterable, Sendable {
@@ -27,14 +29,20 @@ package enum BenchRun {
         Self.connections(kind, options) + 16
     }
 
-    /// - Parameter say: shows a line of progress, about once a second.
+    /// - Parameters:
+    ///   - quietNanoseconds: kept messages are waited for until none has come for so long.
+    ///   - wantsEnd: whether somebody wants the run to end: then it cleans up, and reports what there is.
+    ///   - say: shows a line of progress, about once a second.
     /// - Throws: why it could not be made, as a sentence.
     package static func perform(
         _ kind: Kind,
         _ options: BenchOptions,
+        quietNanoseconds: UInt64 = 10 * Nanoseconds.perSecond,
+        wantsEnd: @escaping () -> Bool = { false },
         say: @escaping (String) -> Void
     ) throws -> BenchReport {
-        let fleet = try BenchFleet(options, say: say)
+        let fleet = try BenchFleet(options, quietNanoseconds: quietNanoseconds, wantsEnd: wantsEnd, say: say)
+        try fleet.prepareTLS(Self.connections(kind, options))
         let scenario: Scenario =
             switch kind {
             case .connect: ConnectScenario(fleet)
@@ -46,6 +54,7 @@ package enum BenchRun {
             case .offline: OfflineScenario(fleet)
             }
         try scenario.run()
+        if fleet.isInterrupted { scenario.report.complain("the run was interrupted") }
         return scenario.report
     }
 }

@@ -6,11 +6,14 @@ package struct BrokerUsage {
     var cpuSeconds: Double
     /// Proportional set size.
     var bytes: Int
+    /// Processes that have ended, and took their account with them.
+    var gone: [Int32]
 
     static func now(_ processes: [Int32]) -> BrokerUsage {
         BrokerUsage(
             cpuSeconds: processes.reduce(0) { $0 + Self.cpuSeconds($1) },
-            bytes: processes.reduce(0) { $0 + Self.bytes($1) }
+            bytes: processes.reduce(0) { $0 + Self.bytes($1) },
+            gone: processes.filter { !Self.isThere($0) }
         )
     }
 
@@ -35,6 +38,14 @@ package struct BrokerUsage {
             nanoseconds += text.split(separator: " ").first.flatMap { Double($0) } ?? 0
         }
         return nanoseconds / 1e9
+    }
+
+    /// One that nobody has waited for yet has ended as well.
+    private static func isThere(_ process: Int32) -> Bool {
+        let text = Self.text("/proc/\(process)/stat")
+        guard let end = text.lastIndex(of: ")") else { return false }
+        let state = text[end...].dropFirst(2).first
+        return state != "Z" && state != "X"
     }
 
     private static func bytes(_ process: Int32) -> Int {

@@ -5,15 +5,31 @@ final class OfflineScenario: Scenario {
     private var publisher: Publisher?
     private var ledgers: [DeliveryLedger] = []
     private var received = 0
+    /// QoS 0 is not kept for who is away.
+    private var qos: QoS { max(self.options.qos, .atLeastOnce) }
 
     override func run() throws {
         let clients = self.makeClients(self.options.clients)
         let publishing = self.makeClients(1, from: clients.count)
-        try self.connect(clients, keepsSession: true)
+        // An interrupted run may have left its sessions. MQTT 3.1.1 cannot end one and begin another with the same CONNECT.
+        if self.options.version != .v5_0 {
+            try self.connect(clients)
+            for client in clients { client.close() }
+        }
+        do {
+            try self.connect(clients, keepsSession: true)
+        } catch {
+            if self.fleet.isInterrupted { try? self.endSessions(clients) }
+            throw error
+        }
         do {
             try self.measure(self.options.count, clients, publishing)
         } catch {
-            try? self.endSessions(clients)
+            do {
+                try self.endSessions(clients)
+            } catch let failure where self.fleet.isInterrupted {
+                throw BenchFailure("\(error); sessions may be left at the broker: \(failure)")
+            } catch {}
             throw error
         }
         do {
@@ -33,8 +49,7 @@ final class OfflineScenario: Scenario {
 
     private func measure(_ count: Int, _ clients: [BenchClient], _ publishing: [BenchClient]) throws {
         self.ledgers = .init(repeating: DeliveryLedger(), count: clients.count)
-        // QoS 0 is not kept for who is away.
-        try self.subscribe(clients, qos: max(self.options.qos, .atLeastOnce)) { "\(self.prefix)/\($0)" }
+        try self.subscribe(clients, qos: self.qos) { "\(self.prefix)/\($0)" }
         try self.requireSubscriptions()
         for client in clients { client.close() }
         try self.connect(publishing)
@@ -42,17 +57,18 @@ final class OfflineScenario: Scenario {
         let queueing = try self.queue(count, clients.count, publishing[0])
         let between = BrokerUsage.now(self.options.processes)
         let began = Clock.monotonic()
-        try self.connect(clients, cleanStart: false, keepsSession: true)
+        // Messages of a client that cannot come back are lost.
+        try self.connect(clients, cleanStart: false, keepsSession: true, atLeast: 0)
         let wanted = count * clients.count
-        try self.awaitMessages(wanted, "queued", clients) { self.received }
+        let last = try self.awaitMessages(wanted, "queued", clients) { self.received }
         let seconds = Double(Clock.monotonic() - began) / 1e9
         let after = BrokerUsage.now(self.options.processes)
         self.report.add("scenario", "offline")
         self.report.add("clients", clients.count)
         self.report.add("messages", wanted)
         self.report.add("queued_per_s", Double(wanted) / queueing)
-        self.report.add("drained_per_s", Double(self.received) / seconds)
-        if !self.options.processes.isEmpty {
+        self.report.add("drained_per_s", Double(self.received) / max(Double(last - began) / 1e9, 1e-9))
+        if self.isUsageKnown(between) {
             self.report.add("broker_bytes_per_queued", Double(between.bytes - before.bytes) / Double(max(1, wanted)))
         }
         self.addUsage("message", from: between, to: after, count: self.received, seconds: seconds)
@@ -64,15 +80,19 @@ final class OfflineScenario: Scenario {
         let began = Clock.monotonic()
         let publisher = Publisher(
             client,
-            index: 0,
+            index: Int(self.tag),
             topic: "\(self.prefix)/0",
-            qos: .atLeastOnce,
+            qos: self.qos,
             payloadBytes: self.options.payloadBytes
         )
         self.publisher = publisher
-        let window = max(1, min(self.options.window * 16, self.receiveMaximum))
+        let window = self.storingWindow(self.qos)
         let wanted = count * sessions
-        let isDone = try self.fleet.run(seconds: 600, progress: { "\(publisher.sent) of \(wanted) messages sent" }) {
+        try self.run(
+            untilQuietFor: Self.acknowledgementNanoseconds,
+            progress: { "\(publisher.sent) of \(wanted) messages sent" },
+            count: { Int(publisher.acknowledged) }
+        ) {
             while client.state == .open, Int(publisher.sent) < wanted,
                 Int(publisher.sent - publisher.acknowledged) < window
             {
@@ -85,18 +105,27 @@ final class OfflineScenario: Scenario {
         if publisher.acknowledged < wanted {
             try self.requireConnection(client, "\(publisher.acknowledged) of \(wanted) messages were acknowledged")
         }
-        if !isDone { throw BenchFailure("\(wanted - Int(publisher.acknowledged)) messages were not acknowledged") }
+        if self.fleet.isInterrupted, publisher.acknowledged < wanted {
+            throw BenchFailure(
+                "the run was interrupted when \(publisher.acknowledged) of \(wanted) messages were queued"
+            )
+        }
+        if publisher.acknowledged < wanted {
+            throw BenchFailure("\(wanted - Int(publisher.acknowledged)) messages were not acknowledged")
+        }
         return Double(Clock.monotonic() - began) / 1e9
     }
 
     override func acknowledged(_ client: BenchClient, _ type: PacketType, identifier: UInt16, reason: UInt8) {
         self.countRefusal(reason)
-        self.publisher?.wasAcknowledged()
+        if self.isLast(type, reason: reason) { self.publisher?.wasAcknowledged() }
     }
 
     override func received(_ client: BenchClient, _ publish: PublishView, in packet: UnsafeRawBufferPointer) {
         let payload = UnsafeRawBufferPointer(rebasing: packet[publish.payload])
-        guard let stamp = MessageStamp(payload, count: self.options.payloadBytes) else { return }
+        guard let stamp = MessageStamp(payload, count: self.options.payloadBytes), stamp.publisher == self.tag,
+            Int(stamp.sequence) < self.options.count * self.ledgers.count, client.number < self.ledgers.count
+        else { return }
         // Messages go to the sessions in turn.
         let sequence = stamp.sequence / UInt32(self.ledgers.count)
         if self.ledgers[client.number].receive(sequence) { self.received += 1 }
@@ -105,9 +134,11 @@ final class OfflineScenario: Scenario {
     private func judge() {
         let lost = self.ledgers.reduce(0) { $0 + $1.lost(ofSent: UInt32(self.options.count)) }
         let duplicates = self.ledgers.reduce(0) { $0 + $1.duplicates }
+        self.judgeMissing(lost)
+        self.complainAboutSubscriptions()
         let outOfOrder = self.ledgers.reduce(0) { $0 + $1.outOfOrder }
         for (name, count) in [
-            ("lost", lost), ("duplicates", duplicates), ("out_of_order", outOfOrder), ("refused", self.refused),
+            ("duplicates", duplicates), ("out_of_order", outOfOrder), ("refused", self.refused),
         ] {
             self.report.add(name, count)
             if count > 0 { self.report.complain("\(name): \(count)") }

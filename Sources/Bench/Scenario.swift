@@ -10,25 +10,34 @@ class Scenario: BenchClientDelegate {
     private(set) var opened = 0
     private(set) var resumed = 0
     private(set) var subscribed = 0
+    private var askedQoS = QoS.atMostOnce
+    /// Subscriptions with a lower QoS than they asked for, by what they got.
+    private var lowered: [UInt8: Int] = [:]
     /// Subscriptions that were refused, by the code in SUBACK.
     private var refusedSubscriptions: [UInt8: Int] = [:]
+    /// Connections that ended, by what ended them.
     private(set) var failures: [String: Int] = [:]
+    /// Connections that were refused, or broke before CONNACK.
+    private var refusedConnections: [String: Int] = [:]
     /// Connections that may break without being a problem: they were cut on purpose.
     var expectsLosses = false
     /// QoS 1 and 2 messages that the broker takes at a time from one client.
     private(set) var receiveMaximum = Int(UInt16.max)
     private var waiting: ArraySlice<BenchClient> = []
     private var opening = 0
+    private var isStarting = false
     private var makesConnect: (BenchClient) -> ConnectPacket = { _ in
         ConnectPacket(version: .v5_0, clientIdentifier: [])
     }
 
     /// Topics of this run begin with it, so that runs do not meet.
     let prefix: String
+    /// Of this run: in stamps of messages that sessions may have kept from an earlier one.
+    let tag = UInt32.random(in: UInt32.min...UInt32.max)
 
     init(_ fleet: BenchFleet) {
         self.fleet = fleet
-        self.prefix = "martlet-bench/\(String(UInt32.random(in: UInt32.min...UInt32.max), radix: 16))"
+        self.prefix = "martlet-bench/\(String(self.tag, radix: 16))"
     }
 
     func makeClients(_ count: Int, from first: Int = 0) -> [BenchClient] {
@@ -42,53 +51,70 @@ class Scenario: BenchClientDelegate {
     // MARK: Connecting
 
     /// Connects all, `connectsAtATime` of them at once, and waits until each is open or has failed.
-    func connect(_ clients: [BenchClient], cleanStart: Bool = true, keepsSession: Bool = false) throws {
+    ///
+    /// - Parameter required: how many must be open then; the others are counted. Nil: all.
+    func connect(
+        _ clients: [BenchClient],
+        cleanStart: Bool = true,
+        keepsSession: Bool = false,
+        atLeast required: Int? = nil
+    ) throws {
         self.makesConnect = { [fleet] client in
             fleet.connectPacket(client, cleanStart: cleanStart, keepsSession: keepsSession)
         }
-        let (openedBefore, failedBefore, before) = (self.opened, self.failedCount, self.failures)
+        let (openedBefore, failedBefore, before) = (self.opened, self.refusedCount, self.refusedConnections)
         self.waiting = clients[...]
-        try self.startWaiting()
+        self.startWaiting()
         func connected() -> Int { self.opened - openedBefore }
-        func failed() -> Int { self.failedCount - failedBefore }
+        func failed() -> Int { self.refusedCount - failedBefore }
         // A broker under load may be slow, but one that does nothing for so long is gone.
         let seconds = 60 + Double(clients.count) / 20
         func progress() -> String { Self.progress(connected: connected(), failed: failed(), of: clients.count) }
         let isDone = try self.fleet.run(seconds: seconds, progress: progress) {
             connected() + failed() >= clients.count
         }
-        if !isDone { throw BenchFailure("only \(progress()) in \(Int(seconds)) s") }
-        // Connections that had been there are told of at the end of the run.
-        guard !self.expectsLosses, connected() < clients.count else { return }
-        let failures = self.failures.map { ($0.key, $0.value - before[$0.key, default: 0]) }
+        if !isDone {
+            let reason = self.fleet.isInterrupted ? "the run was interrupted" : "no CONNACK in \(Int(seconds)) s"
+            guard let required, connected() >= required else { throw BenchFailure("only \(progress()): \(reason)") }
+            let late = clients.count - connected() - failed()
+            self.refusedConnections[reason, default: 0] += late
+            (self.waiting, self.opening) = ([], 0)
+            for client in clients where client.state != .open { client.close() }
+        }
+        guard !self.expectsLosses, connected() < required ?? clients.count else { return }
+        let failures = self.refusedConnections.map { ($0.key, $0.value - before[$0.key, default: 0]) }
         if let (reason, count) = failures.max(by: { $0.1 < $1.1 }), count > 0 {
             throw BenchFailure("\(count) clients could not connect: \(reason)")
         }
     }
 
-    private var failedCount: Int { self.failures.values.reduce(0, +) }
+    /// Connections that could not be made.
+    var refusedCount: Int { self.refusedConnections.values.reduce(0, +) }
 
     /// What failed is no connection.
     static func progress(connected: Int, failed: Int, of count: Int) -> String {
         "\(connected) of \(count) connected" + (failed == 0 ? "" : ", \(failed) failed")
     }
 
-    /// Begins the next connections, as many as may be under way.
-    private func startWaiting() throws {
+    /// Begins the next connections, as many as may be under way. One that fails at once comes back to here, and is one turn of the loop.
+    private func startWaiting() {
+        guard !self.isStarting else { return }
+        self.isStarting = true
+        defer { self.isStarting = false }
         while self.opening < self.options.connectsAtATime, let client = self.waiting.popFirst() {
             self.opening += 1
-            try client.start(self.makesConnect(client))
+            do {
+                try client.start(self.makesConnect(client))
+            } catch {
+                self.lost(client, "\(error)")
+            }
         }
     }
 
     /// One connection less is being opened.
     private func openingEnded() {
         self.opening = max(0, self.opening - 1)
-        do {
-            try self.startWaiting()
-        } catch {
-            self.failures["\(error)", default: 0] += 1
-        }
+        self.startWaiting()
     }
 
     func opened(_ client: BenchClient, _ connack: ConnackPacket) {
@@ -100,13 +126,24 @@ class Scenario: BenchClientDelegate {
     }
 
     func lost(_ client: BenchClient, _ reason: String) {
-        self.failures[reason, default: 0] += 1
+        guard !client.wasOpen else { return self.failures[reason, default: 0] += 1 }
+        self.refusedConnections[reason, default: 0] += 1
         self.openingEnded()
     }
 
     func complainAboutLosses() {
         guard !self.expectsLosses else { return }
-        for ending in self.endings { self.report.complain(ending) }
+        for ending in self.endings + self.refusals { self.report.complain(ending) }
+    }
+
+    func complainAboutRefusedConnections() {
+        for refusal in self.refusals { self.report.complain(refusal) }
+    }
+
+    private var refusals: [String] {
+        self.refusedConnections.sorted(by: { $0.key < $1.key }).map {
+            "\($0.value) clients could not connect: \($0.key)"
+        }
     }
 
     /// Connections that the broker, or the network, has ended.
@@ -115,14 +152,16 @@ class Scenario: BenchClientDelegate {
     }
 
     private func areAllGone(_ clients: [BenchClient]) -> Bool {
-        !self.failures.isEmpty && clients.allSatisfy { $0.state != .open }
+        clients.allSatisfy { $0.state != .open }
     }
 
     /// Ends a run that needs a client whose connection is gone.
     ///
     /// - Parameter consequence: what there is not because of it.
     func requireConnection(_ client: BenchClient, _ consequence: @autoclosure () -> String) throws {
-        if client.state != .open { throw BenchFailure("\(self.endings.joined(separator: "; ")); \(consequence())") }
+        if client.state != .open {
+            throw BenchFailure("\((self.endings + self.refusals).joined(separator: "; ")); \(consequence())")
+        }
     }
 
     // MARK: Subscribing
@@ -130,6 +169,7 @@ class Scenario: BenchClientDelegate {
     /// Waits for all SUBACK.
     func subscribe(_ clients: [BenchClient], qos: QoS, to filter: (Int) -> String) throws {
         let before = self.subscribed
+        self.askedQoS = qos
         for (index, client) in clients.enumerated() {
             let subscription = SubscribePacket.Subscription(filter: Array(filter(index).utf8), qos: qos)
             SubscribePacket(packetIdentifier: 1, subscriptions: [subscription]).encode(
@@ -143,7 +183,7 @@ class Scenario: BenchClientDelegate {
         }
         let came = self.subscribed - before
         guard !isDone || came < clients.count else { return }
-        let reasons = isDone ? [] : ["no more in a minute"]
+        let reasons = isDone ? [] : [self.fleet.isInterrupted ? "the run was interrupted" : "no more in a minute"]
         throw BenchFailure(
             "only \(came) of \(clients.count) SUBACK came: \((self.endings + reasons).joined(separator: "; "))"
         )
@@ -151,11 +191,20 @@ class Scenario: BenchClientDelegate {
 
     func subscribed(_ client: BenchClient, _ suback: SubackPacket) {
         self.subscribed += 1
-        for code in suback.returnCodes where code >= 0x80 { self.refusedSubscriptions[code, default: 0] += 1 }
+        for code in suback.returnCodes {
+            if code >= 0x80 {
+                self.refusedSubscriptions[code, default: 0] += 1
+            } else if code < self.askedQoS.rawValue {
+                self.lowered[code, default: 0] += 1
+            }
+        }
     }
 
-    /// What `subscribe` was refused.
+    /// What `subscribe` was refused, or got less of than it asked for.
     func complainAboutSubscriptions() {
+        for (qos, count) in self.lowered.sorted(by: { $0.key < $1.key }) {
+            self.report.complain("\(count) subscriptions were granted QoS \(qos), not \(self.askedQoS.rawValue)")
+        }
         for (code, count) in self.refusedSubscriptions.sorted(by: { $0.key < $1.key }) {
             self.report.complain(
                 "\(count) subscriptions were refused, SUBACK 0x\(String(code, radix: 16)): \(Self.whatToAllow)"
@@ -185,33 +234,73 @@ class Scenario: BenchClientDelegate {
     /// One of them by the broker's rules, which will have the same to say of all others.
     var isNotAuthorized = false
 
+    /// Whether it is the last one of a message: a PUBREC that does not refuse is followed by PUBREL and PUBCOMP.
+    func isLast(_ type: PacketType, reason: UInt8) -> Bool { type != .pubrec || reason >= 0x80 }
+
     func countRefusal(_ reason: UInt8) {
         if reason >= 0x80 { self.refused += 1 }
         if reason == ReasonCode.notAuthorized.rawValue { self.isNotAuthorized = true }
     }
 
+    /// How many messages may be under way that are only stored, not measured one by one: more than of those that are. MQTT 3.1.1 has no
+    /// receive maximum to say what a broker takes of QoS 2, and mosquitto ends the connection of who sends more than 20.
+    func storingWindow(_ qos: QoS) -> Int {
+        let factor = qos == .exactlyOnce && self.options.version != .v5_0 ? 1 : 16
+        return max(1, min(self.options.window * factor, self.receiveMaximum))
+    }
+
+    /// Turns the loop until the condition holds, or a number has not changed for so long: how long all of it takes is for the broker to say.
+    ///
+    /// - Returns: when the number changed for the last time.
+    @discardableResult
+    func run(
+        untilQuietFor nanoseconds: UInt64,
+        progress: () -> String,
+        count: () -> Int,
+        until condition: () -> Bool
+    ) throws -> Instant {
+        var (last, since) = (count(), Clock.monotonic())
+        try self.fleet.run(seconds: .infinity, progress: progress) {
+            let current = count()
+            if current != last { (last, since) = (current, Clock.monotonic()) }
+            return condition() || Clock.monotonic() - since > nanoseconds
+        }
+        return since
+    }
+
+    /// Acknowledgements are waited for until none has come for so long.
+    static let acknowledgementNanoseconds = 60 * Nanoseconds.perSecond
+
     /// Waits for all of the messages, as long as some come and one of the clients is there to get them.
     ///
     /// - Parameter received: how many are there.
+    /// - Returns: when the last one came.
     /// - Throws: when not a single one came; rules that deny a message are silent with MQTT 3.1.1.
-    func awaitMessages(_ wanted: Int, _ what: String, _ clients: [BenchClient], received: () -> Int) throws {
-        var (last, since) = (received(), Clock.monotonic())
-        try self.fleet.run(seconds: 120, progress: { "\(received()) of \(wanted) \(what) messages came" }) {
-            let count = received()
-            if count != last { (last, since) = (count, Clock.monotonic()) }
-            return count >= wanted || Clock.monotonic() - since > Self.quietNanoseconds
-                || self.areAllGone(clients)
+    func awaitMessages(_ wanted: Int, _ what: String, _ clients: [BenchClient], received: () -> Int) throws -> Instant {
+        let last = try self.run(
+            untilQuietFor: self.fleet.quietNanoseconds,
+            progress: { "\(received()) of \(wanted) \(what) messages came" },
+            count: received
+        ) { received() >= wanted || self.areAllGone(clients) }
+        guard received() == 0, wanted > 0 else { return last }
+        if self.fleet.isInterrupted {
+            throw BenchFailure("the run was interrupted; none of \(wanted) \(what) messages had come")
         }
-        guard received() == 0, wanted > 0 else { return }
-        guard self.failures.isEmpty else {
-            throw BenchFailure("\(self.endings.joined(separator: "; ")); none of \(wanted) \(what) messages came")
+        let reasons = self.endings + self.refusals
+        guard reasons.isEmpty else {
+            throw BenchFailure("\(reasons.joined(separator: "; ")); none of \(wanted) \(what) messages came")
         }
         throw BenchFailure(
-            "none of \(wanted) \(what) messages came within \(Self.quietNanoseconds / Nanoseconds.perSecond) s: \(Self.whatToAllow)"
+            "none of \(wanted) \(what) messages came within \(self.fleet.quietNanoseconds / Nanoseconds.perSecond) s: \(Self.whatToAllow)"
         )
     }
 
-    private static let quietNanoseconds = 10 * Nanoseconds.perSecond
+    /// Tells of messages that did not arrive: as lost, unless nobody waited for them.
+    func judgeMissing(_ count: Int) {
+        let name = self.fleet.isInterrupted ? "not_arrived" : "lost"
+        self.report.add(name, count)
+        if count > 0 { self.report.complain("\(name): \(count)") }
+    }
 
     func requireAuthorization() throws {
         guard self.isNotAuthorized else { return }
@@ -225,10 +314,23 @@ class Scenario: BenchClientDelegate {
 
     func run() throws { preconditionFailure("a scenario runs something") }
 
+    /// False, once with a problem: one of the processes is gone, and what it used with it.
+    func isUsageKnown(_ usage: BrokerUsage) -> Bool {
+        guard !self.options.processes.isEmpty else { return false }
+        guard !usage.gone.isEmpty else { return true }
+        let names = usage.gone.map { "\($0)" }.joined(separator: ", ")
+        let problem = "process \(names) of --pid has ended: CPU time and memory are not known"
+        if !self.report.problems.contains(problem) { self.report.complain(problem) }
+        return false
+    }
+
     /// What the run cost the broker, per something that happened `count` times.
     func addUsage(_ name: String, from before: BrokerUsage, to after: BrokerUsage, count: Int, seconds: Double) {
-        guard !self.options.processes.isEmpty, count > 0 else { return }
+        guard self.isUsageKnown(after), count > 0 else { return }
+        if after.bytes > 0 { self.report.add("broker_bytes", after.bytes) }
         let cpu = after.cpuSeconds - before.cpuSeconds
+        // Threads that ended took their account with them.
+        guard cpu >= 0 else { return }
         self.report.add("broker_cpu_us_per_\(name)", cpu / Double(count) * 1e6)
         self.report.add("broker_cores", cpu / max(seconds, 1e-9))
     }

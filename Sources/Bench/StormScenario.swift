@@ -3,15 +3,22 @@ import Common
 /// All connections are cut at once, and all clients come back as fast as they can, each as often as it takes.
 final class StormScenario: Scenario {
     private var isStorm = false
-    private var back: [Double] = []
+    /// When each client came back, seconds from the cut; nil: it is not there.
+    private var back: [Double?] = []
+    private var backCount = 0
     private var failed = 0
+    private var lostAgain = 0
     private var began: Instant = 0
     /// Longest pause of a client before it tries again; half of it on average.
     private static let retryNanoseconds = 500 * Nanoseconds.perMillisecond
+    /// All are back when none of them is gone again after so long.
+    private static let settleNanoseconds = 300 * Nanoseconds.perMillisecond
 
     override func run() throws {
         let clients = self.makeClients(self.options.clients)
-        try self.connect(clients)
+        self.back = .init(repeating: nil, count: clients.count)
+        try self.connect(clients, atLeast: 1)
+        self.complainAboutRefusedConnections()
         try self.fleet.run(seconds: 0.5) { false }
         for client in clients { client.close(isReset: true) }
         try self.fleet.run(seconds: 0.5) { false }
@@ -19,27 +26,48 @@ final class StormScenario: Scenario {
         let before = BrokerUsage.now(self.options.processes)
         self.began = Clock.monotonic()
         for client in clients { self.attempt(client) }
+        var (ended, after) = (self.began, before)
+        var allBackSince: Instant?
         try self.fleet.run(
             seconds: max(30, self.options.seconds),
-            progress: { "\(self.back.count) of \(clients.count) are back" }
-        ) { self.back.count == clients.count }
-        let seconds = Double(Clock.monotonic() - self.began) / 1e9
-        let after = BrokerUsage.now(self.options.processes)
-        self.report.add("scenario", "storm")
-        self.report.add("clients", clients.count)
-        self.report.add("back", self.back.count)
-        self.report.add("failed_attempts", self.failed)
-        for (name, share) in [("back_50pct_s", 0.5), ("back_99pct_s", 0.99), ("back_100pct_s", 1)] {
-            let wanted = Int((Double(clients.count) * share).rounded(.up))
-            if self.back.count >= wanted, wanted > 0 { self.report.add(name, self.back[wanted - 1]) }
-        }
-        self.report.add("resumed", self.resumed)
-        self.addUsage("connection", from: before, to: after, count: self.back.count, seconds: seconds)
-        if self.back.count < clients.count {
-            self.report.complain("\(clients.count - self.back.count) clients are not back")
+            progress: { "\(self.backCount) of \(clients.count) are back" }
+        ) {
+            guard self.backCount == clients.count else {
+                allBackSince = nil
+                return false
+            }
+            if let allBackSince { return Clock.monotonic() - allBackSince >= Self.settleNanoseconds }
+            (ended, after) = (Clock.monotonic(), BrokerUsage.now(self.options.processes))
+            allBackSince = ended
+            return false
         }
         self.isStorm = false
+        if self.backCount < clients.count {
+            (ended, after) = (Clock.monotonic(), BrokerUsage.now(self.options.processes))
+        }
+        self.tell(clients, from: before, to: after, seconds: Double(ended - self.began) / 1e9)
         for client in clients { client.close() }
+    }
+
+    private func tell(_ clients: [BenchClient], from before: BrokerUsage, to after: BrokerUsage, seconds: Double) {
+        let times = self.back.compactMap { $0 }.sorted()
+        self.report.add("scenario", "storm")
+        self.report.add("clients", clients.count)
+        self.report.add("back", times.count)
+        self.report.add("failed_attempts", self.failed)
+        self.report.add("lost_again", self.lostAgain)
+        for (name, share) in [("back_50pct_s", 0.5), ("back_99pct_s", 0.99), ("back_100pct_s", 1)] {
+            let wanted = Int((Double(clients.count) * share).rounded(.up))
+            if times.count >= wanted, wanted > 0 { self.report.add(name, times[wanted - 1]) }
+        }
+        self.report.add("resumed", self.resumed)
+        self.addUsage("connection", from: before, to: after, count: times.count, seconds: seconds)
+        if times.count < clients.count {
+            self.report.complain("\(clients.count - times.count) clients are not back")
+        }
+        if self.lostAgain > 0 {
+            self.report.complain("\(self.lostAgain) connections ended again after their clients had come back")
+        }
     }
 
     private func attempt(_ client: BenchClient) {
@@ -53,12 +81,20 @@ final class StormScenario: Scenario {
 
     override func opened(_ client: BenchClient, _ connack: ConnackPacket) {
         super.opened(client, connack)
-        if self.isStorm { self.back.append(Double(Clock.monotonic() - self.began) / 1e9) }
+        guard self.isStorm else { return }
+        self.back[client.number] = Double(Clock.monotonic() - self.began) / 1e9
+        self.backCount += 1
     }
 
     override func lost(_ client: BenchClient, _ reason: String) {
         guard self.isStorm else { return super.lost(client, reason) }
-        self.failed += 1
+        if client.wasOpen {
+            self.back[client.number] = nil
+            self.backCount -= 1
+            self.lostAgain += 1
+        } else {
+            self.failed += 1
+        }
         let pause = UInt64.random(in: 0...Self.retryNanoseconds)
         self.fleet.loop.schedule(afterNanoseconds: pause) { [weak self] in self?.attempt(client) }
     }

@@ -246,6 +246,23 @@ import Testing
             (["connect", "--churn", "--resume"], "--resume is for sessions of TLS: add --tls"),
             (["offline", "-q", "0"], "With --qos 0 nothing is kept for clients that are away"),
             (["connect", "--pid", "2147483646"], "there is no process 2147483646 on this host"),
+            (["connect", "--pid", "1,1"], "--pid: 1 is there twice."),
+            (["connect", "--pid", ","], "--pid: there is a number missing beside a comma."),
+            (["connect", "--key", "device.key"], "--key is the key of a certificate: add --cert"),
+            (["connect", "--tls", "--cert-count", "3"], "--cert-count counts the files of --cert-pattern"),
+            (["connect", "--insecure"], "--insecure is for the server's certificate: add --tls"),
+            // Integers ran over.
+            (["pairs", "--rate", "1e30"], "--rate is more than 0 and at most 10000000."),
+            (["pairs", "--rate", "inf"], "--rate is more than 0"),
+            (["pairs", "--rate", "nan"], "--rate is more than 0"),
+            (["connect", "--hold", "inf"], "--hold is from 0 to 86400."),
+            (["connect", "--hold", "1e30"], "--hold is from 0 to 86400."),
+            (["pairs", "--warm-up", "1e12"], "--warm-up is from 0 to 86400."),
+            (["pairs", "--seconds", "0"], "--seconds is more than 0 and at most 86400."),
+            (["retained", "--window", "9223372036854775807"], "--window is from 1 to 1000000."),
+            (["offline", "--count", "9223372036854775807"], "--count is from 1 to 100000000."),
+            (["offline", "--count", "50000000", "-n", "100"], "--number times --count is at most 4000000000."),
+            (["pairs", "-n", "0"], "--number is from 1 to 1000000."),
         ]
     )
     func meaningless(arguments: [String], text: String) throws {
@@ -259,6 +276,25 @@ import Testing
         let arguments = ["bench", "connect", "-n", "1", "--seconds", "1", "--port", "\(broker.plainPort)"]
         let (status, output) = try runProcess(TestBroker.executable("martlet"), arguments: arguments)
         #expect(status == 0 && output.contains("--seconds means nothing to connect"), "\(output)")
+    }
+
+    @Test("Regression: Ctrl-C ends a run with a report")
+    func interrupted() throws {
+        let broker = try TestBroker()
+        let folder = try TemporaryDirectory("martlet-bench")
+        let run = try ChildProcess(
+            TestBroker.executable("martlet"),
+            arguments: [
+                "bench", "pairs", "-n", "2", "--rate", "50", "--seconds", "600", "--port", "\(broker.plainPort)",
+            ],
+            name: "bench",
+            logFile: folder.file("log")
+        )
+        try run.waitForLog("messages delivered")
+        run.signal(SIGINT)
+        #expect(try run.waitForExit(seconds: 60) == 1)
+        let problems = run.log.split(separator: "\n").filter { $0.hasPrefix("WRONG") }
+        #expect(problems == ["WRONG  the run was interrupted"] && run.log.contains("delivered_per_s"), "\(run.log)")
     }
 
     @Test("A broker that refuses messages, or is not there, is not called good")

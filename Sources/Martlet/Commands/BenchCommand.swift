@@ -16,7 +16,8 @@ struct BenchCommand: ParsableCommand {
 
             Without --rate each publisher has up to --window messages under way, and latency shows little more than the window; with \
             --rate latency counts from the moment at which a message was due. Exits with 0 when all messages arrived as they \
-            should, 1 when not, 2 when the run could not be made. Run it on another machine than the broker, or see own_cores: one \
+            should, 1 when not, 2 when the run could not be made. The first Ctrl-C ends the run: it cleans up, and reports what \
+            there is; the second one ends it at once. Run it on another machine than the broker, or see own_cores: one \
             thread does all of it.
             """
     )
@@ -54,7 +55,8 @@ struct BenchCommand: ParsableCommand {
         let report: BenchReport
         do {
             try Self.raiseDescriptorLimit(for: kind, options)
-            report = try BenchRun.perform(kind, options) { line in
+            let interruption = Interruption()
+            report = try BenchRun.perform(kind, options, wantsEnd: { interruption.hasCome }) { line in
                 if !self.quiet { Terminal.complain(line) }
             }
         } catch {
@@ -107,8 +109,8 @@ struct BenchTarget: ParsableArguments {
     @Option(help: "A certificate for each client: a path with %d in it for its number.")
     var certPattern: String?
 
-    @Option(help: "How many certificates there are, counted from 0.")
-    var certCount = 1
+    @Option(help: "How many certificates there are, counted from 0. (default: 1)")
+    var certCount: Int?
 
     @Option(help: "The key of all these certificates, PEM.")
     var key: String?
@@ -132,21 +134,36 @@ struct BenchTarget: ParsableArguments {
 
     func check() throws {
         guard ["3.1.1", "5"].contains(self.mqtt) else { throw ValidationError("--mqtt is 3.1.1 or 5.") }
-        guard self.certCount >= 1 else { throw ValidationError("--cert-count is at least 1.") }
+        guard self.certCount ?? 1 >= 1 else { throw ValidationError("--cert-count is at least 1.") }
         guard (self.cert == nil && self.certPattern == nil) || self.key != nil else {
             throw ValidationError("A certificate needs its --key.")
         }
+        guard self.key == nil || self.cert != nil || self.certPattern != nil else {
+            throw ValidationError("--key is the key of a certificate: add --cert or --cert-pattern.")
+        }
+        guard self.certCount == nil || self.certPattern != nil else {
+            throw ValidationError("--cert-count counts the files of --cert-pattern, which is missing.")
+        }
+        guard !self.insecure || self.usesTLS else {
+            throw ValidationError(
+                "--insecure is for the server's certificate: add --tls, --ca, --cert or --cert-pattern."
+            )
+        }
         guard self.certPattern?.contains("%d") ?? true else { throw ValidationError("--cert-pattern has no %d in it.") }
         guard self.clientId.contains("%d") else { throw ValidationError("--client-id has no %d in it.") }
-        for text in self.processTexts {
+        for (place, text) in self.processTexts.enumerated() {
+            guard !text.isEmpty else { throw ValidationError("--pid: there is a number missing beside a comma.") }
             guard let process = Int32(text) else { throw ValidationError("--pid: \(text) is no number.") }
+            guard !self.processTexts[..<place].contains(where: { Int32($0) == process }) else {
+                throw ValidationError("--pid: \(text) is there twice.")
+            }
             guard Folder.exists("/proc/\(process)/task") else {
                 throw ValidationError("--pid: there is no process \(process) on this host.")
             }
         }
     }
 
-    private var processTexts: [Substring] { (self.pid ?? "").split(separator: ",") }
+    private var processTexts: [Substring] { self.pid?.split(separator: ",", omittingEmptySubsequences: false) ?? [] }
 
     func fill(_ options: inout BenchOptions) {
         options.usesTLS = self.usesTLS
@@ -157,7 +174,7 @@ struct BenchTarget: ParsableArguments {
         options.certificateFile = self.cert
         options.keyFile = self.key
         options.certificatePattern = self.certPattern
-        options.certificateCount = self.certCount
+        options.certificateCount = self.certCount ?? 1
         options.verifiesServer = !self.insecure
         options.userNamePattern = self.user
         options.password = self.password
@@ -260,20 +277,33 @@ struct BenchLoad: ParsableArguments {
         guard scenario != "offline" || self.qos != 0 else {
             throw ValidationError("With --qos 0 nothing is kept for clients that are away: it is 1 or 2.")
         }
-        let clients = [self.number, self.publishers, self.subscribers].compactMap { $0 }
-        guard clients.allSatisfy({ (1...1_000_000).contains($0) }) else {
-            throw ValidationError("Clients are counted from 1 to 1000000.")
-        }
         guard self.qos ?? 0 <= 2 else { throw ValidationError("--qos is 0, 1 or 2.") }
-        guard (16...268_000_000).contains(self.bytes ?? 16) else {
-            throw ValidationError("--bytes is from 16 to 268000000.")
+        try self.checkBounds()
+        // Messages have numbers of 32 bits.
+        guard scenario != "offline" || (self.number ?? 100) * (self.count ?? 1000) <= 4_000_000_000 else {
+            throw ValidationError("--number times --count is at most 4000000000.")
         }
-        guard self.window ?? 1 >= 1, self.inflight >= 1, self.count ?? 1 >= 1 else {
-            throw ValidationError("--window, --inflight and --count are at least 1.")
+    }
+
+    private func checkBounds() throws {
+        let counts: [(option: String, value: Int?, bounds: ClosedRange<Int>)] = [
+            ("--number", self.number, 1...1_000_000), ("--publishers", self.publishers, 1...1_000_000),
+            ("--subscribers", self.subscribers, 1...1_000_000), ("--bytes", self.bytes, 16...268_000_000),
+            ("--window", self.window, 1...1_000_000), ("--inflight", self.inflight, 1...1_000_000),
+            ("--count", self.count, 1...100_000_000),
+        ]
+        for (option, value, bounds) in counts {
+            guard let value, !bounds.contains(value) else { continue }
+            throw ValidationError("\(option) is from \(bounds.lowerBound) to \(bounds.upperBound).")
         }
-        let seconds = self.seconds ?? 1
-        guard seconds > 0, seconds <= 86_400, self.warmUp ?? 0 >= 0, self.hold ?? 0 >= 0, self.rate ?? 1 > 0 else {
-            throw ValidationError("Seconds and rates are greater than 0.")
+        let times: [(option: String, value: Double?, maximum: Int, mayBeZero: Bool)] = [
+            ("--seconds", self.seconds, 86_400, false), ("--warm-up", self.warmUp, 86_400, true),
+            ("--hold", self.hold, 86_400, true), ("--rate", self.rate, 10_000_000, false),
+        ]
+        for (option, value, maximum, mayBeZero) in times {
+            // Written so that what is no number is outside.
+            guard let value, !((mayBeZero ? value >= 0 : value > 0) && value <= Double(maximum)) else { continue }
+            throw ValidationError("\(option) is \(mayBeZero ? "from 0 to" : "more than 0 and at most") \(maximum).")
         }
     }
 

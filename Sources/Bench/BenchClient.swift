@@ -40,6 +40,9 @@ final class BenchClient: EventHandler {
     private var input = ByteBuffer()
     private var session: TLSSession?
     private var isDirty = false
+    /// What CONNECT says, or the broker in its place.
+    private var keepAliveSeconds: UInt16 = 0
+    private var pinging: EventLoop.Timer?
 
     init(fleet: BenchFleet, number: Int) {
         self.fleet = fleet
@@ -57,6 +60,7 @@ final class BenchClient: EventHandler {
         self.output.clear()
         self.input.clear()
         connect.encode(into: &self.output)
+        self.keepAliveSeconds = connect.keepAliveSeconds
         let address = self.fleet.address
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         self.fileDescriptor = socket(address.isIPv6 ? AF_INET6 : AF_INET, type, 0)
@@ -71,7 +75,9 @@ final class BenchClient: EventHandler {
     }
 
     /// Without a word when `isReset`: the kernel sends RST.
-    func close(isReset: Bool = false) {
+    ///
+    /// - Parameter endsSession: also a session that would outlive the connection, which 5.0 can say.
+    func close(isReset: Bool = false, endsSession: Bool = false) {
         guard self.state != .idle else { return }
         if let tls = self.tls, self.fleet.options.resumes {
             self.session = tls.session ?? self.session
@@ -81,7 +87,9 @@ final class BenchClient: EventHandler {
             var linger = Glibc.linger(l_onoff: 1, l_linger: 0)
             setsockopt(self.fileDescriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<Glibc.linger>.size))
         } else if self.state == .open {
-            DisconnectPacket(reasonCode: .success).encode(into: &self.output, version: self.version)
+            var disconnect = DisconnectPacket(reasonCode: .success)
+            if endsSession { disconnect.properties.sessionExpiryInterval = 0 }
+            disconnect.encode(into: &self.output, version: self.version)
             self.flush()
             self.tls?.shutdown()
         }
@@ -89,6 +97,8 @@ final class BenchClient: EventHandler {
     }
 
     private func closeSocket() {
+        if let pinging = self.pinging { self.fleet.loop.cancel(pinging) }
+        self.pinging = nil
         if let registration = self.registration { self.fleet.loop.deregister(registration) }
         self.registration = nil
         self.tls = nil
@@ -274,6 +284,8 @@ final class BenchClient: EventHandler {
                 return self.end("CONNACK 0x\(String(connack.returnCode, radix: 16))")
             }
             self.state = .open
+            self.keepAliveSeconds = connack.properties.serverKeepAlive ?? self.keepAliveSeconds
+            self.keepAlive()
             self.delegate?.opened(self, connack)
         case .suback:
             self.delegate?.subscribed(self, try SubackPacket.decode(packet, header: header, version: self.version))
@@ -283,6 +295,19 @@ final class BenchClient: EventHandler {
         case .pingresp, .unsuback: break
         case .connect, .subscribe, .unsubscribe, .pingreq, .auth:
             self.end("the broker sent a packet that only clients send")
+        }
+    }
+
+    /// PINGREQ twice within the keep alive, whatever else is sent.
+    private func keepAlive() {
+        guard self.keepAliveSeconds > 0 else { return }
+        let pause = UInt64(self.keepAliveSeconds) * Nanoseconds.perSecond / 2
+        self.pinging = self.fleet.loop.schedule(afterNanoseconds: pause) { [weak self] in
+            guard let self, self.state == .open else { return }
+            self.output.write(PacketType.pingreq.rawValue << 4)
+            self.output.write(0 as UInt8)
+            self.markDirty()
+            self.keepAlive()
         }
     }
 

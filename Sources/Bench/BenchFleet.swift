@@ -13,6 +13,9 @@ final class BenchFleet {
     private var contexts: [Int: TLSClientContext] = [:]
     private let say: (String) -> Void
     private var lastSaid: Instant = 0
+    private var signals: SignalSource?
+    private var isInterrupted = false
+    private var interruptions = 0
 
     /// - Parameter say: shows a line of progress.
     init(_ options: BenchOptions, say: @escaping (String) -> Void) throws {
@@ -91,10 +94,21 @@ final class BenchFleet {
         }
     }
 
+    /// SIGINT, SIGTERM and SIGHUP end what is being waited for, with a failure, and leave time to tidy up; a second one ends the process.
+    func watchSignals() throws {
+        self.signals = try SignalSource(loop: self.loop) { [unowned self] signal in
+            guard [SIGINT, SIGTERM, SIGHUP].contains(signal) else { return }
+            self.interruptions += 1
+            if self.interruptions > 1 { _exit(128 + signal) }
+            self.isInterrupted = true
+        }
+    }
+
     // MARK: Time
 
     /// Turns the loop until the condition holds.
     /// - Returns: false when the time is over.
+    /// - Throws: also when a signal came.
     @discardableResult
     func run(seconds: Double, progress: () -> String? = { nil }, until condition: () -> Bool) throws -> Bool {
         let deadline = Clock.monotonic() + UInt64(seconds * 1e9)
@@ -104,6 +118,10 @@ final class BenchFleet {
             // What the condition wrote must not wait for an event.
             self.flush()
             try self.loop.turn(maximumWaitNanoseconds: min(deadline - now, 50 * Nanoseconds.perMillisecond))
+            if self.isInterrupted {
+                self.isInterrupted = false
+                throw BenchFailure("interrupted")
+            }
             if now &- self.lastSaid >= Nanoseconds.perSecond, let text = progress() {
                 self.lastSaid = now
                 self.say(text)

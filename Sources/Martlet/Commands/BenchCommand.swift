@@ -50,6 +50,7 @@ struct BenchCommand: ParsableCommand {
         var options = BenchOptions()
         self.target.fill(&options)
         self.load.fill(&options)
+        options.watchesSignals = true
         if !self.quiet { self.load.warnings(of: self.scenario).forEach { Terminal.complain($0) } }
         let report: BenchReport
         do {

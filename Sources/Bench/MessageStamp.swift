@@ -1,4 +1,5 @@
 import Common
+import Glibc
 
 /// What each payload begins with: who sent it, the how manyth it is, and when it was due.
 struct MessageStamp {
@@ -18,9 +19,19 @@ struct MessageStamp {
     }
 
     func write(into payload: UnsafeMutableRawBufferPointer) {
-        payload.storeBytes(of: self.publisher.bigEndian, toByteOffset: 0, as: UInt32.self)
+        let first = self.check << Self.publisherBits | self.publisher
+        payload.storeBytes(of: first.bigEndian, toByteOffset: 0, as: UInt32.self)
         payload.storeBytes(of: self.sequence.bigEndian, toByteOffset: 4, as: UInt32.self)
         payload.storeBytes(of: self.due.bigEndian, toByteOffset: 8, as: UInt64.self)
+    }
+
+    /// A million publishers; the bits above are a checksum of the stamp.
+    private static let publisherBits: UInt32 = 20
+
+    private var check: UInt32 {
+        let mixed = (UInt64(self.sequence) << 32 | UInt64(self.publisher)) &* 0x9E37_79B9_7F4A_7C15
+        let all = (mixed ^ mixed >> 29 ^ self.due) &* 0xBF58_476D_1CE4_E5B9
+        return UInt32(truncatingIfNeeded: all >> (32 + UInt64(Self.publisherBits)))
     }
 
     /// Nil: damaged, or of somebody else.
@@ -28,9 +39,22 @@ struct MessageStamp {
     init?(_ payload: UnsafeRawBufferPointer, count: Int) {
         guard payload.count == max(count, Self.bytes) else { return nil }
         if payload.count > Self.bytes, payload[payload.count - 1] != Self.mark { return nil }
-        self.publisher = UInt32(bigEndian: payload.loadUnaligned(fromByteOffset: 0, as: UInt32.self))
+        let first = UInt32(bigEndian: payload.loadUnaligned(fromByteOffset: 0, as: UInt32.self))
+        self.publisher = first & (1 << Self.publisherBits - 1)
         self.sequence = UInt32(bigEndian: payload.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
         self.due = UInt64(bigEndian: payload.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        guard first >> Self.publisherBits == self.check else { return nil }
+    }
+
+    /// Looks at every byte.
+    /// - Parameter filler: what the payload is but for the stamp.
+    init?(_ payload: UnsafeRawBufferPointer, filler: [UInt8]) {
+        self.init(payload, count: filler.count)
+        let isIntact = filler.withUnsafeBytes { wanted in
+            guard let own = payload.baseAddress, let other = wanted.baseAddress else { return false }
+            return memcmp(own + Self.bytes, other + Self.bytes, wanted.count - Self.bytes) == 0
+        }
+        guard isIntact else { return nil }
     }
 
     init(publisher: UInt32, sequence: UInt32, due: UInt64) {

@@ -261,6 +261,22 @@ import Testing
         #expect(status == 0 && output.contains("--seconds means nothing to connect"), "\(output)")
     }
 
+    @Test("Regression: lasting sessions are ended, also when the run is interrupted", arguments: ["5", "3.1.1"])
+    func lastingSessions(version: String) throws {
+        let broker = try TestBroker()
+        let command = "timeout -s INT 2 \"$0\" bench pairs -n 3 --persistent --mqtt \(version) --quiet \"$@\""
+        let arguments = ["--port", "\(broker.plainPort)", "--seconds"]
+        func run(_ seconds: String) throws -> (status: Int32, output: String) {
+            try runProcess("sh", arguments: ["-c", command, TestBroker.executable("martlet")] + arguments + [seconds])
+        }
+        let whole = try self.bench(["pairs", "-n", "3", "--persistent", "--mqtt", version] + arguments + ["0.1"])
+        #expect(whole.status == 0, "\(whole.output)")
+        #expect(try broker.figure("sessions", of: "router") == 0)
+        let cut = try run("60")
+        #expect(cut.output.contains("interrupted"), "\(cut.output)")
+        #expect(try broker.figure("sessions", of: "router") == 0)
+    }
+
     @Test("A broker that refuses messages, or is not there, is not called good")
     func problems() throws {
         let broker = try TestBroker()

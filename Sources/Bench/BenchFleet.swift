@@ -96,12 +96,21 @@ final class BenchFleet {
 
     /// SIGINT, SIGTERM and SIGHUP end what is being waited for, with a failure, and leave time to tidy up; a second one ends the process.
     func watchSignals() throws {
+        // nohup, and shells for what runs in the background, have them ignored.
+        let watched = [SIGINT, SIGTERM, SIGHUP].filter { !Self.isIgnored($0) }
         self.signals = try SignalSource(loop: self.loop) { [unowned self] signal in
-            guard [SIGINT, SIGTERM, SIGHUP].contains(signal) else { return }
+            guard watched.contains(signal) else { return }
             self.interruptions += 1
             if self.interruptions > 1 { _exit(128 + signal) }
             self.isInterrupted = true
         }
+    }
+
+    private static func isIgnored(_ signal: Int32) -> Bool {
+        var action = sigaction()
+        guard sigaction(signal, nil, &action) == 0 else { return false }
+        // Functions have no ==.
+        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
     }
 
     // MARK: Time

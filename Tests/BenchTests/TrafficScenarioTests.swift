@@ -14,7 +14,7 @@ import Testing
         var options = BenchOptions()
         options.port = broker.port
         (options.clients, options.subscribers, options.publishers) = (2, 2, 2)
-        (options.warmUpSeconds, options.seconds, options.quietSeconds) = (0.1, 0.5, 2)
+        (options.warmUpSeconds, options.seconds, options.quietSeconds) = (0.1, 0.5, 8)
         set(&options)
         return try BenchRun.perform(kind, options) { _ in }
     }
@@ -30,9 +30,9 @@ import Testing
     /// Only what arrived within the measured span was in the histogram: 0.1 % of the messages, the fast ones.
     @Test(arguments: [Double?.none, 200])
     func `regression: a stall at the end of the run is charged`(rate: Double?) throws {
-        let broker = try FakeBroker(.init(stall: (from: 0.2, to: 1.6)))
+        let broker = try FakeBroker(.init(stall: (from: 0.5, to: 2.5)))
         defer { broker.stop() }
-        let report = try self.perform(.pairs, against: broker) { $0.rate = rate }
+        let report = try self.perform(.pairs, against: broker) { ($0.rate, $0.seconds) = (rate, 1) }
         #expect(report.isGood, "\(report.people)")
         #expect(self.figure("latency_max_us", in: report) > 900_000, "\(report.people)")
         if rate != nil { #expect(self.figure("latency_p90_us", in: report) > 900_000, "\(report.people)") }
@@ -42,7 +42,7 @@ import Testing
     func `regression: acknowledgements that never come are told`(qos: QoS) throws {
         let broker = try FakeBroker(.init(isMute: true))
         defer { broker.stop() }
-        let report = try self.perform(.pairs, against: broker) { ($0.qos, $0.rate, $0.seconds) = (qos, 50, 0.3) }
+        let report = try self.perform(.pairs, against: broker) { ($0.qos, $0.rate, $0.quietSeconds) = (qos, 50, 3) }
         #expect(!report.isGood)
         #expect(self.figure("unacknowledged", in: report) == Double(broker.seen.messages), "\(report.people)")
         #expect(report.problems.contains { $0.hasPrefix("unacknowledged: ") }, "\(report.people)")
@@ -53,11 +53,11 @@ import Testing
     @Test func `regression: lost messages give their places back`() throws {
         let broker = try FakeBroker(.init(dropsEvery: 2))
         defer { broker.stop() }
-        let report = try self.perform(.pairs, against: broker) { ($0.window, $0.seconds) = (4, 5) }
+        let report = try self.perform(.pairs, against: broker) { ($0.window, $0.seconds, $0.quietSeconds) = (4, 4, 3) }
         #expect(!report.isGood && self.figure("lost", in: report) > 0)
         #expect(self.figure("stalls", in: report) > 0, "\(report.people)")
-        // After two and after four seconds.
-        #expect(broker.seen.messages >= 2 * 4 * 3, "\(report.people)")
+        // Sixteen until all places are taken, and as many after two seconds.
+        #expect(broker.seen.messages > 24, "\(report.people)")
     }
 
     @Test(arguments: [QoS.atLeastOnce, .exactlyOnce])
@@ -67,7 +67,7 @@ import Testing
         let report = try self.perform(.fanin, against: broker) { ($0.qos, $0.window) = (qos, 2) }
         #expect(self.figure("refused", in: report) == Double(broker.seen.messages / 2), "\(report.people)")
         #expect(broker.seen.messages > 20, "\(report.people)")
-        #expect(self.figure("lost", in: report) == 0 && self.figure("stalls", in: report) == 0, "\(report.people)")
+        #expect(self.figure("lost", in: report) == 0, "\(report.people)")
         #expect(report.problems.count == 1 && report.problems[0].hasSuffix("messages were refused with 0x97"))
     }
 
@@ -76,7 +76,7 @@ import Testing
         let broker = try FakeBroker(.init(refusedClient: "martlet-bench-0"))
         defer { broker.stop() }
         let report = try self.perform(kind, against: broker) { $0.window = 2 }
-        #expect(self.figure("lost", in: report) == 0 && self.figure("stalls", in: report) == 0, "\(report.people)")
+        #expect(self.figure("lost", in: report) == 0, "\(report.people)")
         #expect(broker.seen.messages > 20, "\(report.people)")
         #expect(report.problems.count == 1 && report.problems[0].contains("SUBACK 0x80"), "\(report.people)")
     }
@@ -85,7 +85,7 @@ import Testing
     func `regression: damage anywhere is seen, and ends nothing`(damage: Range<Int>) throws {
         let broker = try FakeBroker(.init(damagesEvery: 5, damage: damage))
         defer { broker.stop() }
-        let report = try self.perform(.fanout, against: broker) { ($0.rate, $0.seconds) = (100, 0.3) }
+        let report = try self.perform(.fanout, against: broker) { ($0.rate, $0.quietSeconds) = (100, 3) }
         #expect(self.figure("corrupt", in: report) > 0, "\(report.people)")
         #expect(self.figure("corrupt", in: report) == self.figure("lost", in: report), "\(report.people)")
         #expect(self.figure("latency_max_us", in: report) < 60e6, "\(report.people)")

@@ -110,7 +110,8 @@ final class BenchFleet {
         var action = sigaction()
         guard sigaction(signal, nil, &action) == 0 else { return false }
         // Functions have no ==.
-        return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+        let handler = unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+        return handler == unsafeBitCast(SIG_IGN, to: Int.self)
     }
 
     // MARK: Time

@@ -81,7 +81,7 @@ import Testing
         #expect(report.problems.count == 1 && report.problems[0].contains("SUBACK 0x80"), "\(report.people)")
     }
 
-    @Test(arguments: [4..<5, 8..<16, 0..<4, 20..<21, 100..<128])
+    @Test(arguments: [4..<5, 8..<16, 15..<16, 0..<4, 20..<21, 100..<128])
     func `regression: damage anywhere is seen, and ends nothing`(damage: Range<Int>) throws {
         let broker = try FakeBroker(.init(damagesEvery: 5, damage: damage))
         defer { broker.stop() }

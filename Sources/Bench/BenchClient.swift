@@ -112,6 +112,19 @@ final class BenchClient: EventHandler {
         self.delegate?.lost(self, reason)
     }
 
+    /// PINGREQ twice within the keep alive, whatever else is sent.
+    private func keepAlive() {
+        guard self.keepAliveSeconds > 0 else { return }
+        let pause = UInt64(self.keepAliveSeconds) * Nanoseconds.perSecond / 2
+        self.pinging = self.fleet.loop.schedule(afterNanoseconds: pause) { [weak self] in
+            guard let self, self.state == .open else { return }
+            self.output.write(PacketType.pingreq.rawValue << 4)
+            self.output.write(0 as UInt8)
+            self.markDirty()
+            self.keepAlive()
+        }
+    }
+
     // MARK: Writing
 
     /// What is in `output` is sent at the end of the turn.
@@ -295,19 +308,6 @@ final class BenchClient: EventHandler {
         case .pingresp, .unsuback: break
         case .connect, .subscribe, .unsubscribe, .pingreq, .auth:
             self.end("the broker sent a packet that only clients send")
-        }
-    }
-
-    /// PINGREQ twice within the keep alive, whatever else is sent.
-    private func keepAlive() {
-        guard self.keepAliveSeconds > 0 else { return }
-        let pause = UInt64(self.keepAliveSeconds) * Nanoseconds.perSecond / 2
-        self.pinging = self.fleet.loop.schedule(afterNanoseconds: pause) { [weak self] in
-            guard let self, self.state == .open else { return }
-            self.output.write(PacketType.pingreq.rawValue << 4)
-            self.output.write(0 as UInt8)
-            self.markDirty()
-            self.keepAlive()
         }
     }
 

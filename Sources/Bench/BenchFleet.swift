@@ -13,9 +13,6 @@ final class BenchFleet {
     private var contexts: [Int: TLSClientContext] = [:]
     private let say: (String) -> Void
     private var lastSaid: Instant = 0
-    private var signals: SignalSource?
-    private var isInterrupted = false
-    private var interruptions = 0
 
     /// - Parameter say: shows a line of progress.
     init(_ options: BenchOptions, say: @escaping (String) -> Void) throws {
@@ -94,31 +91,10 @@ final class BenchFleet {
         }
     }
 
-    /// SIGINT, SIGTERM and SIGHUP end what is being waited for, with a failure, and leave time to tidy up; a second one ends the process.
-    func watchSignals() throws {
-        // nohup, and shells for what runs in the background, have them ignored.
-        let watched = [SIGINT, SIGTERM, SIGHUP].filter { !Self.isIgnored($0) }
-        self.signals = try SignalSource(loop: self.loop) { [unowned self] signal in
-            guard watched.contains(signal) else { return }
-            self.interruptions += 1
-            if self.interruptions > 1 { _exit(128 + signal) }
-            self.isInterrupted = true
-        }
-    }
-
-    private static func isIgnored(_ signal: Int32) -> Bool {
-        var action = sigaction()
-        guard sigaction(signal, nil, &action) == 0 else { return false }
-        // Functions have no ==.
-        let handler = unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
-        return handler == unsafeBitCast(SIG_IGN, to: Int.self)
-    }
-
     // MARK: Time
 
     /// Turns the loop until the condition holds.
     /// - Returns: false when the time is over.
-    /// - Throws: also when a signal came.
     @discardableResult
     func run(seconds: Double, progress: () -> String? = { nil }, until condition: () -> Bool) throws -> Bool {
         let deadline = Clock.monotonic() + UInt64(seconds * 1e9)
@@ -128,10 +104,6 @@ final class BenchFleet {
             // What the condition wrote must not wait for an event.
             self.flush()
             try self.loop.turn(maximumWaitNanoseconds: min(deadline - now, 50 * Nanoseconds.perMillisecond))
-            if self.isInterrupted {
-                self.isInterrupted = false
-                throw BenchFailure("interrupted")
-            }
             if now &- self.lastSaid >= Nanoseconds.perSecond, let text = progress() {
                 self.lastSaid = now
                 self.say(text)

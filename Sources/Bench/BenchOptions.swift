@@ -49,9 +49,6 @@ package struct BenchOptions: Sendable {
     /// Processes of the broker, whose CPU time and memory are reported.
     package var processes: [Int32] = []
 
-    /// Signals that end a program end the run, which tidies up.
-    package var watchesSignals = false
-
     package init() {}
 
     /// `pattern` with the number in place of `%d`.

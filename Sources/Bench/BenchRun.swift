@@ -35,7 +35,6 @@ package enum BenchRun {
         say: @escaping (String) -> Void
     ) throws -> BenchReport {
         let fleet = try BenchFleet(options, say: say)
-        if options.watchesSignals { try fleet.watchSignals() }
         let scenario: Scenario =
             switch kind {
             case .connect: ConnectScenario(fleet)

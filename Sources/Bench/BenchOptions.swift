@@ -33,6 +33,8 @@ package struct BenchOptions: Sendable {
     package var rate: Double?
     package var seconds = 10.0
     package var warmUpSeconds = 1.0
+    /// For so long nothing may come after the end before the rest is called lost.
+    package var quietSeconds = 10
     /// Connections that are being opened at a time.
     package var connectsAtATime = 32
     package var holdSeconds = 0.0

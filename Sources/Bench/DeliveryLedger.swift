@@ -4,9 +4,9 @@ package struct DeliveryLedger: Sendable {
     package private(set) var received = 0
     package private(set) var duplicates = 0
     package private(set) var outOfOrder = 0
-    private var next: UInt32 = 0
+    private var next = 0
     /// Passed over so far.
-    private var missing: Set<UInt32> = []
+    private var missing: Set<Int> = []
     /// Passed over in gaps too large to be remembered one by one.
     private var missingBeyond = 0
 
@@ -14,20 +14,22 @@ package struct DeliveryLedger: Sendable {
 
     package init() {}
 
+    /// - Parameter sequence: any number: it may have been damaged on the way.
     /// - Returns: whether it is the first time.
     @discardableResult
-    package mutating func receive(_ sequence: UInt32) -> Bool {
-        if sequence == self.next {
-            self.next += 1
-        } else if sequence > self.next {
-            let gap = Int(sequence - self.next)
-            if self.missing.count + gap <= Self.missingMax {
-                self.missing.formUnion(self.next..<sequence)
+    package mutating func receive(_ sequence: some BinaryInteger) -> Bool {
+        let number = min(Int(clamping: sequence), Int.max - 1)
+        if number == self.next {
+            self.next = number + 1
+        } else if number > self.next {
+            let gap = number - self.next
+            if gap <= Self.missingMax - self.missing.count {
+                self.missing.formUnion(self.next..<number)
             } else {
                 self.missingBeyond += gap
             }
-            self.next = sequence + 1
-        } else if self.missing.remove(sequence) != nil {
+            self.next = number + 1
+        } else if self.missing.remove(number) != nil {
             self.outOfOrder += 1
         } else {
             self.duplicates += 1
@@ -38,7 +40,7 @@ package struct DeliveryLedger: Sendable {
     }
 
     /// - Parameter sent: how many messages there were.
-    package func lost(ofSent sent: UInt32) -> Int {
-        self.missing.count + self.missingBeyond + (sent > self.next ? Int(sent - self.next) : 0)
+    package func lost(ofSent sent: some BinaryInteger) -> Int {
+        self.missing.count + self.missingBeyond + max(0, Int(clamping: sent) - self.next)
     }
 }

@@ -1,4 +1,5 @@
 import Common
+import Glibc
 
 /// What each payload begins with: who sent it, the how manyth it is, and when it was due.
 struct MessageStamp {
@@ -18,9 +19,22 @@ struct MessageStamp {
     }
 
     func write(into payload: UnsafeMutableRawBufferPointer) {
+        let last = self.check << Self.dueBits | self.due >> Self.stepBits
         payload.storeBytes(of: self.publisher.bigEndian, toByteOffset: 0, as: UInt32.self)
         payload.storeBytes(of: self.sequence.bigEndian, toByteOffset: 4, as: UInt32.self)
-        payload.storeBytes(of: self.due.bigEndian, toByteOffset: 8, as: UInt64.self)
+        payload.storeBytes(of: last.bigEndian, toByteOffset: 8, as: UInt64.self)
+    }
+
+    /// Moments are in steps of 64 ns, and end after 36 years: that leaves ten bits for a checksum of the stamp.
+    private static let stepBits: UInt64 = 6
+    private static let dueBits: UInt64 = 54
+
+    /// The moment as a stamp says it.
+    static func rounded(_ due: UInt64) -> UInt64 { (due >> Self.stepBits) << Self.stepBits }
+
+    private var check: UInt64 {
+        let mixed = (UInt64(self.sequence) << 32 | UInt64(self.publisher)) &* 0x9E37_79B9_7F4A_7C15
+        return ((mixed ^ mixed >> 29 ^ self.due >> Self.stepBits) &* 0xBF58_476D_1CE4_E5B9) >> Self.dueBits
     }
 
     /// Nil: damaged, or of somebody else.
@@ -30,7 +44,20 @@ struct MessageStamp {
         if payload.count > Self.bytes, payload[payload.count - 1] != Self.mark { return nil }
         self.publisher = UInt32(bigEndian: payload.loadUnaligned(fromByteOffset: 0, as: UInt32.self))
         self.sequence = UInt32(bigEndian: payload.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
-        self.due = UInt64(bigEndian: payload.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        let last = UInt64(bigEndian: payload.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+        self.due = (last & (1 << Self.dueBits - 1)) << Self.stepBits
+        guard last >> Self.dueBits == self.check else { return nil }
+    }
+
+    /// Looks at every byte.
+    /// - Parameter filler: what the payload is but for the stamp.
+    init?(_ payload: UnsafeRawBufferPointer, filler: [UInt8]) {
+        self.init(payload, count: filler.count)
+        let isIntact = filler.withUnsafeBytes { wanted in
+            guard let own = payload.baseAddress, let other = wanted.baseAddress else { return false }
+            return memcmp(own + Self.bytes, other + Self.bytes, wanted.count - Self.bytes) == 0
+        }
+        guard isIntact else { return nil }
     }
 
     init(publisher: UInt32, sequence: UInt32, due: UInt64) {

@@ -8,11 +8,9 @@ final class Publisher {
     private var identifierOffset = 0
     private var payloadOffset = 0
     private let qos: QoS
-    private(set) var sent: UInt32 = 0
+    private(set) var sent = 0
     /// PUBACK or PUBCOMP came.
-    private(set) var acknowledged: UInt32 = 0
-    /// By all subscribers together, each message once for each.
-    var delivered = 0
+    private(set) var acknowledged = 0
 
     init(_ client: BenchClient, index: Int, topic: String, qos: QoS, payloadBytes: Int, retain: Bool = false) {
         self.client = client
@@ -36,19 +34,17 @@ final class Publisher {
         self.identifierOffset = self.payloadOffset - propertyBytes - 2
     }
 
-    /// Messages that are not complete: not acknowledged, or not yet with all receivers.
-    func underWay(receivers: Int) -> Int {
-        let isThere = receivers == 0 ? Int(self.sent) : self.delivered / receivers
-        return Int(self.sent) - (self.qos == .atMostOnce ? isThere : min(isThere, Int(self.acknowledged)))
-    }
+    /// Of a PUBLISH on the wire.
+    var packetBytes: Int { self.packet.readableBytes }
 
-    func send(due: UInt64) {
+    /// - Parameter identifier: nil: the next one in turn.
+    func send(due: UInt64, identifier: UInt16? = nil) {
         let bytes = self.packet.mutableReadable
         if self.qos != .atMostOnce {
-            let identifier = UInt16(self.sent % 65_535) + 1
+            let identifier = identifier ?? UInt16(self.sent % 65_535) + 1
             bytes.storeBytes(of: identifier.bigEndian, toByteOffset: self.identifierOffset, as: UInt16.self)
         }
-        MessageStamp(publisher: self.index, sequence: self.sent, due: due).write(
+        MessageStamp(publisher: self.index, sequence: UInt32(truncatingIfNeeded: self.sent), due: due).write(
             into: UnsafeMutableRawBufferPointer(rebasing: bytes[self.payloadOffset...])
         )
         self.client.output.write(self.packet.readable)

@@ -31,4 +31,14 @@ import Testing
             #expect(ledger.received == Set(seen).count)
         }
     }
+
+    /// The number after the last one was no number of 32 bits.
+    @Test func `regression: no number is too large`() {
+        var ledger = DeliveryLedger()
+        let isNew = [
+            ledger.receive(UInt32.max), ledger.receive(UInt64.max), ledger.receive(Int.max), ledger.receive(-1),
+        ]
+        #expect(isNew == [true, true, false, false] && ledger.duplicates == 2)
+        #expect(ledger.lost(ofSent: UInt64.max) == Int.max - 2)
+    }
 }

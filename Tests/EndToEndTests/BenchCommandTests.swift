@@ -54,6 +54,15 @@ import Testing
         #expect(status == 0, "\(output)")
     }
 
+    @Test("Regression: lasting sessions are ended with the run", arguments: ["5", "3.1.1"])
+    func lastingSessions(version: String) throws {
+        let broker = try TestBroker()
+        let arguments = ["pairs", "-n", "3", "--persistent", "--mqtt", version, "--seconds", "0.1"]
+        let (status, output) = try self.bench(arguments + ["--port", "\(broker.plainPort)"])
+        #expect(status == 0, "\(output)")
+        try waitUntil("no session is left") { try broker.figure("sessions", of: "router") == 0 }
+    }
+
     @Test("A rate is kept, and all that is published arrives")
     func rate() throws {
         let broker = try TestBroker()

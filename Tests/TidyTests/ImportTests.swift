@@ -9,7 +9,7 @@ import Testing
         "Sources/TLS/": ["Common", "COpenSSL", "Glibc"],
         "Sources/SQLite/": ["Common", "CSQLite", "Glibc"],
         "Sources/Devices/": ["Common", "Glibc", "SQLite", "TLS"],
-        "Sources/Bench/": ["Common", "Glibc", "TLS"],
+        "Sources/Bench/": ["CLinux", "Common", "Glibc", "TLS"],
         "Sources/AuthCache/": ["Common", "Glibc", "SQLite", "Synchronization", "TLS"],
         "Sources/RouterStore/": ["Common", "Glibc", "SQLite"],
         "Sources/RoleCommand/": ["ArgumentParser", "Common", "Glibc"],

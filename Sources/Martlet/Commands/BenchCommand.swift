@@ -230,7 +230,7 @@ struct BenchLoad: ParsableArguments {
     @Option(help: "retained: messages; offline: messages for each client. (default: 1000)")
     var count: Int?
 
-    @Flag(help: "fanout, fanin and pairs: sessions that outlive their connections.")
+    @Flag(help: "fanout, fanin and pairs: sessions that outlive their connections; they are ended at the end.")
     var persistent = false
 
     private static let traffic = ["fanout", "fanin", "pairs"]

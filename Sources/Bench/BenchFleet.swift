@@ -18,7 +18,7 @@ final class BenchFleet {
     private var lastMoment: Instant?
     var isInterrupted: Bool { self.lastMoment != nil }
     /// Messages are waited for until none has come for so long.
-    let quietNanoseconds: UInt64
+    var quietNanoseconds: UInt64 { UInt64(self.options.quietSeconds) * Nanoseconds.perSecond }
     private static let cleaningNanoseconds = 30 * Nanoseconds.perSecond
 
     /// - Parameters:
@@ -26,12 +26,10 @@ final class BenchFleet {
     ///   - say: shows a line of progress.
     init(
         _ options: BenchOptions,
-        quietNanoseconds: UInt64 = 10 * Nanoseconds.perSecond,
         wantsEnd: @escaping () -> Bool = { false },
         say: @escaping (String) -> Void
     ) throws {
         self.options = options
-        self.quietNanoseconds = quietNanoseconds
         self.wantsEnd = wantsEnd
         self.loop = try EventLoop()
         self.say = say

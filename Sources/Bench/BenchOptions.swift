@@ -33,7 +33,7 @@ package struct BenchOptions: Sendable {
     package var rate: Double?
     package var seconds = 10.0
     package var warmUpSeconds = 1.0
-    /// For so long nothing may come after the end before the rest is called lost.
+    /// Messages are waited for until none has come for so long: what has not come by then is called lost.
     package var quietSeconds = 10
     /// Connections that are being opened at a time.
     package var connectsAtATime = 32

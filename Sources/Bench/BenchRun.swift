@@ -30,18 +30,16 @@ package enum BenchRun {
     }
 
     /// - Parameters:
-    ///   - quietNanoseconds: kept messages are waited for until none has come for so long.
     ///   - wantsEnd: whether somebody wants the run to end: then it cleans up, and reports what there is.
     ///   - say: shows a line of progress, about once a second.
     /// - Throws: why it could not be made, as a sentence.
     package static func perform(
         _ kind: Kind,
         _ options: BenchOptions,
-        quietNanoseconds: UInt64 = 10 * Nanoseconds.perSecond,
         wantsEnd: @escaping () -> Bool = { false },
         say: @escaping (String) -> Void
     ) throws -> BenchReport {
-        let fleet = try BenchFleet(options, quietNanoseconds: quietNanoseconds, wantsEnd: wantsEnd, say: say)
+        let fleet = try BenchFleet(options, wantsEnd: wantsEnd, say: say)
         try fleet.prepareTLS(Self.connections(kind, options))
         let scenario: Scenario =
             switch kind {

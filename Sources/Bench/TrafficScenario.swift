@@ -345,7 +345,7 @@ final class TrafficScenario: Scenario {
         let isOver = try self.fleet.run(seconds: Double(Self.drainSeconds)) {
             let waiting = self.outstanding
             if waiting != last { (last, since) = (waiting, Clock.monotonic()) }
-            return waiting == 0 || Clock.monotonic() - since > UInt64(quiet) * Nanoseconds.perSecond
+            return waiting == 0 || Clock.monotonic() - since > self.fleet.quietNanoseconds
         }
         self.drainEnd =
             isOver

@@ -9,14 +9,13 @@ import Testing
     private func perform(
         _ kind: BenchRun.Kind,
         _ broker: StubBroker,
-        quietNanoseconds: UInt64 = 10 * Nanoseconds.perSecond,
         _ change: (inout BenchOptions) -> Void = { _ in },
         wantsEnd: @escaping () -> Bool = { false }
     ) throws -> BenchReport {
         var options = BenchOptions()
         (options.port, options.clients, options.subscribers, options.count) = (broker.port, 3, 2, 4)
         change(&options)
-        return try BenchRun.perform(kind, options, quietNanoseconds: quietNanoseconds, wantsEnd: wantsEnd) { _ in }
+        return try BenchRun.perform(kind, options, wantsEnd: wantsEnd) { _ in }
     }
 
     private func figure(_ name: String, in report: BenchReport) -> Double? {
@@ -215,8 +214,8 @@ import Testing
         let state = Retaining()
         let broker = try StubBroker { state.answer($0, $1, drops: 1) }
         defer { broker.stop() }
-        let quiet: UInt64 = 3
-        let report = try self.perform(.retained, broker, quietNanoseconds: quiet * Nanoseconds.perSecond)
+        let quiet = 3
+        let report = try self.perform(.retained, broker) { $0.quietSeconds = quiet }
         #expect(report.problems == ["lost: 2"])
         // Six messages.
         #expect(self.figure("delivered_per_s", in: report) ?? 0 > 6 / Double(quiet))
@@ -229,8 +228,8 @@ import Testing
         let broker = try StubBroker { state.answer($0, $1, drops: 1) }
         defer { broker.stop() }
         let began = Clock.monotonic()
-        let report = try self.perform(.retained, broker, quietNanoseconds: 600 * Nanoseconds.perSecond) {
-            $0.qos = .atLeastOnce
+        let report = try self.perform(.retained, broker) {
+            ($0.qos, $0.quietSeconds) = (.atLeastOnce, 600)
         } wantsEnd: {
             // All that will come.
             broker.locked { state.acknowledged == 6 }

@@ -76,7 +76,12 @@ import Testing
     }
 
     @Test func `go when what waits for them leaves no room for others`() throws {
-        for number in 0..<20 { try self.publish("all", number, bytes: 60_000) }
+        var number = 0
+        // At times the kernel takes some megabytes for each of them.
+        while try number < 20 || (number < 120 && self.undelivered() <= 768 << 10) {
+            try self.publish("all", number, bytes: 60_000)
+            number += 1
+        }
         try self.broker.listeners[0].waitForLog("clients ended that do not read")
         try self.readerGets(0..<50)
         #expect(try #require(try self.broker.figure("slow_clients_closed_total", of: "listener")) > 0)

@@ -1,3 +1,5 @@
+import Common
+
 /// What a run gave: named figures in order, and what was wrong.
 package struct BenchReport: Sendable {
     package enum Value: Sendable, Equatable {
@@ -40,27 +42,12 @@ package struct BenchReport: Sendable {
     /// One object on one line.
     package var json: String {
         var members = self.lines.map { line in
-            if case .text(let text) = line.value { return "\"\(line.name)\":\(Self.quoted(text))" }
+            if case .text(let text) = line.value { return "\"\(line.name)\":\(JSONText.quoted(text))" }
             return "\"\(line.name)\":\(Self.text(line.value))"
         }
         members.append("\"ok\":\(self.isGood)")
-        members.append("\"problems\":[" + self.problems.map { Self.quoted($0) }.joined(separator: ",") + "]")
+        members.append("\"problems\":[" + self.problems.map { JSONText.quoted($0) }.joined(separator: ",") + "]")
         return "{\(members.joined(separator: ","))}"
-    }
-
-    /// A string of JSON (RFC 8259, section 7): problems have words of brokers, files and certificates in them.
-    private static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"", "\\": result += "\\\(scalar)"
-            case _ where scalar.value < 0x20:
-                let digits = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
     }
 
     /// Three digits behind the point, without zeros at the end.

@@ -91,12 +91,12 @@ final class OfflineScenario: Scenario {
         try self.run(
             untilQuietFor: Self.acknowledgementNanoseconds,
             progress: { "\(publisher.sent) of \(wanted) messages sent" },
-            count: { Int(publisher.acknowledged) }
-        ) {
-            while client.state == .open, Int(publisher.sent) < wanted,
-                Int(publisher.sent - publisher.acknowledged) < window
+            count: { publisher.acknowledged }
+        ) { _ in
+            while client.state == .open, publisher.sent < wanted,
+                publisher.sent - publisher.acknowledged < window
             {
-                publisher.setTopic("\(self.prefix)/\(Int(publisher.sent) % sessions)", self.options.payloadBytes)
+                publisher.setTopic("\(self.prefix)/\(publisher.sent % sessions)", self.options.payloadBytes)
                 publisher.send(due: began)
             }
             return publisher.acknowledged >= wanted || self.isNotAuthorized || client.state != .open
@@ -111,7 +111,7 @@ final class OfflineScenario: Scenario {
             )
         }
         if publisher.acknowledged < wanted {
-            throw BenchFailure("\(wanted - Int(publisher.acknowledged)) messages were not acknowledged")
+            throw BenchFailure("\(wanted - publisher.acknowledged) messages were not acknowledged")
         }
         return Double(Clock.monotonic() - began) / 1e9
     }
@@ -132,7 +132,7 @@ final class OfflineScenario: Scenario {
     }
 
     private func judge() {
-        let lost = self.ledgers.reduce(0) { $0 + $1.lost(ofSent: UInt32(self.options.count)) }
+        let lost = self.ledgers.reduce(0) { $0 + $1.lost(ofSent: self.options.count) }
         let duplicates = self.ledgers.reduce(0) { $0 + $1.duplicates }
         self.judgeMissing(lost)
         self.complainAboutSubscriptions()

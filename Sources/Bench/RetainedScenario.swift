@@ -93,9 +93,9 @@ final class RetainedScenario: Scenario {
         try self.run(
             untilQuietFor: Self.acknowledgementNanoseconds,
             progress: { "\(sent) of \(count) retained messages \(bytes == nil ? "removed" : "sent")" },
-            count: { Int(publisher.acknowledged) }
-        ) {
-            while client.state == .open, sent < count, sent - Int(publisher.acknowledged) < window {
+            count: { publisher.acknowledged }
+        ) { _ in
+            while client.state == .open, sent < count, sent - publisher.acknowledged < window {
                 if bytes == nil {
                     self.clear(sent, client)
                 } else {
@@ -122,7 +122,7 @@ final class RetainedScenario: Scenario {
             )
         }
         if publisher.acknowledged < count {
-            throw BenchFailure("\(count - Int(publisher.acknowledged)) retained messages were not acknowledged")
+            throw BenchFailure("\(count - publisher.acknowledged) retained messages were not acknowledged")
         }
         return Double(Clock.monotonic() - began) / 1e9
     }

@@ -251,21 +251,23 @@ class Scenario: BenchClientDelegate {
 
     /// Turns the loop until the condition holds, or a number has not changed for so long: how long all of it takes is for the broker to say.
     ///
-    /// - Returns: when the number changed for the last time.
+    /// - Parameter condition: with the number.
+    /// - Returns: when the number changed for the last time; and whether the loop ended before `seconds` were over or somebody ended the run.
     @discardableResult
     func run(
         untilQuietFor nanoseconds: UInt64,
-        progress: () -> String,
+        seconds: Double = .infinity,
+        progress: () -> String? = { nil },
         count: () -> Int,
-        until condition: () -> Bool
-    ) throws -> Instant {
+        until condition: (Int) -> Bool
+    ) throws -> (lastChange: Instant, isOver: Bool) {
         var (last, since) = (count(), Clock.monotonic())
-        try self.fleet.run(seconds: .infinity, progress: progress) {
+        let isOver = try self.fleet.run(seconds: seconds, progress: progress) {
             let current = count()
             if current != last { (last, since) = (current, Clock.monotonic()) }
-            return condition() || Clock.monotonic() - since > nanoseconds
+            return condition(current) || Clock.monotonic() - since > nanoseconds
         }
-        return since
+        return (since, isOver)
     }
 
     /// Acknowledgements are waited for until none has come for so long.
@@ -281,7 +283,7 @@ class Scenario: BenchClientDelegate {
             untilQuietFor: self.fleet.quietNanoseconds,
             progress: { "\(received()) of \(wanted) \(what) messages came" },
             count: received
-        ) { received() >= wanted || self.areAllGone(clients) }
+        ) { $0 >= wanted || self.areAllGone(clients) }.lastChange
         guard received() == 0, wanted > 0 else { return last }
         if self.fleet.isInterrupted {
             throw BenchFailure("the run was interrupted; none of \(wanted) \(what) messages had come")

@@ -10,8 +10,7 @@ final class TrafficPublisher {
     private var window = MessageWindow()
     private var identifiers = PacketIdentifiers()
     /// Moments at which messages were due that are not sent.
-    private var due: [Instant] = []
-    private var dueHead = 0
+    private var due = FirstInFirstOut<Instant>()
     /// By an acknowledgement.
     private(set) var refused = 0
 
@@ -35,7 +34,7 @@ final class TrafficPublisher {
     var packetBytes: Int { self.publisher.packetBytes }
     var unacknowledged: Int { self.identifiers.count }
     /// Messages that are due and not sent.
-    var waiting: Int { self.due.count - self.dueHead }
+    var waiting: Int { self.due.count }
 
     /// The number of a message that arrived; nil: there was none, so the number was damaged.
     func number(of sequence: UInt32) -> Int? {
@@ -71,15 +70,10 @@ final class TrafficPublisher {
     ///
     /// - Returns: how many were sent.
     func sendDue(receiveMaximum: Int, at now: Instant) -> Int {
-        let first = self.dueHead
-        while self.dueHead < self.due.count, self.maySend(receiveMaximum) {
-            guard self.send(due: self.due[self.dueHead], at: now) else { break }
-            self.dueHead += 1
-        }
-        let count = self.dueHead - first
-        if self.dueHead == self.due.count {
-            self.due.removeAll(keepingCapacity: true)
-            self.dueHead = 0
+        var count = 0
+        while let moment = self.due.first, self.maySend(receiveMaximum), self.send(due: moment, at: now) {
+            _ = self.due.popFirst()
+            count += 1
         }
         return count
     }

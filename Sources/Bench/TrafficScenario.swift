@@ -340,16 +340,15 @@ final class TrafficScenario: Scenario {
 
     /// Until everything has arrived, or nothing comes any more.
     private func drain() throws {
-        let quiet = self.options.quietSeconds
-        var (last, since) = (-1, Clock.monotonic())
-        let isOver = try self.fleet.run(seconds: Double(Self.drainSeconds)) {
-            let waiting = self.outstanding
-            if waiting != last { (last, since) = (waiting, Clock.monotonic()) }
-            return waiting == 0 || Clock.monotonic() - since > self.fleet.quietNanoseconds
-        }
+        let isOver = try self.run(
+            untilQuietFor: self.fleet.quietNanoseconds,
+            seconds: Double(Self.drainSeconds),
+            count: { self.outstanding },
+            until: { $0 == 0 }
+        ).isOver
         self.drainEnd =
             isOver
-            ? "had not come when nothing more came for \(quiet) s"
+            ? "had not come when nothing more came for \(self.options.quietSeconds) s"
             : "had not come \(Self.drainSeconds) s after the end"
     }
 

@@ -66,21 +66,7 @@ final class FakeBroker: @unchecked Sendable {
 
     init(_ behaviour: Behaviour = Behaviour()) throws {
         self.behaviour = behaviour
-        let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
-        let listening = socket(AF_INET, type, 0)
-        self.listening = listening
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let result = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
-                bind(listening, raw, length) == 0 && Glibc.listen(listening, 64) == 0
-                    && getsockname(listening, raw, &length) == 0
-            }
-        }
-        self.port = UInt16(bigEndian: address.sin_port)
-        guard result else { throw SystemError("listen") }
+        (self.listening, self.port) = try listenOnLoopback(blocks: false)
         var thread = pthread_t()
         pthread_create(
             &thread,

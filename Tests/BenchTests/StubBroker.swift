@@ -57,20 +57,7 @@ final class StubBroker: @unchecked Sendable {
     /// - Parameter answer: also for CONNECT; called by one thread at a time.
     init(_ answer: @escaping Answer) throws {
         self.answer = answer
-        self.listening = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let descriptor = self.listening
-        let result = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
-                bind(descriptor, raw, length) == 0 && listen(descriptor, 256) == 0
-                    && getsockname(descriptor, raw, &length) == 0
-            }
-        }
-        self.port = UInt16(bigEndian: address.sin_port)
-        guard result else { throw SystemError("listen") }
+        (self.listening, self.port) = try listenOnLoopback()
         self.detach { broker in
             while case let accepted = accept(broker.listening, nil, nil), accepted >= 0 {
                 broker.detach { $0.serve(accepted) }

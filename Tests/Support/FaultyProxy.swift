@@ -44,19 +44,7 @@ package final class FaultyProxy: @unchecked Sendable {
     /// - Parameter target: a port of this host.
     package init(target: UInt16) throws {
         self.target = target
-        let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
-        let fileDescriptor = socket(AF_INET, type, 0)
-        var address = Self.address(0)
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let result = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { raw in
-                bind(fileDescriptor, raw, length) == 0 && listen(fileDescriptor, 64) == 0
-                    && getsockname(fileDescriptor, raw, &length) == 0
-            }
-        }
-        self.listening = fileDescriptor
-        self.port = UInt16(bigEndian: address.sin_port)
-        guard result else { throw SystemError("listen") }
+        (self.listening, self.port) = try listenOnLoopback(blocks: false)
         var thread = pthread_t()
         let context = Unmanaged.passUnretained(self).toOpaque()
         pthread_create(

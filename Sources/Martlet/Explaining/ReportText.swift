@@ -21,10 +21,10 @@ enum ReportText {
         for line in block where !names.contains(line.name) && !AskedSources.isPart(line) { names.append(line.name) }
         let members = names.map { name in
             let values = block.filter { $0.name == name }.map { Self.value($0) }
-            return "\(Self.quoted(name)):" + (values.count == 1 ? values[0] : "[\(values.joined(separator: ","))]")
+            return "\(JSONText.quoted(name)):" + (values.count == 1 ? values[0] : "[\(values.joined(separator: ","))]")
         }
         let asked = AskedSources.blocks(of: block)
-        let list = asked.isEmpty ? [] : ["\(Self.quoted(AskedSources.name)):\(Self.json(asked))"]
+        let list = asked.isEmpty ? [] : ["\(JSONText.quoted(AskedSources.name)):\(Self.json(asked))"]
         return "{\((members + list).joined(separator: ","))}"
     }
 
@@ -38,21 +38,6 @@ enum ReportText {
     private static func value(_ line: Report.Line) -> String {
         let isNumber = Self.numbers.contains(line.name) && Int64(line.value) != nil
         let isFlag = Self.flags.contains(line.name) && ["true", "false"].contains(line.value)
-        return isNumber || isFlag ? line.value : Self.quoted(line.value)
-    }
-
-    static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case _ where scalar.value < 0x20:
-                let digits = String(scalar.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
+        return isNumber || isFlag ? line.value : JSONText.quoted(line.value)
     }
 }

@@ -160,7 +160,7 @@ extension ImportedConfiguration {
     }
 
     /// A YAML scalar in double quotes.
-    static func quoted(_ text: String) -> String { ReportText.quoted(text) }
+    static func quoted(_ text: String) -> String { JSONText.quoted(text) }
 
     /// A word as it is, anything else in double quotes.
     static func scalar(_ text: String) -> String {

@@ -10,13 +10,13 @@ enum StatusJSON {
 
     private static func process(_ process: StatusClient.Process, _ sources: [String]) -> String {
         var members = [
-            Self.member("process", ReportText.quoted(process.name)),
-            Self.member("role", ReportText.quoted(process.role)),
+            Self.member("process", JSONText.quoted(process.name)),
+            Self.member("role", JSONText.quoted(process.role)),
             Self.member("up", "\(process.isUp)"),
         ]
         switch process.answer {
         case .silent(let reason):
-            members.append(Self.member("reason", ReportText.quoted(reason)))
+            members.append(Self.member("reason", JSONText.quoted(reason)))
         case .report(let lines):
             let status = StatusFigures(lines, sources: sources)
             if let pid = status.processIdentifier { members.append(Self.member("pid", pid)) }
@@ -34,7 +34,7 @@ enum StatusJSON {
     }
 
     private static func contents(of status: StatusFigures, source: String) -> [String] {
-        let alarms = status.alarms.filter { $0.source == source }.map { ReportText.quoted($0.value) }
+        let alarms = status.alarms.filter { $0.source == source }.map { JSONText.quoted($0.value) }
         let values = Self.values(status.figures.filter { $0.source == source })
         return [Self.member("alarms", "[\(alarms.joined(separator: ","))]"), Self.member("values", values)]
     }
@@ -46,7 +46,7 @@ enum StatusJSON {
         var labelled: [String: [String]] = [:]
         for figure in figures {
             if plain[figure.name] == nil, labelled[figure.name] == nil { names.append(figure.name) }
-            let value = figure.isNumber ? figure.value : ReportText.quoted(figure.value)
+            let value = figure.isNumber ? figure.value : JSONText.quoted(figure.value)
             if let label = figure.label {
                 labelled[figure.name, default: []].append(Self.member(label.value, value))
             } else {
@@ -59,5 +59,5 @@ enum StatusJSON {
         return "{\(members.joined(separator: ","))}"
     }
 
-    private static func member(_ name: String, _ value: String) -> String { "\(ReportText.quoted(name)):\(value)" }
+    private static func member(_ name: String, _ value: String) -> String { "\(JSONText.quoted(name)):\(value)" }
 }

@@ -85,7 +85,7 @@ struct StoreMaintenance {
         "\"\(String(decoding: Hex.encode(bytes), as: UTF8.self))\""
     }
 
-    private static func quoted(_ text: [UInt8]) -> String { ReportText.quoted(String(decoding: text, as: UTF8.self)) }
+    private static func quoted(_ text: [UInt8]) -> String { JSONText.quoted(String(decoding: text, as: UTF8.self)) }
 
     // MARK: Copies
 

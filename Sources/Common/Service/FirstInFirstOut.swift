@@ -1,17 +1,19 @@
 /// A queue on one array: appended at the end, taken from the front, both in constant time on average.
-struct FirstInFirstOut<Element> {
+public struct FirstInFirstOut<Element> {
     private var elements: [Element?] = []
     private var head = 0
 
-    var count: Int { self.elements.count - self.head }
-    var isEmpty: Bool { self.count == 0 }
-    var first: Element? { self.head < self.elements.count ? self.elements[self.head] : nil }
+    public init() {}
 
-    mutating func append(_ element: Element) {
+    public var count: Int { self.elements.count - self.head }
+    public var isEmpty: Bool { self.count == 0 }
+    public var first: Element? { self.head < self.elements.count ? self.elements[self.head] : nil }
+
+    public mutating func append(_ element: Element) {
         self.elements.append(element)
     }
 
-    mutating func popFirst() -> Element? {
+    public mutating func popFirst() -> Element? {
         guard self.head < self.elements.count else { return nil }
         let element = self.elements[self.head]
         self.elements[self.head] = nil

@@ -10,7 +10,7 @@ package final class SharedPage: @unchecked Sendable {
     private static let bytes = 4096
     package static let wordCount = SharedPage.bytes / 8
 
-    package let words: UnsafeMutablePointer<Atomic<UInt64>>
+    private let words: UnsafeMutablePointer<Atomic<UInt64>>
     private let memory: UnsafeMutableRawPointer
     /// Nil: it is of this process alone.
     private let path: String?
@@ -50,6 +50,20 @@ package final class SharedPage: @unchecked Sendable {
             throw CacheTrouble("make room for \(path)", errno: failure)
         }
         return file
+    }
+
+    package subscript(index: Int) -> UInt64 {
+        get { self.words[index].load(ordering: .sequentiallyConsistent) }
+        set { self.words[index].store(newValue, ordering: .sequentiallyConsistent) }
+    }
+
+    /// - Returns: false: the word is another one by now, and stays.
+    package func exchange(_ index: Int, from expected: UInt64, to desired: UInt64) -> Bool {
+        self.words[index].compareExchange(
+            expected: expected,
+            desired: desired,
+            ordering: .sequentiallyConsistent
+        ).exchanged
     }
 
     /// Where somebody has removed the file, one with what the page holds takes its place, or that of another process that was faster.

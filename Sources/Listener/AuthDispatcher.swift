@@ -53,7 +53,7 @@ final class AuthDispatcher: LinkDelegate {
 
     /// The worker that was asked is silent.
     func timedOut(_ connection: ClientConnection, now: Instant) {
-        if now - connection.authStarted >= ClientConnection.brokerWaitNanoseconds {
+        if now - connection.authStarted >= Limits.brokerWaitNanoseconds {
             return connection.refuse(
                 .authWorkerUnavailable,
                 code: .serverUnavailable,
@@ -65,7 +65,7 @@ final class AuthDispatcher: LinkDelegate {
             self.ask(connection, excluding: silent)
         } else {
             // The only one there is: asking it twice would not make it faster.
-            connection.setDeadline(connection.authStarted + ClientConnection.brokerWaitNanoseconds)
+            connection.setDeadline(connection.authStarted + Limits.brokerWaitNanoseconds)
         }
     }
 
@@ -75,12 +75,12 @@ final class AuthDispatcher: LinkDelegate {
         guard let worker = self.choose(query, excluding: silent), let link = self.links[worker] else {
             // It waits in its phase for a worker to come up.
             connection.authWorker = nil
-            connection.setDeadline(start + ClientConnection.brokerWaitNanoseconds)
+            connection.setDeadline(start + Limits.brokerWaitNanoseconds)
             return
         }
         connection.authWorker = worker
         let timeout = self.service.loop.now + self.service.configuration.authentication.workerTimeoutNanoseconds
-        connection.setDeadline(min(timeout, start + ClientConnection.brokerWaitNanoseconds))
+        connection.setDeadline(min(timeout, start + Limits.brokerWaitNanoseconds))
         query.encode(into: &link.output, request: connection.handle)
     }
 

@@ -34,8 +34,6 @@ final class ClientConnection: EventHandler {
     private static let outputBytesMax = 64 << 20
     private static let lingerNanoseconds = 2 * Nanoseconds.perSecond
     private static let closingNanoseconds = 5 * Nanoseconds.perSecond
-    /// How long the broker itself may keep a CONNECT waiting before it says "server unavailable".
-    static let brokerWaitNanoseconds = Limits.brokerWaitNanoseconds
 
     let handle: UInt64
     let policy: ListenerPolicy
@@ -468,7 +466,7 @@ final class ClientConnection: EventHandler {
         self.connectStamp = Clock.bootTime()
         self.passedConnect = self.connect.map { PassedConnect($0) }
         self.connect = nil
-        self.setDeadline(self.service.loop.now + Self.brokerWaitNanoseconds)
+        self.setDeadline(self.service.loop.now + Limits.brokerWaitNanoseconds)
         self.router.open(self)
     }
 

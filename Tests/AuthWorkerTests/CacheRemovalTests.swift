@@ -2,7 +2,6 @@ import AuthCache
 import AuthWorker
 import Common
 import Glibc
-import Synchronization
 import TestSupport
 import Testing
 
@@ -64,15 +63,15 @@ import Testing
         let folder = try TemporaryDirectory("martlet-page")
         let page = try SharedPage(path: folder.file("page"))
         let other = try SharedPage(path: folder.file("page"))
-        page.words[3].store(7, ordering: .relaxed)
-        page.words[0].store(1, ordering: .relaxed)
+        page[3] = 7
+        page[0] = 1
         page.relink()
         #expect(unlink(folder.file("page")) == 0)
         page.relink()
         other.relink()
-        #expect(other.words[3].load(ordering: .relaxed) == 7)
+        #expect(other[3] == 7)
         let later = try SharedPage(path: folder.file("page"))
-        page.words[4].store(8, ordering: .relaxed)
-        #expect([other, later].allSatisfy { $0.words[4].load(ordering: .relaxed) == 8 })
+        page[4] = 8
+        #expect([other, later].allSatisfy { $0[4] == 8 })
     }
 }

@@ -1,6 +1,5 @@
 import AuthCache
 import Common
-import Synchronization
 import Testing
 
 @testable import AuthWorker
@@ -209,7 +208,7 @@ import Testing
         let page = SharedPage()
         let account = DenialAccount(page: page)
         #expect(account.vanishingSinceMilliseconds == nil)
-        page.words[1].store(50_000, ordering: .relaxed)
+        page[1] = 50_000
         #expect(account.vanishingSinceMilliseconds == 40_000)
         account.resume(atMilliseconds: 89_000)
         account.suspend(atMilliseconds: 90_000, vanishingSince: 85_000)

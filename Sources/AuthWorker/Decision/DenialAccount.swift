@@ -1,6 +1,5 @@
 import AuthCache
 import Common
-import Synchronization
 
 /// What the auth workers of a host know together about rows that vanish from one source: how many did in the last seconds, whether
 /// denial is suspended, and what somebody has confirmed. It stays when they end.
@@ -40,23 +39,20 @@ package final class DenialAccount {
         self.page = page
         self.worker = Self.workers + (max(worker, 1) - 1) % Self.workersMax
         let stamp = boot << 8 | Self.layout
-        let former = self[0]
+        let former = self.page[0]
         if former != stamp {
             // Of another layout nothing can be read.
-            for index in (former & 0xFF == Self.layout ? Self.workers : 1)..<SharedPage.wordCount { self[index] = 0 }
-            self[0] = stamp
+            for index in (former & 0xFF == Self.layout ? Self.workers : 1)..<SharedPage.wordCount {
+                self.page[index] = 0
+            }
+            self.page[0] = stamp
         }
-        self[self.worker] = 0
-    }
-
-    private subscript(index: Int) -> UInt64 {
-        get { self.page.words[index].load(ordering: .sequentiallyConsistent) }
-        set { self.page.words[index].store(newValue, ordering: .sequentiallyConsistent) }
+        self.page[self.worker] = 0
     }
 
     /// Nil: denial is not suspended.
     var suspendedSinceMilliseconds: Int64? {
-        let since = self[Self.suspendedSince]
+        let since = self.page[Self.suspendedSince]
         return since == 0 ? nil : Int64(clamping: since)
     }
 
@@ -64,12 +60,12 @@ package final class DenialAccount {
     var vanishingSinceMilliseconds: Int64? {
         guard let suspended = self.suspendedSinceMilliseconds else { return nil }
         let earliest = suspended - Self.countedMilliseconds
-        let since = Int64(clamping: self[Self.vanishingSince])
+        let since = Int64(clamping: self.page[Self.vanishingSince])
         // A worker of a release before does not write it.
         return (earliest...suspended).contains(since) ? since : earliest
     }
 
-    var confirmedAtMilliseconds: Int64 { Int64(clamping: self[Self.confirmedAt]) }
+    var confirmedAtMilliseconds: Int64 { Int64(clamping: self.page[Self.confirmedAt]) }
 
     /// False: it was suspended already.
     ///
@@ -77,12 +73,8 @@ package final class DenialAccount {
     @discardableResult
     func suspend(atMilliseconds time: Int64, vanishingSince: Int64) -> Bool {
         guard self.suspendedSinceMilliseconds == nil else { return false }
-        self[Self.vanishingSince] = UInt64(max(vanishingSince, 1))
-        let (isFirst, _) = self.page.words[Self.suspendedSince].compareExchange(
-            expected: 0,
-            desired: UInt64(max(time, 1)),
-            ordering: .sequentiallyConsistent
-        )
+        self.page[Self.vanishingSince] = UInt64(max(vanishingSince, 1))
+        let isFirst = self.page.exchange(Self.suspendedSince, from: 0, to: UInt64(max(time, 1)))
         if isFirst { self.forgetAbsences() }
         return isFirst
     }
@@ -90,31 +82,31 @@ package final class DenialAccount {
     /// A worker found the rows back where it is connected to; others may be connected elsewhere.
     func resume(atMilliseconds time: Int64) {
         // Another number each time.
-        self[Self.restoredAt] = max(UInt64(max(time, 1)), self[Self.restoredAt] &+ 1)
+        self.page[Self.restoredAt] = max(UInt64(max(time, 1)), self.page[Self.restoredAt] &+ 1)
         self.end()
     }
 
     /// 0: that never was.
-    var restoredAtMilliseconds: Int64 { Int64(clamping: self[Self.restoredAt]) }
+    var restoredAtMilliseconds: Int64 { Int64(clamping: self.page[Self.restoredAt]) }
 
     func confirm(atMilliseconds time: Int64) {
-        self[Self.confirmedAt] = UInt64(max(time, 0))
+        self.page[Self.confirmedAt] = UInt64(max(time, 0))
         self.end()
     }
 
     private func end() {
         self.forgetAbsences()
-        self[Self.suspendedSince] = 0
+        self.page[Self.suspendedSince] = 0
     }
 
     private func forgetAbsences() {
-        for index in Self.absences..<Self.absences + Self.absenceSlots { self[index] = 0 }
+        for index in Self.absences..<Self.absences + Self.absenceSlots { self.page[index] = 0 }
     }
 
     /// This worker knows so many rows. Returns how many all of them know.
     func know(_ count: Int) -> Int {
-        self[self.worker] = UInt64(count)
-        return (Self.workers..<Self.workers + Self.workersMax).reduce(0) { $0 + Int(clamping: self[$1]) }
+        self.page[self.worker] = UInt64(count)
+        return (Self.workers..<Self.workers + Self.workersMax).reduce(0) { $0 + Int(clamping: self.page[$1]) }
     }
 
     /// One more row has vanished. Returns how many did lately, in the eyes of any worker.
@@ -122,18 +114,13 @@ package final class DenialAccount {
         let quarter = UInt64(truncatingIfNeeded: now / Self.quarterNanoseconds) & 0xFFFF_FFFF
         let word = Self.absences + Int(quarter % UInt64(Self.absenceSlots))
         while true {
-            let former = self[word]
+            let former = self.page[word]
             let desired = former >> 32 == quarter ? former &+ 1 : quarter << 32 | 1
-            let (isDone, _) = self.page.words[word].compareExchange(
-                expected: former,
-                desired: desired,
-                ordering: .sequentiallyConsistent
-            )
-            if isDone { break }
+            if self.page.exchange(word, from: former, to: desired) { break }
         }
         var count = 0
         for index in Self.absences..<Self.absences + Self.absenceSlots {
-            let word = self[index]
+            let word = self.page[index]
             // A quarter ahead is of a worker whose turn began later.
             let age = Int64(quarter) - Int64(word >> 32)
             if age < Int64(Self.quartersCounted), age > -Int64(Self.quartersCounted) {

@@ -1,6 +1,5 @@
 import AuthCache
 import Common
-import Synchronization
 
 /// Changes that were told while the cache file could not be written, as on a full disk: the auth workers that start later would take its
 /// rows for current. It is in a page that all workers of the host have in common, whose space on the disk was taken before, and stays when
@@ -22,30 +21,17 @@ package final class MissingMarks {
 
     package init(page: SharedPage = SharedPage()) {
         self.page = page
-        guard self[0] != Self.layout else { return }
+        guard self.page[0] != Self.layout else { return }
         // Of another layout nothing can be read.
-        for index in 1..<SharedPage.wordCount { self[index] = 0 }
-        self[0] = Self.layout
-    }
-
-    private subscript(index: Int) -> UInt64 {
-        get { self.page.words[index].load(ordering: .sequentiallyConsistent) }
-        set { self.page.words[index].store(newValue, ordering: .sequentiallyConsistent) }
-    }
-
-    private func exchange(_ index: Int, _ expected: UInt64, _ desired: UInt64) -> Bool {
-        self.page.words[index].compareExchange(
-            expected: expected,
-            desired: desired,
-            ordering: .sequentiallyConsistent
-        ).exchanged
+        for index in 1..<SharedPage.wordCount { self.page[index] = 0 }
+        self.page[0] = Self.layout
     }
 
     private func raise(_ index: Int, to time: Int64) {
         let desired = UInt64(max(time, 1))
         while true {
-            let former = self[index]
-            if former >= desired || self.exchange(index, former, desired) { return }
+            let former = self.page[index]
+            if former >= desired || self.page.exchange(index, from: former, to: desired) { return }
         }
     }
 
@@ -66,28 +52,28 @@ package final class MissingMarks {
     private func note(_ redisKey: [UInt8], at time: Int64) {
         let hash = LookupKey.hash(of: redisKey)
         self.raise(Self.lastAt, to: time)
-        if Self.hashes.contains(where: { self[$0] == hash }) { return }
-        if Self.hashes.contains(where: { self[$0] == 0 && self.exchange($0, 0, hash) }) { return }
+        if Self.hashes.contains(where: { self.page[$0] == hash }) { return }
+        if Self.hashes.contains(where: { self.page[$0] == 0 && self.page.exchange($0, from: 0, to: hash) }) { return }
         // There is no room for more: any row may be meant.
-        self.raise(Self.anyUntil, to: Int64(clamping: self[Self.lastAt]))
-        for index in Self.hashes { self[index] = 0 }
+        self.raise(Self.anyUntil, to: Int64(clamping: self.page[Self.lastAt]))
+        for index in Self.hashes { self.page[index] = 0 }
         // What another worker has noted meanwhile may have gone with them.
-        self.raise(Self.anyUntil, to: Int64(clamping: self[Self.lastAt]))
+        self.raise(Self.anyUntil, to: Int64(clamping: self.page[Self.lastAt]))
     }
 
     /// The file's rows of the key are marked now.
     package func forget(_ redisKey: [UInt8]) {
         let hash = LookupKey.hash(of: redisKey)
-        for index in Self.hashes where self[index] == hash { _ = self.exchange(index, hash, 0) }
+        for index in Self.hashes where self.page[index] == hash { _ = self.page.exchange(index, from: hash, to: 0) }
     }
 
     /// Whether a row that was known current at that moment may lack a change.
     package func concern(_ key: LookupKey, knownCurrentMilliseconds: Int64) -> Bool {
-        let anyUntil = Int64(clamping: self[Self.anyUntil])
+        let anyUntil = Int64(clamping: self.page[Self.anyUntil])
         if anyUntil > 0, knownCurrentMilliseconds <= anyUntil { return true }
-        guard knownCurrentMilliseconds <= Int64(clamping: self[Self.lastAt]) else { return false }
+        guard knownCurrentMilliseconds <= Int64(clamping: self.page[Self.lastAt]) else { return false }
         let hash = key.hash
         let related = key.relatedHashes
-        return Self.hashes.contains { self[$0] == hash || related.contains(self[$0]) }
+        return Self.hashes.contains { self.page[$0] == hash || related.contains(self.page[$0]) }
     }
 }

@@ -8,7 +8,11 @@ extension PasswordChecker {
         case (_, .none): nil
         case (.none, _): "the row has no password, or an empty one"
         case (.hash(let stored), .digest(let digest)):
-            Self.fault(ofHexadecimal: stored, "a \(digest.rawValue) hash", byteCount: digest.byteCount)
+            Self.fault(
+                ofHexadecimal: stored,
+                "a \(digest.rawValue) hash",
+                byteCount: Self.algorithm(of: digest).byteCount
+            )
         case (.hash(let stored), .pbkdf2(_, _, let keyBytes)):
             Self.fault(ofHexadecimal: stored, "a key that pbkdf2 derives", byteCount: keyBytes)
         case (.hash(let stored), .bcrypt(usesSaltField: false)):
@@ -21,7 +25,7 @@ extension PasswordChecker {
     }
 
     private static func fault(ofHexadecimal stored: [UInt8], _ what: String, byteCount: Int) -> String? {
-        guard stored.allSatisfy(Self.isHexadecimal) else {
+        guard stored.allSatisfy(Hex.isDigit) else {
             return "the row's value is not \(what): it is not hexadecimal"
         }
         guard stored.count == 2 * byteCount else {
@@ -55,32 +59,12 @@ extension PasswordChecker {
         return nil
     }
 
-    private static func isHexadecimal(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
-            UInt8(ascii: "A")...UInt8(ascii: "F"):
-            true
-        default: false
-        }
-    }
-
     private static func isBcryptDigit(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "."), UInt8(ascii: "/"), UInt8(ascii: "0")...UInt8(ascii: "9"),
             UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"):
             true
         default: false
-        }
-    }
-}
-
-extension PasswordHash.Digest {
-    fileprivate var byteCount: Int {
-        switch self {
-        case .md5: 16
-        case .sha: 20
-        case .sha256: 32
-        case .sha512: 64
         }
     }
 }

@@ -122,19 +122,22 @@ package struct PasswordChecker: Sendable {
         }
     }
 
+    static func algorithm(of digest: PasswordHash.Digest) -> Digest.Algorithm {
+        switch digest {
+        case .md5: .md5
+        case .sha: .sha1
+        case .sha256: .sha256
+        case .sha512: .sha512
+        }
+    }
+
     private func isHash(
         _ stored: [UInt8],
         of password: Secret,
         _ digest: PasswordHash.Digest,
         salt: [UInt8]
     ) -> Bool {
-        let algorithm: Digest.Algorithm =
-            switch digest {
-            case .md5: .md5
-            case .sha: .sha1
-            case .sha256: .sha256
-            case .sha512: .sha512
-            }
+        let algorithm = Self.algorithm(of: digest)
         guard algorithm.isAvailable else { return false }
         let hash = password.withBytes { password in
             salt.withUnsafeBytes { salt in

@@ -71,7 +71,7 @@ extension RouterCore {
             // Either all copies of a message are stored, or those that are not can be told apart when it comes again. Stored ones need
             // no name for that, unless it has come again: then a listener that comes later says who has it.
             if !held.isRepeated { message.header.exchange = 0 }
-            self.publishStored(view, kept: message, publisher: session.index)
+            self.publishReleased(message, session)
             self.complete(held.exchange, session)
         }
         withExtendedLifetime(message) {}

@@ -60,18 +60,13 @@ extension RouterCore {
     }
 
     /// Publishes a message that nobody would send again if we lost it: its publisher has been told that it is here.
-    /// - Parameter kept: as of `route`.
-    mutating func publishStored(_ message: MessageView, kept: Message? = nil, publisher: UInt32) {
+    mutating func publishStored(_ message: MessageView, publisher: UInt32) {
         self.storesAllCopies = self.changes.isOn
-        if message.retain {
-            _ = self.publish(message, publisher: publisher)
-        } else {
-            _ = self.route(message, kept: kept, publisher: publisher)
-        }
+        _ = self.publish(message, publisher: publisher)
         self.storesAllCopies = false
     }
 
-    /// Publishes a QoS 2 message that is stored and has its PUBREL. Its copies name the entry that it has.
+    /// The same of a QoS 2 message that has its PUBREL: its copies share its memory, and its entry in the store if it has one.
     mutating func publishReleased(_ message: Message, _ session: Session) {
         let view = message.view
         guard !view.retain else { return self.publishStored(view, publisher: session.index) }

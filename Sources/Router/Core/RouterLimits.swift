@@ -89,8 +89,8 @@ package enum RouterLimits {
     /// How long a listener whose link broke has to come back with its connections.
     static let relinkGraceNanoseconds = 2 * Nanoseconds.perSecond
 
-    /// How long a listener lets a CONNECT wait for a router: its `ClientConnection.brokerWaitNanoseconds`.
-    static let connectWaitNanoseconds = 10 * Nanoseconds.perSecond
+    /// How long a listener lets a CONNECT wait for a router.
+    static let connectWaitNanoseconds = Limits.brokerWaitNanoseconds
 
     /// How long after a start listeners have time to attach their sessions, and clients to come back, before wills are published and
     /// sessions that should have ended with their connection end (MQTT 5.0, section 3.1.2.5, allows wills to be late after a

@@ -31,6 +31,9 @@ package enum Hex {
         return result
     }
 
+    /// Of either case.
+    package static func isDigit(_ byte: UInt8) -> Bool { Self.value(of: byte) != nil }
+
     private static func value(of digit: UInt8) -> UInt8? {
         switch digit {
         case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")

@@ -55,7 +55,8 @@ var targets: [Target] = [
     .executableTarget(
         name: "martlet-authworker",
         dependencies: ["AuthWorker", "Common", "RoleCommand", argumentParser],
-        path: "Sources/AuthWorker/Main"
+        path: "Sources/AuthWorker/Main",
+        linkerSettings: [.linkedLibrary("jemalloc")]
     ),
 
     // The command-line tool.

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,4 +121,40 @@ pid_t martlet_spawn(const char *path, char *const argv[], char *const envp[], co
     close(failure[0]);
     errno = saved;
     return pid;
+}
+
+/// jemalloc(3), without its header: there in the programs that are linked with it.
+int mallctl(const char *name, void *old, size_t *old_length, void *new, size_t new_length) __attribute__((weak));
+
+static size_t jemalloc_figure(const char *name) {
+    size_t value = 0;
+    size_t length = sizeof(value);
+    return mallctl(name, &value, &length, NULL, 0) == 0 ? value : 0;
+}
+
+struct martlet_heap martlet_heap(void) {
+    struct martlet_heap heap;
+    if (mallctl) {
+        // Its figures are those of the last epoch.
+        uint64_t epoch = 1;
+        mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch));
+        size_t used = jemalloc_figure("stats.allocated");
+        size_t resident = jemalloc_figure("stats.resident");
+        heap.used = used;
+        heap.kept = resident > used ? resident - used : 0;
+    } else {
+        struct mallinfo2 info = mallinfo2();
+        heap.used = (uint64_t)info.uordblks + (uint64_t)info.hblkhd;
+        heap.kept = info.fordblks;
+    }
+    return heap;
+}
+
+void martlet_heap_give_back(void) {
+    if (mallctl) {
+        // 4096 is MALLCTL_ARENAS_ALL.
+        mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+    } else {
+        malloc_trim(0);
+    }
 }

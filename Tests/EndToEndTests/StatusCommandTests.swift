@@ -42,6 +42,11 @@ import Testing
         #expect(processes.map { $0["role"] } == ["router", "authworker", "listener"].map { .text(Array($0.utf8)) })
         #expect(processes.allSatisfy { $0["up"] == .flag(true) })
         #expect(processes[0]["values"]?["sessions_connected"] != .integer(0))
+        for process in processes {
+            // Of whichever allocator the program has.
+            guard case .integer(let bytes)? = process["values"]?["heap_bytes"] else { throw ProcessError(description: asked.output) }
+            #expect(bytes > 100_000 && bytes < 100_000_000)
+        }
         if authentication != former {
             #expect(processes[1]["sources"]?["file of ours"]?["values"]?["queries"] == .integer(1))
         }

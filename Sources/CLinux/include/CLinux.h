@@ -3,7 +3,6 @@
 
 #include <crypt.h>
 #include <linux/sockios.h>
-#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <spawn.h>
@@ -43,11 +42,17 @@ static inline int martlet_unacknowledged_bytes(int fd) {
 /// SIGXFSZ are ignored: writes fail with EPIPE and, beyond the file size limit (RLIMIT_FSIZE), EFBIG.
 int martlet_signal_fd(void);
 
-/// Bytes that the program has from malloc and not freed.
-static inline uint64_t martlet_heap_bytes(void) {
-    struct mallinfo2 info = mallinfo2();
-    return (uint64_t)info.uordblks + (uint64_t)info.hblkhd;
-}
+/// What the program has from malloc: glibc's, or jemalloc's where it is linked with that.
+struct martlet_heap {
+    /// Bytes that it has and has not freed.
+    uint64_t used;
+    /// Bytes that it freed and malloc keeps. For glibc, pages that were given back to the kernel count as before.
+    uint64_t kept;
+};
+struct martlet_heap martlet_heap(void);
+
+/// Gives back to the kernel what malloc keeps, as far as whole pages are free.
+void martlet_heap_give_back(void);
 
 static inline int martlet_wait_status_exited(int status) { return WIFEXITED(status); }
 static inline int martlet_wait_exit_code(int status) { return WEXITSTATUS(status); }

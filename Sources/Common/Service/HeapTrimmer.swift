@@ -1,5 +1,4 @@
 import CLinux
-import Glibc
 import Logging
 
 /// Gives back to the kernel what malloc keeps of memory that was freed, after a large backlog say: glibc does so by itself only with what
@@ -23,7 +22,7 @@ final class HeapTrimmer {
     private let usage: () -> HeapUsage
     private let giveBack: () -> Void
 
-    init(usage: @escaping () -> HeapUsage = HeapUsage.current, giveBack: @escaping () -> Void = { malloc_trim(0) }) {
+    init(usage: @escaping () -> HeapUsage = HeapUsage.current, giveBack: @escaping () -> Void = { martlet_heap_give_back() }) {
         self.usage = usage
         self.giveBack = giveBack
     }

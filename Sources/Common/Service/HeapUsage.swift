@@ -8,17 +8,15 @@ public struct HeapUsage {
     /// Freed, and kept by malloc in memory.
     var freeBytes: UInt64
 
-    /// What this process has from malloc and has not given back; walks malloc's lists, so it is nothing to ask often.
-    public static var bytes: UInt64 { martlet_heap_bytes() }
+    /// What this process has from malloc and has not given back; walks glibc's lists, so it is nothing to ask often.
+    public static var bytes: UInt64 { martlet_heap().used }
 
     /// As costly.
     static func current() -> HeapUsage {
-        let information = mallinfo2()
-        let used = UInt64(information.uordblks) + UInt64(information.hblkhd)
-        let free = UInt64(information.fordblks)
-        // For malloc, pages that were given back are free as before.
-        guard let resident = Self.residentBytes() else { return HeapUsage(usedBytes: used, freeBytes: free) }
-        return HeapUsage(usedBytes: used, freeBytes: min(free, resident > used ? resident - used : 0))
+        let heap = martlet_heap()
+        // For glibc, pages that were given back are free as before.
+        guard let resident = Self.residentBytes() else { return HeapUsage(usedBytes: heap.used, freeBytes: heap.kept) }
+        return HeapUsage(usedBytes: heap.used, freeBytes: min(heap.kept, resident > heap.used ? resident - heap.used : 0))
     }
 
     /// Memory of this process that is there, without what is of files or shared: proc(5), statm; nil: /proc is not there.

@@ -44,7 +44,9 @@ import Testing
         #expect(processes[0]["values"]?["sessions_connected"] != .integer(0))
         for process in processes {
             // Of whichever allocator the program has.
-            guard case .integer(let bytes)? = process["values"]?["heap_bytes"] else { throw ProcessError(description: asked.output) }
+            guard case .integer(let bytes)? = process["values"]?["heap_bytes"] else {
+                throw ProcessError(description: asked.output)
+            }
             #expect(bytes > 100_000 && bytes < 100_000_000)
         }
         if authentication != former {

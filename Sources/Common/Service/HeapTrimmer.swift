@@ -22,7 +22,10 @@ final class HeapTrimmer {
     private let usage: () -> HeapUsage
     private let giveBack: () -> Void
 
-    init(usage: @escaping () -> HeapUsage = HeapUsage.current, giveBack: @escaping () -> Void = { martlet_heap_give_back() }) {
+    init(
+        usage: @escaping () -> HeapUsage = HeapUsage.current,
+        giveBack: @escaping () -> Void = { martlet_heap_give_back() }
+    ) {
         self.usage = usage
         self.giveBack = giveBack
     }

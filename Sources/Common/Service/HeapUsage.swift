@@ -16,7 +16,10 @@ public struct HeapUsage {
         let heap = martlet_heap()
         // For glibc, pages that were given back are free as before.
         guard let resident = Self.residentBytes() else { return HeapUsage(usedBytes: heap.used, freeBytes: heap.kept) }
-        return HeapUsage(usedBytes: heap.used, freeBytes: min(heap.kept, resident > heap.used ? resident - heap.used : 0))
+        return HeapUsage(
+            usedBytes: heap.used,
+            freeBytes: min(heap.kept, resident > heap.used ? resident - heap.used : 0)
+        )
     }
 
     /// Memory of this process that is there, without what is of files or shared: proc(5), statm; nil: /proc is not there.

@@ -94,6 +94,78 @@ import Testing
         #expect(self.topics(other) == ["jobs"])
     }
 
+    /// All were looked at in one turn, each with every filter: others waited for seconds.
+    @Test("Regression: whose many filters end, with a full queue, keeps nobody waiting", arguments: [false, true])
+    func manyFilters(isLive: Bool) throws {
+        let (filters, messages) = (500, 2000)
+        let device = self.harness.client("device")
+        device.connect(clean: false, expiry: 3600, receiveMaximum: 1)
+        for number in 0..<filters { device.subscribe("secret/+/+/+/\(number)", .atLeastOnce) }
+        device.subscribe("+/+/+/both/1", .atLeastOnce)
+        device.acknowledges = false
+        self.publish("secret/1/1/1/1")
+        if !isLive { device.drop() }
+        for number in 0..<messages { self.publish("secret/1/1/\(number == 1000 ? "both" : "x")/\(number % 2)") }
+        self.publish("secret/1/1/both/1")
+        let queued = self.harness.core.queuedMessages
+        #expect(queued == messages + 1)
+        let again = isLive ? device : self.harness.client("device")
+        again.access = Self.allowing("+/+/+/both/1")
+        let work = self.harness.core.work
+        if isLive {
+            var frame = ByteBuffer()
+            SessionRules.encode(again.access, into: &frame, handle: again.handle)
+            self.harness.deliver(frame, from: self.harness.listener)
+        } else {
+            again.prepare(clean: false, expiry: 3600)
+        }
+        // Of the messages only some were looked at, and others get their turn.
+        #expect(self.harness.core.counters.subscriptionsEndedByRules == UInt64(filters))
+        #expect(self.harness.core.queuedMessages > messages / 2 && self.harness.core.queuedMessages < queued)
+        var turns = 0
+        while self.harness.hasWork, turns < 1000 {
+            let before = self.harness.core.work
+            self.harness.core.endTurn(now: self.harness.now)
+            #expect(self.harness.core.work - before < 2 * RouterLimits.queueCheckWorkPerTurn)
+            turns += 1
+        }
+        // A message costs what a match costs.
+        #expect(turns > 0 && self.harness.core.work - work < UInt64(messages * 20))
+        #expect(self.harness.core.counters.droppedByRules == UInt64(messages))
+        again.acknowledges = true
+        #expect(self.topics(again).last == "secret/1/1/both/1")
+        #expect(self.harness.core.queuedMessages == 0)
+    }
+
+    @Test("What comes, goes and ends while a queue is looked through changes nothing in who may have what")
+    func changesMeanwhile() throws {
+        let messages = 2000
+        let harness = RouterHarness { $0.mqtt.session.maxQueuedMessages = messages }
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        let device = harness.client("device")
+        device.connect(clean: false, expiry: 3600)
+        for filter in ["secret/#", "mine/#"] { device.subscribe(filter, .atLeastOnce) }
+        device.drop()
+        for number in 0..<messages {
+            publisher.publish(number % 4 == 0 ? "mine/\(number)" : "secret/\(number)", "x", .atLeastOnce)
+        }
+        let other = harness.client("device")
+        other.access = Self.allowing("mine/#", "other/1", "other/2", "other/3", "other/4", "other/5")
+        other.prepare(clean: false, expiry: 3600)
+        #expect(harness.hasWork)
+        // The oldest make room for what comes.
+        for number in 0..<1500 { publisher.publish("mine/\(messages + number)", "x", .atLeastOnce) { $0.dup = false } }
+        other.drop()
+        let again = harness.client("device")
+        again.access = other.access
+        again.connect(clean: false, expiry: 3600)
+        let topics = self.topics(again)
+        #expect(topics.allSatisfy { $0.hasPrefix("mine/") })
+        #expect(topics.suffix(1500) == (0..<1500).map { "mine/\(messages + $0)" }[...])
+        #expect(harness.core.queuedMessages == 0 && harness.core.queuedBytes == 0)
+    }
+
     @Test("A will that is not allowed when the connection ends is not published later either")
     func will() throws {
         for (name, access) in [("allowed", Self.allowing("wills")), ("not", Self.allowing("mine"))] {

@@ -42,6 +42,10 @@ extension SubscriptionTrie {
         Array(filter.utf8).withUnsafeBytes { self.add(filter: $0, Subscriber(session: session, options: options)) }
     }
 
+    mutating func brings(_ topic: String, to session: Session) -> Bool {
+        Array(topic.utf8).withUnsafeBytes { self.brings(topic: $0, to: session) }
+    }
+
     mutating func match(_ topic: String, publisher: UInt32 = SubscriptionTrie.noSession) -> [UInt32: Subscriber.Options]
     {
         var result = MatchResult()
@@ -91,6 +95,11 @@ extension SubscriptionTrie {
             }
             let found = trie.match(topic, publisher: publisher)
             #expect(Set(found.keys) == Set(expected.keys), "seed \(seed), topic \(topic)")
+            let subscribed = model.contains { filter, subscribers in
+                subscribers[publisher] != nil && naiveMatch(filter: filter, topic: topic)
+            }
+            let isBrought = trie.brings(topic, to: Session(index: publisher, clientIdentifier: []))
+            #expect(isBrought == subscribed, "seed \(seed), topic \(topic)")
             for (session, options) in found {
                 #expect(options.qos == expected[session]?.qos, "seed \(seed), topic \(topic)")
                 #expect(options.retainAsPublished == expected[session]?.retainAsPublished, "seed \(seed)")

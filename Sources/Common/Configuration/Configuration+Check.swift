@@ -2,9 +2,10 @@ import Glibc
 
 extension Configuration {
     /// What is wrong with the files, folders and users that the configuration names, as this process sees them; warnings are of what
-    /// a role starts with all the same, and says in its log. Folders that are not there yet are made at start-up and no mistake.
+    /// a role starts with all the same, and says in its log, and of a protection that another listener takes away. Folders that are not there yet are made at start-up and no mistake.
     public func check() -> [ConfigurationError.Problem] {
         var problems: [ConfigurationError.Problem] = []
+        self.checkClientIdentifiers(&problems)
         for (index, listener) in self.listeners.enumerated() {
             guard let tls = listener.tls else { continue }
             let section = CheckedSection(written: "listeners.\(index).tls", shown: "listeners.\(listener.name).tls")
@@ -47,6 +48,21 @@ extension Configuration {
             problems.append(problem)
         }
         return problems
+    }
+
+    /// Client ids are those of all listeners. Where clients need no certificate there may be no name that theirs could be compared with.
+    private func checkClientIdentifiers(_ problems: inout [ConfigurationError.Problem]) {
+        guard let bound = self.listeners.first(where: { $0.clientID != .any }) else { return }
+        for (index, listener) in self.listeners.enumerated()
+        where listener.clientID == .any && listener.clientCertificate == .required {
+            let section = CheckedSection(written: "listeners.\(index)", shown: "listeners.\(listener.name)")
+            let message =
+                "any: clients of this listener can take over sessions of devices on \(bound.name), which has "
+                + "\(bound.clientID.rawValue), for all listeners share the client ids; must_equal_cn or from_cn here prevents it"
+            var problem = self.problem(message, section, "client_id")
+            problem.isWarning = true
+            problems.append(problem)
+        }
     }
 
     private func checkRedis(_ problems: inout [ConfigurationError.Problem]) {

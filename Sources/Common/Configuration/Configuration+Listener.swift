@@ -26,7 +26,8 @@ extension Configuration {
         /// What the client id has to do with the certificate.
         public enum ClientIDPolicy: String, CaseIterable, Sendable {
             case any
-            /// Another one than the certificate's common name is refused: nobody takes over another device's session.
+            /// Another one than the certificate's common name is refused: nobody takes over another device's session, where all listeners
+            /// are like that.
             case mustEqualCommonName = "must_equal_cn"
             /// The common name is the client id, whatever CONNECT says.
             case fromCommonName = "from_cn"

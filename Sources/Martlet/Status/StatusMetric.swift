@@ -69,7 +69,7 @@ struct StatusMetric {
         "dropped_queue_full": .init(.counter, "QoS 1 and 2 messages dropped for want of room in a queue."),
         "dropped_total_full": .init(.counter, "Messages dropped by the limit over all sessions."),
         "dropped_too_large": .init(.counter, "Messages larger than their receiver's maximum packet size."),
-        "dropped_by_rules": .init(.counter, "Messages dropped because their subscription was ended by other rules."),
+        "dropped_by_rules": .init(.counter, "Messages dropped because their client's rules are others now."),
         "dropped_expired": .init(.counter, "Messages that expired before they could be sent."),
         "dropped_offline": .init(.counter, "QoS 0 messages for clients that were away."),
         "retained_refused": .init(.counter, "Messages not retained because there was no room."),

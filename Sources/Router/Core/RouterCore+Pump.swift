@@ -15,7 +15,7 @@ extension RouterCore {
                     continue
                 }
                 if !pending.resend.isEmpty {
-                    guard self.resendNext(session, pending, link) else { return }
+                    guard self.resendNext(session, pending, link, &nodes) else { return }
                     continue
                 }
                 // Retained messages first, unless the queue would overflow meanwhile.
@@ -32,7 +32,8 @@ extension RouterCore {
 
     /// - Returns: false when it cannot go on now.
     private mutating func sendFirstQueued(_ session: Session, _ link: RouterLink) -> Bool {
-        guard let item = session.queue.first else { return false }
+        // `endTurn` goes on with it.
+        guard session.queueCheck == nil, let item = session.queue.first else { return false }
         if self.isExpired(item.message) {
             self.counters.droppedExpired += 1
             self.recordDone(item, session)
@@ -58,6 +59,7 @@ extension RouterCore {
     @discardableResult
     mutating func removeFirstQueued(_ session: Session) -> QueuedMessage? {
         guard let item = session.queue.removeFirst() else { return nil }
+        session.queueCheck?.removedFirst()
         self.queuedBytes -= item.message.countedBytes
         self.queuedMessages -= 1
         self.leftQueue(item, session)
@@ -70,6 +72,7 @@ extension RouterCore {
         unless isWanted: (QueuedMessage) -> Bool
     ) -> [QueuedMessage] {
         guard !session.queue.isEmpty else { return [] }
+        session.queueCheck?.position = 0
         var removed: [QueuedMessage] = []
         _ = session.queue.removeAll { item in
             if isWanted(item) { return true }
@@ -266,11 +269,20 @@ extension RouterCore {
 
     /// Sends again what was under way when the last connection ended, in the order of its first sending [MQTT-4.4.0-1].
     /// - Returns: false when it cannot go on now.
-    private mutating func resendNext(_ session: Session, _ pending: Session.Pending, _ link: RouterLink) -> Bool {
+    private mutating func resendNext(
+        _ session: Session,
+        _ pending: Session.Pending,
+        _ link: RouterLink,
+        _ nodes: inout Int
+    ) -> Bool {
         guard let identifier = pending.resend.last else { return true }
         let stage = session.inflight.stage(of: identifier)
         if self.waitsForCommit(session.resendGroup, session, pending, link) { return false }
         if stage == .published, session.sendQuota <= 0 { return false }
+        guard nodes > 0 else {
+            if !self.runnable.contains(session.index) { self.runnable.append(session.index) }
+            return false
+        }
         pending.resend.removeLast()
         if pending.resend.isEmpty { self.finishResending(session) }
         let isRepetition = pending.unsent.remove(identifier) == nil
@@ -279,31 +291,63 @@ extension RouterCore {
         case .free:
             return true
         case .released:
-            self.scratch.clear()
-            self.scratch.writeAcknowledgement(
-                type: .pubrel,
-                packetIdentifier: identifier,
-                reasonCode: .success,
-                version: session.version
-            )
-            let pubrel = self.scratch.array
-            self.countSent(packets: 1, bytes: pubrel.count)
-            pubrel.withUnsafeBytes { self.sendControl($0, session) }
+            self.sendPubrel(identifier, session)
         case .published:
             guard let item = session.inflight.item(of: identifier) else { return true }
+            let work = self.work
+            let isAllowed = self.mayBeSent(item, identifier, session)
+            nodes -= Int(truncatingIfNeeded: self.work &- work)
+            guard isAllowed else {
+                self.counters.droppedByRules += 1
+                self.giveUp(item, identifier, wasSent: isRepetition, session)
+                if item.group != QueuedMessage.noGroup, item.qos != .exactlyOnce { self.redistribute(item) }
+                return true
+            }
             let shape = item.shape(hasProperties: session.hasProperties, dup: isRepetition)
             let further = item.furtherIdentifiers
             let layout = PublishLayout(item.message.view, shape, furtherIdentifiers: further, now: self.now)
             guard layout.packetBytes <= session.maximumPacketBytes, layout.isPossible else {
                 self.counters.droppedTooLarge += 1
-                self.recordDone(identifier, session)
-                session.inflight.remove(identifier)
+                self.giveUp(item, identifier, wasSent: isRepetition, session)
                 return true
             }
             session.sendQuota -= 1
             self.write(item, shape, layout, identifier, session, link)
         }
         return true
+    }
+
+    /// A message under way is not sent again. Its client may have it from an earlier connection, and acknowledge it late.
+    /// - Parameter wasSent: false: no client can have it.
+    private mutating func giveUp(
+        _ item: QueuedMessage,
+        _ identifier: UInt16,
+        wasSent: Bool,
+        _ session: Session
+    ) {
+        guard wasSent, item.qos == .exactlyOnce else {
+            self.recordDone(identifier, session)
+            return wasSent ? session.inflight.withdraw(identifier) : session.inflight.remove(identifier)
+        }
+        // The client that has it would take the next message with this identifier for the same one [MQTT-4.3.3-10], until a PUBREL has come.
+        // One that does not have it answers that too; code 0x92 is no error then.
+        self.recordReleased(identifier, session)
+        session.inflight.release(identifier)
+        session.sendQuota -= 1
+        self.sendPubrel(identifier, session)
+    }
+
+    private mutating func sendPubrel(_ identifier: UInt16, _ session: Session) {
+        self.scratch.clear()
+        self.scratch.writeAcknowledgement(
+            type: .pubrel,
+            packetIdentifier: identifier,
+            reasonCode: .success,
+            version: session.version
+        )
+        let pubrel = self.scratch.array
+        self.countSent(packets: 1, bytes: pubrel.count)
+        pubrel.withUnsafeBytes { self.sendControl($0, session) }
     }
 
     /// What was under way on an earlier connection is all sent again: from now on nothing is a repetition on this one.

@@ -14,16 +14,18 @@ extension RouterCore {
     }
 
     /// The session has these rules from now on: what it subscribed to under others and may not any more ends, and what waits for it
-    /// because of that alone goes. A session that comes back has them too.
+    /// goes where nothing that is left allows it. A session that comes back has them too: what was under way is looked at when
+    /// it is about to be sent again.
     mutating func apply(_ access: AccessRules, to session: Session) {
         guard access != session.access else { return }
         session.setAccess(access)
         let ended = session.subscriptions.filter { !self.isAllowed($0, session) }
-        guard !ended.isEmpty else { return }
-        let filters = ended.map { self.trie.filter(of: self.node(of: $0)) }
         for subscription in ended { self.endSubscription(subscription, session) }
         self.counters.subscriptionsEndedByRules += UInt64(ended.count)
-        self.dropQueued(session, after: filters)
+        session.otherRulesSequence = session.inflight.nextSequence
+        guard !session.queue.isEmpty else { return }
+        session.queueCheck = Session.QueueCheck(position: 0, end: session.queue.count)
+        self.checkQueue(session)
     }
 
     private func node(of subscription: Session.Subscription) -> UInt32 {
@@ -42,18 +44,51 @@ extension RouterCore {
         }
     }
 
-    /// Messages that only the ended subscriptions brought; those of shared ones go to other members.
-    private mutating func dropQueued(_ session: Session, after ended: [[UInt8]]) {
-        guard !session.queue.isEmpty else { return }
-        func isMatched(_ topic: UnsafeRawBufferPointer, _ filters: [[UInt8]]) -> Bool {
-            filters.contains { $0.withUnsafeBytes { TopicFilter.matches(filter: $0, topic: topic) } }
+    // MARK: Messages that came under other rules
+
+    /// Looks through what waits in a session's queue, as much as one turn is; `endTurn` goes on with it. Nothing leaves the queue
+    /// meanwhile. Messages of shared groups that are dropped go to other members.
+    mutating func checkQueue(_ session: Session) {
+        guard let check = session.queueCheck else { return }
+        let workEnd = self.work &+ RouterLimits.queueCheckWorkPerTurn
+        var position = check.position
+        var unwanted: Set<Int> = []
+        while position < check.end, self.work < workEnd, let item = session.queue.item(at: position) {
+            if !self.mayHave(item, session) { unwanted.insert(position) }
+            position += 1
         }
-        let others = session.subscriptions.map { self.trie.filter(of: self.node(of: $0)) }
-        let dropped = self.removeQueued(session) { item in
-            let topic = item.message.view.topic
-            return !isMatched(topic, ended) || isMatched(topic, others)
+        var dropped: [QueuedMessage] = []
+        if !unwanted.isEmpty {
+            var next = 0
+            dropped = self.removeQueued(session) { _ in
+                defer { next += 1 }
+                return !unwanted.contains(next)
+            }
         }
+        let isOver = self.work < workEnd || position >= check.end
+        session.queueCheck =
+            isOver
+            ? nil : Session.QueueCheck(position: position - dropped.count, end: check.end - dropped.count)
+        if !isOver, !self.runnable.contains(session.index) { self.runnable.append(session.index) }
         self.counters.droppedByRules += UInt64(dropped.count)
         for item in dropped where item.group != QueuedMessage.noGroup { self.redistribute(item) }
+    }
+
+    /// Whether a message that is under way may be sent again, or sent at last.
+    @inline(__always)
+    mutating func mayBeSent(_ item: QueuedMessage, _ identifier: UInt16, _ session: Session) -> Bool {
+        session.inflight.sequence(of: identifier) >= session.otherRulesSequence || self.mayHave(item, session)
+    }
+
+    /// Whether a client may have a message that came under other rules: those that it has now allow to subscribe to the topic, or left a
+    /// subscription that brings it.
+    private mutating func mayHave(_ item: QueuedMessage, _ session: Session) -> Bool {
+        defer { withExtendedLifetime(item.message) {} }
+        let topic = item.message.view.topic
+        self.work &+= UInt64(truncatingIfNeeded: 1 &+ session.access.rules.count)
+        if session.access.allowsSubscribe(filter: topic, qos: item.qos) { return true }
+        let isBrought = self.trie.brings(topic: topic, to: session)
+        self.work &+= UInt64(truncatingIfNeeded: self.trie.nodesVisited)
+        return isBrought
     }
 }

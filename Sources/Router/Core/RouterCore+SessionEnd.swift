@@ -180,6 +180,7 @@ extension RouterCore {
         session.partialInput = nil
         self.keepRetained(session)
         // QoS 0 messages do not wait for a client that is away.
+        session.queueCheck?.position = 0
         var lostBytes = session.queue.bytes
         let lost = session.queue.removeAll { $0.qos.isAcknowledged }
         lostBytes -= session.queue.bytes

@@ -50,7 +50,7 @@ package struct RouterCore: ~Copyable {
     var control = ByteBuffer()
     /// Sessions that can perhaps send more than they could.
     var pumpList = SessionRing()
-    /// Sessions whose retained cursors used up their turn.
+    /// Sessions whose retained cursors used up their turn, and those whose queue is looked through for what other rules do not allow.
     var runnable: [UInt32] = []
     /// What the next router needs of packets that are under way.
     var unfinished = UnfinishedPackets()
@@ -235,7 +235,9 @@ package struct RouterCore: ~Copyable {
             let sessions = self.runnable
             self.runnable = []
             for index in sessions {
-                if let session = self.sessions[Int(index)] { self.pump(session) }
+                guard let session = self.sessions[Int(index)] else { continue }
+                if session.queueCheck != nil { self.checkQueue(session) }
+                self.pump(session)
             }
             self.settle()
         }

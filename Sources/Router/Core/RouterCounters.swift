@@ -28,9 +28,9 @@ package struct RouterCounters: Equatable, Sendable {
     /// Messages, wills too, that were refused because too many filters match the beginning of their topic.
     package var publishesBeyondMatch: UInt64 = 0
     package var subscriptionsDenied: UInt64 = 0
-    /// Because the rules of a live session have changed.
+    /// Because the rules of a session have changed.
     package var subscriptionsEndedByRules: UInt64 = 0
-    /// They had waited for such a subscription.
+    /// They had waited, or were under way, for a client whose rules became others, and that may not have them any more.
     package var droppedByRules: UInt64 = 0
     /// QoS 0 messages for which a slow client's queue had no room.
     package var droppedQoS0: UInt64 = 0

@@ -50,6 +50,10 @@ package enum RouterLimits {
     /// Nodes of the retained tree that one cursor visits before other work gets its turn: well under a millisecond.
     static let retainedNodesPerTurn = 2048
 
+    /// What looking through one session's queue may cost in a turn, after its rules became others: on the scale of `workPerTurn`, with each rule
+    /// that a message is compared with. Half a millisecond, or what one message takes.
+    static let queueCheckWorkPerTurn: UInt64 = 4096
+
     /// Changes that wait for their commit before credit is returned no more, so that clients are not read any further.
     static let uncommittedBytesMax = 32 << 20
 

@@ -48,6 +48,9 @@ struct Inflight {
     /// Identifiers are taken in turns over at least this many, so that a late acknowledgement meets no new message.
     private static let rotation = 16
 
+    /// Identifiers that `withdraw` keeps from being used: half of them, so that a connection never runs out.
+    private static let withdrawnMax = 1 << 15
+
     private var states: [State] = []
     /// As many.
     private var items: [QueuedMessage?] = []
@@ -56,6 +59,8 @@ struct Inflight {
     private(set) var nextSequence: UInt64 = 1
     private(set) var count = 0
     private var hasUnknown = false
+    /// See `withdraw`.
+    private var withdrawn: [UInt16] = []
     /// Of the messages held, as `Message.countedBytes` has it.
     private(set) var bytes = 0
     /// The sequence of the first message whose publisher waits for its acknowledgement; 0: none. All later ones are such too, or done
@@ -195,8 +200,10 @@ struct Inflight {
         self.hasUnknown = true
     }
 
-    /// The connection that they were in use on is gone.
+    /// The connection that they were in use on is gone; what was withdrawn on it may be used again.
     mutating func removeUnknown() {
+        for identifier in self.withdrawn { self.free(identifier) }
+        self.withdrawn = []
         guard self.hasUnknown else { return }
         self.hasUnknown = false
         for identifier in self.identifiersInOrder() {
@@ -217,19 +224,35 @@ struct Inflight {
 
     /// The message is done with; its identifier may be used again.
     mutating func remove(_ identifier: UInt16) {
+        self.clear(identifier)
+        self.free(identifier)
+    }
+
+    /// The same of one that its client may still acknowledge, from an earlier connection: its identifier is not used again on this one, so
+    /// that nothing else is acknowledged by that.
+    mutating func withdraw(_ identifier: UInt16) {
+        guard self.withdrawn.count < Self.withdrawnMax else { return self.remove(identifier) }
+        self.clear(identifier)
+        self.withdrawn.append(identifier)
+    }
+
+    private mutating func clear(_ identifier: UInt16) {
         let index = Int(identifier) - 1
         precondition(self.states[index].stage != .free, "removed a packet identifier that is not in use")
         if self.awaitedFrom != 0 { self.noteDone(self.states[index].sequence) }
         self.bytes -= Int(self.states[index].bytes)
         self.states[index] = State(freeBefore: 0)
         self.items[index] = nil
+        self.count -= 1
+    }
+
+    private mutating func free(_ identifier: UInt16) {
         if self.lastFree != 0 {
             self.states[Int(self.lastFree) - 1].sequence = UInt64(identifier)
         } else {
             self.firstFree = UInt64(identifier)
         }
         self.lastFree = UInt64(identifier)
-        self.count -= 1
     }
 
     /// The publisher of the message that was added last waits for its acknowledgement.

@@ -106,6 +106,20 @@ final class Session {
         var isEmpty: Bool { self.partialOutput == nil && self.resend.isEmpty && self.retainedCursors.isEmpty }
     }
 
+    /// Which messages of its queue came under other rules, and were not looked at since (`RouterCore.checkQueue`).
+    struct QueueCheck {
+        /// The first of them, counted from the beginning of the queue.
+        var position: Int
+        /// Behind the last of them, or further back.
+        var end: Int
+
+        /// The first message left the queue.
+        mutating func removedFirst() {
+            self.position = max(0, self.position - 1)
+            self.end -= 1
+        }
+    }
+
     static var noLimit: Int { Int.max }
 
     let index: UInt32
@@ -123,6 +137,10 @@ final class Session {
     var expirySeconds: UInt32 = 0
     var will: Will?
     var access = AccessRules(noMatch: .deny)
+    /// QoS 1 and 2 messages in flight before this one were so under other rules.
+    var otherRulesSequence: UInt64 = 0
+    /// Nil: its rules have been what they are for as long as what is in the queue.
+    var queueCheck: QueueCheck?
     var version = ProtocolVersion.v5_0 { didSet { self.hasProperties = self.version.hasProperties } }
     /// Of the version.
     private(set) var hasProperties = true

@@ -14,6 +14,11 @@ struct SessionQueue {
 
     var first: QueuedMessage? { self.count == 0 ? nil : self.items[self.head] }
 
+    /// Counted from the first one, at 0; nil beyond the last.
+    func item(at position: Int) -> QueuedMessage? {
+        position < self.count ? self.items[(self.head + position) & (self.items.count - 1)] : nil
+    }
+
     mutating func append(_ item: QueuedMessage) {
         if self.count == self.items.count { self.grow() }
         self.items[(self.head + self.count) & (self.items.count - 1)] = item

@@ -22,16 +22,12 @@ extension SubscriptionTrie {
         into result: inout MatchResult
     ) -> Bool {
         result.clear()
-        self.topicLevels.removeAll(keepingCapacity: true)
-        var splitter = LevelSplitter(topic)
-        while let text = splitter.next() { self.topicLevels.append(self.levels.find(text)) }
+        self.beginMatch(topic)
         let depthMax = UInt32(truncatingIfNeeded: self.topicLevels.count)
         // [MQTT-4.7.2-1]: a wildcard in the first level does not match topics that begin with `$`.
         let isDollar = topic.first == 0x24
 
         var remaining = RouterLimits.matchNodesMax
-        self.pending.removeAll(keepingCapacity: true)
-        self.pending.append(PendingNode(node: Self.root, depth: 0))
         while let current = self.pending.popLast() {
             remaining &-= 1
             if remaining < 0 { break }
@@ -66,6 +62,55 @@ extension SubscriptionTrie {
     /// Whether matching a topic cannot be given up, which is said without trying: true of nearly all.
     func isMatchBounded(_ topic: UnsafeRawBufferPointer) -> Bool {
         self.nodeCount < RouterLimits.matchNodesMax || TopicName.levelCount(topic) <= RouterLimits.matchLevelsFree
+    }
+
+    /// Whether a session's subscriptions, those through shared groups too, bring it messages on a topic. No Local is not looked at. As much
+    /// is looked at as in `match`, other sessions' filters too; a topic for which that is given up brings nobody anything.
+    /// - Parameter topic: a valid topic name.
+    mutating func brings(topic: UnsafeRawBufferPointer, to session: Session) -> Bool {
+        self.beginMatch(topic)
+        let depthMax = UInt32(truncatingIfNeeded: self.topicLevels.count)
+        let isDollar = topic.first == 0x24
+        self.nodesVisited = 0
+        while self.nodesVisited < RouterLimits.matchNodesMax, let current = self.pending.popLast() {
+            self.nodesVisited += 1
+            let children = self.nodes[current.node].children
+            let wildcardsApply = !(isDollar && current.depth == 0)
+            if children & Node.hasHashChild != 0, wildcardsApply,
+                self.isSubscribed(self.child(of: current.node, level: Self.hashLevel), session)
+            {
+                return true
+            }
+            if current.depth == depthMax {
+                if self.isSubscribed(current.node, session) { return true }
+                continue
+            }
+            if children & Node.hasPlusChild != 0, wildcardsApply {
+                let plus = self.child(of: current.node, level: Self.plusLevel)
+                self.pending.append(PendingNode(node: plus, depth: current.depth + 1))
+            }
+            let exact = self.child(of: current.node, level: self.topicLevels[Int(current.depth)])
+            if exact != 0 { self.pending.append(PendingNode(node: exact, depth: current.depth + 1)) }
+        }
+        return false
+    }
+
+    private mutating func isSubscribed(_ index: UInt32, _ session: Session) -> Bool {
+        if self.subscription(node: index, session: session.index) != nil { return true }
+        guard self.nodes[index].children & Node.hasGroups != 0, let groups = self.groupsOfNode[index] else {
+            return false
+        }
+        self.nodesVisited += groups.count
+        return groups.contains { session.subscriptions.contains(Session.Subscription(place: $0, isShared: true)) }
+    }
+
+    @inline(__always)
+    private mutating func beginMatch(_ topic: UnsafeRawBufferPointer) {
+        self.topicLevels.removeAll(keepingCapacity: true)
+        var splitter = LevelSplitter(topic)
+        while let text = splitter.next() { self.topicLevels.append(self.levels.find(text)) }
+        self.pending.removeAll(keepingCapacity: true)
+        self.pending.append(PendingNode(node: Self.root, depth: 0))
     }
 
     @inline(__always)

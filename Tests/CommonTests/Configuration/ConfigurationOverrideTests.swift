@@ -219,6 +219,30 @@ import Testing
         )
     }
 
+    /// Devices were said to be safe from others that use their ids.
+    @Test("A warning says where ids that are bound to certificates can be used through another listener all the same")
+    func warnsOfClientIdsOfOtherListeners() throws {
+        func warnings(_ policies: String...) throws -> [String] {
+            let entries = policies.enumerated().map { "  - {name: l\($0), addresses: [\"[::]:0\"], tls: {}\($1)}\n" }
+            let text = smallestConfiguration.replacing("  - name: devices\n    tls: {}\n", with: entries.joined())
+            let problems = try parseConfiguration(text).check().filter { $0.key.hasSuffix("client_id") }
+            return problems.map { "\($0.isWarning) \($0.key): \($0.message)" }
+        }
+        let bound = ", client_id: must_equal_cn"
+        #expect(try warnings("", "").isEmpty)
+        #expect(try warnings(bound, ", client_id: from_cn").isEmpty)
+        // They may have no certificate that an id could be compared with.
+        #expect(try warnings(bound, ", client_certificate: optional").isEmpty)
+        let reason =
+            "any: clients of this listener can take over sessions of devices on l1, which has must_equal_cn, for all "
+            + "listeners share the client ids; must_equal_cn or from_cn here prevents it"
+        #expect(
+            try warnings("", bound, ", client_id: any") == [
+                "true listeners.l0.client_id: \(reason)", "true listeners.l2.client_id: \(reason)",
+            ]
+        )
+    }
+
     /// Listeners found out at their start.
     @Test func namesTicketSecretsThatCannotBeUsed() throws {
         let directory = try TemporaryDirectory()

@@ -37,18 +37,8 @@ struct AttemptRecord {
         block.add("address", self.address)
         block.add("listener", self.listener)
         if let security = self.security { block.add("tls", security) }
-        if let version = self.version { block.add("mqtt", version.name) }
+        if let version = self.version { block.add("mqtt", version.description) }
         block.add("stages", self.times.description)
         return block
-    }
-}
-
-extension ProtocolVersion {
-    fileprivate var name: String {
-        switch self {
-        case .v3_1: "3.1"
-        case .v3_1_1: "3.1.1"
-        case .v5_0: "5.0"
-        }
     }
 }

@@ -21,6 +21,8 @@ final class ListenerPolicy {
     /// What was told of them last.
     var listProblems: [String] = []
     var overdueIssuers: [String] = []
+    /// `crl_directory`, where it has been told that it is not there.
+    var missingListDirectory: String?
     /// For `anonymous: true`; otherwise the auth worker renders the rules.
     private let rules: RuleTemplate?
     /// Of connections accepted; nil: no limit.

@@ -67,6 +67,7 @@ extension ListenerService {
         guard let checker = policy.revocation else { return }
         policy.revocationFiles = outcome.files
         self.tellOnce(outcome.problems, policy, isStart: isStart)
+        self.tellMissing(outcome.missingDirectory, policy)
         self.tellOverdue(outcome.list, policy)
         guard outcome.hasChanged else { return }
         self.use(outcome.list, checker, policy)
@@ -89,6 +90,7 @@ extension ListenerService {
         guard policy.revocationFiles == nil, let checker = policy.revocation else { return }
         policy.listProblems = []
         policy.overdueIssuers = []
+        policy.missingListDirectory = nil
         if !checker.list.parts.isEmpty { self.use(RevocationList([]), checker, policy) }
     }
 
@@ -103,6 +105,20 @@ extension ListenerService {
             )
         }
         policy.listProblems = problems
+    }
+
+    /// A new installation, of which `crl_missing` says what its devices may, or a wrong path.
+    private func tellMissing(_ directory: String?, _ policy: ListenerPolicy) {
+        if let directory, directory != policy.missingListDirectory, let tls = policy.configuration.tls {
+            self.logger.warning(
+                "crl_directory is not there yet, and no list of it in force; martlet crl refresh makes and fills it",
+                metadata: [
+                    "listener": "\(policy.configuration.name)", "crl_directory": "\(directory)",
+                    "effect": "\(tls.effectOfMissingLists)",
+                ]
+            )
+        }
+        policy.missingListDirectory = directory
     }
 
     private func tellOverdue(_ list: RevocationList, _ policy: ListenerPolicy) {

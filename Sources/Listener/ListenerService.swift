@@ -89,7 +89,7 @@ package final class ListenerService: Role {
                 let fileDescriptor: Int32
                 if let passed = inherited.take(name: policy.configuration.name, address: address) {
                     fileDescriptor = passed
-                    try Self.check(passed, policy.configuration)
+                    try self.check(passed, policy.configuration)
                 } else {
                     fileDescriptor = try ListeningSocket.open(address)
                 }
@@ -97,7 +97,11 @@ package final class ListenerService: Role {
             }
         }
         for unused in inherited.sockets {
-            self.logger.warning("a passed socket fits no configured listener", metadata: ["name": "\(unused.name)"])
+            let bound = SocketAddress.local(of: unused.fileDescriptor)?.listenAddress
+            self.logger.warning(
+                "a passed socket fits no configured listener, and nobody accepts what connects to it",
+                metadata: ["name": "\(unused.name)", "bound": "\(bound.map { "\($0)" } ?? "unknown")"]
+            )
             close(unused.fileDescriptor)
         }
         let hello = LinkHello(
@@ -113,10 +117,19 @@ package final class ListenerService: Role {
     }
 
     /// A passed socket may be bound to another address than the configuration says.
-    private static func check(_ passed: Int32, _ listener: Configuration.Listener) throws(StartError) {
-        guard listener.transport == .tcp, !listener.allowInsecureNetwork,
-            let bound = SocketAddress.local(of: passed)?.listenAddress, !bound.isLoopback
-        else { return }
+    private func check(_ passed: Int32, _ listener: Configuration.Listener) throws(StartError) {
+        guard let bound = SocketAddress.local(of: passed)?.listenAddress else { return }
+        if !listener.addresses.contains(where: { $0.allows(bound) }) {
+            self.logger.warning(
+                "the passed socket decides where this listener is, and addresses in the configuration says something else; change "
+                    + "ListenStream of the socket unit (systemctl edit martlet-listener.socket), or addresses",
+                metadata: [
+                    "listener": "\(listener.name)", "bound": "\(bound)",
+                    "addresses": "\(listener.addresses.map(\.description).joined(separator: ", "))",
+                ]
+            )
+        }
+        guard listener.transport == .tcp, !listener.allowInsecureNetwork, !bound.isLoopback else { return }
         throw StartError(
             "listener \(listener.name): the socket that was passed to it is on \(bound), where everything would be readable on the "
                 + "network: bind it to loopback, use TLS, or set allow_insecure_network"

@@ -15,6 +15,8 @@ struct RevocationFiles: Sendable {
         var gaps: [String] = []
         /// Why the folder could not be read, though it is there: lists may be in it.
         var unreadableDirectory: String?
+        /// The folder where it is not there, and nothing was read from it before: `martlet crl refresh` makes it.
+        var missingDirectory: String?
     }
 
     private struct Loaded: Sendable {
@@ -144,10 +146,14 @@ struct RevocationFiles: Sendable {
         do throws(SystemError) {
             return (try RevocationDirectory.paths(in: directory), true)
         } catch {
+            let known = self.loaded.keys.filter { self.names($0) && !self.files.contains($0) }
+            if error.code == ENOENT, known.isEmpty {
+                outcome.missingDirectory = directory
+                return ([], false)
+            }
             let problem = "crl_directory \(directory): \(error.reason)"
             outcome.problems.append(problem)
             if error.code != ENOENT { outcome.unreadableDirectory = problem }
-            let known = self.loaded.keys.filter { self.names($0) && !self.files.contains($0) }
             return (known.sorted(), false)
         }
     }

@@ -37,6 +37,10 @@ package struct InstanceOptions: ParsableArguments {
     package init() {}
 
     package func validate() throws {
-        guard self.instance >= 1 else { throw ValidationError("--instance \(self.instance): they are counted from 1.") }
+        guard (1...Configuration.processesMax).contains(self.instance) else {
+            throw ValidationError(
+                "--instance \(self.instance): they are counted from 1, and there can be \(Configuration.processesMax)."
+            )
+        }
     }
 }

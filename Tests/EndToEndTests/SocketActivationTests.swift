@@ -142,4 +142,36 @@ import Testing
         try notify.wait(for: "STOPPING=1")
         #expect(try role.waitForExit() == 0, "\(role.log)")
     }
+
+    /// It served all interfaces, where the configuration said 127.0.0.1.
+    @Test func `regression: a passed socket at another address than the configuration says is told at the start`()
+        throws
+    {
+        let (own, _) = try self.listeningSocket()
+        defer { close(own) }
+        let bound = try #require(SocketAddress.local(of: own)?.listenAddress)
+        func start(_ addresses: String, _ log: String) throws -> ChildProcess {
+            let text = String(decoding: try readFile(self.configuration), as: UTF8.self)
+            try writeFile(self.configuration, Array(text.replacing("\"127.0.0.1:1\"", with: addresses).utf8))
+            let listener = try ChildProcess(
+                TestBroker.executable("martlet-listener"),
+                arguments: ["--config", self.configuration],
+                sockets: [own],
+                socketNames: ["plain"],
+                name: "martlet-listener",
+                logFile: self.directory.file(log)
+            )
+            try listener.waitForLog(" ready")
+            return listener
+        }
+        let listener = try start("\"127.0.0.1:1\"", "first.log")
+        let lines = listener.log.split(separator: "\n").filter { $0.contains("the passed socket decides") }
+        #expect(lines.count == 1, "\(listener.log)")
+        let line = try #require(lines.first)
+        for part in [" warning ", "listener=plain", "bound=\(bound)", "addresses=127.0.0.1:1", "socket unit"] {
+            #expect(line.contains(part), "\(part) in \(line)")
+        }
+        let other = try start("\"127.0.0.1:0\"", "other.log")
+        #expect(!other.log.contains("the passed socket decides"), "\(other.log)")
+    }
 }

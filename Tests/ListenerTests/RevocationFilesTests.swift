@@ -1,4 +1,5 @@
 import Common
+import Glibc
 import TLS
 import TestSupport
 import Testing
@@ -45,5 +46,29 @@ import Testing
         try pki.revocationList(path, revoked: [], madeAt: Self.timestamp(now + 120))
         let ahead = real.files.load(now: now)
         #expect(ahead.list.count == 0 && ahead.problems.isEmpty, "\(ahead.problems)")
+    }
+
+    /// It was an error with an alarm, though a new installation is like that until lists are fetched.
+    @Test("Regression: a crl_directory that is not there yet is no problem; one that vanishes with lists in it is")
+    func missingDirectory() throws {
+        let pki = TestPKI.shared
+        let folder = try TemporaryDirectory("martlet-lists")
+        let directory = folder.file("crl")
+        var listener = Configuration.Listener(name: "devices")
+        var tls = Configuration.Listener.TLS()
+        tls.clientCAFile = pki.caFile
+        tls.crlDirectory = directory
+        listener.tls = tls
+        let start = try #require(RevocationFiles(listener)).load()
+        #expect(start.problems == [] && start.gaps == [] && start.unreadableDirectory == nil)
+        mkdir(directory, 0o755)
+        try pki.revocationList("\(directory)/list", revoked: [try pki.device("missing-directory")])
+        let filled = start.files.load()
+        #expect(filled.list.count == 1 && filled.problems == [])
+        let moved = folder.file("moved")
+        #expect(rename(directory, moved) == 0)
+        let gone = filled.files.load()
+        #expect(gone.list.count == 1)
+        #expect(gone.problems.contains { $0.contains("crl_directory \(directory): No such file") }, "\(gone.problems)")
     }
 }

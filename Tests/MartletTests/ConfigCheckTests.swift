@@ -203,4 +203,46 @@ import Testing
                 && lines.dropLast().allSatisfy { $0.hasPrefix("\(self.file):") && $0.contains(": warning: ") }
         )
     }
+
+    /// The check said nothing, and the listener reported an error.
+    @Test(
+        "Regression: a crl_directory that is not there yet is a warning of the check, as of the listener, which starts",
+        arguments: [("", "accepted (crl_missing: accept)"), (", crl_missing: refuse", "refused (crl_missing: refuse)")]
+    )
+    func missingListDirectory(setting: String, effect: String) throws {
+        try self.write(tls: ", key_file: \(self.pki.server.keyFile), crl_directory: later\(setting)")
+        let (status, output) = try self.check()
+        let path = self.directory.file("later")
+        #expect(status == 0 && output.contains("no mistakes found"), "\(output)")
+        #expect(output.contains("warning: listeners.devices.tls.crl_directory: \(path): is not there yet"), "\(output)")
+        #expect(output.contains(effect), "\(output)")
+        let log = self.directory.file("listener.log")
+        let listener = try ChildProcess(
+            builtProgram("martlet-listener"),
+            arguments: ["--config", self.file],
+            name: "martlet-listener",
+            logFile: log
+        )
+        try listener.waitForLog(" ready")
+        listener.signal(SIGHUP)
+        try listener.waitForLog("configuration read again")
+        listener.signal(SIGTERM)
+        #expect(try listener.waitForExit() == 0, "\(listener.log)")
+        let lines = listener.log.split(separator: "\n").filter { $0.contains("crl_directory is not there yet") }
+        #expect(lines.count == 1 && lines[0].contains(" warning ") && lines[0].contains(effect), "\(listener.log)")
+        #expect(!listener.log.contains(" error "), "\(listener.log)")
+    }
+
+    /// It named a file that nobody had asked for.
+    @Test(
+        "Regression: a role whose runtime_directory is not there names the key, and what to do",
+        arguments: ["martlet-listener", "martlet-router", "martlet-authworker"]
+    )
+    func missingRuntimeDirectory(role: String) throws {
+        try self.write(tls: ", key_file: \(self.pki.server.keyFile)")
+        #expect(rmdir(self.directory.file("run")) == 0)
+        let (status, output) = try self.start(role)
+        let text = "there is no folder \(self.directory.file("run")) (runtime_directory); make it"
+        #expect(status == 1 && output.contains(text), "\(output)")
+    }
 }

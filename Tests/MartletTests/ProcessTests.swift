@@ -79,6 +79,10 @@ import Testing
     func `regression: roles have one default configuration, and are counted from 1`(role: String) throws {
         let zero = try runProcess(builtProgram(role), arguments: ["--instance", "0"])
         #expect(zero.status == 64 && zero.output.contains("--instance 0: they are counted from 1"), "\(zero.output)")
+        let many = try runProcess(builtProgram(role), arguments: ["--instance", "257"])
+        #expect(
+            many.status == 64 && many.output.contains("--instance 257: they are counted from 1, and there can be 256")
+        )
         let help = try runProcess(builtProgram(role), arguments: ["--help"]).output
         #expect(help.contains("[--config <config>]") && help.contains("/etc/martlet/martlet.yaml)"), "\(help)")
     }

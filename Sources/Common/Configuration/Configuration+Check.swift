@@ -17,7 +17,7 @@ extension Configuration {
             // Without authorities no certificates are seen, and no lists are read.
             if tls.clientCAFile != nil {
                 for path in tls.crlFiles { self.checkFile(path, section, "crl_files", &problems) }
-                if let path = tls.crlDirectory { self.checkDirectory(path, section, "crl_directory", &problems) }
+                self.checkListDirectory(tls, section, &problems)
             }
             guard tls.sessionTickets else { continue }
             let secrets = [
@@ -28,10 +28,9 @@ extension Configuration {
         }
         self.checkRedis(&problems)
         for (index, source) in self.authentication.sources.enumerated() where source.kind == .embedded {
-            if Glibc.access(source.file, F_OK) != 0, errno == ENOENT {
-                let section = Self.section(source, index, "")
-                problems.append(self.problem(Self.missingDeviceFile(source.file), section, "file"))
-            }
+            guard Glibc.access(source.file, R_OK) != 0 else { continue }
+            let text = errno == ENOENT ? Self.missingDeviceFile(source.file) : Self.unreadable(source.file, errno)
+            problems.append(self.problem(text, Self.section(source, index, ""), "file"))
         }
         let top = CheckedSection(written: "", shown: "")
         self.checkDirectory(self.runtimeDirectory, top, "runtime_directory", &problems)
@@ -50,6 +49,7 @@ extension Configuration {
         return problems
     }
 
+<<<<<<< ours
     /// Client ids are those of all listeners. Where clients need no certificate there may be no name that theirs could be compared with.
     private func checkClientIdentifiers(_ problems: inout [ConfigurationError.Problem]) {
         guard let bound = self.listeners.first(where: { $0.clientID != .any }) else { return }
@@ -63,6 +63,21 @@ extension Configuration {
             problem.isWarning = true
             problems.append(problem)
         }
+=======
+    private func checkListDirectory(
+        _ tls: Listener.TLS,
+        _ section: CheckedSection,
+        _ problems: inout [ConfigurationError.Problem]
+    ) {
+        guard let path = tls.crlDirectory else { return }
+        self.checkDirectory(path, section, "crl_directory", &problems)
+        guard Glibc.access(path, F_OK) != 0, errno == ENOENT else { return }
+        let text =
+            "\(path): is not there yet; until martlet crl refresh has made and filled it, \(tls.effectOfMissingLists)"
+        var problem = self.problem(text, section, "crl_directory")
+        problem.isWarning = true
+        problems.append(problem)
+>>>>>>> theirs
     }
 
     private func checkRedis(_ problems: inout [ConfigurationError.Problem]) {

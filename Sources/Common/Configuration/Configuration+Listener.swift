@@ -138,6 +138,13 @@ extension Configuration.Listener {
         /// There is something to look into for revoked certificates.
         public var usesCRLs: Bool { !self.crlFiles.isEmpty || self.crlDirectory != nil }
 
+        /// What happens while `crlDirectory` is not there: a part of a sentence.
+        public var effectOfMissingLists: String {
+            let verdict = self.crlMissing == .refuse ? "refused" : "accepted"
+            return
+                "certificates of issuers without another list are \(verdict) (crl_missing: \(self.crlMissing.rawValue))"
+        }
+
         public init() {}
     }
 }

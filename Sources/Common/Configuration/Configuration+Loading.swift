@@ -141,4 +141,10 @@ extension Configuration {
     public static func describe(_ errorNumber: Int32) -> String {
         strerror(errorNumber).map { String(cString: $0) } ?? "error \(errorNumber)"
     }
+
+    /// Of a role's file that another program cannot read: why, and who can.
+    public static func unreadable(_ path: String, _ errorNumber: Int32) -> String {
+        let advice = errorNumber == EACCES ? "; run it as root, or as the user of the role whose file it is" : ""
+        return "cannot read \(path): \(Self.describe(errorNumber))\(advice)"
+    }
 }

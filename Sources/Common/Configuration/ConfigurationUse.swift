@@ -108,11 +108,12 @@ enum ConfigurationUse {
         return nil
     }
 
-    /// Keys that say something else now, and that a process of the role goes on without until it is started anew.
+    /// Keys that say something else now, and that a process of the role goes on without until it is started anew: sorted, for people.
     static func waitingKeys(of role: Role, _ before: WrittenValues, _ now: WrittenValues) -> [String] {
-        before.changedKeys(in: now).filter { key in
-            !Self.isReloaded(key) && Self.roles(of: key)?.contains(role) ?? true
+        let waiting = before.changes(in: now).filter { change in
+            !Self.isReloaded(change.key) && Self.roles(of: change.key)?.contains(role) ?? true
         }
+        return Set(waiting.map(\.shown)).sorted()
     }
 
     /// Whether a change of the key is in force after SIGHUP: the level of the log, and what a listener that was there says of TLS.

@@ -42,6 +42,11 @@ public struct ListenAddress: Equatable, Hashable, Sendable {
         return ListenAddress(bytes: Array(self.bytes[12...]), port: self.port)
     }
 
+    /// Whether a socket at `bound` is where this says: port 0 stands for whichever the kernel chose.
+    public func allows(_ bound: ListenAddress) -> Bool {
+        self.bytes == bound.bytes && (self.port == bound.port || self.port == 0)
+    }
+
     /// The numeric address without brackets.
     public var host: String {
         var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))

@@ -28,14 +28,17 @@ public enum SizeText {
         return Int(bytes)
     }
 
-    /// `KB`, `K`, `kb`, `Mi` and the like.
+    /// Of `KB`, `K`, `kb`, `Mi` and the like; what is no size at all (`5minutes`) gets none.
     private static func hint(_ unit: String, _ digits: String) -> String {
-        switch unit.utf8.first.map({ $0 | 0x20 }) {
-        case UInt8(ascii: "k"): return "; write \(digits)KiB"
-        case UInt8(ascii: "m"): return "; write \(digits)MiB"
-        case UInt8(ascii: "g"): return "; write \(digits)GiB"
-        default: return ""
+        // Others than ASCII's would become some of these.
+        guard unit.utf8.allSatisfy({ $0 < 0x80 }) else { return "" }
+        let letters = unit.lowercased()
+        let meant = Self.units.first { known in
+            let name = known.name.lowercased()
+            return known.bytes > 1
+                && [name, "\(name.prefix(1))b", "\(name.prefix(1))", "\(name.prefix(2))"].contains(letters)
         }
+        return meant.map { "; write \(digits)\($0.name)" } ?? ""
     }
 
     /// In the largest unit that gives a whole number.

@@ -5,19 +5,81 @@ public enum AtomicFile {
     /// Writes a temporary file beside `path`, brings it to disk and renames it: who reads finds the old content or the new one, also after a
     /// power loss.
     public static func write(_ bytes: [UInt8], to path: String, permissions: mode_t) throws(SystemError) {
+        try Self.write(bytes, to: path, permissions: permissions, owner: nil)
+    }
+
+    /// The same for a file that is its operator's: where `path` is a link, the file that it leads to is replaced, and whose the file is, and who may
+    /// read it, stays as it was.
+    ///
+    /// - Parameter permissionsIfNew: where there is no file yet.
+    /// - Throws: also where the owner cannot be kept, since others could not read the file then; nothing has changed.
+    public static func replace(
+        _ bytes: [UInt8],
+        at path: String,
+        permissionsIfNew: mode_t
+    ) throws(SystemError) {
+        let target = try Self.target(of: path)
+        var former = stat()
+        guard stat(target, &former) == 0 else {
+            guard errno == ENOENT else { throw SystemError("cannot write \(target)") }
+            return try Self.write(bytes, to: target, permissions: permissionsIfNew)
+        }
+        try Self.write(
+            bytes,
+            to: target,
+            permissions: former.st_mode & 0o7777,
+            owner: (user: former.st_uid, group: former.st_gid)
+        )
+    }
+
+    /// As the kernel does (path_resolution(7)).
+    private static let linksMax = 40
+
+    /// Where links lead from `path`; itself where it is none. It need not be there.
+    public static func target(of path: String) throws(SystemError) -> String {
+        var target = path
+        for _ in 0..<Self.linksMax {
+            var text = [UInt8](repeating: 0, count: Int(PATH_MAX))
+            let count = text.withUnsafeMutableBytes { readlink(target, $0.baseAddress, $0.count) }
+            guard count >= 0 else {
+                guard errno == EINVAL || errno == ENOENT else { throw SystemError("cannot follow \(path)") }
+                return target
+            }
+            let link = String(decoding: text[..<count], as: UTF8.self)
+            let folder = target.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(target[...$0]) } ?? ""
+            target = link.utf8.first == UInt8(ascii: "/") ? link : folder + link
+        }
+        throw SystemError("cannot follow \(path)", code: ELOOP)
+    }
+
+    private static func write(
+        _ bytes: [UInt8],
+        to path: String,
+        permissions: mode_t,
+        owner: (user: uid_t, group: gid_t)?
+    ) throws(SystemError) {
         let temporary = "\(path).\(String(UInt64.random(in: 0...UInt64.max), radix: 16)).tmp"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions)
         guard descriptor >= 0 else { throw SystemError("cannot write \(path)") }
         var code: Int32 = 0
-        if fchmod(descriptor, permissions) != 0 { code = errno }
+        if let owner { code = Self.give(descriptor, to: owner) }
+        let isOwnerKept = code == 0
+        if code == 0, fchmod(descriptor, permissions) != 0 { code = errno }
         if code == 0 { code = Self.writeAll(bytes, to: descriptor) }
         if code == 0, fsync(descriptor) != 0 { code = errno }
         if close(descriptor) != 0, code == 0 { code = errno }
         if code == 0, rename(temporary, path) != 0 { code = errno }
         guard code == 0 else {
             unlink(temporary)
-            throw SystemError("cannot write \(path)", code: code)
+            throw SystemError("cannot write \(path)\(isOwnerKept ? "" : " and leave it to its owner")", code: code)
         }
+    }
+
+    private static func give(_ descriptor: Int32, to owner: (user: uid_t, group: gid_t)) -> Int32 {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { return errno }
+        if status.st_uid == owner.user, status.st_gid == owner.group { return 0 }
+        return fchown(descriptor, owner.user, owner.group) == 0 ? 0 : errno
     }
 
     private static func writeAll(_ bytes: [UInt8], to descriptor: Int32) -> Int32 {

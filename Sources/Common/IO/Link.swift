@@ -177,7 +177,7 @@ public final class Link: EventHandler {
     private func takeHello(_ frame: Frame) -> String? {
         guard let hello = LinkHello.decode(frame) else { return "the peer's first frame is no hello" }
         guard self.expectedRoles.contains(hello.role) else {
-            return "the peer is a \(hello.role), which is not expected here"
+            return "the peer has the role \(RoleProcess.label(of: hello.role)), which is not expected here"
         }
         guard self.ownHello.commonVersion(with: hello) != nil else {
             let theirs = "\(hello.wireVersionMin) to \(hello.wireVersionMax)"

@@ -25,6 +25,7 @@ public enum RoleProcess {
         StandardErrorLogHandler.bootstrap(process: name, level: configuration.log.level)
         let logger = Logger(label: name)
         do {
+            try Self.checkRuntimeDirectory(configuration)
             let loop = try EventLoop()
             let context = RoleContext(
                 loop: loop,
@@ -66,6 +67,22 @@ public enum RoleProcess {
             logger.critical("cannot go on: \(error)")
             return 1
         }
+    }
+
+    /// Why the process cannot go on, in a sentence.
+    private struct StartProblem: Error, CustomStringConvertible {
+        var description: String
+    }
+
+    /// All that a role puts there would say no more than a file's name.
+    private static func checkRuntimeDirectory(_ configuration: Configuration) throws(StartProblem) {
+        let path = configuration.runtimeDirectory
+        guard access(path, F_OK) != 0, errno == ENOENT else { return }
+        throw StartProblem(
+            description:
+                "there is no folder \(path) (runtime_directory); make it so that the users of all roles can write there, "
+                + "as systemd-tmpfiles --create does for the package's, or name one that is there"
+        )
     }
 
     private static func reload(

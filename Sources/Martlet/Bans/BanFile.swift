@@ -36,7 +36,7 @@ struct BanFile {
     }
 
     private func read() throws(CommandFailure) -> [UInt8] {
-        guard Folder.exists(self.path) else { return [] }
+        if Folder.isAbsent(self.path) { return [] }
         do throws(ValueError) {
             return try Configuration.readFile(self.path, bytesMax: Configuration.bansFileBytesMax)
         } catch {
@@ -48,9 +48,11 @@ struct BanFile {
     private func change(_ edit: (inout [[UInt8]]) throws -> Void) throws {
         let lock: FileLock
         do throws(SystemError) {
-            lock = try FileLock(path: "\(self.path).lock")
+            // The same one by whichever link the file is reached.
+            let lockPath = try AtomicFile.target(of: self.path) + ".lock"
+            lock = try FileLock(path: lockPath)
             guard try lock.acquire(timeoutNanoseconds: 10 * Nanoseconds.perSecond) else {
-                throw SystemError("lock \(self.path).lock", code: EWOULDBLOCK)
+                throw SystemError("lock \(lockPath)", code: EWOULDBLOCK)
             }
         } catch {
             throw CommandFailure(error.description)
@@ -76,6 +78,10 @@ struct BanFile {
             )
         }
         // Listeners run as another user. Nothing in it is secret.
-        try AtomicFile.write(bytes, to: self.path, permissions: 0o644)
+        do throws(SystemError) {
+            try AtomicFile.replace(bytes, at: self.path, permissionsIfNew: 0o644)
+        } catch {
+            throw CommandFailure(error.code == EPERM ? "\(error); run it as root, or as the owner" : error.description)
+        }
     }
 }

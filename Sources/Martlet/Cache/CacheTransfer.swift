@@ -161,7 +161,7 @@ struct CacheTransfer {
 
     /// The file's key and how many rows it has; a file of another kind, or a damaged one, is refused before anything is changed.
     private static func look(at path: String) throws -> Content {
-        guard Folder.exists(path) else { throw CommandFailure("\(path): no such file") }
+        try Folder.require(path, absent: "there is no file \(path)")
         do {
             let file = try Database(path: path, access: .readOnly, busyTimeoutMilliseconds: Self.busyMilliseconds)
             guard try file.passesQuickCheck() else { throw CommandFailure("\(path) is damaged") }

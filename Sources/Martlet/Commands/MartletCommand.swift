@@ -49,7 +49,9 @@ struct ConfigurationFile: ParsableArguments {
 
     func load() throws -> Configuration {
         let defaults = ["/etc/martlet/martlet.yaml", "var/martlet.yaml"]
-        guard let file = self.config ?? defaults.first(where: { Folder.exists($0) }) else {
+        // Of one that may be there, and cannot be read, that is said.
+        let file = self.config ?? defaults.first { Folder.exists($0) } ?? defaults.first { !Folder.isAbsent($0) }
+        guard let file else {
             throw CommandFailure(
                 "name a configuration with --config; there is no \(defaults.joined(separator: " and no "))"
             )

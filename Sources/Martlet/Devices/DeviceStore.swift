@@ -12,12 +12,11 @@ struct DeviceStore {
 
     /// - Parameter makes: the file, when it is not there; a name that is mistyped must not look like an empty one.
     private func open(makes: Bool) throws(CommandFailure) -> DeviceDatabase {
-        if !Folder.exists(self.path) {
-            guard makes else {
-                throw CommandFailure(Configuration.missingDeviceFile(self.path))
-            }
+        if makes, Folder.isAbsent(self.path) {
             let folder = Folder.parent(of: self.path) ?? "."
-            guard Folder.exists(folder) else { throw CommandFailure("there is no folder \(folder); make it first") }
+            try Folder.require(folder, absent: "there is no folder \(folder); make it first")
+        } else {
+            try Folder.require(self.path, absent: Configuration.missingDeviceFile(self.path))
         }
         do throws(SQLiteError) {
             let database = try DeviceDatabase(path: self.path, use: .write)

@@ -50,6 +50,19 @@ package enum Folder {
         access(path, F_OK) == 0
     }
 
+    /// Whether nothing is there, as far as this user can see: neither is what is in a folder that is closed to him.
+    static func isAbsent(_ path: String) -> Bool {
+        access(path, F_OK) != 0 && errno == ENOENT
+    }
+
+    /// - Parameter absent: the sentence where nothing is at the path.
+    /// - Throws: that one, or why this user cannot read what may be there.
+    static func require(_ path: String, absent: @autoclosure () -> String) throws(CommandFailure) {
+        guard access(path, R_OK) != 0 else { return }
+        let code = errno
+        throw CommandFailure(code == ENOENT ? absent() : Configuration.unreadable(path, code))
+    }
+
     package static func writeFile(_ path: String, _ text: String, mode: mode_t = 0o644) throws(CommandFailure) {
         let temporary = "\(path).tmp"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode)

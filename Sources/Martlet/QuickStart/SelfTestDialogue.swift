@@ -86,7 +86,7 @@ package struct SelfTestDialogue {
         case (.ended, _):
             return .wait
         default:
-            return self.fail("\(packet.type) was not expected")
+            return self.fail("\("\(packet.type)".uppercased()) was not expected")
         }
     }
 

@@ -22,7 +22,7 @@ enum UnreachableRole {
 
     /// Nothing has ever been started with this configuration since the host has.
     static func missingDirectory(_ configuration: Configuration) -> String? {
-        guard !Folder.exists(configuration.runtimeDirectory), errno == ENOENT else { return nil }
+        guard Folder.isAbsent(configuration.runtimeDirectory) else { return nil }
         return
             "there is no \(configuration.runtimeDirectory) (runtime_directory): no role of this configuration has been started; "
             + "systemctl start martlet.target does so, or martlet run"

@@ -15,7 +15,7 @@ final class StoreImage {
 
     /// - Parameter isDamaged: whatever can be read is wanted, also of a file that lost its end, which SQLite refuses as a whole otherwise.
     init(path: String, isDamaged: Bool = false) throws(CommandFailure) {
-        guard access(path, F_OK) == 0 else { throw CommandFailure("there is no store \(path)") }
+        try Folder.require(path, absent: "there is no store \(path)")
         self.path = path
         let version: Int
         do throws(SQLiteError) {

@@ -185,6 +185,7 @@ struct StoreMaintenance {
     private func takeLock() throws(CommandFailure) -> StoreLock {
         var status = stat()
         guard stat(self.folder, &status) == 0 else {
+            guard errno == ENOENT else { throw CommandFailure(Configuration.unreadable(self.folder, errno)) }
             throw CommandFailure(
                 "there is no folder \(self.folder); a router that was started once has made it, with its user as the owner"
             )

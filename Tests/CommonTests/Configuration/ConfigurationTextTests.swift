@@ -50,6 +50,12 @@ import Testing
         ("100", "\"100\" has no unit; for bytes write 100B"),
         ("1KB", "\"1KB\" has an unknown unit; use B, KiB, MiB or GiB; write 1KiB"),
         ("1mb", "\"1mb\" has an unknown unit; use B, KiB, MiB or GiB; write 1MiB"),
+        ("2g", "\"2g\" has an unknown unit; use B, KiB, MiB or GiB; write 2GiB"),
+        ("3Ki", "\"3Ki\" has an unknown unit; use B, KiB, MiB or GiB; write 3KiB"),
+        ("3kib", "\"3kib\" has an unknown unit; use B, KiB, MiB or GiB; write 3KiB"),
+        // Was taken for 5MiB.
+        ("5minutes", "\"5minutes\" has an unknown unit; use B, KiB, MiB or GiB"),
+        ("5ms", "\"5ms\" has an unknown unit; use B, KiB, MiB or GiB"),
         ("1 TiB", "\"1 TiB\" has an unknown unit; use B, KiB, MiB or GiB"),
         ("1073741825GiB", "\"1073741825GiB\" is more than 1073741824GiB, the most there is"),
         ("1\u{212A}iB", "\"1\u{212A}iB\" has an unknown unit; use B, KiB, MiB or GiB"),

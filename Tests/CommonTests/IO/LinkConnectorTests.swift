@@ -91,7 +91,7 @@ import Testing
         )
         connector.start()
         #expect(try loop.turn { server.links.count >= 2 && connector.lastFailure != nil })
-        #expect(connector.lastFailure == "the peer is a authWorker, which is not expected here")
+        #expect(connector.lastFailure == "the peer has the role authworker, which is not expected here")
         #expect(connector.link == nil)
         #expect(delegate.peers.isEmpty)
         #expect(delegate.downReasons.isEmpty)

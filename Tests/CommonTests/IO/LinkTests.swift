@@ -82,7 +82,7 @@ import Testing
     @Test("Wrong peers are told apart in a sentence")
     func wrongPeers() throws {
         let cases: [(bytes: [UInt8], reason: String)] = [
-            (self.hello(makeHello(.authWorker)), "the peer is a authWorker, which is not expected here"),
+            (self.hello(makeHello(.authWorker)), "the peer has the role authworker, which is not expected here"),
             (
                 self.hello(makeHello(.router, versions: 2...3)),
                 "the peer speaks wire versions 2 to 3, this program 1 to 1: upgrade one of them"

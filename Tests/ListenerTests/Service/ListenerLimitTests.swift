@@ -89,6 +89,10 @@ import Testing
         let code = version == .v5_0 ? ReasonCode.unsupportedProtocolVersion.rawValue : 1
         #expect(client.packets(version) == [.connack(ConnackPacket(sessionPresent: false, returnCode: code))])
         #expect(harness.log.refusals.map { $0["reason"] } == ["protocol-version"])
+        // As the key has it: it said v3_1.
+        let written = [ProtocolVersion.v3_1: "3.1", .v3_1_1: "3.1.1", .v5_0: "5.0"][version] ?? ""
+        let detail = "protocol_versions of the listener leaves out \(written)"
+        #expect(harness.log.refusals.map { $0["detail"] } == [detail])
         #expect(harness.router.frames(.sessionOpen).isEmpty)
         let other = version == .v5_0 ? ProtocolVersion.v3_1_1 : .v5_0
         _ = try harness.connected("other", other)

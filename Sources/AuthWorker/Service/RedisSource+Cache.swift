@@ -21,6 +21,7 @@ struct CacheFolder {
         let directory = CacheDirectory(path: cache.directory)
         do throws(CacheTrouble) {
             try directory.create()
+            AtomicFile.removeLeftovers(in: cache.directory)
             return CacheFolder(directory, hostKey: try directory.loadHostKey())
         } catch {
             return CacheFolder(withoutFile: error)

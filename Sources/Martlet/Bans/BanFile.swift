@@ -75,6 +75,7 @@ struct BanFile {
                 "\(self.path) would be longer than \(Configuration.bansFileBytesMax) bytes: nothing is written"
             )
         }
+        AtomicFile.removeLeftovers(of: self.path)
         // Listeners run as another user. Nothing in it is secret.
         try AtomicFile.write(bytes, to: self.path, permissions: 0o644)
     }

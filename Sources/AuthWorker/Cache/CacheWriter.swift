@@ -344,7 +344,7 @@ final class CacheWriter: @unchecked Sendable {
         try directory.makeFile(number)
         let file: CacheFile
         do throws(SQLiteError) {
-            file = try CacheFile(directory, number: number, source: self.settings.source, use: .write)
+            file = try CacheFile(directory, number: number, source: self.settings.source, use: .create)
         } catch {
             throw CacheTrouble(error)
         }

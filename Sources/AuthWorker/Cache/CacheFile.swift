@@ -308,6 +308,13 @@ final class CacheFile {
         VALUES (?1, ?2, x'', 0, x'', x'', 0, 1, ?3, ?3, 1, ?3)
         """
 
+    /// Writes what the file holds already: an empty transaction would be committed where nothing can be written.
+    func proveWritable() throws(SQLiteError) {
+        try self.database.transaction { () throws(SQLiteError) in
+            try self.database.execute("PRAGMA user_version = \(try self.database.userVersion())")
+        }
+    }
+
     /// All in one transaction. Returns the keys that were not stored, because the file holds something newer.
     func write(_ batch: ArraySlice<CacheWrite>, wallMilliseconds: Int64) throws(SQLiteError) -> [LookupKey] {
         let future = wallMilliseconds.addingReportingOverflow(Self.clockToleranceMilliseconds).partialValue

@@ -20,13 +20,24 @@ package struct CacheClock: Equatable, Sendable {
         wall: Int64 = CacheClock.wallMilliseconds,
         bootTime: Int64 = CacheClock.bootMilliseconds
     ) {
-        let parts = String(decoding: directory.clock() ?? [], as: UTF8.self).split { $0 == " " || $0 == "\n" }
-        if parts.count == 2, boot != 0, UInt64(parts[0]) == boot, let offset = Int64(parts[1]) {
+        if let offset = Self.offset(in: directory, boot: boot) {
             self.offsetMilliseconds = offset
             return
         }
         self.offsetMilliseconds = wall - bootTime
-        // One that cannot be kept is made anew by the next worker.
+        self.keep(in: directory, boot: boot)
+    }
+
+    /// Nil: none was kept since the host's start.
+    private static func offset(in directory: CacheDirectory, boot: UInt64) -> Int64? {
+        let parts = String(decoding: directory.clock() ?? [], as: UTF8.self).split { $0 == " " || $0 == "\n" }
+        if parts.count == 2, boot != 0, UInt64(parts[0]) == boot, let offset = Int64(parts[1]) { return offset }
+        return nil
+    }
+
+    /// For workers that start later, unless another one has; where nothing can be written they make one of their own.
+    package func keep(in directory: CacheDirectory, boot: UInt64 = CacheDirectory.bootNumber) {
+        guard Self.offset(in: directory, boot: boot) == nil else { return }
         try? directory.setClock(Array("\(boot) \(self.offsetMilliseconds)\n".utf8))
     }
 

@@ -225,6 +225,7 @@ package struct CacheDirectory: Sendable {
     }
 
     private func replace(_ path: String, with bytes: [UInt8]) throws(CacheTrouble) {
+        AtomicFile.removeLeftovers(of: path)
         do throws(SystemError) {
             try AtomicFile.write(bytes, to: path, permissions: 0o600)
         } catch {

@@ -6,38 +6,62 @@ import Synchronization
 /// a system call. It outlives them; `sync` makes it outlive the host.
 ///
 /// A process that is killed in the middle leaves each word as it was before or after: there is nothing to lock or to repair.
+///
+/// Where the file cannot be had, as in a folder that is read-only, the page is of its process alone until `relink` finds that it can.
 package final class SharedPage: @unchecked Sendable {
     private static let bytes = 4096
     package static let wordCount = SharedPage.bytes / 8
 
     private let words: UnsafeMutablePointer<Atomic<UInt64>>
     private let memory: UnsafeMutableRawPointer
-    /// Nil: it is of this process alone.
+    /// Nil: it stays that of this process alone.
     private let path: String?
+    /// Of the file that is mapped; nil: there is none.
     private var state: CacheFileState?
-    private var isMapped: Bool { self.path != nil }
 
-    private init(_ memory: UnsafeMutableRawPointer, path: String?) {
+    /// Why the file could not be had when the page was made; nil: it could, or there is to be none.
+    package let trouble: CacheTrouble?
+    /// Other processes see what is written.
+    package var isShared: Bool { self.state != nil }
+
+    private init(_ memory: UnsafeMutableRawPointer, path: String?, trouble: CacheTrouble? = nil) {
         self.memory = memory
         self.path = path
+        self.trouble = trouble
         self.words = memory.bindMemory(to: Atomic<UInt64>.self, capacity: Self.wordCount)
     }
 
     /// Of this process alone.
     package convenience init() {
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: Self.bytes, alignment: 64)
-        memset(memory, 0, Self.bytes)
-        self.init(memory, path: nil)
+        self.init(Self.ownMemory(), path: nil)
     }
 
-    /// That of the file, which is made, full of zeros, where there is none.
-    package convenience init(path: String) throws(CacheTrouble) {
-        let file = try Self.open(path)
+    /// That of the file, which is made, full of zeros, where there is none. Where it cannot be opened for writing the page begins with what
+    /// can be read of it, and `trouble` says why.
+    package convenience init(path: String) {
+        do throws(CacheTrouble) {
+            let file = try Self.open(path)
+            defer { close(file) }
+            guard let memory = mmap(nil, Self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), memory != MAP_FAILED
+            else { throw CacheTrouble("map \(path)", errno: errno) }
+            self.init(memory, path: path)
+            self.state = CacheFileState(fileDescriptor: file)
+        } catch {
+            self.init(Self.ownMemory(readFrom: path), path: path, trouble: error)
+        }
+    }
+
+    /// Full of zeros, or with what can be read of the file.
+    private static func ownMemory(readFrom path: String? = nil) -> UnsafeMutableRawPointer {
+        guard let memory = mmap(nil, Self.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+            memory != MAP_FAILED
+        else { preconditionFailure("no memory for a page") }
+        guard let path else { return memory }
+        let file = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { return memory }
         defer { close(file) }
-        guard let memory = mmap(nil, Self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), memory != MAP_FAILED
-        else { throw CacheTrouble("map \(path)", errno: errno) }
-        self.init(memory, path: path)
-        self.state = CacheFileState(fileDescriptor: file)
+        _ = pread(file, memory, Self.bytes, 0)
+        return memory
     }
 
     private static func open(_ path: String) throws(CacheTrouble) -> Int32 {
@@ -66,31 +90,47 @@ package final class SharedPage: @unchecked Sendable {
         ).exchanged
     }
 
-    /// Where somebody has removed the file, one with what the page holds takes its place, or that of another process that was faster.
-    /// Nothing where it cannot be made.
-    package func relink() {
-        guard let path = self.path, let state = self.state else { return }
-        if let named = CacheFileState(path: path), named.isSameFile(as: state), named.bytes >= Self.bytes { return }
-        guard let file = try? Self.open(path) else { return }
-        defer { close(file) }
-        var first: UInt64 = 0
-        if pread(file, &first, 8, 0) == 8, first == 0 {
-            guard pwrite(file, self.memory, Self.bytes, 0) == Self.bytes else { return }
+    /// Where the file could not be had before, or somebody has removed it, it is made and holds what the page holds; or that of another
+    /// process that was faster takes the page's place. Nothing where it cannot be had.
+    ///
+    /// - Returns: what the page held before; nil: it is the same as before. What the page lacks of it is to be put into it by whoever knows
+    ///   what the words mean.
+    package func relink() -> [UInt64]? {
+        guard let path = self.path else { return nil }
+        if let state = self.state, let named = CacheFileState(path: path), named.isSameFile(as: state),
+            named.bytes >= Self.bytes
+        {
+            return nil
         }
+        guard let file = try? Self.open(path) else { return nil }
+        defer { close(file) }
+        let former = (0..<Self.wordCount).map { self[$0] }
         // In the place of the other one, at once.
         guard mmap(self.memory, Self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) == self.memory
         else {
-            return
+            return nil
         }
         self.state = CacheFileState(fileDescriptor: file)
+        // Of several processes that do this at once one fills it. Its first word comes first: whoever opens it then takes it as it is.
+        guard self.exchange(0, from: 0, to: former[0]) else { return former }
+        for index in 1..<Self.wordCount { _ = self.exchange(index, from: 0, to: former[index]) }
+        return former
+    }
+
+    /// The word becomes that one, unless it is larger.
+    package func raise(_ index: Int, to desired: UInt64) {
+        while true {
+            let former = self[index]
+            if former >= desired || self.exchange(index, from: former, to: desired) { return }
+        }
     }
 
     deinit {
-        if self.isMapped { munmap(self.memory, Self.bytes) } else { self.memory.deallocate() }
+        munmap(self.memory, Self.bytes)
     }
 
     /// On disk when it returns.
     package func sync() {
-        if self.isMapped { msync(self.memory, Self.bytes, MS_SYNC) }
+        if self.isShared { msync(self.memory, Self.bytes, MS_SYNC) }
     }
 }

@@ -150,6 +150,10 @@ package enum AuthLimits {
     /// Between looks whether another worker replaced the cache file, and between attempts at a cache that could not be used.
     package static let cacheInspectionNanoseconds: UInt64 = Nanoseconds.perSecond
 
+    /// So long the thread that writes the cache file waits for the loop to close it; then it opens it all the same, and tries again later
+    /// if that was too early.
+    package static let cacheClosingNanoseconds: UInt64 = Nanoseconds.perSecond
+
     /// Between attempts at a cache whose folder could not be used when the worker began.
     package static let cacheFolderNanoseconds: UInt64 = 3 * Nanoseconds.perSecond
 

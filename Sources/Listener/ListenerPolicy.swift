@@ -9,6 +9,8 @@ final class ListenerPolicy {
     let maxWillSizeBytes: Int
     /// Nil for plain TCP.
     private(set) var tls: TLSServerContext?
+    /// What was told of `tls` when it was made.
+    private(set) var warnings: [String] = []
     /// The one in force, where the secret is that all listener processes make tickets from.
     private let runtimeDirectory: String
     /// Of its clients' certificates; nil where none are seen.
@@ -53,7 +55,8 @@ final class ListenerPolicy {
         self.tls = try Self.makeContext(
             listener,
             runtimeDirectory: self.runtimeDirectory,
-            revocation: self.revocation
+            revocation: self.revocation,
+            warnings: &self.warnings
         )
         if listener.anonymous {
             guard let set = configuration.authorization.ruleSets.first(where: { $0.name == listener.rules }) else {
@@ -69,13 +72,16 @@ final class ListenerPolicy {
         _ listener: Configuration.Listener,
         runtimeDirectory: String,
         revocation: RevocationChecker?,
-        insteadOf former: TLSServerContext? = nil
+        insteadOf former: TLSServerContext? = nil,
+        warnings: inout [String]
     ) throws(StartError) -> TLSServerContext? {
         guard let tls = listener.tls else { return nil }
         do {
             var settings = TLSServerConfiguration(listener, tls)
-            settings.tickets = try TicketSecrets.load(tls, runtimeDirectory: runtimeDirectory)
-            return try TLSServerContext(settings, insteadOf: former, revocation: revocation)
+            settings.tickets = try TicketSecrets.load(tls, runtimeDirectory: runtimeDirectory, warnings: &warnings)
+            let context = try TLSServerContext(settings, insteadOf: former, revocation: revocation)
+            warnings += context.warnings.map { "\($0)" }
+            return context
         } catch {
             throw StartError("listener \(listener.name): \(error)")
         }
@@ -96,12 +102,15 @@ final class ListenerPolicy {
         } else if section.clientCAFile == nil {
             listener.tls?.clientCAFile = self.configuration.tls?.clientCAFile
         }
+        var warnings: [String] = []
         self.tls = try Self.makeContext(
             listener,
             runtimeDirectory: self.runtimeDirectory,
             revocation: self.revocation,
-            insteadOf: self.tls
+            insteadOf: self.tls,
+            warnings: &warnings
         )
+        self.warnings = warnings
         self.revocation?.policy = RevocationChecker.Policy(listener.tls)
         let before = self.revocationFiles
         self.revocationFiles = RevocationFiles(listener)

@@ -153,7 +153,7 @@ extension ListenerService {
             }
             do throws(StartError) {
                 try policy.reload(section ?? former)
-                for warning in policy.tls?.warnings ?? [] { self.logger.warning("\(warning)") }
+                for warning in policy.warnings { self.logger.warning("\(warning)") }
                 self.logger.notice("certificates read again", metadata: ["listener": "\(name)"])
                 self.forgetLists(of: policy)
             } catch {

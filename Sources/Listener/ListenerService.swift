@@ -78,7 +78,7 @@ package final class ListenerService: Role {
     package func start() throws {
         for listener in self.configuration.listeners {
             let policy = try ListenerPolicy(listener, configuration: self.configuration)
-            for warning in policy.tls?.warnings ?? [] { self.logger.warning("\(warning)") }
+            for warning in policy.warnings { self.logger.warning("\(warning)") }
             self.policies.append(policy)
         }
         try self.loadRevocationLists()

@@ -18,6 +18,7 @@ package struct StoreClock: Sendable {
     ///   - bootID: of the host's start, as the kernel says it.
     package init(path: String, bootID: String = StoreClock.kernelBootID) {
         let wall = Clock.wall() &- Clock.bootTime()
+        AtomicFile.removeLeftovers(of: path)
         switch Self.read(path) {
         case .success(let text?):
             let parts = text.split(separator: " ")

@@ -17,6 +17,11 @@ package struct SQLiteError: Error, Equatable, CustomStringConvertible {
         self.path = path
     }
 
+    /// Of a file in which something is missing that has to be there, though SQLite can read it.
+    package static func corrupt(_ message: String, path: String) -> SQLiteError {
+        SQLiteError(code: SQLITE_CORRUPT, message: message, path: path)
+    }
+
     private var primaryCode: Int32 { self.code & 0xFF }
 
     /// Somebody else holds the lock: try again, nothing is broken.

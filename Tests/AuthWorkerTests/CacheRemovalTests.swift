@@ -61,16 +61,16 @@ import Testing
 
     @Test func `a page that is removed is the same one again for those who come later`() throws {
         let folder = try TemporaryDirectory("martlet-page")
-        let page = try SharedPage(path: folder.file("page"))
-        let other = try SharedPage(path: folder.file("page"))
+        let page = SharedPage(path: folder.file("page"))
+        let other = SharedPage(path: folder.file("page"))
         page[3] = 7
         page[0] = 1
-        page.relink()
+        _ = page.relink()
         #expect(unlink(folder.file("page")) == 0)
-        page.relink()
-        other.relink()
+        _ = page.relink()
+        _ = other.relink()
         #expect(other[3] == 7)
-        let later = try SharedPage(path: folder.file("page"))
+        let later = SharedPage(path: folder.file("page"))
         page[4] = 8
         #expect([other, later].allSatisfy { $0[4] == 8 })
     }

@@ -535,6 +535,31 @@ import Testing
         #expect(opened.hash("a") == "again")
     }
 
+    /// As after `kill -9`. SQLite drops what comes after the damage, and without tables the file was taken for a new one.
+    @Test func `regression: a cache file whose log was damaged is made anew, and that is told`() throws {
+        let opened = try Opened(self.path)
+        opened.store("a")
+        try opened.settle()
+        let copy = self.directory.file("copy")
+        _ = try runProcess("cp", arguments: ["-r", self.path, copy])
+        let name = try #require(self.currentFile().split(separator: "/").last)
+        _ = try runProcess(
+            "sh",
+            arguments: ["-c", "rm '\(copy)/\(name)-shm'; yes garbage | head -c 40000 > '\(copy)/\(name)-wal'"]
+        )
+        let next = try Opened(copy)
+        next.events += next.cache.takeEvents()
+        guard next.events.count == 1, case .replaced(let reason) = next.events[0] else {
+            Issue.record("\(next.events)")
+            return
+        }
+        #expect(reason.contains(name))
+        #expect(next.status("cache_replacements") == "1")
+        next.store("a", "again")
+        try next.settle()
+        #expect(next.hash("a") == "again")
+    }
+
     @Test func aFileDamagedInUseIsReplacedForAllWorkers() throws {
         let first = try Opened(self.path, diskEntries: 5000)
         let second = try Opened(self.path, diskEntries: 5000)

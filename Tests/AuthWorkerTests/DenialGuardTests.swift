@@ -94,7 +94,7 @@ import Testing
     @Test func `a suspension outlives the workers, and a confirmation ends it for all`() throws {
         let folder = try TemporaryDirectory("martlet-denials")
         func account(_ worker: Int) throws -> DenialAccount {
-            DenialAccount(page: try SharedPage(path: folder.file("denials")), worker: worker, boot: 1)
+            DenialAccount(page: SharedPage(path: folder.file("denials")), worker: worker, boot: 1)
         }
         var first = try self.fleet(15, denials: account(1))
         let disk = first.disk
@@ -119,7 +119,7 @@ import Testing
     @Test func `a suspension outlives the host's restart, counts of its monotonic clock do not`() throws {
         let folder = try TemporaryDirectory("martlet-denials")
         func account(boot: UInt64) throws -> DenialAccount {
-            DenialAccount(page: try SharedPage(path: folder.file("denials")), worker: 1, boot: boot)
+            DenialAccount(page: SharedPage(path: folder.file("denials")), worker: 1, boot: boot)
         }
         var harness = try self.fleet(30, denials: account(boot: 1))
         harness.rows = [:]

@@ -18,7 +18,7 @@ import Testing
 
     @Test func `a row that was fetched before the change is meant, by any of its keys`() throws {
         let folder = try TemporaryDirectory("martlet-marks")
-        func open() throws -> MissingMarks { MissingMarks(page: try SharedPage(path: folder.file("marks"))) }
+        func open() throws -> MissingMarks { MissingMarks(page: SharedPage(path: folder.file("marks"))) }
         let marks = try open()
         marks.note(self.mark("a", 1000))
         marks.note(.markAbsent(self.key("gone"), atMilliseconds: 900, generation: 0))

@@ -6,7 +6,9 @@ import SQLite
 /// writes, on a thread of its own.
 final class CacheFile {
     enum Use {
-        /// Makes and migrates the file as needed; waits for other writers.
+        /// Makes the tables; waits for other writers, as `write` does.
+        case create
+        /// Migrates the file as needed. One without tables is damaged.
         case write
         /// Never waits: a locked file counts as not readable.
         case read
@@ -33,7 +35,7 @@ final class CacheFile {
         self.source = source
         let path = directory.filePath(number)
         switch use {
-        case .write:
+        case .create, .write:
             self.database = try Database(
                 path: path,
                 access: .create,
@@ -44,6 +46,13 @@ final class CacheFile {
             try self.database.execute("PRAGMA journal_size_limit = 16777216")
             // Rows come in no order: with less, each of a large fleet's is read back from the file first.
             try self.database.execute("PRAGMA cache_size = -\(AuthLimits.cachePagesKiB)")
+            // Only files with tables are ever in use. SQLite takes a log that was damaged for an empty one, in which they may have been.
+            if use == .write, try self.database.userVersion() == 0 {
+                throw SQLiteError.corrupt(
+                    "its tables are gone, so the file or its log was damaged or removed",
+                    path: path
+                )
+            }
             try self.database.migrate(CacheSchema.steps)
             self.upsert = try self.database.prepare(Self.upsertSQL)
             self.markAbsent = try self.database.prepare(Self.markAbsentSQL)
@@ -298,6 +307,13 @@ final class CacheFile {
             absent_since, generation, changed_since)
         VALUES (?1, ?2, x'', 0, x'', x'', 0, 1, ?3, ?3, 1, ?3)
         """
+
+    /// Writes what the file holds already: an empty transaction would be committed where nothing can be written.
+    func proveWritable() throws(SQLiteError) {
+        try self.database.transaction { () throws(SQLiteError) in
+            try self.database.execute("PRAGMA user_version = \(try self.database.userVersion())")
+        }
+    }
 
     /// All in one transaction. Returns the keys that were not stored, because the file holds something newer.
     func write(_ batch: ArraySlice<CacheWrite>, wallMilliseconds: Int64) throws(SQLiteError) -> [LookupKey] {

@@ -10,6 +10,9 @@ final class CacheWriter: @unchecked Sendable {
     enum Event: Equatable, Sendable {
         /// The file with this number can be read.
         case opened(number: Int)
+        /// All of the process's connections to files of the folder are to be closed, and `confirmClosed` to be called then. Before long
+        /// `opened` follows.
+        case mustClose
         /// Another file than before is in use: what memory holds may not be in it.
         case exchanged
         /// The broken file was replaced by a new one.
@@ -51,6 +54,7 @@ final class CacheWriter: @unchecked Sendable {
         var counters = Counters()
         var brokenNumber: Int?
         var isStopping = false
+        var readersAreClosed = false
         /// The first attempt at opening is over.
         var hasTried = false
 
@@ -72,6 +76,8 @@ final class CacheWriter: @unchecked Sendable {
     /// Of the file that was in use last.
     private var lastState: CacheFileState?
     private var inTrouble = false
+    /// Connections of this process may have been opened while nothing could be written.
+    private var mayBeReadOnly = false
     /// Since when each attempt to write found the file locked (`Clock.monotonic`).
     private var lockedSince: UInt64?
     private var writesUntilEviction = 0
@@ -127,6 +133,14 @@ final class CacheWriter: @unchecked Sendable {
         }
     }
 
+    /// See `Event.mustClose`.
+    func confirmClosed() {
+        self.monitor.locked {
+            self.shared.readersAreClosed = true
+            self.monitor.signal()
+        }
+    }
+
     func takeEvents() -> [Event] {
         self.monitor.locked {
             defer { self.shared.events = [] }
@@ -160,7 +174,7 @@ final class CacheWriter: @unchecked Sendable {
         }
         while true {
             switch self.nextWork() {
-            case .write(let batch): self.write(batch)
+            case .write(let batch): self.write(batch, isProof: self.inTrouble)
             case .replace(let number): self.replace(number, reason: "the file is damaged")
             case .inspect: self.inspect()
             case .stop:
@@ -194,21 +208,35 @@ final class CacheWriter: @unchecked Sendable {
         }
     }
 
-    private func write(_ batch: [CacheWrite]) {
+    /// - Parameter isProof: also where the batch is empty, or changes nothing, the file is written.
+    private func write(_ batch: [CacheWrite], isProof: Bool) {
         guard let file = self.file else { return }
         self.gathersUntil = Clock.monotonic() + AuthLimits.cacheGatheringNanoseconds
         do throws(SQLiteError) {
-            let refused = try file.write(batch[...], wallMilliseconds: self.settings.clock.milliseconds)
-            self.finish(batch, refused)
-            try self.evictIfDue(file, added: batch.count)
-            try self.removeMarksIfDue(file)
+            if isProof { try file.proveWritable() }
+            if !batch.isEmpty {
+                let refused = try file.write(batch[...], wallMilliseconds: self.settings.clock.milliseconds)
+                self.finish(batch, refused)
+                try self.evictIfDue(file, added: batch.count)
+                try self.removeMarksIfDue(file)
+            }
             self.lockedSince = nil
-            self.report(works: true)
+            if isProof {
+                self.mayBeReadOnly = false
+                self.reportWorks()
+            }
         } catch {
             self.monitor.locked { self.shared.counters.failures += 1 }
             if error.isCorrupt { return self.replace(file.number, reason: error.description) }
+            if error.isReadOnly {
+                if let loss = try? self.loss(of: file) { return self.replace(file.number, reason: loss) }
+                self.file = nil
+                self.mayBeReadOnly = true
+            }
             // The batch stays at the front, and is tried again: a second later, or when another worker is done.
             guard error.isBusy else { return self.report(trouble: error.description) }
+            // Without rows there is no hurry.
+            if batch.isEmpty { return }
             self.noteLocked(error)
             usleep(20_000)
             // At the end there is no time to wait for others.
@@ -270,7 +298,7 @@ final class CacheWriter: @unchecked Sendable {
             if let loss = try self.loss(of: file) { return self.replace(file.number, reason: loss) }
             // Another worker may have replaced it.
             if try self.settings.directory.currentNumber() != file.number { self.open() }
-            if self.inTrouble { return self.retry(file) }
+            if self.inTrouble { return self.retry() }
             if self.file === file { self.removeMarksWhenIdle(file) }
         } catch {
             self.report(trouble: error.description)
@@ -299,28 +327,45 @@ final class CacheWriter: @unchecked Sendable {
         }
     }
 
-    /// Whether the trouble is over: an empty transaction would not show it.
-    private func retry(_ file: CacheFile) {
+    /// Whether the trouble is over.
+    private func retry() {
         let batch = self.monitor.locked { Array(self.shared.queue.prefix(AuthLimits.cacheWritesPerTransaction)) }
-        if batch.isEmpty { return self.report(works: true) }
-        self.write(batch)
+        self.write(batch, isProof: true)
     }
 
     private func open() {
         self.file = nil
         do throws(CacheTrouble) {
             try self.settings.directory.create()
+            if self.mayBeReadOnly { try self.closeReaders() }
             let file = try self.settings.directory.withLock { () throws(CacheTrouble) in try self.openCurrent() }
             self.use(file)
+            // SQLite opens a file that it can only read, too, and says nothing.
+            self.retry()
         } catch {
             self.openForOthers()
             self.report(trouble: error.description)
         }
     }
 
+    /// A process's connections to a file have SQLite's index of its log in common. One that was opened when that could not be written
+    /// keeps all that are opened later from writing, until none is left.
+    private func closeReaders() throws(CacheTrouble) {
+        // While the folder cannot be written they are all there is.
+        try self.settings.directory.withLock { () throws(CacheTrouble) in }
+        self.monitor.locked { self.shared.readersAreClosed = false }
+        self.tell(.mustClose)
+        self.monitor.locked {
+            self.monitor.wait(nanoseconds: AuthLimits.cacheClosingNanoseconds) {
+                self.shared.readersAreClosed || self.shared.isStopping
+            }
+        }
+    }
+
     /// What cannot be written may still be readable.
     private func openForOthers() {
         guard let number = try? self.settings.directory.currentNumber() else { return }
+        self.mayBeReadOnly = true
         self.tell(.opened(number: number))
     }
 
@@ -344,7 +389,7 @@ final class CacheWriter: @unchecked Sendable {
         try directory.makeFile(number)
         let file: CacheFile
         do throws(SQLiteError) {
-            file = try CacheFile(directory, number: number, source: self.settings.source, use: .write)
+            file = try CacheFile(directory, number: number, source: self.settings.source, use: .create)
         } catch {
             throw CacheTrouble(error)
         }
@@ -389,7 +434,7 @@ final class CacheWriter: @unchecked Sendable {
         self.tell(.trouble(trouble))
     }
 
-    private func report(works: Bool) {
+    private func reportWorks() {
         guard self.inTrouble else { return }
         self.inTrouble = false
         self.tell(.works)

@@ -12,6 +12,8 @@ package final class CredentialCache {
         /// Rows cannot be written, or the file not be read, at the moment; authentication goes on. Told once until `works`.
         case trouble(String)
         case works
+        /// `close` is to be called of all caches of the process, and then `confirmClosed` of this one: it opens its file anew, to write it.
+        case mustClose
         /// See `Authenticator.storeRefused`.
         case refused(LookupKey)
         /// See `Authenticator.marked`.
@@ -202,6 +204,7 @@ package final class CredentialCache {
         for event in self.writer.takeEvents() {
             switch event {
             case .opened(let number): self.open(number)
+            case .mustClose: self.events.append(.mustClose)
             case .replaced(let reason): self.events.append(.replaced(reason: reason))
             case .exchanged: self.events.append(.exchanged)
             case .trouble(let reason):
@@ -230,6 +233,16 @@ package final class CredentialCache {
                 self.tellReadTrouble(error.description)
             }
         }
+    }
+
+    /// Until `reopenIfNeeded`, or until the writing thread has opened the file, nothing can be read.
+    package func close() {
+        self.file = nil
+    }
+
+    /// See `Event.mustClose`.
+    package func confirmClosed() {
+        self.writer.confirmClosed()
     }
 
     /// Tries again to open a file that could not be read; called once in a while.

@@ -31,6 +31,8 @@ package final class DenialAccount {
     private let page: SharedPage
     /// The number of this worker's word among those of all.
     private let worker: Int
+    /// Layout and boot.
+    private let stamp: UInt64
 
     /// - Parameters:
     ///   - page: shared with the other workers.
@@ -38,16 +40,23 @@ package final class DenialAccount {
     package init(page: SharedPage = SharedPage(), worker: Int = 1, boot: UInt64 = 0) {
         self.page = page
         self.worker = Self.workers + (max(worker, 1) - 1) % Self.workersMax
-        let stamp = boot << 8 | Self.layout
-        let former = self.page[0]
-        if former != stamp {
-            // Of another layout nothing can be read.
-            for index in (former & 0xFF == Self.layout ? Self.workers : 1)..<SharedPage.wordCount {
-                self.page[index] = 0
-            }
-            self.page[0] = stamp
-        }
+        self.stamp = boot << 8 | Self.layout
+        self.prepare()
         self.page[self.worker] = 0
+    }
+
+    /// Other workers see it, and those that start later.
+    var isShared: Bool { self.page.isShared }
+
+    private func prepare() {
+        guard !self.page.exchange(0, from: 0, to: self.stamp) else { return }
+        let former = self.page[0]
+        guard former != self.stamp else { return }
+        // Of another layout nothing can be read.
+        for index in (former & 0xFF == Self.layout ? Self.workers : 1)..<SharedPage.wordCount {
+            self.page[index] = 0
+        }
+        self.page[0] = self.stamp
     }
 
     /// Nil: denial is not suspended.
@@ -71,7 +80,7 @@ package final class DenialAccount {
     ///
     /// - Parameter vanishingSince: when the first of the rows went at the earliest.
     @discardableResult
-    func suspend(atMilliseconds time: Int64, vanishingSince: Int64) -> Bool {
+    package func suspend(atMilliseconds time: Int64, vanishingSince: Int64) -> Bool {
         guard self.suspendedSinceMilliseconds == nil else { return false }
         self.page[Self.vanishingSince] = UInt64(max(vanishingSince, 1))
         let isFirst = self.page.exchange(Self.suspendedSince, from: 0, to: UInt64(max(time, 1)))
@@ -130,9 +139,22 @@ package final class DenialAccount {
         return count
     }
 
-    /// See `SharedPage.relink`.
+    /// See `SharedPage.relink`. What this worker alone knew, others know then, as far as they have decided nothing else meanwhile.
     func relink() {
-        self.page.relink()
+        guard let former = self.page.relink() else { return }
+        self.prepare()
+        self.page[self.worker] = former[self.worker]
+        for index in [Self.confirmedAt, Self.restoredAt] { self.page.raise(index, to: former[index]) }
+        // The later quarter, or the higher count of the same one.
+        for index in Self.absences..<Self.absences + Self.absenceSlots { self.page.raise(index, to: former[index]) }
+        let present = self.page[Self.suspendedSince]
+        if present != 0, present < self.page[Self.confirmedAt] { self.end() }
+        let suspended = former[Self.suspendedSince]
+        guard suspended > max(self.page[Self.confirmedAt], self.page[Self.restoredAt]) else { return }
+        self.suspend(
+            atMilliseconds: Int64(clamping: suspended),
+            vanishingSince: Int64(clamping: former[Self.vanishingSince])
+        )
     }
 
     /// The suspension, or its end, outlives a host that loses its power.

@@ -132,13 +132,16 @@ package struct DenialGuard {
     }
 
     /// Somebody knows that the rows are gone for good.
-    mutating func confirm(now: AuthTime) {
+    package mutating func confirm(now: AuthTime) {
         self.isChecking = false
         self.restorationChecked = self.account.restoredAtMilliseconds
         self.account.confirm(atMilliseconds: now.wallMilliseconds)
     }
 
-    /// See `SharedPage.relink`.
+    /// See `DenialAccount.isShared`.
+    package var isShared: Bool { self.account.isShared }
+
+    /// See `DenialAccount.relink`.
     package func relink() {
         self.account.relink()
     }

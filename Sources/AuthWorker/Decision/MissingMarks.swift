@@ -21,23 +21,29 @@ package final class MissingMarks {
 
     package init(page: SharedPage = SharedPage()) {
         self.page = page
-        guard self.page[0] != Self.layout else { return }
+        self.prepare()
+    }
+
+    /// Other processes see what is noted, and those that start later.
+    package var isShared: Bool { self.page.isShared }
+
+    private func prepare() {
+        guard !self.page.exchange(0, from: 0, to: Self.layout), self.page[0] != Self.layout else { return }
         // Of another layout nothing can be read.
         for index in 1..<SharedPage.wordCount { self.page[index] = 0 }
         self.page[0] = Self.layout
     }
 
     private func raise(_ index: Int, to time: Int64) {
-        let desired = UInt64(max(time, 1))
-        while true {
-            let former = self.page[index]
-            if former >= desired || self.page.exchange(index, from: former, to: desired) { return }
-        }
+        self.page.raise(index, to: UInt64(max(time, 1)))
     }
 
-    /// See `SharedPage.relink`.
-    func relink() {
-        self.page.relink()
+    /// See `SharedPage.relink`; no mark is lost by it.
+    package func relink() {
+        guard let former = self.page.relink() else { return }
+        self.prepare()
+        for index in [Self.lastAt, Self.anyUntil] { self.page.raise(index, to: former[index]) }
+        for hash in former[Self.hashes] where hash != 0 { self.note(hash: hash) }
     }
 
     package func note(_ write: CacheWrite) {
@@ -50,8 +56,11 @@ package final class MissingMarks {
     }
 
     private func note(_ redisKey: [UInt8], at time: Int64) {
-        let hash = LookupKey.hash(of: redisKey)
         self.raise(Self.lastAt, to: time)
+        self.note(hash: LookupKey.hash(of: redisKey))
+    }
+
+    private func note(hash: UInt64) {
         if Self.hashes.contains(where: { self.page[$0] == hash }) { return }
         if Self.hashes.contains(where: { self.page[$0] == 0 && self.page.exchange($0, from: 0, to: hash) }) { return }
         // There is no room for more: any row may be meant.

@@ -21,6 +21,7 @@ struct CacheFolder {
         let directory = CacheDirectory(path: cache.directory)
         do throws(CacheTrouble) {
             try directory.create()
+            AtomicFile.removeLeftovers(in: cache.directory)
             return CacheFolder(directory, hostKey: try directory.loadHostKey())
         } catch {
             return CacheFolder(withoutFile: error)
@@ -69,30 +70,25 @@ extension RedisSource {
     ) -> DenialAccount {
         guard folder.isUsable else { return DenialAccount() }
         let directory = CacheDirectory(path: settings.source.cache.directory)
-        do throws(CacheTrouble) {
-            let page = try SharedPage(path: directory.denialsPath(source: settings.cacheTag(hostKey: folder.hostKey)))
-            return DenialAccount(page: page, worker: worker, boot: CacheDirectory.bootNumber)
-        } catch {
-            logger.error("auth workers do not share what they know of lost rows", metadata: ["reason": "\(error)"])
-            return DenialAccount()
+        let page = SharedPage(path: directory.denialsPath(source: settings.cacheTag(hostKey: folder.hostKey)))
+        if let trouble = page.trouble {
+            logger.error("auth workers do not share what they know of lost rows", metadata: ["reason": "\(trouble)"])
         }
+        return DenialAccount(page: page, worker: worker, boot: CacheDirectory.bootNumber)
     }
 
     /// The same of changes that the file lacks.
     static func missingMarks(_ settings: RedisSourceSettings, _ folder: CacheFolder, _ logger: Logger) -> MissingMarks {
         guard folder.isUsable else { return MissingMarks() }
         let directory = CacheDirectory(path: settings.source.cache.directory)
-        do throws(CacheTrouble) {
-            return MissingMarks(
-                page: try SharedPage(path: directory.marksPath(source: settings.cacheTag(hostKey: folder.hostKey)))
-            )
-        } catch {
+        let page = SharedPage(path: directory.marksPath(source: settings.cacheTag(hostKey: folder.hostKey)))
+        if let trouble = page.trouble {
             logger.error(
                 "changes that are told while the cache file cannot be written are forgotten with this process",
-                metadata: ["reason": "\(error)"]
+                metadata: ["reason": "\(trouble)"]
             )
-            return MissingMarks()
         }
+        return MissingMarks(page: page)
     }
 
     /// What is not written by then, because the file is locked or the disk is full, is noted for those that start later.
@@ -189,6 +185,16 @@ extension RedisSource {
         self.writeRowsOfMemory()
     }
 
+    /// What could not be written beside the rows.
+    private func keepAgain(_ cache: CredentialCache) {
+        self.clock.keep(in: self.cacheDirectory)
+        if let runID = self.dataCheck.runID, cache.redisRunID != runID { cache.redisRunID = runID }
+        guard let lost = self.dataCheck.lost, cache.lostRows != lost,
+            lost.suspendedSince == self.authenticator.denialGuard.suspendedSinceMilliseconds
+        else { return }
+        cache.lostRows = lost
+    }
+
     /// Some at a time: what waits for the file's thread is bounded.
     private func writeRowsOfMemory() {
         guard !self.rowsToWrite.isEmpty, let cache = self.cache else { return }
@@ -200,8 +206,15 @@ extension RedisSource {
 
     /// Whoever starts later must find what this process and others have in common.
     private func tendPages() {
+        let wereShared = self.pagesAreShared
         self.authenticator.denialGuard.relink()
         self.authenticator.missingMarks.relink()
+        guard !wereShared, self.pagesAreShared else { return }
+        self.logger.notice("auth workers share what they know of lost rows and of changes again")
+    }
+
+    private var pagesAreShared: Bool {
+        self.authenticator.denialGuard.isShared && self.authenticator.missingMarks.isShared
     }
 
     func takeCacheEvents() {
@@ -221,8 +234,12 @@ extension RedisSource {
                     "authentication cache not usable at the moment, authentication goes on without it",
                     metadata: ["reason": "\(reason)"]
                 )
+            case .mustClose:
+                for source in self.service.redisSources { source.cache?.close() }
+                cache.confirmClosed()
             case .works:
                 self.logger.notice("authentication cache works again")
+                self.keepAgain(cache)
             case .refused(let key):
                 self.authenticator.storeRefused(key, now: self.time)
             case .marked(let keys):

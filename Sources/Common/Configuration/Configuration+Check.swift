@@ -49,7 +49,6 @@ extension Configuration {
         return problems
     }
 
-<<<<<<< ours
     /// Client ids are those of all listeners. Where clients need no certificate there may be no name that theirs could be compared with.
     private func checkClientIdentifiers(_ problems: inout [ConfigurationError.Problem]) {
         guard let bound = self.listeners.first(where: { $0.clientID != .any }) else { return }
@@ -63,7 +62,8 @@ extension Configuration {
             problem.isWarning = true
             problems.append(problem)
         }
-=======
+    }
+
     private func checkListDirectory(
         _ tls: Listener.TLS,
         _ section: CheckedSection,
@@ -77,7 +77,6 @@ extension Configuration {
         var problem = self.problem(text, section, "crl_directory")
         problem.isWarning = true
         problems.append(problem)
->>>>>>> theirs
     }
 
     private func checkRedis(_ problems: inout [ConfigurationError.Problem]) {

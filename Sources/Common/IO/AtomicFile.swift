@@ -2,6 +2,10 @@ import Glibc
 
 /// Replaces files whole.
 public enum AtomicFile {
+    private static let suffix = ".tmp"
+    /// Nobody opens a file, and has it unlocked for so long.
+    private static let leftoverAgeSeconds = 10
+
     /// Writes a temporary file beside `path`, brings it to disk and renames it: who reads finds the old content or the new one, also after a
     /// power loss.
     public static func write(_ bytes: [UInt8], to path: String, permissions: mode_t) throws(SystemError) {
@@ -58,17 +62,19 @@ public enum AtomicFile {
         permissions: mode_t,
         owner: (user: uid_t, group: gid_t)?
     ) throws(SystemError) {
-        let temporary = "\(path).\(String(UInt64.random(in: 0...UInt64.max), radix: 16)).tmp"
+        let temporary = "\(path).\(String(UInt64.random(in: 0...UInt64.max), radix: 16))\(Self.suffix)"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, permissions)
         guard descriptor >= 0 else { throw SystemError("cannot write \(path)") }
+        // As long as this process lives, and writes, it is no leftover.
+        flock(descriptor, LOCK_EX | LOCK_NB)
         var code: Int32 = 0
         if let owner { code = Self.give(descriptor, to: owner) }
         let isOwnerKept = code == 0
         if code == 0, fchmod(descriptor, permissions) != 0 { code = errno }
         if code == 0 { code = Self.writeAll(bytes, to: descriptor) }
         if code == 0, fsync(descriptor) != 0 { code = errno }
-        if close(descriptor) != 0, code == 0 { code = errno }
         if code == 0, rename(temporary, path) != 0 { code = errno }
+        close(descriptor)
         guard code == 0 else {
             unlink(temporary)
             throw SystemError("cannot write \(path)\(isOwnerKept ? "" : " and leave it to its owner")", code: code)
@@ -80,6 +86,53 @@ public enum AtomicFile {
         guard fstat(descriptor, &status) == 0 else { return errno }
         if status.st_uid == owner.user, status.st_gid == owner.group { return 0 }
         return fchown(descriptor, owner.user, owner.group) == 0 ? 0 : errno
+    }
+
+    /// Removes temporary files whose writer was killed: regular files of this user with names that `write` gives, some seconds old, that no
+    /// process is writing. For folders that are the broker's own.
+    ///
+    /// - Parameter name: only those that were to become the file of this name in the folder; nil: of any name.
+    public static func removeLeftovers(in folder: String, of name: String? = nil) {
+        guard let directory = opendir(folder) else { return }
+        defer { closedir(directory) }
+        while let entry = readdir(directory) {
+            let found = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            guard let target = Self.target(ofTemporary: found), name == nil || name == target else { continue }
+            Self.removeIfLeft("\(folder)/\(found)")
+        }
+    }
+
+    /// The same of the file at `path` alone.
+    public static func removeLeftovers(of path: String) {
+        let slash = path.lastIndex(of: "/")
+        let folder = slash.map { path[..<$0] } ?? "."
+        let name = slash.map { path[path.index(after: $0)...] } ?? path[...]
+        Self.removeLeftovers(in: folder.isEmpty ? "/" : String(folder), of: String(name))
+    }
+
+    /// Nil: it is no name that `write` gives.
+    private static func target(ofTemporary name: String) -> String? {
+        guard name.hasSuffix(Self.suffix) else { return nil }
+        let stem = name.dropLast(Self.suffix.count)
+        guard let dot = stem.lastIndex(of: "."), dot > stem.startIndex else { return nil }
+        let digits = stem[stem.index(after: dot)...]
+        let isNumber = digits.utf8.allSatisfy {
+            (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0)
+        }
+        return (1...16).contains(digits.utf8.count) && isNumber ? String(stem[..<dot]) : nil
+    }
+
+    private static func removeIfLeft(_ path: String) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid(),
+            time(nil) - status.st_mtim.tv_sec >= Self.leftoverAgeSeconds, flock(descriptor, LOCK_EX | LOCK_NB) == 0
+        else { return }
+        unlink(path)
     }
 
     private static func writeAll(_ bytes: [UInt8], to descriptor: Int32) -> Int32 {

@@ -77,6 +77,7 @@ struct BanFile {
                 "\(self.path) would be longer than \(Configuration.bansFileBytesMax) bytes: nothing is written"
             )
         }
+        AtomicFile.removeLeftovers(of: self.path)
         // Listeners run as another user. Nothing in it is secret.
         do throws(SystemError) {
             try AtomicFile.replace(bytes, at: self.path, permissionsIfNew: 0o644)

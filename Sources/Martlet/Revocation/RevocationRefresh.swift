@@ -77,6 +77,7 @@ enum RevocationRefresh {
             {
                 return Result(url: url, text: "is older than the one that is there; kept that", isGood: false)
             }
+            AtomicFile.removeLeftovers(of: path)
             try AtomicFile.write(bytes, to: path, permissions: 0o644)
             let overdue = list.overdue(now: Int64(Clock.wall() / Nanoseconds.perSecond))
             guard overdue.isEmpty else {

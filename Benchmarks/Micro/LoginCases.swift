@@ -49,7 +49,7 @@ enum LoginCases {
                 authenticator.actions = []
                 for action in actions {
                     switch action {
-                    case .lookUp(let token, _):
+                    case .lookUp(let token, _, _):
                         let reply = RedisReply.array([.bulk(Array("pw".utf8))])
                         authenticator.lookupAnswered(token: token, [reply], now: now)
                     case .answer(let request, let verdict):

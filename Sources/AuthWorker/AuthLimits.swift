@@ -20,6 +20,17 @@ package enum AuthLimits {
     /// Memory for this many decisions of a turn is kept for the next one.
     static let actionsKeptMax = 4096
 
+    /// While others wait too, one of so many commands to Redis is one in the background: see `CommandUrgency`.
+    package static let backgroundShare = 8
+
+    /// Queries decided in one turn, and in addition those about live sessions, with looks at rows that had changed; the rest waits for the
+    /// next turn, so that what was decided leaves in between. One costs up to 0.2 ms.
+    package static let queriesPerTurn = 1000
+    package static let backgroundPerTurn = 64
+
+    /// Queries of clients that wait for that, and queries about live sessions, some 500 bytes each; more are answered "server unavailable".
+    package static let queriesWaitingMax = 100_000
+
     /// A quiet connection is asked for a sign of life this often, so that the first device does not pay for noticing.
     package static let idlePingNanoseconds: UInt64 = Nanoseconds.perSecond
 
@@ -86,7 +97,7 @@ package enum AuthLimits {
     static let changesBytesMax = 64 << 20
 
     /// Between two turns there are no more than the former. After the first of these what changed is read before anything is decided by what
-    /// is known; the second is no silence of the server's.
+    /// is known, and a deadline that has passed for so long is not held against the server; the second is no silence of the server's.
     package static let lateTurnNanoseconds: UInt64 = 100 * Nanoseconds.perMillisecond
     package static let stallNanoseconds: UInt64 = 500 * Nanoseconds.perMillisecond
 

@@ -1,8 +1,8 @@
 import Common
 import Logging
 
-/// Asks the auth workers. A client's worker is chosen by a hash of its identity, so that each worker's memory cache holds its
-/// share of the fleet; another one is asked when that one is gone or silent.
+/// Asks the auth workers. A client's worker is chosen by a hash of its names (`WorkerPlacement`), so that each worker's memory cache holds
+/// its share of the fleet; another one is asked when that one is gone or silent.
 final class AuthDispatcher: LinkDelegate {
     private unowned let service: ListenerService
     private var connectors: [LinkConnector] = []
@@ -98,18 +98,12 @@ final class AuthDispatcher: LinkDelegate {
         query.encode(into: &link.output, request: connection.handle)
     }
 
-    /// The worker for a query: the one that the identity's hash names, or the next that is up; of silent ones only if there is no other.
+    /// The worker for a query: the one that it belongs to, or the next that is up; of silent ones only if there is no other.
     private func choose(_ query: AuthQuery, excluding silent: Int?) -> Int? {
-        let preferred = Int(truncatingIfNeeded: Self.hash(query) % UInt64(self.links.count))
+        let preferred = WorkerPlacement.worker(for: query, of: self.links.count)
         let order = self.links.indices.map { (preferred + $0) % self.links.count }
         return order.first { $0 != silent && self.isUp($0) }
             ?? order.first { $0 != silent && self.links[$0] != nil }
-    }
-
-    /// FNV-1a over what identifies the device.
-    private static func hash(_ query: AuthQuery) -> UInt64 {
-        let key = query.identity?.fingerprint ?? query.userName ?? query.clientIdentifier
-        return key.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
     }
 
     func flush() {

@@ -166,7 +166,7 @@ import Testing
         client.fillPipeline(now: 0)
         self.feed(&client, garbage, now: 1)
         // What could still become a reply is ended by the time-out.
-        client.advance(now: 600 * Self.millisecond)
+        client.advance(now: 500 * Self.millisecond)
         #expect(!client.actions.contains { if case .answered = $0 { true } else { false } })
         #expect(client.actions.contains { if case .notAnswered(1, _) = $0 { true } else { false } })
         #expect(client.actions.contains(.close))
@@ -400,7 +400,7 @@ import Testing
         self.feed(&client, "+PONG\r\n", now: idle + 1)
         #expect(client.actions.isEmpty)
         client.advance(now: 2 * idle + 1)
-        client.advance(now: 3 * idle)
+        client.advance(now: client.nextDeadline ?? 0)
         #expect(client.actions == [.close, .lost(.queryTimedOut)])
     }
 

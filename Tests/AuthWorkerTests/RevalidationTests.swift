@@ -12,6 +12,51 @@ import Testing
         return (harness, try #require(answer).credentialTag)
     }
 
+    /// Refetches and clients had one queue, and the clients' time-out.
+    @Test func `only look-ups that a client waits for are urgent`() throws {
+        var (harness, tag) = try self.harness("a", "b")
+        #expect(harness.urgencies == [.client])
+        harness.change("a")
+        var query = AuthQuery.device("a", password: nil)
+        query.revalidatedTag = tag
+        harness.holdsAnswers = true
+        let asked = harness.send(query)
+        #expect(harness.urgencies.last == .background)
+        // It is asked again for the client that came later, whose password does not fit what was asked before.
+        let client = harness.send("a", "other")
+        harness.rows["a"] = "other"
+        harness.land(0)
+        #expect(harness.urgencies == [.client, .background, .client])
+        harness.land(0)
+        #expect(harness.verdicts[asked]?.outcome == .allow && harness.verdicts[client]?.outcome == .allow)
+    }
+
+    @Test func `a row that is fetched before it expires is fetched in the background`() throws {
+        var (harness, _) = try self.harness("a")
+        harness.advance(seconds: 299)
+        #expect(harness.ask("a", "p")?.source == .memoryCache)
+        #expect(harness.urgencies == [.client, .background])
+    }
+
+    /// All in one turn, in which nobody was answered.
+    @Test func `rows that had changed are looked at again some at a time`() throws {
+        let names = (0..<200).map { "d\($0)" }
+        var (harness, tag) = try self.harness("d0")
+        for name in names {
+            harness.rows[name] = "p"
+            _ = harness.ask(name, "p")
+            harness.change(name)
+            var query = AuthQuery.device(name, password: nil)
+            query.revalidatedTag = tag
+            _ = harness.send(query)
+        }
+        harness.cacheReads = 0
+        harness.advance(seconds: 2)
+        #expect(harness.cacheReads == AuthLimits.backgroundPerTurn)
+        while let due = harness.authenticator.nextLookAgain, due <= harness.now { harness.advance(seconds: 0) }
+        #expect(harness.cacheReads == names.count)
+    }
+
     @Test func `a row that is read from the file before its change was written there is fetched again`() throws {
         var (harness, _) = try self.harness("a")
         try harness.restart()

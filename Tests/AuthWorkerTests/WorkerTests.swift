@@ -108,6 +108,49 @@ import Testing
         #expect(worker.answers.verdicts[request]?.reason == .noSuchDevice)
     }
 
+    /// The time of a turn that took long was charged to Redis: devices that it was asked about were told that it was away, and so was
+    /// the alarm.
+    @Test("a worker that is late does not take Redis for lost")
+    func lateWorker() throws {
+        var configuration = self.configuration()
+        let timeout = 300 * Nanoseconds.perMillisecond
+        configuration.authentication.redis.queryTimeoutNanoseconds = timeout
+        let log = RecordedMessages()
+        let worker = try WorkerHarness(configuration, logHandler: log)
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        for device in 0..<5 {
+            try self.redis.cli(["hset", "tls_domain:d\(device)", "password", "p"])
+            let request = worker.send([.device("d\(device)", password: "p")]).lowerBound
+            worker.loop.schedule(at: 0) {
+                let until = Clock.monotonic() + 2 * timeout
+                while Clock.monotonic() < until {}
+            }
+            try worker.turn { worker.answers.verdicts[request] != nil }
+            #expect(worker.answers.verdicts[request]?.source == .redis)
+        }
+        #expect(worker.status("redis_timeouts") == "0")
+        #expect(!log.messages.contains { $0.hasPrefix("Redis lost") })
+    }
+
+    /// It waited until thousands of rows had been fetched again.
+    @Test("a new device is let in while the rows of thousands are fetched again")
+    func newDeviceWhileRowsChange() throws {
+        let worker = try WorkerHarness(self.configuration())
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        let live = (0..<5000).map { number in
+            var query = AuthQuery.device("live-\(number)", password: nil)
+            query.revalidatedTag = [1]
+            return query
+        }
+        let requests = worker.send(live)
+        let new = worker.send([.device("alpha", password: "public")]).lowerBound
+        try worker.turn { worker.answers.verdicts[new] != nil }
+        #expect(worker.answers.verdicts[new]?.outcome == .allow)
+        #expect(worker.answers.verdicts.count < 2000, "those who were asked about before it do not come first")
+        try worker.turn { requests.allSatisfy { worker.answers.verdicts[$0] != nil } }
+        #expect(worker.status("queries_waiting") == "0")
+    }
+
     @Test func aThousandQueriesOfOneKeyAreOneCommand() throws {
         let worker = try WorkerHarness(self.configuration())
         let before = try self.redis.calls(of: "hmget")

@@ -224,9 +224,10 @@ extension Authenticator {
 
     /// Another worker may be told of a change when this one has fetched and stored the row already: the file then takes the row for
     /// outdated, and this worker, which serves it from memory, would not notice until Redis is away. Once all must have been told,
-    /// it looks.
+    /// it looks. Where there are many, the rest waits for the next turn: see `nextLookAgain`.
     package mutating func lookAgain(now: AuthTime) {
-        while let (key, row) = self.unsettled.oldestEntry, row.until <= now.monotonic {
+        for _ in 0..<AuthLimits.backgroundPerTurn {
+            guard let (key, row) = self.unsettled.oldestEntry, row.until <= now.monotonic else { return }
             self.unsettled.remove(key)
             self.readAgain(key, row.commands, now: now)
         }

@@ -71,7 +71,7 @@ package struct Authenticator {
         /// Look into the cache file and report `cacheAnswered`.
         case readCache(LookupKey)
         /// Ask Redis all of these in one pipeline and report `lookupAnswered` with all answers, or `lookupFailed`.
-        case lookUp(token: UInt64, commands: [[[UInt8]]])
+        case lookUp(token: UInt64, commands: [[[UInt8]]], CommandUrgency)
         /// Compare on another thread and report `passwordChecked`.
         case check(token: UInt64, PasswordCheck, CheckParties)
         case write(CacheWrite)
@@ -166,6 +166,9 @@ package struct Authenticator {
         /// It was named as changed: the file's row may become another one than this look-up went by.
         var wasNamed: Bool { self.generation != 0 || self.isMarkUnwritten }
 
+        /// Clients that want to come in wait for it.
+        var urgency: CommandUrgency { self.waiters.contains { $0.password != nil } ? .client : .background }
+
         /// A new look-up begins: it is later than all who wait.
         func forgetOrder() {
             for waiter in self.waiters { waiter.joinedAfterSending = false }
@@ -248,6 +251,12 @@ package struct Authenticator {
     package var checksPending: Int { self.checking.count }
 
     // MARK: Queries
+
+    /// Too many queries wait for being decided.
+    package mutating func refuseOverloaded(_ request: Request) {
+        self.counters.queries += 1
+        self.answer(request, .unknown, .overloaded, detail: "too many queries are waiting")
+    }
 
     package mutating func receive(_ query: AuthQuery, request: Request, now: AuthTime) {
         self.counters.queries += 1
@@ -341,7 +350,7 @@ package struct Authenticator {
         self.keys[token] = key
         if pending.isOnDisk { self.lateLookups.append((token, now.monotonic + self.settings.staleAfterNanoseconds)) }
         self.counters.lookups += 1
-        self.actions.append(.lookUp(token: token, commands: pending.commands))
+        self.actions.append(.lookUp(token: token, commands: pending.commands, pending.urgency))
     }
 
     /// Asks again in the background before a row in use expires; when exactly depends on the key, so that rows fetched

@@ -98,9 +98,11 @@ package struct BoundedCache<Key: Hashable, Value> {
     }
 
     private mutating func unlink(_ index: Int32) {
-        let node = self.nodes[Int(index)]
-        if node.newer != Self.none { self.nodes[Int(node.newer)].older = node.older } else { self.newest = node.older }
-        if node.older != Self.none { self.nodes[Int(node.older)].newer = node.newer } else { self.oldest = node.newer }
+        // The node as a whole would be copied, with all that it refers to.
+        let newer = self.nodes[Int(index)].newer
+        let older = self.nodes[Int(index)].older
+        if newer != Self.none { self.nodes[Int(newer)].older = older } else { self.newest = older }
+        if older != Self.none { self.nodes[Int(older)].newer = newer } else { self.oldest = newer }
     }
 
     private mutating func linkAsNewest(_ index: Int32) {

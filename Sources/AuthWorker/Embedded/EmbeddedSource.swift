@@ -164,7 +164,7 @@ final class EmbeddedSource {
     private func perform(_ action: Authenticator.Action) {
         switch action {
         case .readCache(let key): self.authenticator.cacheAnswered(key, .notFound, now: self.service.time)
-        case .lookUp(let token, let commands): self.lookUp(token, commands)
+        case .lookUp(let token, let commands, _): self.lookUp(token, commands)
         case .check(let token, let check, let parties): self.passwordThreads.submit(check, token: token, of: parties)
         // It answers at once.
         case .write, .announce: break

@@ -16,7 +16,15 @@ import Common
 /// A connection that was in use and breaks is no outage yet: servers close idle and doubtful clients, proxies move them. One attempt is
 /// made at once, new look-ups wait for it, and those that were not answered are asked again, once each: all are reads.
 ///
-/// The answers come in the order of the commands; a command that is not answered in time therefore ends the connection.
+/// The answers come in the order of the commands; a command that is not answered in time therefore ends the connection. Nothing is
+/// charged to Redis that the loop is late by: see `excuseLateness`.
+///
+/// ```
+///  submit(.client) ─────▶ queue ───────── most of the places ──┐
+///                                                              ├──▶ inFlight ──▶ answered
+///  submit(.background) ─▶ background ──── one place in eight ──┘
+///                         without a deadline, and at most a quarter of those in flight
+/// ```
 package struct RedisClient: ~Copyable {
     package struct Settings: Sendable {
         package var user: [UInt8]?
@@ -34,6 +42,9 @@ package struct RedisClient: ~Copyable {
         package var queueMax: Int
         /// A server that is a replica is not used: somebody named it as the master.
         package var needsMaster: Bool
+
+        /// Of the commands in flight, those in the background at most: what others have to wait for at the longest.
+        package var backgroundInFlightMax: Int { max(1, self.pipelineMax / 4) }
 
         package init(
             user: [UInt8]? = nil,
@@ -95,12 +106,16 @@ package struct RedisClient: ~Copyable {
 
     private struct InFlight {
         var purpose: Purpose
+        /// This and that of `Queued` are without `excusedNanoseconds`.
         var deadline: Instant
     }
 
     private struct Command {
         var token: UInt64
         var arguments: [[UInt8]]
+        var urgency: CommandUrgency
+        /// The next one follows it at once.
+        var leadsNext = false
         /// It was sent before, over a connection that broke.
         var isRepeated = false
     }
@@ -123,6 +138,16 @@ package struct RedisClient: ~Copyable {
     private var reader = RedisReplyReader(passesOverLong: true)
     private var inFlight = FirstInFirstOut<InFlight>()
     private var queue = FirstInFirstOut<Queued>()
+    private var background = FirstInFirstOut<Command>()
+    private var backgroundInFlight = 0
+    /// Others written since the last one in the background.
+    private var writtenSinceBackground = 0
+    /// The command that was written last leads the next one of `queue`.
+    private var leadsNext = false
+    /// What deadlines were put off by so far, because the loop was late.
+    private var excusedNanoseconds: UInt64 = 0
+    /// It was late, and nothing has come since.
+    private var isExcused = false
     private var backoff = Backoff(
         initialNanoseconds: AuthLimits.reconnectInitialNanoseconds,
         maximumNanoseconds: AuthLimits.reconnectMaximumNanoseconds
@@ -144,7 +169,9 @@ package struct RedisClient: ~Copyable {
     }
 
     package var commandsInFlight: Int { self.inFlight.count }
-    package var commandsQueued: Int { self.queue.count }
+    package var commandsQueued: Int { self.queue.count + self.background.count }
+    /// Of all these, those in the background.
+    package var commandsInBackground: Int { self.background.count + self.backgroundInFlight }
 
     /// When `advance` has to be called at the latest.
     package var nextDeadline: Instant? {
@@ -159,33 +186,53 @@ package struct RedisClient: ~Copyable {
             if self.settings.needsMaster { consider(self.nextRoleCheck) }
         case .stopped: return nil
         }
-        if let first = self.inFlight.first { consider(first.deadline) }
-        if let first = self.queue.first { consider(first.deadline) }
+        if let deadline = self.commandDeadline { consider(deadline) }
         return earliest
     }
+
+    /// Of the first command that is not answered, or not sent, in time.
+    private var commandDeadline: Instant? {
+        let deadlines = [self.inFlight.first?.deadline, self.queue.first?.deadline]
+        guard let first = deadlines.compactMap({ $0 }).min() else { return nil }
+        return first &+ self.excusedNanoseconds
+    }
+
+    /// A command would be given up: what has come is to be read before `advance`.
+    package func isOverdue(now: Instant) -> Bool { self.commandDeadline.map { now >= $0 } ?? false }
 
     // MARK: Look-ups
 
     /// Takes a command, or says why not; the answer comes as an action with the token. It leaves with the next `fillPipeline`.
-    package mutating func submit(_ arguments: [[UInt8]], token: UInt64, now: Instant) throws(RedisFailure) {
+    ///
+    /// - Parameter leadsNext: nothing comes between it and the next command of a client's.
+    package mutating func submit(
+        _ arguments: [[UInt8]],
+        token: UInt64,
+        urgency: CommandUrgency = .client,
+        leadsNext: Bool = false,
+        now: Instant
+    ) throws(RedisFailure) {
         if self.state == .stopped { throw .stopped }
         if let outage = self.outage { throw .unavailable(outage.description) }
-        guard self.queue.count < self.settings.queueMax else { throw .overloaded }
-        self.queue.append(
-            Queued(
-                command: Command(token: token, arguments: arguments),
-                deadline: now &+ 2 * self.settings.queryTimeoutNanoseconds
-            )
-        )
+        let command = Command(token: token, arguments: arguments, urgency: urgency, leadsNext: leadsNext)
+        switch urgency {
+        case .client:
+            guard self.queue.count < self.settings.queueMax else { throw .overloaded }
+            let deadline = now &- self.excusedNanoseconds &+ 2 * self.settings.queryTimeoutNanoseconds
+            self.queue.append(Queued(command: command, deadline: deadline))
+        case .background:
+            guard self.background.count < self.settings.queueMax else { throw .overloaded }
+            self.background.append(command)
+        }
     }
 
     /// Writes waiting commands as far as the pipeline has room: once per turn, so that all of a turn travel together.
     package mutating func fillPipeline(now: Instant) {
         guard self.state == .ready else { return }
         var written = 0
-        while self.inFlight.count < self.settings.pipelineMax, let queued = self.queue.popFirst() {
-            RedisCommand.write(queued.command.arguments, into: &self.output)
-            self.track(.lookup(queued.command), now: now)
+        while self.inFlight.count < self.settings.pipelineMax, let command = self.takeNext() {
+            RedisCommand.write(command.arguments, into: &self.output)
+            self.track(.lookup(command), now: now)
             written += 1
         }
         if written > 0 {
@@ -195,8 +242,25 @@ package struct RedisClient: ~Copyable {
         }
     }
 
+    /// Clients come first; what waits in the background has its share all the same.
+    private mutating func takeNext() -> Command? {
+        let isItsTurn = self.writtenSinceBackground >= AuthLimits.backgroundShare - 1 || self.queue.isEmpty
+        if isItsTurn, !self.leadsNext, self.backgroundInFlight < self.settings.backgroundInFlightMax,
+            let command = self.background.popFirst()
+        {
+            self.writtenSinceBackground = 0
+            self.backgroundInFlight += 1
+            return command
+        }
+        guard let command = self.queue.popFirst()?.command else { return nil }
+        self.writtenSinceBackground += 1
+        self.leadsNext = command.leadsNext
+        return command
+    }
+
     private mutating func track(_ purpose: Purpose, now: Instant) {
-        self.inFlight.append(InFlight(purpose: purpose, deadline: now &+ self.settings.queryTimeoutNanoseconds))
+        let deadline = now &- self.excusedNanoseconds &+ self.settings.queryTimeoutNanoseconds
+        self.inFlight.append(InFlight(purpose: purpose, deadline: deadline))
         self.lastTraffic = now
     }
 
@@ -204,6 +268,7 @@ package struct RedisClient: ~Copyable {
 
     package mutating func connected(now: Instant) {
         guard case .connecting = self.state else { return }
+        self.isExcused = false
         self.state = .handshaking(deadline: now &+ self.settings.queryTimeoutNanoseconds)
         self.reader = RedisReplyReader(passesOverLong: true)
         for command in RedisGreeting.commands(self.settings, name: self.settings.clientName) {
@@ -225,6 +290,7 @@ package struct RedisClient: ~Copyable {
         case .waiting, .connecting, .stopped: return
         }
         self.lastTraffic = now
+        self.isExcused = false
         do throws(RedisFailure) {
             let passedOver = self.reader.passedOver
             self.reader.feed(bytes)
@@ -242,7 +308,9 @@ package struct RedisClient: ~Copyable {
         switch answered.purpose {
         case .lookup(let command):
             self.counters.answers += 1
-            self.counters.latency.record(now &+ self.settings.queryTimeoutNanoseconds &- answered.deadline)
+            if command.urgency == .background { self.backgroundInFlight -= 1 }
+            let sentAt = answered.deadline &- self.settings.queryTimeoutNanoseconds &+ self.excusedNanoseconds
+            self.counters.latency.record(now > sentAt ? now - sentAt : 0)
             if case .error = reply { self.counters.errors += 1 } else { self.backoff.reset() }
             self.actions.append(.answered(token: command.token, reply))
         case .ping:
@@ -329,6 +397,7 @@ package struct RedisClient: ~Copyable {
     private mutating func disconnect(until next: Instant) {
         self.counters.failures += 1
         self.state = .waiting(until: next)
+        self.leadsNext = false
         self.output.clear()
         self.actions.append(.close)
     }
@@ -336,6 +405,7 @@ package struct RedisClient: ~Copyable {
     private mutating func tryAgainAtOnce(_ failure: RedisFailure, now: Instant) {
         self.disconnect(until: now)
         var waiting = FirstInFirstOut<Queued>()
+        var background = FirstInFirstOut<Command>()
         while let sent = self.inFlight.popFirst() {
             guard case .lookup(var command) = sent.purpose else { continue }
             if command.isRepeated {
@@ -343,11 +413,17 @@ package struct RedisClient: ~Copyable {
             } else {
                 command.isRepeated = true
                 self.counters.repeated += 1
-                waiting.append(Queued(command: command, deadline: sent.deadline))
+                switch command.urgency {
+                case .client: waiting.append(Queued(command: command, deadline: sent.deadline))
+                case .background: background.append(command)
+                }
             }
         }
         while let queued = self.queue.popFirst() { waiting.append(queued) }
+        while let command = self.background.popFirst() { background.append(command) }
         self.queue = waiting
+        self.background = background
+        self.backgroundInFlight = 0
     }
 
     private mutating func nextDelay() -> UInt64 {
@@ -362,11 +438,17 @@ package struct RedisClient: ~Copyable {
         while let queued = self.queue.popFirst() {
             self.actions.append(.notAnswered(token: queued.command.token, failure))
         }
+        while let command = self.background.popFirst() {
+            self.actions.append(.notAnswered(token: command.token, failure))
+        }
+        self.backgroundInFlight = 0
     }
 
     // MARK: Time
 
+    /// Does what is due. What has come is to be handed in before, as far as `isOverdue` says so.
     package mutating func advance(now: Instant) {
+        self.excuseLateness(now: now)
         switch self.state {
         case .waiting(let until):
             if now >= until {
@@ -378,7 +460,7 @@ package struct RedisClient: ~Copyable {
         case .handshaking(let deadline):
             if now >= deadline { self.failed(.queryTimedOut, now: now) }
         case .ready:
-            if let first = self.inFlight.first, now >= first.deadline {
+            if let first = self.inFlight.first, now >= first.deadline &+ self.excusedNanoseconds {
                 self.counters.timeouts += 1
                 self.failed(.queryTimedOut, now: now)
             } else if self.inFlight.isEmpty, now >= self.lastTraffic &+ AuthLimits.idlePingNanoseconds {
@@ -393,10 +475,31 @@ package struct RedisClient: ~Copyable {
         case .stopped:
             return
         }
-        while let first = self.queue.first, now >= first.deadline, let queued = self.queue.popFirst() {
+        let attentive = now &- self.excusedNanoseconds
+        while let first = self.queue.first, attentive >= first.deadline, let queued = self.queue.popFirst() {
             self.counters.timeouts += 1
             let reason: RedisFailure = self.state == .ready ? .overloaded : .queryTimedOut
             self.actions.append(.notAnswered(token: queued.command.token, reason))
+        }
+    }
+
+    /// A loop that comes long after a deadline was busy, or did not run, and has not sent and not read meanwhile: that is no time that the
+    /// server took, and it has the query time-out from now on. Once until something comes, so that one that is silent is found out on a
+    /// busy host too.
+    private mutating func excuseLateness(now: Instant) {
+        var deadlines = [self.commandDeadline]
+        if case .connecting(let deadline) = self.state { deadlines.append(deadline) }
+        if case .handshaking(let deadline) = self.state { deadlines.append(deadline) }
+        guard let due = deadlines.compactMap({ $0 }).min(), !self.isExcused,
+            now >= due &+ AuthLimits.lateTurnNanoseconds
+        else { return }
+        let excused = now &- due &+ self.settings.queryTimeoutNanoseconds
+        self.isExcused = true
+        self.excusedNanoseconds &+= excused
+        switch self.state {
+        case .connecting(let deadline): self.state = .connecting(deadline: deadline &+ excused)
+        case .handshaking(let deadline): self.state = .handshaking(deadline: deadline &+ excused)
+        case .waiting, .ready, .stopped: break
         }
     }
 

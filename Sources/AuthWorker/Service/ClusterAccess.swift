@@ -10,6 +10,7 @@ final class ClusterAccess {
         var arguments: [[UInt8]]
         var key: [UInt8]
         var token: UInt64
+        var urgency: CommandUrgency
     }
 
     private let loop: EventLoop
@@ -68,6 +69,9 @@ final class ClusterAccess {
     }
     var commandsInFlight: Int { self.nodes.values.reduce(0) { $0 + $1.client.commandsInFlight } }
     var commandsQueued: Int { self.nodes.values.reduce(self.early.count) { $0 + $1.client.commandsQueued } }
+    var commandsInBackground: Int {
+        self.nodes.values.reduce(self.early.count { $0.urgency == .background }) { $0 + $1.client.commandsInBackground }
+    }
     var redirections: UInt64 { self.router.redirections }
 
     var nextDeadline: Instant? {
@@ -95,18 +99,23 @@ final class ClusterAccess {
 
     // MARK: Commands
 
-    func submit(_ arguments: [[UInt8]], key: [UInt8], token: UInt64) throws(RedisFailure) {
+    func submit(
+        _ arguments: [[UInt8]],
+        key: [UInt8],
+        token: UInt64,
+        urgency: CommandUrgency
+    ) throws(RedisFailure) {
         guard !self.isStopped else { throw .stopped }
         guard self.hasBegun else {
             guard self.early.count < self.settings.redis.queueMax else { throw .overloaded }
-            self.early.append(Early(arguments: arguments, key: key, token: token))
+            self.early.append(Early(arguments: arguments, key: key, token: token, urgency: urgency))
             return
         }
         guard let server = self.router.begin(arguments, key: key, token: token, now: self.loop.now) else {
             throw .unavailable("no node of the cluster has the key's slot")
         }
         do throws(RedisFailure) {
-            try self.send(arguments, token: token, to: server)
+            try self.send(arguments, token: token, to: server, urgency: urgency)
         } catch {
             self.router.forget(token)
             throw error
@@ -120,19 +129,22 @@ final class ClusterAccess {
         return true
     }
 
+    /// - Parameter urgency: that of a command which is sent on is a client's: it has waited for its turn.
     private func send(
         _ arguments: [[UInt8]],
         token: UInt64,
         to server: RedisURL.Server,
-        asking: Bool = false
+        asking: Bool = false,
+        urgency: CommandUrgency = .client
     ) throws(RedisFailure) {
         let node = try self.node(server)
         do throws(RedisFailure) {
-            // ASKING holds for the next command on the connection only; they stay together in the queue.
+            // ASKING holds for the next command on the connection only.
             if asking {
-                try node.client.submit([Array("ASKING".utf8)], token: Self.askingToken, now: self.loop.now)
+                let command = [Array("ASKING".utf8)]
+                try node.client.submit(command, token: Self.askingToken, leadsNext: true, now: self.loop.now)
             }
-            try node.client.submit(arguments, token: token, now: self.loop.now)
+            try node.client.submit(arguments, token: token, urgency: urgency, now: self.loop.now)
         } catch {
             self.router.doubtMap()
             throw error
@@ -146,7 +158,12 @@ final class ClusterAccess {
         self.early = []
         for command in early {
             do throws(RedisFailure) {
-                try self.submit(command.arguments, key: command.key, token: command.token)
+                try self.submit(
+                    command.arguments,
+                    key: command.key,
+                    token: command.token,
+                    urgency: command.urgency
+                )
             } catch {
                 self.events.append(.notAnswered(token: command.token, error))
             }
@@ -158,7 +175,7 @@ final class ClusterAccess {
     func advance() {
         guard !self.isStopped else { return }
         let now = self.loop.now
-        for node in self.nodes.values { node.client.advance(now: now) }
+        for node in self.nodes.values { node.advance() }
         for retry in self.router.takeRetries(now: now) {
             do throws(RedisFailure) {
                 guard let server = retry.server else { throw .unavailable("no node of the cluster has the key's slot") }

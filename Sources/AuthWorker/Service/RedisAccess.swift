@@ -78,6 +78,8 @@ final class RedisAccess {
 
     var commandsInFlight: Int { self.cluster?.commandsInFlight ?? self.main?.client.commandsInFlight ?? 0 }
     var commandsQueued: Int { self.cluster?.commandsQueued ?? self.main?.client.commandsQueued ?? 0 }
+    /// Of all these, those in the background.
+    var commandsInBackground: Int { self.cluster?.commandsInBackground ?? self.main?.client.commandsInBackground ?? 0 }
     var redirections: UInt64? { self.cluster?.redirections }
 
     var nextDeadline: Instant? {
@@ -90,9 +92,16 @@ final class RedisAccess {
     /// Takes a command, or says why not; it leaves with the next `flush`.
     ///
     /// - Parameter key: the key that it is about; empty: any server will do.
-    func submit(_ arguments: [[UInt8]], key: [UInt8], token: UInt64) throws(RedisFailure) {
-        if let cluster = self.cluster { return try cluster.submit(arguments, key: key, token: token) }
-        try self.main?.client.submit(arguments, token: token, now: self.loop.now)
+    func submit(
+        _ arguments: [[UInt8]],
+        key: [UInt8],
+        token: UInt64,
+        urgency: CommandUrgency = .client
+    ) throws(RedisFailure) {
+        if let cluster = self.cluster {
+            return try cluster.submit(arguments, key: key, token: token, urgency: urgency)
+        }
+        try self.main?.client.submit(arguments, token: token, urgency: urgency, now: self.loop.now)
     }
 
     /// The same to one of `masters`. False: there is no such server.
@@ -108,7 +117,7 @@ final class RedisAccess {
     /// Does what is due.
     func advance() {
         if let cluster = self.cluster { return cluster.advance() }
-        self.main?.client.advance(now: self.loop.now)
+        self.main?.advance()
         guard let sentinel = self.sentinel else { return }
         let failures = self.main?.client.counters.failures ?? 0
         if failures > self.failuresSeen {

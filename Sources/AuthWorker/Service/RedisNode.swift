@@ -49,9 +49,16 @@ final class RedisNode: RedisTransportDelegate {
         self.transport?.close()
     }
 
-    /// Writes what waits. To be called once in a turn.
+    /// Does what is due. What has come counts before a deadline does.
+    func advance() {
+        let now = self.loop.now
+        if self.client.isOverdue(now: now) { self.transport?.receiveAll() }
+        self.client.advance(now: now)
+    }
+
+    /// Writes what waits. To be called once in a turn; what the turn has taken is not charged to the server.
     func flush() {
-        self.client.fillPipeline(now: self.loop.now)
+        self.client.fillPipeline(now: Clock.monotonic())
         if let failure = self.transport?.send(&self.client.output) {
             self.client.failed(failure, now: self.loop.now)
         }
@@ -67,7 +74,7 @@ final class RedisNode: RedisTransportDelegate {
     }
 
     func transportConnected() {
-        self.client.connected(now: self.loop.now)
+        self.client.connected(now: Clock.monotonic())
     }
 
     func transport(received bytes: UnsafeRawBufferPointer) {

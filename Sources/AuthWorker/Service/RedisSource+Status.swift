@@ -26,7 +26,7 @@ extension RedisSource {
         report.add("allowed_stale", counters.allowedStale)
         report.add("allowed_before_late_answer", counters.allowedEarly)
         counters.reportRefusals(into: &report)
-        report.add("queries_waiting", self.authenticator.queriesWaiting)
+        report.add("queries_waiting", self.queriesWaiting)
         report.add("lookups", counters.lookups)
         report.add("lookups_shared", counters.joined)
         report.add("slow_password_checks", counters.slowChecks)

@@ -29,8 +29,8 @@ final class RedisSource {
     /// By the server that tells.
     var feeds: [RedisURL.Server: InvalidationFeed] = [:]
     var changesTakenAt: Instant = 0
-    /// Queries of this turn: they are decided when the changes that came with them, or before, are known.
-    private var arrived: [(query: AuthQuery, request: Authenticator.Request)] = []
+    /// They are decided when the changes that came with them, or before, are known.
+    private var waitingQueries: WaitingQueries
     /// How changes are told by each server, as the log says.
     var methodsLogged: [RedisURL.Server: InvalidationSubscriber.Action] = [:]
     var pollTimer: EventLoop.Timer?
@@ -77,6 +77,10 @@ final class RedisSource {
         self.loop = context.loop
         self.settings = settings
         self.keyPlaces = settings.command.all.map(\.keyPlace)
+        self.waitingQueries = WaitingQueries(
+            countMax: AuthLimits.queriesWaitingMax,
+            backgroundMax: settings.redis.backgroundInFlightMax
+        )
         self.redis = try RedisAccess(loop: context.loop, settings: settings)
         self.passwordWaker = try Waker(loop: context.loop) {}
         self.passwordThreads = PasswordThreads(waker: self.passwordWaker.handle)
@@ -132,7 +136,7 @@ final class RedisSource {
     /// Nobody waits for an answer after this.
     func stopAsking() {
         self.redis.stop()
-        self.endTurn()
+        repeat { self.endTurn() } while self.waitingQueries.count > 0
         self.isStopped = true
     }
 
@@ -156,6 +160,7 @@ final class RedisSource {
 
     /// When `endTurn` has something to do next without an event.
     var nextDeadline: Instant? {
+        if self.waitingQueries.isDue(commandsInBackground: self.redis.commandsInBackground) { return self.loop.now }
         let deadlines =
             [self.redis.nextDeadline, self.authenticator.nextLate, self.authenticator.nextLookAgain]
             + self.feeds.values.map(\.nextDeadline)
@@ -165,16 +170,16 @@ final class RedisSource {
     // MARK: A turn
 
     func receive(_ query: AuthQuery, _ request: Authenticator.Request) {
-        self.arrived.append((query, request))
+        guard !self.waitingQueries.append(query, request) else { return }
+        self.authenticator.refuseOverloaded(request)
     }
 
-    private func decideArrived() {
-        guard !self.arrived.isEmpty else { return }
-        var arrived: [(query: AuthQuery, request: Authenticator.Request)] = []
-        swap(&arrived, &self.arrived)
-        for (query, request) in arrived { self.authenticator.receive(query, request: request, now: self.time) }
-        arrived.removeAll(keepingCapacity: arrived.count <= AuthLimits.actionsKeptMax)
-        if self.arrived.isEmpty { self.arrived = arrived }
+    /// Queries without their verdicts.
+    var queriesWaiting: Int { self.waitingQueries.count + self.authenticator.queriesWaiting }
+
+    private func decideWaiting() {
+        let queries = self.waitingQueries.takeTurn(commandsInBackground: self.redis.commandsInBackground)
+        for (query, request) in queries { self.authenticator.receive(query, request: request, now: self.time) }
     }
 
     /// Does what the turn's events ask for; look-ups of one turn travel together.
@@ -187,7 +192,7 @@ final class RedisSource {
         // Verdicts leave before word of changes that they do not know: a listener that has let somebody in asks again then.
         self.performDecisions()
         self.takeChanges()
-        self.decideArrived()
+        self.decideWaiting()
         self.redis.advance()
         self.authenticator.serveLate(now: self.time)
         self.authenticator.lookAgain(now: self.time)
@@ -233,8 +238,8 @@ final class RedisSource {
         switch action {
         case .readCache(let key):
             self.authenticator.cacheAnswered(key, self.cache?.read(key) ?? .notFound, now: self.time)
-        case .lookUp(let token, let commands):
-            self.lookUp(commands, token: token)
+        case .lookUp(let token, let commands, let urgency):
+            self.lookUp(commands, token: token, urgency)
         case .check(let token, let check, let parties):
             self.passwordThreads.submit(check, token: token, of: parties)
         case .write(let write):
@@ -260,7 +265,7 @@ final class RedisSource {
         self.beginTold()
     }
 
-    private func lookUp(_ commands: [[[UInt8]]], token: UInt64) {
+    private func lookUp(_ commands: [[[UInt8]]], token: UInt64, _ urgency: CommandUrgency) {
         // Most have one command, which goes under the look-up's number.
         let numbers =
             commands.count == 1 ? token..<token + 1 : self.gatherer.begin(token, count: commands.count)
@@ -269,7 +274,7 @@ final class RedisSource {
             do throws(RedisFailure) {
                 let place = self.keyPlaces[index]
                 let key = place < command.count ? command[place] : []
-                try self.redis.submit(command, key: key, token: number)
+                try self.redis.submit(command, key: key, token: number, urgency: urgency)
             } catch {
                 self.notAnswered(number, error)
             }

@@ -43,6 +43,7 @@ struct AuthenticatorHarness {
     /// Keys whose live sessions are to be looked at again.
     var announced: [LookupKey] = []
     var lookups = 0
+    var urgencies: [CommandUrgency] = []
     var cacheReads = 0
     /// Nanoseconds of the monotonic clock.
     var now: UInt64 = 1_000_000_000_000
@@ -186,8 +187,9 @@ struct AuthenticatorHarness {
             let answer: CacheAnswer =
                 self.diskIsReadable ? self.disk[key].map { .found($0) } ?? .notFound : .notReadable
             self.authenticator.cacheAnswered(key, answer, now: self.time)
-        case .lookUp(let token, let commands):
+        case .lookUp(let token, let commands, let urgency):
             self.lookups += 1
+            self.urgencies.append(urgency)
             self.look(token, commands[0])
         case .check(let token, let check, _):
             self.slowChecks += 1

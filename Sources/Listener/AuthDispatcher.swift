@@ -1,7 +1,7 @@
 import Common
 import Logging
 
-/// Asks the auth workers. A client's worker is chosen by a hash of its names (`WorkerPlacement`), so that each worker's memory cache holds
+/// Asks the auth workers. A client's worker is chosen by a hash of what its look-up is made of (`WorkerPlacement`), so that each worker's memory cache holds
 /// its share of the fleet; another one is asked when that one is gone or silent.
 final class AuthDispatcher: LinkDelegate {
     private unowned let service: ListenerService
@@ -11,12 +11,14 @@ final class AuthDispatcher: LinkDelegate {
     /// What a worker has said about the verdict that it sends next: the sources that it had asked before.
     private var consulted: [(request: UInt64, keyHashes: [UInt64])?]
     private var pulses: [AuthWorkerPulse]
+    private let placement: WorkerPlacement
 
     init(service: ListenerService, workers: Int) {
         self.service = service
         self.links = Array(repeating: nil, count: workers)
         self.consulted = Array(repeating: nil, count: workers)
         self.pulses = Array(repeating: AuthWorkerPulse(), count: workers)
+        self.placement = WorkerPlacement(service.configuration.authentication.sources)
     }
 
     func start(hello: LinkHello) {
@@ -100,7 +102,7 @@ final class AuthDispatcher: LinkDelegate {
 
     /// The worker for a query: the one that it belongs to, or the next that is up; of silent ones only if there is no other.
     private func choose(_ query: AuthQuery, excluding silent: Int?) -> Int? {
-        let preferred = WorkerPlacement.worker(for: query, of: self.links.count)
+        let preferred = self.placement.worker(for: query, of: self.links.count)
         let order = self.links.indices.map { (preferred + $0) % self.links.count }
         return order.first { $0 != silent && self.isUp($0) }
             ?? order.first { $0 != silent && self.links[$0] != nil }

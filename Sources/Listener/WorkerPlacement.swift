@@ -1,15 +1,28 @@
 import Common
 
 /// Which auth worker a client belongs to: the same one in all listeners, as long as it comes with the same names.
-enum WorkerPlacement {
-    /// By all that a client says of itself together. One part alone may be what a whole fleet has in common, as a user name or a
-    /// certificate, and one worker would have all of it. Look-ups of one key that clients with different names share are one in each worker.
+struct WorkerPlacement {
+    /// What the keys of look-ups are made of; empty: there are none.
+    private let placeholders: [Placeholder]
+
+    /// - Parameter sources: the look-ups are those of the first one that has any.
+    init(_ sources: [Configuration.Authentication.Source]) {
+        self.placeholders = sources.lazy.map(\.lookupPlaceholders).first { !$0.isEmpty } ?? []
+    }
+
+    /// By what its look-up's key is made of, so that all who share the key meet, and are one command. A client that has nothing of it goes
+    /// by all that it says of itself: one part alone, a user name or a certificate, may be what a whole fleet has in common.
     ///
     /// - Parameter workers: at least one.
-    static func worker(for query: AuthQuery, of workers: Int) -> Int {
+    func worker(for query: AuthQuery, of workers: Int) -> Int {
+        let client = ClientAttributes(query)
+        let values = self.placeholders.compactMap(client.value(of:))
+        let names =
+            values.isEmpty
+            ? [query.identity?.fingerprint ?? [], query.userName ?? [], query.clientIdentifier] : values
         // FNV-1a. Each part ends with a byte that no UTF-8 has, so that it matters where they are cut.
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for part in [query.identity?.fingerprint ?? [], query.userName ?? [], query.clientIdentifier] {
+        for part in names {
             for byte in part { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
             hash = (hash ^ 0xFF) &* 0x100_0000_01B3
         }

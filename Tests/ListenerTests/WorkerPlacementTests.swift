@@ -29,9 +29,53 @@ import Testing
     }
 
     /// How many of a fleet each worker has.
-    private func shares(of fleet: [AuthQuery], workers: Int) -> [Int] {
-        fleet.reduce(into: [Int](repeating: 0, count: workers)) { shares, query in
-            shares[WorkerPlacement.worker(for: query, of: workers)] += 1
+    private func shares(of fleet: [AuthQuery], workers: Int, command: String? = nil) -> [Int] {
+        let placement = self.placement(command)
+        return fleet.reduce(into: [Int](repeating: 0, count: workers)) { shares, query in
+            shares[placement.worker(for: query, of: workers)] += 1
+        }
+    }
+
+    /// Of a command, or of certificates alone.
+    private func placement(_ command: String?) -> WorkerPlacement {
+        var certificates = Configuration.Authentication.Source()
+        certificates.kind = .certificate
+        guard let command else { return WorkerPlacement([certificates]) }
+        var rows = Configuration.Authentication.Source()
+        rows.command = command
+        return WorkerPlacement([certificates, rows])
+    }
+
+    @Test("clients with one key share an auth worker, and others spread", arguments: 2...5)
+    func keys(_ workers: Int) {
+        let commands: [(String, (Int) -> AuthQuery, (Int) -> AuthQuery)] = [
+            (
+                "HMGET u:%u password",
+                { self.query("device-\($0)", userName: "fleet", fingerprint: UInt8($0 % 200)) },
+                { self.query("client", userName: "device-\($0)", fingerprint: 7) }
+            ),
+            (
+                "HMGET c:%c password",
+                { self.query("client", userName: "device-\($0)") },
+                { self.query("device-\($0)", userName: "fleet") }
+            ),
+            (
+                "HMGET d:${cert_fingerprint}:%u password",
+                { self.query("device-\($0)", userName: "fleet", fingerprint: 7) },
+                { self.query("client", userName: "fleet", fingerprint: UInt8($0 % 200)) }
+            ),
+            // None of these has a certificate: the next source is asked.
+            (
+                "HMGET tls_domain:%C password",
+                { _ in self.query("client", userName: "fleet") },
+                { self.query("device-\($0)", userName: "fleet") }
+            ),
+        ]
+        for (command, ofOneKey, ofOthers) in commands {
+            let together = self.shares(of: (0..<1000).map(ofOneKey), workers: workers, command: command)
+            #expect(together.sorted().last == 1000, "\(command): \(together)")
+            let shares = self.shares(of: (0..<1000).map(ofOthers), workers: workers, command: command)
+            #expect(shares.allSatisfy { $0 > 1000 / workers / 2 }, "\(command): \(shares)")
         }
     }
 
@@ -60,7 +104,9 @@ import Testing
             again.peerAddress = Array("198.51.100.7:1".utf8)
             again.password = nil
             again.revalidatedTag = [1, 2, 3]
-            #expect(WorkerPlacement.worker(for: first, of: 7) == WorkerPlacement.worker(for: again, of: 7))
+            for placement in [self.placement(nil), self.placement("HMGET c:%c password")] {
+                #expect(placement.worker(for: first, of: 7) == placement.worker(for: again, of: 7))
+            }
         }
     }
 

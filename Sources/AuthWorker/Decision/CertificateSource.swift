@@ -35,14 +35,3 @@ extension AuthVerdict {
         return AuthVerdict(outcome: .unknown, reason: .rulesMissing, detail: Array(detail.utf8))
     }
 }
-
-extension ClientAttributes {
-    init(_ query: AuthQuery) {
-        self.init(
-            clientIdentifier: query.clientIdentifier,
-            userName: query.userName,
-            peerAddress: query.peerAddress,
-            identity: query.identity
-        )
-    }
-}

@@ -18,6 +18,15 @@ public struct ClientAttributes: Equatable, Sendable {
         self.identity = identity
     }
 
+    public init(_ query: AuthQuery) {
+        self.init(
+            clientIdentifier: query.clientIdentifier,
+            userName: query.userName,
+            peerAddress: query.peerAddress,
+            identity: query.identity
+        )
+    }
+
     /// Nil when the client has no such value. An empty value counts as none: `devices/%u/#` must not become `devices//#`, nor a
     /// look-up one of the key that all clients without the field would share.
     public func value(of placeholder: Placeholder) -> [UInt8]? {

@@ -60,20 +60,20 @@ extension Configuration.Authentication {
             return "EXISTS \"\(String(decoding: escaped, as: UTF8.self))\""
         }
 
+        /// What of a client its look-ups ask for; empty where it looks nothing up.
+        public var lookupPlaceholders: [Placeholder] {
+            switch self.kind {
+            case .none, .certificate: []
+            case .redis: (try? self.commands())?.placeholders ?? []
+            case .embedded: (try? CommandTemplate(self.keyCommand, purpose: .existence))?.placeholders ?? []
+            }
+        }
+
         /// What of a client certificate it cannot do without, as it is written; nil: clients without one may be known to it.
         public var certificatePlaceholder: String? {
-            switch self.kind {
-            case .none: return nil
-            case .certificate: return "the certificate"
-            case .redis, .embedded:
-                let templates: [CommandTemplate]? =
-                    self.kind == .embedded
-                    ? (try? CommandTemplate(self.keyCommand, purpose: .existence)).map { [$0] }
-                    : (try? self.commands())?.all
-                let placeholders = templates?.flatMap(\.placeholders) ?? []
-                guard let placeholder = placeholders.first(where: \.isFromCertificate) else { return nil }
-                return placeholder.letter.map { "%\(Character(UnicodeScalar($0)))" } ?? "${\(placeholder.name)}"
-            }
+            if self.kind == .certificate { return "the certificate" }
+            guard let placeholder = self.lookupPlaceholders.first(where: \.isFromCertificate) else { return nil }
+            return placeholder.letter.map { "%\(Character(UnicodeScalar($0)))" } ?? "${\(placeholder.name)}"
         }
 
         /// A name that the client writes into CONNECT is all that it asks for.

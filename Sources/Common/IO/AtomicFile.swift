@@ -44,7 +44,9 @@ public enum AtomicFile {
         var target = path
         for _ in 0..<Self.linksMax {
             var text = [UInt8](repeating: 0, count: Int(PATH_MAX))
-            let count = text.withUnsafeMutableBytes { readlink(target, $0.baseAddress, $0.count) }
+            let count = text.withUnsafeMutableBytes { bytes in
+                bytes.baseAddress.map { readlink(target, $0, bytes.count) } ?? -1
+            }
             guard count >= 0 else {
                 guard errno == EINVAL || errno == ENOENT else { throw SystemError("cannot follow \(path)") }
                 return target

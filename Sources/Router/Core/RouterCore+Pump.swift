@@ -34,9 +34,8 @@ extension RouterCore {
     private mutating func sendFirstQueued(_ session: Session, _ link: RouterLink) -> Bool {
         guard let item = session.queue.first else { return false }
         if self.isExpired(item.message) {
-            self.counters.droppedExpired += 1
-            self.recordDone(item, session)
             self.removeFirstQueued(session)
+            self.dropExpired(item, session)
             return true
         }
         if item.qos.isAcknowledged, !self.mayStart(session) { return false }

@@ -69,6 +69,8 @@ extension RouterCore {
         unless isWanted: (QueuedMessage) -> Bool
     ) -> [QueuedMessage] {
         guard !session.queue.isEmpty else { return [] }
+        // Answers that wait for messages in there count on their order.
+        self.storeQueue(session)
         var removed: [QueuedMessage] = []
         _ = session.queue.removeAll { item in
             if isWanted(item) { return true }
@@ -78,7 +80,6 @@ extension RouterCore {
         for item in removed {
             self.queuedBytes -= item.message.countedBytes
             self.queuedMessages -= 1
-            self.leftQueue(item, session)
             self.recordDone(item, session)
         }
         return removed

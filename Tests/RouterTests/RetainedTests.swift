@@ -61,6 +61,37 @@ import Testing
         #expect(harness.core.nextDeadline == nil)
     }
 
+    /// Whoever published something then waited for all of them.
+    @Test func oneTurnForgetsNoMoreThanItsShareOfRetainedMessages() {
+        let harness = RouterHarness { $0.mqtt.retained.maxMessages = 5000 }
+        let client = harness.client("client")
+        client.connect()
+        for number in 0..<5000 {
+            client.publish("t/\(number)", "x", retain: true) { $0.properties.messageExpiryInterval = 10 }
+        }
+        harness.now += 11 * Nanoseconds.perSecond
+        harness.core.timePassed(now: harness.now)
+        #expect(harness.core.retainedCount == 5000 - RouterLimits.expiredPerTurn)
+        let goesOn = harness.core.nextDeadline.map { $0 <= harness.now } ?? false
+        #expect(goesOn)
+        harness.pass(seconds: 0)
+        #expect(harness.core.retainedCount == 0)
+    }
+
+    @Test(arguments: [QoS.atMostOnce, .atLeastOnce]) func expiredRetainedMessagesLeaveTheirRoom(_ qos: QoS) {
+        let harness = RouterHarness { $0.mqtt.retained.maxMessages = 2 }
+        let client = harness.client("client")
+        client.connect()
+        for topic in ["a", "b"] {
+            client.publish(topic, "x", .atLeastOnce, retain: true) { $0.properties.messageExpiryInterval = 10 }
+        }
+        harness.now += 11 * Nanoseconds.perSecond
+        client.publish("c", "live", qos, retain: true)
+        #expect(harness.core.counters.retainedRefused == 0)
+        client.subscribe("#")
+        #expect(client.takePayloads() == ["live"])
+    }
+
     @Test func theStoreIsLimited() {
         let harness = RouterHarness { $0.mqtt.retained.maxMessages = 2 }
         let client = harness.client("client")

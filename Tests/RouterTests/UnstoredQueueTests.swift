@@ -81,6 +81,27 @@ import Testing
         #expect(setup.takePubacks() == [2])
     }
 
+    /// One that was dropped behind it counted as if it had gone.
+    @Test func aMessageIsWaitedForThoughRulesTakeAnotherOut() throws {
+        let setup = try self.start()
+        setup.reader.subscribe("secret", .atLeastOnce)
+        setup.publisher.publish("t", "under way", .atLeastOnce)
+        setup.publisher.takeAll()
+        for topic in ["t", "secret", "t"] { setup.publisher.publish(topic, "waits", .atLeastOnce) }
+        #expect(setup.takePubacks() == [])
+        setup.harness.commitsAtOnce = false
+        let rule = AccessRule(permission: .allow, actions: .all, filter: Array("t".utf8))
+        var rules = ByteBuffer()
+        SessionRules.encode(AccessRules(rules: [rule], noMatch: .deny), into: &rules, handle: setup.reader.handle)
+        setup.harness.deliver(rules, from: setup.reader.listener)
+        setup.harness.flush()
+        #expect(setup.harness.core.counters.droppedByRules == 1)
+        #expect(setup.takePubacks() == [], "nothing is stored, and nothing has left the queue")
+        setup.harness.commitsAtOnce = true
+        setup.harness.flush()
+        #expect(setup.takePubacks().count == 3)
+    }
+
     @Test func whatWaitsAtAKillComesFromItsPublisherAgain() throws {
         var setup = try self.start()
         for text in ["1", "2", "3"] { setup.publisher.publish("t", text, .atLeastOnce) }

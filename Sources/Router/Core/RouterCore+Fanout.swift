@@ -15,7 +15,11 @@ extension RouterCore {
             return self.deliverToMatches(message, kept: nil)
         }
         let kept = Message.make(copying: message)
-        switch self.retained.store(kept) {
+        var result = self.retained.store(kept)
+        if case .full = result, self.dropExpiredRetained(atMost: RouterLimits.expiredPerMessage) > 0 {
+            result = self.retained.store(kept)
+        }
+        switch result {
         case .stored(let former): self.recordRetained(kept, insteadOf: former)
         case .full: self.counters.retainedRefused += 1
         }
@@ -361,18 +365,24 @@ extension RouterCore {
     /// Puts a message into a session's queue, within the limits: which message goes when one must is configuration.
     /// - Parameter hasPublisher: whose PUBACK can wait.
     mutating func enqueue(_ item: QueuedMessage, _ session: Session, hasPublisher: Bool = true) {
+        guard !self.isExpired(item.message) else { return self.dropExpired(item, session) }
         let limits = self.settings.session
         let bytes = item.message.countedBytes
-        if self.queuedBytes + bytes > self.settings.maxQueuedBytesTotal {
+        guard self.findRoom(for: bytes) else {
             if !item.qos.isAcknowledged { self.counters.droppedQoS0 += 1 } else { self.counters.droppedTotalFull += 1 }
             return
         }
-        let share = self.queueShare
+        let share = self.findShare(of: session.queue.bytes + bytes)
         // A queue that is larger than its share has become grows no more, and keeps what it has.
         var room = 0
         while session.queue.count >= limits.maxQueuedMessages || session.queue.bytes + bytes > limits.maxQueuedBytes
             || (room < bytes && !session.queue.isEmpty && session.queue.bytes + bytes > share)
         {
+            // What has expired goes first.
+            if let expired = self.dropExpired(of: session) {
+                room += expired
+                continue
+            }
             // QoS 0 never pushes anything out.
             guard item.qos.isAcknowledged, limits.queueFull == .dropOldest, let oldest = self.removeFirstQueued(session)
             else {
@@ -406,6 +416,7 @@ extension RouterCore {
         }
         self.queuedBytes += bytes
         self.queuedMessages += 1
+        if item.message.header.expiry != Instant.max { self.scheduleSweep(session) }
         // With a backlog, what it waits for sets it going.
         if session.isConnected, !hadBacklog { self.markForPump(session) }
     }
@@ -415,6 +426,4 @@ extension RouterCore {
         let total = self.settings.maxQueuedBytesTotal
         return FairShare.of(self.settings.session.maxQueuedBytes, free: total - self.queuedBytes, whole: total)
     }
-
-    func isExpired(_ message: Message) -> Bool { message.header.expiry <= self.now }
 }

@@ -180,13 +180,16 @@ extension RouterCore {
 
     private mutating func refusalToRetain(_ message: MessageView, _ session: Session) -> ReasonCode? {
         // A publisher that can be told is told; for others the message is delivered, and only not kept.
-        if message.payload.count > 0, message.qos.isAcknowledged, session.hasProperties,
-            !self.retained.hasRoom(topic: message.topic, bytes: Message.countedBytes(of: message))
+        guard message.payload.count > 0, message.qos.isAcknowledged, session.hasProperties else { return nil }
+        let bytes = Message.countedBytes(of: message)
+        if self.retained.hasRoom(topic: message.topic, bytes: bytes) { return nil }
+        if self.dropExpiredRetained(atMost: RouterLimits.expiredPerMessage) > 0,
+            self.retained.hasRoom(topic: message.topic, bytes: bytes)
         {
-            self.counters.retainedRefused += 1
-            return .quotaExceeded
+            return nil
         }
-        return nil
+        self.counters.retainedRefused += 1
+        return .quotaExceeded
     }
 
     /// `$SYS` is the broker's own, `$share` is no topic.

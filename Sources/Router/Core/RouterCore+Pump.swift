@@ -35,9 +35,8 @@ extension RouterCore {
         // `endTurn` goes on with it.
         guard session.queueCheck == nil, let item = session.queue.first else { return false }
         if self.isExpired(item.message) {
-            self.counters.droppedExpired += 1
-            self.recordDone(item, session)
             self.removeFirstQueued(session)
+            self.dropExpired(item, session)
             return true
         }
         if item.qos.isAcknowledged, !self.mayStart(session) { return false }
@@ -73,6 +72,8 @@ extension RouterCore {
     ) -> [QueuedMessage] {
         guard !session.queue.isEmpty else { return [] }
         session.queueCheck?.position = 0
+        // Answers that wait for messages in there count on their order.
+        self.storeQueue(session)
         var removed: [QueuedMessage] = []
         _ = session.queue.removeAll { item in
             if isWanted(item) { return true }
@@ -82,7 +83,6 @@ extension RouterCore {
         for item in removed {
             self.queuedBytes -= item.message.countedBytes
             self.queuedMessages -= 1
-            self.leftQueue(item, session)
             self.recordDone(item, session)
         }
         return removed

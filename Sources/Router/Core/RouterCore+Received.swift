@@ -87,9 +87,9 @@ extension RouterCore {
     }
 
     /// One message always finds room, as long as all sessions together have it.
-    private func hasRoom(for bytes: Int, _ session: Session) -> Bool {
-        guard self.queuedBytes + bytes <= self.settings.maxQueuedBytesTotal else { return false }
-        let most = min(self.settings.session.maxQueuedBytes, self.queueShare)
+    private mutating func hasRoom(for bytes: Int, _ session: Session) -> Bool {
+        guard self.findRoom(for: bytes) else { return false }
+        let most = min(self.settings.session.maxQueuedBytes, self.findShare(of: session.receivedBytes + bytes))
         return session.received.isEmpty || session.receivedBytes + bytes <= most
     }
 

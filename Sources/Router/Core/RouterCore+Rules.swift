@@ -53,7 +53,9 @@ extension RouterCore {
         let workEnd = self.work &+ RouterLimits.queueCheckWorkPerTurn
         var position = check.position
         var unwanted: Set<Int> = []
-        while position < check.end, self.work < workEnd, let item = session.queue.item(at: position) {
+        // Each costs one at least.
+        let most = min(check.end - position, Int(RouterLimits.queueCheckWorkPerTurn))
+        for item in session.queue.messages(behind: position, atMost: most) where self.work < workEnd {
             if !self.mayHave(item, session) { unwanted.insert(position) }
             position += 1
         }

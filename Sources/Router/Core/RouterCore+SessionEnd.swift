@@ -277,6 +277,7 @@ extension RouterCore {
         self.dropPending(session)
         self.recordEnd(session)
         self.deadlines.set(session.index, deadline: nil)
+        self.queueExpiries.set(session.index, deadline: nil)
         for subscription in session.subscriptions {
             if subscription.isShared {
                 _ = self.trie.removeShared(group: subscription.place, session: session.index)

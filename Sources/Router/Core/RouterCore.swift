@@ -34,6 +34,9 @@ package struct RouterCore: ~Copyable {
     var retained: RetainedStore
     /// When the next will or session expiry of a session is due.
     var deadlines = DeadlineHeap()
+    /// When the next message in a session's queue has expired, or sooner.
+    var queueExpiries = DeadlineHeap()
+    var sweepNotBefore: Instant = 0
     var queuedBytes = 0
     /// In the queues of all sessions.
     package internal(set) var queuedMessages = 0
@@ -280,7 +283,7 @@ package struct RouterCore: ~Copyable {
     package var nextDeadline: Instant? {
         var earliest = self.system.due
         for deadline in [
-            self.deadlines.earliest, self.retained.nextExpiry, self.unstoredQueues.first?.due,
+            self.deadlines.earliest, self.nextSweep, self.unstoredQueues.first?.due,
             self.unfinished.nextExpiry, self.unidentified.first?.due,
         ] {
             if let deadline { earliest = min(deadline, earliest ?? deadline) }
@@ -288,16 +291,13 @@ package struct RouterCore: ~Copyable {
         return earliest
     }
 
-    /// Publishes wills, ends sessions and forgets retained messages whose time has come.
+    /// Publishes wills, ends sessions and forgets messages whose time has come.
     package mutating func timePassed(now: Instant) {
         self.now = now
         while let index = self.deadlines.popDue(now) {
             if let session = self.sessions[Int(index)] { self.deadlineReached(session, at: self.now) }
         }
-        for message in self.retained.removeExpired(now) {
-            self.counters.retainedExpired += 1
-            self.recordNotRetained(message)
-        }
+        self.sweepExpired()
         if let due = self.system.due, due <= now { self.publishSystemTopics() }
         self.storeWhatWaitsLong()
         self.storeIdentifiers()

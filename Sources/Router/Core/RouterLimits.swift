@@ -35,6 +35,15 @@ package enum RouterLimits {
     static var workPerFilter: UInt64 { 8 }
     static let filtersPerSlice = 64
 
+    /// Expired messages that are taken out of queues between two turns, about 1 ms, and as many retained ones; and by one message that needs
+    /// their room, which is dropped if that is not enough: the rest goes in the next turns.
+    static let expiredPerTurn = 2048
+    static let expiredPerMessage = 1 << 14
+    static var workPerExpired: UInt64 { 4 }
+
+    /// Changes that wait for their commit before no more of them are taken out: far less than what keeps clients from being read.
+    static let sweptUncommittedBytesMax = 4 << 20
+
     /// A packet with more of them could have an answer that does not fit into a frame.
     static let filtersPerPacketMax = 2 << 20
 

@@ -124,9 +124,9 @@ struct RetainedStore: ~Copyable {
 
     /// Forgets messages whose expiry has come.
     /// - Returns: these messages.
-    mutating func removeExpired(_ now: Instant) -> [Message] {
+    mutating func removeExpired(_ now: Instant, atMost count: Int) -> [Message] {
         var removed: [Message] = []
-        while let entry = self.expiries.popDue(now) {
+        while removed.count < count, let entry = self.expiries.popDue(now) {
             if let message = self.removeEntry(of: self.entries[Int(entry)].node) { removed.append(message) }
         }
         return removed

@@ -17,6 +17,12 @@ struct DeadlineHeap {
     var earliest: Instant? { self.entries.first?.deadline }
     var first: (index: UInt32, deadline: Instant)? { self.entries.first.map { ($0.index, $0.deadline) } }
 
+    /// That of `index`; nil: it has none.
+    func deadline(of index: UInt32) -> Instant? {
+        guard Int(index) < self.places.count, self.places[Int(index)] != Self.absent else { return nil }
+        return self.entries[Int(self.places[Int(index)])].deadline
+    }
+
     /// Sets, changes or (with nil) takes away the deadline of `index`.
     mutating func set(_ index: UInt32, deadline: Instant?) {
         let number = Int(index)

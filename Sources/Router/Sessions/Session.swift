@@ -118,6 +118,9 @@ final class Session {
             self.position = max(0, self.position - 1)
             self.end -= 1
         }
+
+        /// One of all that are in the queue left it.
+        mutating func removedAny() { self.position = max(0, self.position - 1) }
     }
 
     static var noLimit: Int { Int.max }

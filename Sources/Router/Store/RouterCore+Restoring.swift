@@ -255,6 +255,9 @@ extension RouterCore {
         for (index, entries) in inflight { self.sessions[Int(index)]?.inflight = Inflight(restoring: entries) }
         self.queuedBytes += bytes
         self.queuedMessages += count
+        for session in self.sessions {
+            if let session { self.scheduleSweep(session) }
+        }
     }
 
     private mutating func restoreReceived(_ file: StoreFile, _ restoring: inout Restoring) throws(SQLiteError) {

@@ -121,8 +121,10 @@ package final class ListenerService: Role {
         guard let bound = SocketAddress.local(of: passed)?.listenAddress else { return }
         if !listener.addresses.contains(where: { $0.allows(bound) }) {
             self.logger.warning(
-                "the passed socket decides where this listener is, and addresses in the configuration says something else; change "
-                    + "ListenStream of the socket unit (systemctl edit martlet-listener.socket), or addresses",
+                """
+                the passed socket decides where this listener is, and addresses in the configuration says something else; change \
+                ListenStream of the socket unit (systemctl edit martlet-listener.socket), or addresses
+                """,
                 metadata: [
                     "listener": "\(listener.name)", "bound": "\(bound)",
                     "addresses": "\(listener.addresses.map(\.description).joined(separator: ", "))",

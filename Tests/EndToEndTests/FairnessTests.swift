@@ -95,4 +95,47 @@ import Testing
         }
         #expect(try #require(try broker.figure("closed_partial_bytes", of: "router")) >= 10)
     }
+
+    @Test func `clients that vanish together and leave large wills have no one else's messages refused`() throws {
+        let broker = try TestBroker()
+        let loop = try EventLoop()
+        func connect(
+            _ name: String,
+            _ version: ProtocolVersion = .v5_0,
+            will: ConnectPacket.Will? = nil
+        ) throws
+            -> TestClient
+        {
+            let client = try TestClient(loop: loop, port: broker.plainPort, version: version)
+            #expect(try client.connect(clientIdentifier: name, will: will).returnCode == 0)
+            return client
+        }
+        // Together more than twice what may wait for its commit.
+        let payload = [UInt8](repeating: 0x77, count: 65_000)
+        let vanishing = try (0..<1200).map { number in
+            let topic = Array("wills/\(number)".utf8)
+            let will = ConnectPacket.Will(qos: .atLeastOnce, retain: true, topic: topic, payload: payload)
+            return try connect("vanishing-\(number)", will: will)
+        }
+        let publishers = [try connect("publisher"), try connect("old", .v3_1_1)]
+        for client in vanishing { client.cut() }
+        var number: UInt16 = 0
+        repeat {
+            number += 1
+            for publisher in publishers {
+                publisher.send(
+                    .publish(PublishPacket(qos: .atLeastOnce, topic: [0x74], packetIdentifier: number, payload: [1]))
+                )
+            }
+            for publisher in publishers {
+                guard case .puback(let answer) = try publisher.next("PUBACK \(number)") else {
+                    Issue.record("no PUBACK \(number)")
+                    return
+                }
+                #expect(!answer.reasonCode.isFailure, "message \(number)")
+            }
+        } while try #require(try broker.figure("wills_published", of: "router")) < vanishing.count
+        #expect(try broker.figure("publishes_not_stored", of: "router") == 0)
+        #expect(try #require(try broker.figure("wills_held", of: "router")) > 0)
+    }
 }

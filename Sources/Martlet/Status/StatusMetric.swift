@@ -49,6 +49,7 @@ struct StatusMetric {
         "sessions_attached": .init(.counter, "Connections older than the router whose session went on."),
         "attaches_refused": .init(.counter, "Connections older than the router whose session could not go on."),
         "wills_published": .init(.counter, "Will messages that were published."),
+        "wills_held": .init(.counter, "Will messages that waited because the store was behind."),
         "closed_for_errors": .init(.counter, "Sessions closed for what their client sent."),
         "closed_partial_bytes": .init(
             .counter,

@@ -316,7 +316,7 @@ extension RouterCore {
         if furtherIdentifiers != nil { item.furtherIdentifiers = furtherIdentifiers }
         if group != QueuedMessage.noGroup {
             item.group = group
-            item.groupStamp = self.trie.groups[Int(group)].stamp
+            item.groupStamp = self.trie.groups[group].stamp
         }
         if !qos.isAcknowledged, self.waitsForCommit(message), let link = session.link {
             return self.hold(.message(item), self.changes.group, session, link)

@@ -3,8 +3,18 @@ import Common
 // What waits for the commit of what it promises.
 extension RouterCore {
     /// Whether QoS 1 and 2 messages can be stored at the moment.
-    var takesPromises: Bool {
-        !self.changes.isInTrouble && self.changes.waitingBytes < RouterLimits.uncommittedBytesMax
+    var takesPromises: Bool { !self.changes.isInTrouble }
+
+    /// The store works, and so much waits for its commit that what clients want stored waits where it is, until less does.
+    @inline(__always)
+    var isStoreBehind: Bool { self.isStoreBehind(by: self.uncommittedBytesMax) }
+
+    /// The same of what the router does by itself: it gives way to clients.
+    var isStoreBusy: Bool { self.isStoreBehind(by: self.uncommittedBytesMax / 2) }
+
+    @inline(__always)
+    private func isStoreBehind(by bytes: Int) -> Bool {
+        self.changes.waitingBytes >= bytes && !self.changes.isInTrouble
     }
 
     /// Has something leave once a group is committed. What is held leaves in order.

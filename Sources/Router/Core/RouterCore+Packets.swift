@@ -85,6 +85,12 @@ extension RouterCore {
                     return offset
                 }
                 guard header.packetBytes <= rest.count else { return offset }
+                // One that was put together is not left: nobody has its bytes any more.
+                if countsCredit, self.isStoreBehind, Self.changesStore(header) {
+                    self.work = self.workEnd
+                    self.stopsForStore = true
+                    return offset
+                }
                 let packet = UnsafeRawBufferPointer(rebasing: rest[..<header.packetBytes])
                 offset += header.packetBytes
                 if countsCredit, header.type.usesCredit { self.consumed(header.packetBytes, session, link) }
@@ -101,6 +107,17 @@ extension RouterCore {
             }
         }
         return offset
+    }
+
+    /// Whether a packet is one that makes changes which have to be stored, beside those that end what is stored.
+    private static func changesStore(_ header: FixedHeader) -> Bool {
+        switch header.type {
+        case .publish: header.flags & 0b0111 != 0
+        case .pubrel, .subscribe, .unsubscribe: true
+        case .connect, .connack, .puback, .pubrec, .pubcomp, .suback, .unsuback, .pingreq, .pingresp, .disconnect,
+            .auth:
+            false
+        }
     }
 
     // MARK: Packets in parts
@@ -265,7 +282,7 @@ extension RouterCore {
 
     mutating func returnCredit(_ link: RouterLink) {
         // While too much waits for its commit, clients are read no further.
-        guard self.changes.waitingBytes < RouterLimits.uncommittedBytesMax else {
+        guard self.changes.waitingBytes < self.uncommittedBytesMax else {
             link.heldBackAt = self.now
             return
         }

@@ -29,14 +29,14 @@ extension RouterCore {
     }
 
     private func node(of subscription: Session.Subscription) -> UInt32 {
-        subscription.isShared ? self.trie.groups[Int(subscription.place)].node : subscription.place
+        subscription.isShared ? self.trie.groups[subscription.place].node : subscription.place
     }
 
     private func isAllowed(_ subscription: Session.Subscription, _ session: Session) -> Bool {
         let node = self.node(of: subscription)
         let options =
             subscription.isShared
-            ? self.trie.groups[Int(subscription.place)].members.first { $0.session == session.index }?.options
+            ? self.trie.groups.options(of: session.index, in: subscription.place)
             : self.trie.subscription(node: node, session: session.index)
         guard let options else { return false }
         return self.trie.filter(of: node).withUnsafeBytes {

@@ -45,7 +45,12 @@ extension RouterCore {
         let grace = end.cause == .listenerShutdown ? RouterLimits.restartGraceNanoseconds : 0
         // Section 4.1: a session may end by administrative action. Nobody is to find what was meant for a device that is trusted no more.
         if end.endsSession { session.expirySeconds = 0 }
-        self.connectionEnded(session, publishesWill: end.cause != .revoked, willGraceNanoseconds: grace)
+        self.connectionEnded(
+            session,
+            publishesWill: end.cause != .revoked,
+            mayHoldWill: !end.endsSession,
+            willGraceNanoseconds: grace
+        )
         self.connectionEnded(session, before: end.age)
     }
 
@@ -63,7 +68,7 @@ extension RouterCore {
         self.counters.closedForErrors += 1
         self.flushControl(session)
         self.writeClose(session, reason, explanation)
-        self.connectionEnded(session, publishesWill: true)
+        self.connectionEnded(session, publishesWill: true, mayHoldWill: true)
     }
 
     /// Closes a client's connection because of a packet that does not decode.
@@ -74,7 +79,7 @@ extension RouterCore {
         self.counters.closedForErrors += 1
         self.flushControl(session)
         self.writeClose(session, error.reasonCode, packet: UnsafeRawBufferPointer(start: nil, count: 0))
-        self.connectionEnded(session, publishesWill: true)
+        self.connectionEnded(session, publishesWill: true, mayHoldWill: true)
     }
 
     /// Tells the listener to close the connection, with a DISCONNECT where the version has one for us to send.
@@ -108,9 +113,11 @@ extension RouterCore {
     /// - Parameters:
     ///   - willGraceNanoseconds: time that the client has to come back before its will is published, if its session lasts.
     ///   - attachGraceNanoseconds: time that its listener has to attach it again, before anything else happens.
+    ///   - mayHoldWill: a will that is due may wait while the store is busy, and the end of the session behind it.
     mutating func connectionEnded(
         _ session: Session,
         publishesWill: Bool,
+        mayHoldWill: Bool = false,
         willGraceNanoseconds: UInt64 = 0,
         attachGraceNanoseconds: UInt64 = 0
     ) {
@@ -135,20 +142,24 @@ extension RouterCore {
             let expiry = UInt64(session.expirySeconds) * Nanoseconds.perSecond
             let wanted = max(UInt64(will.delaySeconds) * Nanoseconds.perSecond, willGraceNanoseconds)
             let delay = max(min(wanted, expiry), attachGraceNanoseconds)
-            if delay == 0 {
+            if delay == 0, mayHoldWill, self.isStoreBusy {
+                self.holdWill(session)
+            } else if delay == 0 {
                 self.publishWill(session)
             } else {
                 session.willDue = self.now &+ delay
             }
         }
-        if session.expirySeconds == 0, attachGraceNanoseconds == 0 { return self.endSession(session) }
+        let isHeld = session.willDue == Self.overdue
+        if session.expirySeconds == 0, attachGraceNanoseconds == 0, !isHeld { return self.endSession(session) }
         if session.expirySeconds != UInt32.max {
             let expiry = UInt64(session.expirySeconds) * Nanoseconds.perSecond
             session.expiryDue = self.now &+ max(expiry, attachGraceNanoseconds)
         }
         if attachGraceNanoseconds == 0 { self.recordIdentifiers(session) }
         self.schedule(session)
-        self.recordSession(session)
+        // What is held is in the store with its session: as that of a client that is connected, which comes to the same when nobody attaches it.
+        if !isHeld { self.recordSession(session) }
     }
 
     private mutating func detach(_ session: Session) {
@@ -240,6 +251,16 @@ extension RouterCore {
     }
 
     // MARK: Wills
+
+    /// Due before anything else, and whenever the client's next CONNECT came.
+    private static var overdue: Instant { 0 }
+
+    /// Has a will wait until the store has caught up. Those of thousands of clients that vanish together are in memory already, and would
+    /// otherwise all be there a second time, in front of what others publish.
+    private mutating func holdWill(_ session: Session) {
+        self.counters.willsHeld += 1
+        session.willDue = Self.overdue
+    }
 
     private mutating func publishWill(_ session: Session) {
         session.willDue = nil

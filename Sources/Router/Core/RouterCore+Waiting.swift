@@ -12,6 +12,7 @@ extension RouterCore {
             input = waiting
         } else {
             input = WaitingInput(session, link, work: session.work)
+            input.waitsForStore = self.stopsForStore
             session.waiting = input
             // So that what comes next is not handled first.
             session.work = UInt64.max
@@ -75,7 +76,7 @@ extension RouterCore {
         let inputs = self.waitingInput
         self.waitingInput = []
         for input in inputs {
-            if input.session.waiting === input { self.handle(input) }
+            if input.session.waiting === input, !self.isHeldByStore(input) { self.handle(input) }
             if input.session.waiting === input {
                 self.waitingInput.append(input)
             } else {
@@ -84,8 +85,13 @@ extension RouterCore {
         }
     }
 
+    /// What comes next of it has to be stored, and the store is behind.
+    func isHeldByStore(_ input: WaitingInput) -> Bool { input.waitsForStore && self.isStoreBehind }
+
     private mutating func handle(_ input: WaitingInput) {
         let session = input.session
+        input.waitsForStore = false
+        self.stopsForStore = false
         self.work = max(input.work, self.workBase)
         if session.unfinishedFilters != nil, self.work < self.workEnd {
             self.beginFrame()
@@ -100,9 +106,11 @@ extension RouterCore {
                 var packets = body
                 let repeated = flags & FrameFlags.hasExchanges == 0 ? nil : self.takeRepeated(&packets, flags: flags)
                 let taken = self.takePackets(packets, repeated, flags, session, input.link)
-                return body.count - packets.count + taken
+                // A packet that has to go on waiting keeps what is in front of it.
+                return taken == 0 && self.stopsForStore ? 0 : body.count - packets.count + taken
             }
             input.isUnderWay = false
+            input.waitsForStore = self.stopsForStore
             if session.waiting !== input { self.discard(input) }
             self.settle()
             guard session.waiting === input else { return }

@@ -106,8 +106,12 @@ package struct RouterCore: ~Copyable {
     var workBase: UInt64 = 0
     private(set) var workEnd: UInt64
     private let workPerTurn: UInt64
+    /// The turn of the frame that is being handled is over because the store is behind.
+    var stopsForStore = false
     /// What has to be stored.
     var changes = ChangeLog()
+    /// As of `RouterLimits`; tests make it small.
+    var uncommittedBytesMax = RouterLimits.uncommittedBytesMax
     /// Of `changes`, when the frame that is being handled came.
     var recordsBefore: UInt64 = 0
     /// The store's time less `now`: see `StoreClock`.
@@ -212,6 +216,7 @@ package struct RouterCore: ~Copyable {
     mutating func beginFrame() {
         self.recordsBefore = self.changes.records
         self.handedLinks = 0
+        self.stopsForStore = false
         self.awaited.removeAll()
     }
 
@@ -275,7 +280,9 @@ package struct RouterCore: ~Copyable {
     package var uncommittedBytes: Int { self.changes.waitingBytes }
 
     /// Work is left that needs no event: `endTurn` should be called again soon.
-    package var hasWork: Bool { !self.runnable.isEmpty || !self.waitingInput.isEmpty }
+    package var hasWork: Bool {
+        !self.runnable.isEmpty || self.waitingInput.contains { !self.isHeldByStore($0) }
+    }
 
     // MARK: Time
 
@@ -283,7 +290,7 @@ package struct RouterCore: ~Copyable {
     package var nextDeadline: Instant? {
         var earliest = self.system.due
         for deadline in [
-            self.deadlines.earliest, self.nextSweep, self.unstoredQueues.first?.due,
+            self.isStoreBusy ? nil : self.deadlines.earliest, self.nextSweep, self.unstoredQueues.first?.due,
             self.unfinished.nextExpiry, self.unidentified.first?.due,
         ] {
             if let deadline { earliest = min(deadline, earliest ?? deadline) }
@@ -291,10 +298,11 @@ package struct RouterCore: ~Copyable {
         return earliest
     }
 
-    /// Publishes wills, ends sessions and forgets messages whose time has come.
+    /// Publishes wills, ends sessions and forgets messages whose time has come. Thousands of sessions may come to that at once, and what
+    /// they make the store do is no client's credit: while it is busy the rest waits.
     package mutating func timePassed(now: Instant) {
         self.now = now
-        while let index = self.deadlines.popDue(now) {
+        while !self.isStoreBusy, let index = self.deadlines.popDue(now) {
             if let session = self.sessions[Int(index)] { self.deadlineReached(session, at: self.now) }
         }
         self.sweepExpired()

@@ -18,6 +18,8 @@ package struct RouterCounters: Equatable, Sendable {
     /// Of those, the ones whose session is not here, or belongs to a newer connection.
     package var attachesRefused: UInt64 = 0
     package var willsPublished: UInt64 = 0
+    /// Wills that waited before they were published, for the store had enough to do.
+    package var willsHeld: UInt64 = 0
     /// Sessions that were closed because of what their client sent.
     package var closedForErrors: UInt64 = 0
     /// Of these, because too many bytes of incomplete packets had come through their listener.
@@ -87,6 +89,7 @@ package struct RouterCounters: Equatable, Sendable {
             ("sessions_attached", self.sessionsAttached),
             ("attaches_refused", self.attachesRefused),
             ("wills_published", self.willsPublished),
+            ("wills_held", self.willsHeld),
             ("closed_for_errors", self.closedForErrors),
             ("closed_partial_bytes", self.closedPartialBytes),
             ("closed_partial_slow", self.closedPartialSlow),

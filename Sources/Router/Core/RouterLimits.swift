@@ -64,6 +64,8 @@ package enum RouterLimits {
     static let queueCheckWorkPerTurn: UInt64 = 4096
 
     /// Changes that wait for their commit before credit is returned no more, so that clients are not read any further.
+    /// What was read already, and has to be stored, waits in `WaitingInput`. From half of it on the router's own work waits: wills that are
+    /// due, and sessions whose time has come.
     static let uncommittedBytesMax = 32 << 20
 
     /// How long a QoS 1 message may wait for a session that ends with its connection, and its publisher for the PUBACK, before it is

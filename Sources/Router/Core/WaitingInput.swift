@@ -39,6 +39,8 @@ final class WaitingInput {
     /// The connection is gone.
     var end: ConnectionEnd?
     private(set) var successor: Successor?
+    /// What comes next has to be stored, which the store was too far behind for.
+    var waitsForStore = false
     /// A part of it is being handled.
     var isUnderWay = false
     /// When it came to nothing: bytes of the packet under way that had not come.

@@ -1,14 +1,77 @@
 import Common
 
 /// The sessions that share one subscription: `$share/NAME/FILTER` (MQTT 5.0, section 4.8.2).
+///
+/// ```
+///  members:  had their turn ┃ wait for it       A member that goes leaves a hole, which the last one of its part takes.
+///                           ┗━ next
+/// ```
 struct SharedGroup {
-    var name: [UInt8]
-    var node: UInt32
-    /// Tells groups apart that had the same number one after the other.
-    var stamp: UInt32
-    var members: [Subscriber] = []
+    /// Lists longer than this are searched through `places`.
+    private static let longList = 16
+
+    private(set) var members: [Subscriber] = []
     /// The member whose turn is next.
-    var next = 0
+    private var next = 0
+    /// Where in a long list each session stands.
+    private var places: [UInt32: UInt32] = [:]
+
+    func options(of session: UInt32) -> Subscriber.Options? {
+        var lookedAt = 0
+        return self.place(of: session, &lookedAt).map { self.members[$0].options }
+    }
+
+    /// Adds or replaces a member.
+    /// - Parameter lookedAt: counts members that were looked at.
+    /// - Returns: whether it is new.
+    mutating func add(_ subscriber: Subscriber, _ lookedAt: inout Int) -> Bool {
+        if let place = self.place(of: subscriber.session, &lookedAt) {
+            self.members[place] = subscriber
+            return false
+        }
+        self.members.append(subscriber)
+        let count = self.members.count
+        guard count > Self.longList else { return true }
+        for place in (count == Self.longList + 1 ? 0 : count - 1)..<count { self.notePlace(place) }
+        return true
+    }
+
+    /// - Parameter lookedAt: as of `add`.
+    /// - Returns: whether it was a member.
+    mutating func remove(_ session: UInt32, _ lookedAt: inout Int) -> Bool {
+        guard let place = self.place(of: session, &lookedAt) else { return false }
+        self.places[session] = nil
+        var hole = place
+        if hole < self.next {
+            self.next -= 1
+            self.move(self.next, to: hole)
+            hole = self.next
+        }
+        self.move(self.members.count - 1, to: hole)
+        self.members.removeLast()
+        if self.members.count == Self.longList { self.places = [:] }
+        return true
+    }
+
+    private mutating func move(_ place: Int, to hole: Int) {
+        guard place != hole else { return }
+        self.members[hole] = self.members[place]
+        if self.members.count > Self.longList { self.notePlace(hole) }
+    }
+
+    private mutating func notePlace(_ place: Int) {
+        self.places[self.members[place].session] = UInt32(truncatingIfNeeded: place)
+    }
+
+    private func place(of session: UInt32, _ lookedAt: inout Int) -> Int? {
+        if self.members.count > Self.longList {
+            lookedAt += 1
+            return self.places[session].map { Int($0) }
+        }
+        let place = self.members.firstIndex { $0.session == session }
+        lookedAt += place.map { $0 + 1 } ?? self.members.count
+        return place
+    }
 
     /// What a member could do with a message now.
     enum Member {

@@ -123,8 +123,6 @@ extension SubscriptionTrie {
         } else if node.subscriberCount > 1 {
             self.lists[Int(node.subscriber.session)].withUnsafeBufferPointer { result.add($0, publisher: publisher) }
         }
-        if node.children & Node.hasGroups != 0, let groups = self.groupsOfNode[index] {
-            for group in groups { result.add(group: group) }
-        }
+        if node.children & Node.hasGroups != 0 { self.groups.forEach(of: index) { result.add(group: $0) } }
     }
 }

@@ -63,10 +63,9 @@ struct SubscriptionTrie: ~Copyable {
     private var freeLists: [UInt32] = []
     /// Where in a long list a session stands, by node and session.
     private var positions: [UInt64: UInt32] = [:]
-    private(set) var groups: [SharedGroup] = []
-    private var freeGroups: [UInt32] = []
-    private var nextGroupStamp: UInt32 = 0
-    private(set) var groupsOfNode: [UInt32: [UInt32]] = [:]
+    private(set) var groups = SharedGroups()
+    /// Groups and members that the last change of a shared subscription looked at.
+    private(set) var sharedLookedAt = 0
 
     /// Subscriptions in here, members of shared groups included.
     private(set) var count = 0
@@ -90,7 +89,7 @@ struct SubscriptionTrie: ~Copyable {
 
     /// Memory of its own, texts left out; lists of several subscribers counted with their capacity.
     var heldBytes: Int {
-        var bytes = self.nodes.heldBytes + self.table.heldBytes + self.levels.heldBytes
+        var bytes = self.nodes.heldBytes + self.table.heldBytes + self.levels.heldBytes + self.groups.heldBytes
         for list in self.lists { bytes += 32 + list.capacity * MemoryLayout<Subscriber>.stride }
         return bytes + self.positions.capacity * 17 + self.freeLists.capacity * 4
     }
@@ -183,52 +182,34 @@ struct SubscriptionTrie: ~Copyable {
     ) -> (group: UInt32, result: AddResult) {
         self.revision += 1
         let node = self.findOrCreate(filter)
-        var group = self.findGroup(node: node, name: name)
-        if group == nil {
-            self.nextGroupStamp &+= 1
-            let created = SharedGroup(name: [UInt8](name), node: node, stamp: self.nextGroupStamp)
-            if let free = self.freeGroups.popLast() {
-                self.groups[Int(free)] = created
-                group = free
-            } else {
-                group = UInt32(truncatingIfNeeded: self.groups.count)
-                self.groups.append(created)
-            }
-            if let group { self.groupsOfNode[node, default: []].append(group) }
+        self.sharedLookedAt = 0
+        var group = self.groups.find(node: node, name: self.levels.find(name), &self.sharedLookedAt)
+        if group == SharedGroups.none {
+            group = self.groups.make(node: node, name: self.levels.retain(name))
             self.nodes[node].children |= Node.hasGroups
         }
-        guard let group else { preconditionFailure("a shared group was neither found nor made") }
-        if let position = self.groups[Int(group)].members.firstIndex(where: { $0.session == subscriber.session }) {
-            self.groups[Int(group)].members[position] = subscriber
-            return (group, .replaced)
-        }
-        self.groups[Int(group)].members.append(subscriber)
+        guard self.groups.add(subscriber, to: group, &self.sharedLookedAt) else { return (group, .replaced) }
         self.count += 1
         return (group, .added)
     }
 
     func findGroup(node: UInt32, name: UnsafeRawBufferPointer) -> UInt32? {
-        guard let groups = self.groupsOfNode[node] else { return nil }
-        return groups.first { self.groups[Int($0)].name.elementsEqual(name) }
+        var lookedAt = 0
+        let group = self.groups.find(node: node, name: self.levels.find(name), &lookedAt)
+        return group == SharedGroups.none ? nil : group
     }
 
     /// - Returns: whether the session was a member.
     mutating func removeShared(group: UInt32, session: UInt32) -> Bool {
         self.revision += 1
-        let index = Int(group)
-        guard let position = self.groups[index].members.firstIndex(where: { $0.session == session }) else {
-            return false
-        }
-        self.groups[index].members.remove(at: position)
-        if position < self.groups[index].next { self.groups[index].next -= 1 }
+        self.sharedLookedAt = 0
+        guard self.groups.remove(session, from: group, &self.sharedLookedAt) else { return false }
         self.count -= 1
-        guard self.groups[index].members.isEmpty else { return true }
-        let node = self.groups[index].node
-        self.groups[index].name = []
-        self.freeGroups.append(group)
-        self.groupsOfNode[node]?.removeAll { $0 == group }
-        if self.groupsOfNode[node]?.isEmpty == true {
-            self.groupsOfNode[node] = nil
+        guard !self.groups.hasMembers(group) else { return true }
+        let node = self.groups[group].node
+        self.levels.release(self.groups[group].name)
+        self.groups.forget(group)
+        if self.groups.first(of: node) == SharedGroups.none {
             self.nodes[node].children &= ~Node.hasGroups
             self.freeIfUnused(node)
         }
@@ -237,8 +218,7 @@ struct SubscriptionTrie: ~Copyable {
 
     /// Whether the group of that number is still the one with the stamp, and has members.
     func hasMembers(group: UInt32, stamp: UInt32) -> Bool {
-        Int(group) < self.groups.count && self.groups[Int(group)].stamp == stamp
-            && !self.groups[Int(group)].members.isEmpty
+        self.groups.isThere(group, stamp: stamp)
     }
 
     /// The member of a shared group that gets the next message.
@@ -247,7 +227,7 @@ struct SubscriptionTrie: ~Copyable {
         _ spread: Configuration.MQTT.SharedSpread,
         _ state: (UInt32) -> SharedGroup.Member
     ) -> Subscriber? {
-        self.groups[Int(group)].choose(spread, state)
+        self.groups.choose(from: group, spread, state)
     }
 
     // MARK: Nodes

@@ -148,6 +148,7 @@ package final class RouterService: Role, LinkDelegate {
             report.add("alarm_store", progress.trouble == nil ? 0 : 1)
             report.add("packets_not_kept", self.packetFiles?.failures ?? 0)
         }
+        if let problem = self.server?.problem { report.add("alarm", "listeners cannot connect: \(problem)") }
         return report
     }
 

@@ -44,6 +44,11 @@ final class AuthDispatcher: LinkDelegate {
     /// Linked, and not silent.
     var workersUp: Int { self.links.indices.count { self.isUp($0) } }
 
+    /// Why the first worker that is not linked is not; nil: all are.
+    var lastFailure: String? {
+        self.links.indices.first { self.links[$0] == nil }.flatMap { self.connectors[$0].lastFailure }
+    }
+
     private func isUp(_ worker: Int) -> Bool { self.links[worker] != nil && !self.pulses[worker].isSilent }
 
     // MARK: Queries

@@ -53,6 +53,8 @@ package final class ListenerService: Role {
     private var connectionRate: TokenBucket?
     private var revalidationTimer: (deadline: Instant, timer: EventLoop.Timer)?
     private(set) var isStopping = false
+    var routerAbsence = PeerAbsence()
+    var workerAbsence = PeerAbsence()
     /// Connections whose PROXY header is awaited, by descriptor.
     var proxyReaders: [Int32: ProxyHeaderReader] = [:]
     /// Still to be looked at after a change of lists, authorities or bans.
@@ -113,6 +115,7 @@ package final class ListenerService: Role {
         )
         self.router.start(hello: hello)
         if self.configuration.authentication.usesWorkers { self.auth.start(hello: hello) }
+        self.watchPeers()
         self.loop.atEndOfTurn { [unowned self] in self.endOfTurn() }
     }
 
@@ -229,8 +232,7 @@ package final class ListenerService: Role {
         report.add("handshakes_waiting", self.admission.waitingCount)
         report.add("connections_silent", self.admission.silentCount)
         report.add("sessions", self.table.all.count { $0.phase == .open })
-        report.add("router", self.router.link == nil ? "down" : "up")
-        report.add("auth_workers_up", self.auth.workersUp)
+        self.addPeerStatus(to: &report)
         report.add("heap_bytes", HeapUsage.bytes)
         self.counters.report(into: &report)
         self.router.addPressureStatus(to: &report)

@@ -31,6 +31,8 @@ final class RouterUplink: LinkDelegate {
     /// Of the session whose `sessionAccepted` comes next.
     private var resumed: (handle: UInt64, session: SessionResumed)?
     private var absenceTimer: EventLoop.Timer?
+    /// Something came since the last `takeSignOfLife`.
+    private var hasHeard = false
 
     init(service: ListenerService) {
         self.service = service
@@ -55,6 +57,23 @@ final class RouterUplink: LinkDelegate {
         self.connector?.stop()
         self.link = nil
         self.closingLink = nil
+    }
+
+    // MARK: A router that hangs
+
+    /// Why there is no link, as far as that is known.
+    var lastFailure: String? { self.connector?.lastFailure }
+
+    /// Whether the router has sent something since the last call, or has read what was written for it: one that hangs is there for the
+    /// kernel. Where nothing is under way it gets something to read, credit of no bytes, so that the next call can tell.
+    func takeSignOfLife() -> Bool {
+        guard let link = self.link else { return false }
+        defer { self.hasHeard = false }
+        let hasRead = link.unreadBytes == 0
+        if hasRead, !self.hasHeard {
+            CreditFrame.encode(.deliveryCredit, into: &link.output, linkBytes: 0, sessions: [])
+        }
+        return hasRead || self.hasHeard
     }
 
     // MARK: Up
@@ -296,6 +315,7 @@ final class RouterUplink: LinkDelegate {
     }
 
     func linkFinishedReading(_ link: Link) {
+        self.hasHeard = true
         guard self.linkCredit > 0, !self.waitingForLinkCredit.isEmpty else { return }
         let waiting = self.waitingForLinkCredit
         self.waitingForLinkCredit.removeAll()

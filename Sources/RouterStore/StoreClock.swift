@@ -12,11 +12,15 @@ package struct StoreClock: Sendable {
     package let offset: UInt64
     /// Why the file could not be read or written; the wall clock counts then.
     package let problem: String?
+    private let path: String
+    private let bootID: String
 
     /// - Parameters:
     ///   - path: of the file.
     ///   - bootID: of the host's start, as the kernel says it.
     package init(path: String, bootID: String = StoreClock.kernelBootID) {
+        self.path = path
+        self.bootID = bootID
         let wall = Clock.wall() &- Clock.bootTime()
         AtomicFile.removeLeftovers(of: path)
         switch Self.read(path) {
@@ -32,6 +36,12 @@ package struct StoreClock: Sendable {
         case .failure(let error): self.problem = error.description
         }
         self.offset = wall
+    }
+
+    /// Writes the file again if somebody has removed it.
+    /// - Returns: why it could not be written.
+    package func keep() -> String? {
+        FileStamp(self.path) == nil ? Self.write("\(self.bootID) \(self.offset)\n", self.path) : nil
     }
 
     /// The store's time less CLOCK_MONOTONIC, which stands still while the host is suspended.

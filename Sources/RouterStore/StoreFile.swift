@@ -9,8 +9,10 @@ import SQLite
 package final class StoreFile {
     package let path: String
     /// Two routers on one file would each overwrite what the other promised.
-    private let lock: StoreLock
-    private let database: Database
+    var lock: StoreLock
+    let database: Database
+    let survivesPowerLoss: Bool
+    var names: StoreFileNames
     private let insertLog: Statement
     private let editor: StoreEditor
     /// What it holds, the log folded into it. While there is no room for that, a copy in memory.
@@ -35,10 +37,22 @@ package final class StoreFile {
     ///
     /// - Parameter checkpointPages: of 8 KiB, in the database's own log before it is copied into the file. Pages are used again by the
     ///   next groups: a checkpoint that comes seldom copies each of them once, not each time. On a small file system fewer.
-    package init(path: String, survivesPowerLoss: Bool, checkpointPages: Int = 8192) throws(StoreError) {
-        self.path = path
+    package convenience init(
+        path: String,
+        survivesPowerLoss: Bool,
+        checkpointPages: Int = 8192
+    ) throws(StoreError) {
+        try self.init(
+            path: path,
+            survivesPowerLoss: survivesPowerLoss,
+            checkpointPages: checkpointPages,
+            lock: Self.takeLock(path)
+        )
+    }
+
+    static func takeLock(_ path: String) throws(StoreError) -> StoreLock {
         do throws(StoreLock.Failure) {
-            self.lock = try StoreLock(storePath: path)
+            return try StoreLock(storePath: path)
         } catch {
             switch error {
             case .isTaken:
@@ -46,6 +60,13 @@ package final class StoreFile {
             case .cannotOpen(let reason): throw StoreError(reason)
             }
         }
+    }
+
+    /// - Parameter lock: of the store at `path`.
+    init(path: String, survivesPowerLoss: Bool, checkpointPages: Int, lock: StoreLock) throws(StoreError) {
+        self.path = path
+        self.lock = lock
+        self.survivesPowerLoss = survivesPowerLoss
         let version: Int
         do throws(SQLiteError) {
             self.database = try Database(path: path, access: .create, busyTimeoutMilliseconds: 5_000)
@@ -63,6 +84,7 @@ package final class StoreFile {
             throw StoreError(error, path: path)
         }
         self.checkpointPages = min(checkpointPages, Self.checkpointPages(fileSystemOf: path))
+        self.names = StoreFileNames(path: path)
         guard version <= StoreSchema.version else {
             throw StoreError(
                 "the router's store \(path) has schema version \(version), and this release knows versions up to "

@@ -13,6 +13,9 @@ package final class StoreLock {
 
     private let lock: FileLock
 
+    /// Whoever wants the lock next meets it: its file has not been removed or replaced.
+    package var isInForce: Bool { self.lock.isNamed }
+
     package init(storePath: String) throws(Failure) {
         let isFree: Bool
         do throws(SystemError) {

@@ -142,6 +142,7 @@ package final class AuthWorkerService: Role {
         var report = StatusReport()
         report.add("links", self.links.count)
         report.add("heap_bytes", HeapUsage.bytes)
+        if let problem = self.server?.problem { report.add("alarm", "listeners cannot connect: \(problem)") }
         for (source, configuration) in zip(self.sources, self.context.configuration.authentication.sources) {
             var lines = StatusReport()
             switch source {

@@ -38,6 +38,13 @@ static inline int martlet_unacknowledged_bytes(int fd) {
     return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -1;
 }
 
+/// Bytes written to a Unix stream socket that its peer has not read, with what the kernel itself needs for them (SIOCOUTQ); -1: the
+/// kernel does not say.
+static inline int martlet_unread_bytes(int fd) {
+    int bytes = 0;
+    return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : -1;
+}
+
 /// A signalfd for SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGCHLD, with these blocked for normal delivery. SIGPIPE and
 /// SIGXFSZ are ignored: writes fail with EPIPE and, beyond the file size limit (RLIMIT_FSIZE), EFBIG.
 int martlet_signal_fd(void);

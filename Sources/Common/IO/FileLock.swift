@@ -36,6 +36,13 @@ public final class FileLock {
         return true
     }
 
+    /// Whether the path still names the file that is locked. Otherwise others lock another one.
+    public var isNamed: Bool {
+        var (own, named) = (stat(), stat())
+        guard fstat(self.fileDescriptor, &own) == 0, stat(self.path, &named) == 0 else { return false }
+        return own.st_dev == named.st_dev && own.st_ino == named.st_ino
+    }
+
     public func release() {
         flock(self.fileDescriptor, LOCK_UN)
     }

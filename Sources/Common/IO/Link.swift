@@ -94,6 +94,9 @@ public final class Link: EventHandler {
 
     // MARK: Writing
 
+    /// Bytes that were sent and that the peer has not read, as the kernel counts them; 0: it has read everything.
+    public var unreadBytes: Int { self.isOpen ? Int(max(0, martlet_unread_bytes(self.fileDescriptor))) : 0 }
+
     /// Sends what `output` holds; what the socket does not take goes when it is writable again.
     public func flush() {
         while self.isOpen, !self.output.isEmpty {

@@ -1,3 +1,5 @@
+import Glibc
+
 /// A role's control socket: answers the tool's `statusRequest`.
 public final class ControlServer: LinkDelegate {
     /// Each costs a descriptor; the tool needs one.
@@ -10,11 +12,17 @@ public final class ControlServer: LinkDelegate {
     private var acceptor: LinkAcceptor?
     private var links: [ObjectIdentifier: Link] = [:]
 
+    /// - Parameters:
+    ///   - folderMode: as of `LinkAcceptor`.
+    ///   - changed: the socket was removed, or made again.
+    ///   - command: does what the tool asks for; nil: the role knows no such command.
     public init(
         loop: EventLoop,
         path: String,
+        folderMode: mode_t? = nil,
         hello: LinkHello,
         refused: @escaping (String) -> Void,
+        changed: @escaping (LinkAcceptor.Change) -> Void = { _ in },
         report: @escaping () -> StatusReport,
         command: @escaping (ControlCommand) -> ControlReply? = { _ in nil }
     ) throws(SystemError) {
@@ -22,8 +30,14 @@ public final class ControlServer: LinkDelegate {
         self.hello = hello
         self.report = report
         self.command = command
-        self.acceptor = try LinkAcceptor(loop: loop, path: path, allowedUsers: [], refused: refused) {
-            [weak self] fileDescriptor, peer in
+        self.acceptor = try LinkAcceptor(
+            loop: loop,
+            path: path,
+            folderMode: folderMode,
+            allowedUsers: [],
+            refused: refused,
+            changed: changed
+        ) { [weak self] fileDescriptor, peer in
             self?.accept(fileDescriptor, peer)
         }
     }

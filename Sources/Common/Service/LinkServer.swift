@@ -40,12 +40,16 @@ public final class LinkServer: LinkDelegate {
             path: path,
             allowedUsers: Self.users(allowedUsers, logger),
             refused: { [weak self] in self?.warn("link refused: \($0)") },
+            changed: { $0.log(to: logger) },
             makeLink: { [weak self] in self?.accept($0, $1) }
         )
     }
 
     /// Some are connected, and their hello has not come. They have ours, and what they sent after it may be on its way.
     public var isGreeting: Bool { !self.greeting.isEmpty }
+
+    /// Why nobody can connect at the moment, for an alarm; nil: they can.
+    public var problem: String? { self.acceptor?.problem }
 
     /// Stops listening. Who is connected may still say hello.
     public func stopAccepting() {

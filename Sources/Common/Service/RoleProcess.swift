@@ -143,14 +143,14 @@ public enum RoleProcess {
         _ trimmer: HeapTrimmer,
         alarm: String?
     ) throws(SystemError) -> ControlServer {
-        let directory = context.configuration.controlDirectory
-        if mkdir(directory, 0o750) != 0 && errno != EEXIST { throw SystemError("create \(directory)") }
         let started = context.loop.now
         return try ControlServer(
             loop: context.loop,
             path: context.configuration.controlSocketPath(role: Self.label(of: linkRole), instance: context.instance),
+            folderMode: 0o750,
             hello: LinkHello(role: linkRole, bootID: Self.makeBootID(), name: Array(context.name.utf8)),
             refused: { context.logger.warning("control connection refused: \($0)") },
+            changed: { $0.log(to: context.logger) },
             report: { [unowned role] in
                 var report = StatusReport()
                 report.add("process", context.name)

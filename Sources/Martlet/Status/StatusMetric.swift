@@ -82,6 +82,7 @@ struct StatusMetric {
         "store_transactions": .init(.counter, "Transactions of the store."),
         "store_folds": .init(.counter, "Times that the store's log was folded into rows."),
         "store_failures": .init(.counter, "Transactions of the store that failed."),
+        "store_rewrites": .init(.counter, "Times that the store was written anew because its files had been removed."),
         "store_waiting_bytes": .init(.gauge, "Bytes of changes that are not committed."),
         "alarm_store": .init(.gauge, "1: the store cannot be written."),
         "packets_not_kept": .init(.counter, "Large packets that would not have survived the router."),

@@ -27,6 +27,8 @@ package final class RouterService: Role, LinkDelegate {
     private var storeClock: StoreClock?
     /// Commits fail; since then.
     private var storeTrouble: String?
+    /// How often the store's files had been removed and were written anew, as far as the log says.
+    private var storeRewrites: UInt64 = 0
     private var packetFiles: UnfinishedPacketFiles?
     private var linkLog = ErrorLogLimiter(linesMax: 20)
     private var packetLog = ErrorLogLimiter(linesMax: 1)
@@ -144,10 +146,12 @@ package final class RouterService: Role, LinkDelegate {
             report.add("store_transactions", progress.transactions)
             report.add("store_folds", progress.folds)
             report.add("store_failures", progress.failures)
+            report.add("store_rewrites", progress.rewrites)
             report.add("store_waiting_bytes", self.core.uncommittedBytes)
             report.add("alarm_store", progress.trouble == nil ? 0 : 1)
             report.add("packets_not_kept", self.packetFiles?.failures ?? 0)
         }
+        if let problem = self.server?.problem { report.add("alarm", "listeners cannot connect: \(problem)") }
         return report
     }
 
@@ -257,6 +261,19 @@ package final class RouterService: Role, LinkDelegate {
             }
             self.storeTrouble = progress.trouble
             self.core.storeIsInTrouble(progress.trouble != nil)
+        }
+        if progress.rewrites != self.storeRewrites {
+            self.storeRewrites = progress.rewrites
+            self.logger.error(
+                "files of the store were removed while it was in use; they are there again, with everything in them",
+                metadata: ["reason": "\(progress.lastLoss)"]
+            )
+            if let problem = self.storeClock?.keep() {
+                self.logger.warning(
+                    "sessions' times will be the wall clock's after a restart",
+                    metadata: ["reason": "\(problem)"]
+                )
+            }
         }
         self.core.committed(upTo: progress.committed, now: self.loop.now)
     }

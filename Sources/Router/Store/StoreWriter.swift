@@ -14,6 +14,10 @@ final class StoreWriter: @unchecked Sendable {
         var transactions: UInt64 = 0
         var failures: UInt64 = 0
         var folds: UInt64 = 0
+        /// How often it was written once more because somebody had removed its files.
+        var rewrites: UInt64 = 0
+        /// What had been removed the last time.
+        var lastLoss = ""
     }
 
     /// The log is folded when it has grown to this, if so many entries would change: few enough for a fold to hold up commits by some
@@ -21,9 +25,11 @@ final class StoreWriter: @unchecked Sendable {
     private static let logBytesMin = 2 << 20
     private static let changedEntriesMax = 8192
     private static let logBytesMax = 8 << 20
-    /// And when nothing was to be done for so long.
+    /// And when nothing was to be done for so long. Then it is also looked whether the files are still there.
     private static let idleNanoseconds = Nanoseconds.perSecond
     private static let retryNanoseconds = 200 * Nanoseconds.perMillisecond
+    /// Each attempt copies the whole store.
+    private static let rewriteRetryNanoseconds = Nanoseconds.perSecond
     /// What is left to be copied when commits wait for it; more is left to the other thread once more, so many times.
     private static let lastPagesMax = 256
     private static let checkpointRoundsMax = 8
@@ -42,8 +48,10 @@ final class StoreWriter: @unchecked Sendable {
     /// Of the thread alone, once it runs.
     private var file: StoreFile?
     private var thread: JoinableThread?
-    private let checkpointer: StoreCheckpointer
+    private var checkpointer: StoreCheckpointer
     private var checkpointRounds = 0
+    /// The last group that is in the file, whether or not anybody was told.
+    private var lastAppended: UInt64 = 0
 
     init(file: StoreFile, waker: Waker.Handle) {
         self.file = file
@@ -79,16 +87,20 @@ final class StoreWriter: @unchecked Sendable {
     // MARK: The thread
 
     private func run() {
+        self.startCheckpointer()
+        let isDone = self.work()
+        self.checkpointer.stop()
+        // Closing moves everything into the one file.
+        if isDone { self.file = nil }
+    }
+
+    private func startCheckpointer() {
         do throws(SystemError) {
             try self.checkpointer.start()
             self.file?.leavesCheckpoints = true
         } catch {
             // Then each is part of a commit.
         }
-        let isDone = self.work()
-        self.checkpointer.stop()
-        // Closing moves everything into the one file.
-        if isDone { self.file = nil }
     }
 
     /// - Returns: whether everything is committed.
@@ -96,8 +108,9 @@ final class StoreWriter: @unchecked Sendable {
         while true {
             let (groups, isStopping) = self.next()
             if groups.isEmpty {
+                let isWhole = self.keepsFiles()
                 self.fold()
-                if isStopping { return true }
+                if isStopping { return isWhole }
             } else if !self.commit(groups) {
                 if isStopping { return false }
                 self.monitor.locked {
@@ -117,8 +130,9 @@ final class StoreWriter: @unchecked Sendable {
 
     private func next() -> (groups: [(number: UInt64, records: [UInt8])], isStopping: Bool) {
         self.monitor.locked {
-            let idle = (self.file?.logBytes ?? 0) > 0 ? Self.idleNanoseconds : 60 * Nanoseconds.perSecond
-            self.monitor.wait(nanoseconds: idle) { !self.shared.groups.isEmpty || self.shared.isStopping }
+            self.monitor.wait(nanoseconds: Self.idleNanoseconds) {
+                !self.shared.groups.isEmpty || self.shared.isStopping
+            }
             return (self.shared.groups, self.shared.isStopping)
         }
     }
@@ -126,17 +140,18 @@ final class StoreWriter: @unchecked Sendable {
     private func commit(_ groups: [(number: UInt64, records: [UInt8])]) -> Bool {
         guard let last = groups.last else { return true }
         do throws(SQLiteError) {
-            try self.file?.append(groups.map(\.records))
+            let new = groups.filter { $0.number > self.lastAppended }
+            if !new.isEmpty { try self.file?.append(new.map(\.records)) }
+            self.lastAppended = last.number
         } catch {
-            self.monitor.locked {
-                self.shared.progress.failures += 1
-                self.shared.progress.trouble = error.description
-            }
-            self.waker.wake()
+            self.fail(error.description)
             // What is in the file already makes room in the database's own log.
             if error.isDiskFull, case .idle = self.checkpointer.current { try? self.file?.checkpoint() }
+            _ = self.keepsFiles()
             return false
         }
+        // What is in a file that nobody will find is not stored.
+        guard self.keepsFiles() else { return false }
         self.monitor.locked {
             self.shared.groups.removeFirst(groups.count)
             self.shared.progress.committed = last.number
@@ -148,10 +163,55 @@ final class StoreWriter: @unchecked Sendable {
         return true
     }
 
+    private func fail(_ trouble: String) {
+        self.monitor.locked {
+            self.shared.progress.failures += 1
+            self.shared.progress.trouble = trouble
+        }
+        self.waker.wake()
+    }
+
+    /// Looks whether somebody has removed the files, and writes the store once more then: until it is done nothing is committed.
+    ///
+    /// - Returns: false: it could not be done before the end.
+    private func keepsFiles() -> Bool {
+        while let file = self.file, let loss = file.loss() {
+            self.fail(loss)
+            do throws(StoreError) {
+                let anew = try file.writtenAnew()
+                if anew !== file { self.use(anew) }
+                self.monitor.locked {
+                    self.shared.progress.trouble = nil
+                    self.shared.progress.rewrites += 1
+                    self.shared.progress.lastLoss = loss
+                }
+                self.waker.wake()
+            } catch {
+                self.fail("\(loss), and cannot be written anew: \(error)")
+                let isStopping = self.monitor.locked {
+                    self.monitor.wait(nanoseconds: Self.rewriteRetryNanoseconds) { self.shared.isStopping }
+                    return self.shared.isStopping
+                }
+                if isStopping { return false }
+            }
+        }
+        return true
+    }
+
+    /// The other thread has a connection to the former file.
+    private func use(_ file: StoreFile) {
+        self.checkpointer.stop()
+        self.checkpointer = StoreCheckpointer(path: file.path)
+        self.checkpointRounds = 0
+        self.file = file
+        self.startCheckpointer()
+    }
+
     /// One that fails leaves the log as it is, and is tried again when more has come.
     private func fold() {
+        guard let file = self.file, file.logBytes > 0 else { return }
         do throws(SQLiteError) {
-            try self.file?.fold()
+            try file.fold()
             self.monitor.locked { self.shared.progress.folds += 1 }
         } catch {
             self.monitor.locked { self.shared.progress.failures += 1 }

@@ -16,7 +16,7 @@ extension RouterCore {
             if !exchange.hasPubrec { self.acknowledge(.pubrec, identifier, .success, session) }
             return true
         }
-        guard let position = session.received.firstIndex(where: { $0.packetIdentifier == identifier }) else {
+        guard let position = session.received.firstIndex(of: identifier) else {
             return false
         }
         if let message = session.received[position].message,
@@ -95,7 +95,7 @@ extension RouterCore {
 
     /// PUBREL came: the message goes on.
     mutating func release(_ identifier: UInt16, _ session: Session) {
-        guard let position = session.received.firstIndex(where: { $0.packetIdentifier == identifier }) else {
+        guard let position = session.received.firstIndex(of: identifier) else {
             // The PUBCOMP that its listener did not get leaves now.
             session.exchanges?.leaveLater(turn: self.turn + 1)
             return
@@ -120,7 +120,7 @@ extension RouterCore {
     }
 
     mutating func forget(_ held: Session.ReceivedMessage, _ session: Session) {
-        guard let position = session.received.firstIndex(where: { $0.packetIdentifier == held.packetIdentifier }) else {
+        guard let position = session.received.firstIndex(of: held.packetIdentifier) else {
             return
         }
         _ = self.forget(at: position, session)

@@ -116,7 +116,7 @@ final class Session {
     var inflight = Inflight()
     var queue = SessionQueue()
     /// QoS 2 messages that came and wait for their PUBREL, which lets them go on: method A of section 4.3.3.
-    var received: [ReceivedMessage] = []
+    var received = ReceivedMessages()
     /// Of the messages in there, as `Message.countedBytes` has it.
     var receivedBytes = 0
     /// Seconds it outlives its connection; `UInt32.max`: for ever.

@@ -34,16 +34,18 @@ final class Session {
     /// A QoS 2 message that the client may still take back for sending again.
     struct ReceivedMessage {
         var packetIdentifier: UInt16
+        /// How often it came again on the connection that it last came on, and not as a repetition.
+        var repetitions: UInt8 = 0
+        /// The listener sent it again: a former router may have passed it on.
+        var isRepeated = false
         /// Nil: a message that was not taken, of a client that cannot be told.
         var message: Message?
         /// Of the connection it came on; 0: it was stored by a former router.
         var connectStamp: UInt64 = 0
-        /// How often it came again, and not as a repetition.
-        var repetitions: UInt8 = 0
+        /// Of the connection on which it last came, and not as a repetition; 0: on none that we know.
+        var lastSentStamp: UInt64 = 0
         /// The listener keeps it, and calls it that (`ExchangeIdentity`); 0: the store has it.
         var exchange: UInt64 = 0
-        /// The listener sent it again: a former router may have passed it on.
-        var isRepeated = false
 
         var isStored: Bool { self.exchange == 0 }
     }

@@ -264,6 +264,25 @@ final class Session {
 
     @inline(__always) var hasUnstoredQueued: Bool { self.unstoredLeft != self.unstoredQueued }
 
+    /// Whether another QoS 1 or 2 message may go to the client before it acknowledges one.
+    /// - Parameter inflightBytesMax: of the messages under way to it.
+    @inline(__always)
+    func mayStart(inflightBytesMax: Int) -> Bool {
+        self.sendQuota > 0 && self.inflight.bytes < inflightBytesMax
+    }
+
+    /// Whether the client takes packets as large as the one that the message makes for it [MQTT-3.1.2-24].
+    func takes(_ message: MessageView, _ options: Subscriber.Options, now: Instant) -> Bool {
+        guard self.maximumPacketBytes != Self.noLimit else { return true }
+        let shape = PublishShape(
+            hasProperties: self.hasProperties,
+            qos: QoS.lower(message.qos, options.qos),
+            retain: message.retain && (options.retainAsPublished || self.isBridge),
+            identifier: self.hasProperties ? options.identifier : 0
+        )
+        return PublishLayout(message, shape, now: now).packetBytes <= self.maximumPacketBytes
+    }
+
     /// `pending`, made if there is none.
     func makePending() -> Pending {
         if let pending = self.pending { return pending }

@@ -20,7 +20,8 @@ struct SessionUplink {
     struct Progress: Equatable {
         /// Bytes that need not be kept.
         var consumed = 0
-        /// A PUBLISH, SUBSCRIBE or UNSUBSCRIBE waits for credit: reading stops until `grant`.
+        /// A PUBLISH, SUBSCRIBE or UNSUBSCRIBE waits for credit, or one of these or PUBREL for answers to others: reading stops until `grant`, or
+        /// until they have come.
         var isBlocked = false
         /// A PUBLISH waits because the client may not publish faster: reading stops until then.
         var blockedUntil: Instant?
@@ -171,9 +172,7 @@ struct SessionUplink {
             }
             let isWhole = header.packetBytes <= rest.count
             guard isWhole || self.mayBegin(rest, header) else { break }
-            if header.type.usesCredit, !self.maySend(header, linkCredit, now: now, &progress) {
-                break
-            }
+            guard self.maySend(header, linkCredit, now: now, &progress) else { break }
             if header.packetBytes > Limits.packetPartBytes {
                 Self.writeRun(bytes, runStart..<progress.consumed, handle: handle, link: &link)
                 self.partBytesLeft = header.packetBytes
@@ -222,13 +221,19 @@ struct SessionUplink {
         return Progress(consumed: skipped, endsPacket: skipped > 0 && self.lostBytesLeft == 0)
     }
 
-    /// Whether a packet that uses credit goes on now; if not, `progress` says what becomes of it.
+    /// Whether a packet goes on now; if not, `progress` says what becomes of it.
     private mutating func maySend(
         _ header: FixedHeader,
         _ linkCredit: Int,
         now: Instant,
         _ progress: inout Progress
     ) -> Bool {
+        guard header.type.usesCredit else {
+            // It needs no credit, but is kept until its answer comes.
+            guard header.type == .pubrel, self.isWaitingForAnswers else { return true }
+            progress.isBlocked = true
+            return false
+        }
         guard self.credit > 0, linkCredit > 0, !self.isWaitingForAnswers else {
             progress.isBlocked = true
             return false

@@ -125,15 +125,17 @@ import Testing
         #expect(self.unanswered(state) == [sent[5]], "only the end of the session answers DISCONNECT")
     }
 
-    @Test func keepsWhatANaiveListKeeps() {
+    /// - Parameter grows: it becomes so many that there is an index, and few again.
+    @Test(arguments: [false, true]) func keepsWhatANaiveListKeeps(_ grows: Bool) {
         let seed = testSeed()
         var random = SeededRandom(seed: seed)
         let state = self.state()
         var expected: [(bytes: [UInt8], answer: Packet)] = []
         var next: UInt16 = 0
-        for _ in 0..<3000 {
-            if Bool.random(using: &random) || expected.isEmpty {
-                next = next % 500 + 1
+        for step in 0..<3000 {
+            let adds = grows ? random.oneIn(4) == (step / 750 % 2 == 1) : Bool.random(using: &random)
+            if adds || expected.isEmpty {
+                next = next % 100 + 1
                 let text = String(repeating: "x", count: Int.random(in: 0...300, using: &random))
                 let (packet, answer): (Packet, Packet) =
                     switch Int.random(in: 0..<3, using: &random) {

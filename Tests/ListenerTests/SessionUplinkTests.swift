@@ -228,6 +228,23 @@ import Testing
         #expect(uplink.credit == 1 - subscribe.count)
     }
 
+    @Test("PUBREL, which needs no credit, waits too while as much as may be has no answer: memory for it has a bound")
+    func blockedPubrel() throws {
+        let attach = AttachState(sessionNumber: 1, clientIdentifier: [1], version: .v3_1_1, takesAliases: false)
+        var uplink = SessionUplink(version: .v3_1_1, credit: 0, maximumPacketBytes: 1 << 20, attach: attach)
+        let (pubrel, pubcomp): ([UInt8], [UInt8]) = ([0x62, 2, 0xFF, 0xFF], [0x70, 2, 0xFF, 0xFF])
+        let flood = Array(repeatElement(pubrel, count: Limits.unansweredPacketsMax + 10).joined())
+        let outcome = try self.forward(&uplink, flood)
+        #expect(outcome.progress.isBlocked)
+        #expect(outcome.progress.consumed == Limits.unansweredPacketsMax * pubrel.count)
+        pubcomp.withUnsafeBytes { attach.passedDown($0) }
+        let rest = try self.forward(&uplink, pubrel + pubrel)
+        #expect(
+            rest.progress
+                == SessionUplink.Progress(consumed: pubrel.count, isBlocked: true, isUrgent: true, endsPacket: true)
+        )
+    }
+
     @Test("A packet of exactly the limit passes, one byte more ends the session before anything of it is forwarded")
     func tooLarge() throws {
         let fits = self.publish(1000)

@@ -206,6 +206,57 @@ import Testing
         }
     }
 
+    private func group(_ members: [FakeClient], _ receiveMaximum: UInt16) {
+        for member in members {
+            member.connect(receiveMaximum: receiveMaximum)
+            member.subscribe("$share/g/t", .atLeastOnce)
+        }
+    }
+
+    /// It was given one message more than it takes, which waited there.
+    @Test func aMemberThatHasAllItTakesGetsNothingWhileAnotherIsFree() {
+        let harness = RouterHarness()
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        let members = ["stuck", "b", "c"].map { harness.client($0) }
+        members[0].acknowledges = false
+        self.group(members, 2)
+        var taken = [0, 0]
+        for index in 0..<22 {
+            publisher.publish("t", "\(index)", .atLeastOnce)
+            for place in 0..<2 { taken[place] += members[place + 1].takePayloads().count }
+        }
+        #expect(members[0].received.count == 2 && harness.core.queuedMessages == 0)
+        #expect(taken == [10, 10], "those that are free take turns")
+        // It takes any number of QoS 0 messages.
+        for _ in 0..<3 { publisher.publish("t", "x") }
+        #expect(members[0].received.count == 3)
+    }
+
+    /// It was dropped in the turns of members that do not take it.
+    @Test(arguments: Configuration.MQTT.SharedSpread.allCases)
+    func aMessageTooLargeForSomeMembersGoesToOneThatTakesIt(_ spread: Configuration.MQTT.SharedSpread) {
+        let harness = RouterHarness { $0.mqtt.sharedSpread = spread }
+        let publisher = harness.client("publisher")
+        publisher.connect()
+        let members = ["small", "smaller", "able"].map { harness.client($0) }
+        for (member, maximum) in zip(members, [100, 50, nil] as [UInt32?]) {
+            member.connect { $0.properties.maximumPacketSize = maximum }
+            member.subscribe("$share/g/t", .atLeastOnce)
+        }
+        let large = String(repeating: "x", count: 200)
+        for _ in 0..<6 { publisher.publish("t", large, .atLeastOnce) }
+        #expect(members.map { $0.takePayloads().count } == [0, 0, 6])
+        // To the byte: fixed header, topic, packet identifier, properties.
+        let fits = String(repeating: "x", count: 100 - 2 - 3 - 2 - 1)
+        for _ in 0..<6 { publisher.publish("t", fits, .atLeastOnce) }
+        #expect(members.map { $0.takePayloads().count } == [3, 0, 3])
+        #expect(harness.core.counters.droppedTooLarge == 0)
+        members[2].drop()
+        for _ in 0..<6 { publisher.publish("t", large, .atLeastOnce) }
+        #expect(harness.core.counters.droppedTooLarge == 6)
+    }
+
     @Test(arguments: ProtocolVersion.allCases)
     func aDeniedPublishIsIgnoredOrEndsTheConnection(version: ProtocolVersion) {
         for action in Configuration.Authorization.DenyAction.allCases {

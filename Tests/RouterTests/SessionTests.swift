@@ -1,4 +1,5 @@
 import Common
+import RouterStore
 import TestSupport
 import Testing
 
@@ -404,6 +405,36 @@ import Testing
         #expect(client.takeAll() == Array(repeating: pubrec, count: 6))
         client.send(.publish(packet))
         #expect(client.closeReason == .protocolError)
+    }
+
+    /// A device that keeps nothing, sends the same as each time that it starts, and loses power before PUBREL: it could never send that again.
+    @Test(arguments: ProtocolVersion.allCases, [false, true])
+    func aDeviceThatBeginsAnewMaySendTheSameAgainEachTime(_ version: ProtocolVersion, _ losesRouter: Bool) throws {
+        let directory = try TemporaryDirectory()
+        let path = directory.file("store.db")
+        var harness = RouterHarness(store: try StoreFile(path: path, survivesPowerLoss: false))
+        var client = harness.client("device", version)
+        let packet = PublishPacket(qos: .exactlyOnce, topic: [0x74], packetIdentifier: 1, payload: [1])
+        let pubrec = Packet.pubrec(AcknowledgementPacket(packetIdentifier: 1))
+        for _ in 0..<5 {
+            client.connect(clean: false, expiry: version == .v5_0 ? 600 : nil)
+            client.send(.publish(packet))
+            #expect(client.takeAll() == [pubrec])
+            // Once more on each connection, as on the first one.
+            client.send(.publish(packet))
+            #expect(client.takeAll() == [pubrec])
+            client.drop()
+            guard losesRouter else { continue }
+            harness = try harness.restart(path)
+            client = harness.client("device", version)
+        }
+        let subscriber = harness.client("subscriber")
+        subscriber.connect()
+        subscriber.subscribe("t")
+        client.connect(clean: false, expiry: version == .v5_0 ? 600 : nil)
+        client.send(.pubrel(AcknowledgementPacket(packetIdentifier: 1)))
+        #expect(client.takeAll().map(\.type) == [.pubcomp])
+        #expect(subscriber.takePublishes().count == 1)
     }
 
     /// A client that has lost what it knew, or was told what did not reach the store.

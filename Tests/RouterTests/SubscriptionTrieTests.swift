@@ -156,6 +156,44 @@ extension SubscriptionTrie {
         #expect([trie.nodeCount] == [0])
     }
 
+    /// A search through all of them for each message would keep others waiting.
+    @Test(arguments: Configuration.MQTT.SharedSpread.allCases)
+    func aGroupWhoseMembersHaveAllTheyTakeCostsTheSameHoweverLargeItIs(_ spread: Configuration.MQTT.SharedSpread) {
+        let members = 500
+        var group = SharedGroup(name: [], node: 0, stamp: 0)
+        for session in 0..<UInt32(members) {
+            group.members.append(Subscriber(session: session, options: .init(qos: .atLeastOnce)))
+        }
+        var waiting = [Int](repeating: 1, count: members)
+        var lookedAt = 0
+        for _ in 0..<2 * members {
+            let member = group.choose(spread) { subscriber in
+                lookedAt += 1
+                return .busy(waiting: waiting[Int(subscriber.session)])
+            }
+            if let member { waiting[Int(member.session)] += 1 }
+        }
+        #expect(lookedAt <= 2 * members * SharedGroup.compared)
+        #expect(waiting.allSatisfy { $0 == 3 }, "all have their turns")
+    }
+
+    @Test func whoDoesNotTakeAMessageThatLargeGetsItOnlyWhenNobodyDoes() {
+        for options in [Subscriber.Options(qos: .atLeastOnce), Subscriber.Options(qos: .atMostOnce)] {
+            var group = SharedGroup(name: [], node: 0, stamp: 0)
+            for session in 0..<3 as Range<UInt32> {
+                group.members.append(Subscriber(session: session, options: options))
+            }
+            func chosen(_ last: SharedGroup.Member) -> UInt32? {
+                group.choose(.roundRobin) { $0.session == 2 ? last : .unable }?.session
+            }
+            #expect((0..<3).map { _ in chosen(.free(waiting: 5)) } == [2, 2, 2])
+            #expect((0..<3).map { _ in chosen(.busy(waiting: 5)) } == [2, 2, 2])
+            // A client that is away may take it when it comes back.
+            #expect((0..<3).map { _ in chosen(.away) } == [2, 2, 2])
+            #expect((0..<3).map { _ in chosen(.unable) } == [0, 1, 2])
+        }
+    }
+
     @Test func sharedGroupsTakeTurns() {
         var trie = SubscriptionTrie(seed: 3)
         var group: UInt32 = 0
@@ -177,17 +215,18 @@ extension SubscriptionTrie {
         }
         #expect(turns == [1, 2, 3, 1, 2, 3])
         let picky = (0..<4).compactMap { _ in
-            trie.chooseMember(of: group, .roundRobin, { $0 == 2 ? .busy(waiting: 1) : .free(waiting: 5) })?.session
+            trie.chooseMember(of: group, .roundRobin, { $0.session == 2 ? .busy(waiting: 1) : .free(waiting: 5) })?
+                .session
         }
         #expect(picky == [1, 3, 1, 3])
         // Whoever is connected comes before whoever is away, however much waits there.
         let connected = (0..<3).compactMap { _ in
-            trie.chooseMember(of: group, .roundRobin, { $0 == 3 ? .busy(waiting: 9) : .away })?.session
+            trie.chooseMember(of: group, .roundRobin, { $0.session == 3 ? .busy(waiting: 9) : .away })?.session
         }
         #expect(connected == [3, 3, 3])
         let waiting: [UInt32: Int] = [1: 4, 2: 3, 3: 3]
         let least = (0..<4).compactMap { _ in
-            trie.chooseMember(of: group, .leastInflight, { .free(waiting: waiting[$0] ?? 0) })?.session
+            trie.chooseMember(of: group, .leastInflight, { .free(waiting: waiting[$0.session] ?? 0) })?.session
         }
         #expect(least == [2, 3, 2, 3])
         let away = (0..<3).compactMap { _ in trie.chooseMember(of: group, .leastInflight, { _ in .away })?.session }

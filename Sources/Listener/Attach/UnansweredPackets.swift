@@ -11,13 +11,15 @@ import Common
 /// The exchange is that of a QoS 2 PUBLISH, 0 with any other; the only mark is `isMarked`.
 ///
 /// Answers nearly always come in the order of the packets, so that the first record is the one; and it is empty while nothing is
-/// under way.
+/// under way. Where it is not one of the first few, an index is made, which stays until all have their answers.
 struct UnansweredPackets: ~Copyable {
     private static var headerBytes: Int { 16 }
     /// DISCONNECT has no answer among the packets: what ends it is the end of the session.
     private static var answeredByEnd: UInt8 { 0xFF }
     /// Answered packets are in the way of others: beyond this, and beyond what is not answered, they are taken out.
     private static var answeredBytesMax: Int { 16 << 10 }
+    /// Records that are looked through before an index is worth its memory.
+    static var searchedMax: Int { 64 }
 
     struct Packet {
         /// As far as it is there.
@@ -36,6 +38,10 @@ struct UnansweredPackets: ~Copyable {
     private var missingBytes = 0
     /// Of its record, as far as it is there.
     private var partBytes = 0
+    /// Of all records without answer; nil while the one that is looked for is among the first ones.
+    private var index: UnansweredIndex?
+    /// Records that were looked at to find others, of all times.
+    private(set) var recordsLookedAt: UInt64 = 0
 
     var isEmpty: Bool { self.count == 0 }
     /// So much is under way that the client is not read any further.
@@ -44,6 +50,7 @@ struct UnansweredPackets: ~Copyable {
     }
     /// Records, answered ones among them.
     var memoryBytes: Int { self.buffer.readableBytes }
+    var isIndexed: Bool { self.index != nil }
     /// The packet that is under way in parts is kept too.
     var keepsPart: Bool { self.missingBytes > 0 }
 
@@ -88,9 +95,9 @@ struct UnansweredPackets: ~Copyable {
     ) {
         self.dropPart()
         self.buffer.reserve(Self.headerBytes + bytes.count)
-        self.buffer.writeLittleEndian(
-            UInt64(UInt32(truncatingIfNeeded: packetBytes)) | UInt64(answer) << 32 | UInt64(identifier) << 48
-        )
+        let key = UnansweredIndex.key(answer, identifier)
+        self.index?.append(key, at: self.buffer.readableBytes)
+        self.buffer.writeLittleEndian(UInt64(UInt32(truncatingIfNeeded: packetBytes)) | UInt64(key) << 32)
         self.buffer.writeLittleEndian(exchange)
         self.buffer.write(bytes)
         self.count += 1
@@ -105,6 +112,8 @@ struct UnansweredPackets: ~Copyable {
         let header = self.buffer.readable.loadUnaligned(fromByteOffset: start, as: UInt64.self)
         if header & 0xFF_0000_0000 != 0 {
             self.count -= 1
+            // It is the last of its key, and an index takes out first ones.
+            self.index = nil
         } else {
             self.answeredBytes -= min(self.partBytes, self.answeredBytes)
         }
@@ -124,6 +133,7 @@ struct UnansweredPackets: ~Copyable {
     /// An answer goes down to the client.
     mutating func answered(_ type: PacketType, _ identifier: UInt16) {
         guard let offset = self.offset(of: type, identifier) else { return }
+        self.index?.removeFirst(UnansweredIndex.key(type.rawValue, identifier))
         guard offset > 0 else { return self.removeFirst() }
         // Its turn comes when the ones before it are answered.
         let bytes = self.buffer.mutableReadable
@@ -137,20 +147,51 @@ struct UnansweredPackets: ~Copyable {
     }
 
     /// The packet that waits for an answer; valid until something changes.
-    func packet(awaiting type: PacketType, _ identifier: UInt16) -> Packet? {
-        self.offset(of: type, identifier).map { self.packet(at: $0, self.buffer.readable).packet }
+    mutating func packet(awaiting type: PacketType, _ identifier: UInt16) -> Packet? {
+        guard let offset = self.offset(of: type, identifier) else { return nil }
+        return self.packet(at: offset, self.buffer.readable).packet
     }
 
-    private func offset(of type: PacketType, _ identifier: UInt16) -> Int? {
-        let wanted = UInt64(type.rawValue) << 32 | UInt64(identifier) << 48
+    /// The first record that waits for that answer.
+    private mutating func offset(of type: PacketType, _ identifier: UInt16) -> Int? {
+        let key = UnansweredIndex.key(type.rawValue, identifier)
+        guard self.index == nil else { return self.indexedOffset(of: key) }
+        let wanted = UInt64(key) << 32
+        var offset = 0
+        var searched = 0
+        let bytes = self.buffer.readable
+        while offset < bytes.count {
+            let header = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+            self.recordsLookedAt &+= 1
+            if header & ~(0xFFFF_FFFF | Self.markBit) == wanted { return offset }
+            searched += 1
+            guard searched < Self.searchedMax else {
+                self.makeIndex()
+                return self.indexedOffset(of: key)
+            }
+            offset += Self.headerBytes + Int(UInt32(truncatingIfNeeded: header))
+        }
+        return nil
+    }
+
+    private mutating func indexedOffset(of key: UInt32) -> Int? {
+        self.recordsLookedAt &+= 1
+        return self.index?.first(key)
+    }
+
+    private mutating func makeIndex() {
+        let index = UnansweredIndex()
         var offset = 0
         let bytes = self.buffer.readable
         while offset < bytes.count {
             let header = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-            if header & ~(0xFFFF_FFFF | Self.markBit) == wanted { return offset }
+            self.recordsLookedAt &+= 1
+            if header & 0xFF_0000_0000 != 0 {
+                index.append(UInt32(truncatingIfNeeded: (header & ~Self.markBit) >> 32), at: offset)
+            }
             offset += Self.headerBytes + Int(UInt32(truncatingIfNeeded: header))
         }
-        return nil
+        self.index = index
     }
 
     private static var markBit: UInt64 { 1 << 40 }
@@ -189,6 +230,7 @@ struct UnansweredPackets: ~Copyable {
         while offset < bytes.count {
             let header = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
             let end = offset + Self.headerBytes + Int(UInt32(truncatingIfNeeded: header))
+            self.recordsLookedAt &+= 1
             if header & 0xFF_0000_0000 != 0 || end > bytes.count {
                 kept.write(UnsafeRawBufferPointer(rebasing: bytes[offset..<min(end, bytes.count)]))
             }
@@ -196,6 +238,7 @@ struct UnansweredPackets: ~Copyable {
         }
         self.buffer = kept
         self.answeredBytes = 0
+        if self.index != nil { self.makeIndex() }
     }
 
     private mutating func removeFirst() {
@@ -209,10 +252,13 @@ struct UnansweredPackets: ~Copyable {
             let taken = min(bytes, self.buffer.readableBytes)
             if header & 0xFF_0000_0000 == 0 { self.answeredBytes -= min(taken, self.answeredBytes) }
             self.buffer.consume(taken)
+            self.index?.consumed(taken)
             guard !self.buffer.isEmpty else { break }
             isAnswered = self.buffer.readable.loadUnaligned(as: UInt64.self) & 0xFF_0000_0000 == 0
         }
-        if self.buffer.isEmpty, self.buffer.capacity > 4096 { self.buffer.releaseIfEmpty() }
+        guard self.buffer.isEmpty else { return }
+        self.index = nil
+        if self.buffer.capacity > 4096 { self.buffer.releaseIfEmpty() }
     }
 
     /// Calls `body` with each packet that has no answer, PUBLISH with DUP set.

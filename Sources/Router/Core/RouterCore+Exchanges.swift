@@ -155,6 +155,8 @@ extension RouterCore {
     @inline(__always)
     mutating func hasRepeated(_ session: Session) -> Bool {
         guard self.repeatedExchange != 0, !self.repeatedReceivers.contains(session.index) else { return false }
+        // It is looked for among all that the session has: a queue of thousands costs as much as a match.
+        self.work &+= UInt64(truncatingIfNeeded: (session.queue.count &+ session.inflight.count) >> 3)
         if self.has(self.repeatedExchange, session) { return true }
         self.repeatedReceivers.insert(session.index)
         return false

@@ -143,15 +143,20 @@ extension RouterCore {
         }
     }
 
-    /// One member gets the message: one that is connected, if there is any (section 4.8.2).
+    /// One member gets the message: one that is connected, if there is any (section 4.8.2), and takes packets that large (section 3.1.2.11.4).
     private mutating func deliverToGroup(_ group: UInt32, _ message: MessageView, _ kept: inout Message?) {
-        let sessions = self.sessions
+        let (sessions, inflightBytesMax, now) = (self.sessions, self.settings.session.maxInflightBytes, self.now)
         var lookedAt: UInt64 = 0
-        let member = self.trie.chooseMember(of: group, self.settings.sharedSpread) { index in
+        let member = self.trie.chooseMember(of: group, self.settings.sharedSpread) { subscriber in
             lookedAt &+= 1
-            guard let session = sessions[Int(index)], session.isConnected else { return .away }
+            guard let session = sessions[Int(subscriber.session)], let link = session.link else { return .away }
+            guard session.takes(message, subscriber.options, now: now) else { return .unable }
             let waiting = session.inflight.count + session.queue.count
-            return session.hasBacklog ? .busy(waiting: waiting) : .free(waiting: waiting)
+            let isAcknowledged = QoS.lower(message.qos, subscriber.options.qos).isAcknowledged
+            let goesAtOnce =
+                !session.hasBacklog && link.admits(session.credit)
+                && (!isAcknowledged || session.mayStart(inflightBytesMax: inflightBytesMax))
+            return goesAtOnce ? .free(waiting: waiting) : .busy(waiting: waiting)
         }
         self.work &+= lookedAt
         if let member { self.deliverSlowly(message, &kept, to: member, group: group) }
@@ -289,7 +294,7 @@ extension RouterCore {
     /// Whether another QoS 1 or 2 message may go to the client before it acknowledges one.
     @inline(__always)
     func mayStart(_ session: Session) -> Bool {
-        session.sendQuota > 0 && session.inflight.bytes < self.settings.session.maxInflightBytes
+        session.mayStart(inflightBytesMax: self.settings.session.maxInflightBytes)
     }
 
     /// The same for whatever is not plain: through the queue, which may well be empty and let it go at once.

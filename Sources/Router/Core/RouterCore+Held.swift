@@ -82,9 +82,9 @@ extension RouterCore {
     /// Stores what is under way, from that sequence on, and is not stored.
     /// - Parameter identifier: of a message that is not among them.
     mutating func recordUnderWay(_ session: Session, from sequence: UInt64, before identifier: UInt16) {
-        for other in session.inflight.identifiersInOrder() where other != identifier {
-            guard let entry = session.inflight.entry(of: other), entry.sequence >= sequence,
-                entry.number == 0, let item = entry.item, item.qos == .atLeastOnce || item.isKept
+        for other in session.inflight.identifiersInOrder(from: sequence) where other != identifier {
+            guard let entry = session.inflight.entry(of: other), entry.number == 0, let item = entry.item,
+                item.qos == .atLeastOnce || item.isKept
             else { continue }
             session.inflight.setNumber(self.takeItemNumber(item), of: other)
             if item.qos == .atLeastOnce {

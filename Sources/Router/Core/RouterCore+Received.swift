@@ -16,7 +16,7 @@ extension RouterCore {
             if !exchange.hasPubrec { self.acknowledge(.pubrec, identifier, .success, session) }
             return true
         }
-        guard let position = session.received.firstIndex(where: { $0.packetIdentifier == identifier }) else {
+        guard let position = session.received.firstIndex(of: identifier) else {
             return false
         }
         if let message = session.received[position].message,
@@ -27,13 +27,9 @@ extension RouterCore {
             self.forget(session.received[position], session)
             return false
         }
-        if !publish.dup, session.received[position].message != nil {
-            // Sent again without saying so [MQTT-3.3.1-1]: forgiven once, for a client that does so for ever is stuck.
-            session.received[position].repetitions += 1
-            guard session.received[position].repetitions < 2 else {
-                self.close(session, .protocolError, "a QoS 2 PUBLISH came again and again without DUP")
-                return true
-            }
+        if !publish.dup, session.received[position].message != nil, self.isStuck(position, session) {
+            self.close(session, .protocolError, "a QoS 2 PUBLISH came again and again without DUP")
+            return true
         }
         if exchange.identity != 0 {
             // The listener goes by the last one. It keeps it too: what the store had of it, for a session that was to last, goes.
@@ -43,6 +39,18 @@ extension RouterCore {
         }
         if !exchange.hasPubrec { self.acknowledge(.pubrec, identifier, .success, session) }
         return true
+    }
+
+    /// A message came that says that it did not come before [MQTT-3.3.1-1]. On each connection that is forgiven once, for a client that does so
+    /// for ever is stuck; but one that has lost what it knew, and begins anew with its identifiers, sends it for the first time.
+    private func isStuck(_ position: Int, _ session: Session) -> Bool {
+        guard session.received[position].lastSentStamp == session.connectStamp else {
+            session.received[position].lastSentStamp = session.connectStamp
+            session.received[position].repetitions = 0
+            return false
+        }
+        session.received[position].repetitions += 1
+        return session.received[position].repetitions > 1
     }
 
     /// Keeps a message until its PUBREL, and sends PUBREC.
@@ -72,6 +80,7 @@ extension RouterCore {
             message.header.exchange = exchange.identity
             held.message = message
             held.connectStamp = session.connectStamp
+            held.lastSentStamp = session.connectStamp
             session.received.append(held)
             if held.isStored { self.recordReceived(identifier, message, session) }
             session.receivedBytes += bytes
@@ -95,7 +104,7 @@ extension RouterCore {
 
     /// PUBREL came: the message goes on.
     mutating func release(_ identifier: UInt16, _ session: Session) {
-        guard let position = session.received.firstIndex(where: { $0.packetIdentifier == identifier }) else {
+        guard let position = session.received.firstIndex(of: identifier) else {
             // The PUBCOMP that its listener did not get leaves now.
             session.exchanges?.leaveLater(turn: self.turn + 1)
             return
@@ -120,7 +129,7 @@ extension RouterCore {
     }
 
     mutating func forget(_ held: Session.ReceivedMessage, _ session: Session) {
-        guard let position = session.received.firstIndex(where: { $0.packetIdentifier == held.packetIdentifier }) else {
+        guard let position = session.received.firstIndex(of: held.packetIdentifier) else {
             return
         }
         _ = self.forget(at: position, session)

@@ -275,10 +275,11 @@ struct Inflight {
     }
 
     /// What is under way, in the order of the first sending.
-    func identifiersInOrder() -> [UInt16] {
+    /// - Parameter sequence: of the first one that is wanted.
+    func identifiersInOrder(from sequence: UInt64 = 0) -> [UInt16] {
         var found: [(sequence: UInt64, identifier: UInt16)] = []
-        found.reserveCapacity(self.count)
-        for (index, state) in self.states.enumerated() where state.stage != .free {
+        if sequence == 0 { found.reserveCapacity(self.count) }
+        for (index, state) in self.states.enumerated() where state.stage != .free && state.sequence >= sequence {
             found.append((state.sequence, UInt16(truncatingIfNeeded: index + 1)))
         }
         found.sort { $0.sequence < $1.sequence }

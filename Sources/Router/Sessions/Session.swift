@@ -34,16 +34,18 @@ final class Session {
     /// A QoS 2 message that the client may still take back for sending again.
     struct ReceivedMessage {
         var packetIdentifier: UInt16
+        /// How often it came again on the connection that it last came on, and not as a repetition.
+        var repetitions: UInt8 = 0
+        /// The listener sent it again: a former router may have passed it on.
+        var isRepeated = false
         /// Nil: a message that was not taken, of a client that cannot be told.
         var message: Message?
         /// Of the connection it came on; 0: it was stored by a former router.
         var connectStamp: UInt64 = 0
-        /// How often it came again, and not as a repetition.
-        var repetitions: UInt8 = 0
+        /// Of the connection on which it last came, and not as a repetition; 0: on none that we know.
+        var lastSentStamp: UInt64 = 0
         /// The listener keeps it, and calls it that (`ExchangeIdentity`); 0: the store has it.
         var exchange: UInt64 = 0
-        /// The listener sent it again: a former router may have passed it on.
-        var isRepeated = false
 
         var isStored: Bool { self.exchange == 0 }
     }
@@ -133,7 +135,7 @@ final class Session {
     var inflight = Inflight()
     var queue = SessionQueue()
     /// QoS 2 messages that came and wait for their PUBREL, which lets them go on: method A of section 4.3.3.
-    var received: [ReceivedMessage] = []
+    var received = ReceivedMessages()
     /// Of the messages in there, as `Message.countedBytes` has it.
     var receivedBytes = 0
     /// Seconds it outlives its connection; `UInt32.max`: for ever.
@@ -282,6 +284,25 @@ final class Session {
     @inline(__always) var hasBacklog: Bool { self.queue.count != 0 || self.pending != nil }
 
     @inline(__always) var hasUnstoredQueued: Bool { self.unstoredLeft != self.unstoredQueued }
+
+    /// Whether another QoS 1 or 2 message may go to the client before it acknowledges one.
+    /// - Parameter inflightBytesMax: of the messages under way to it.
+    @inline(__always)
+    func mayStart(inflightBytesMax: Int) -> Bool {
+        self.sendQuota > 0 && self.inflight.bytes < inflightBytesMax
+    }
+
+    /// Whether the client takes packets as large as the one that the message makes for it [MQTT-3.1.2-24].
+    func takes(_ message: MessageView, _ options: Subscriber.Options, now: Instant) -> Bool {
+        guard self.maximumPacketBytes != Self.noLimit else { return true }
+        let shape = PublishShape(
+            hasProperties: self.hasProperties,
+            qos: QoS.lower(message.qos, options.qos),
+            retain: message.retain && (options.retainAsPublished || self.isBridge),
+            identifier: self.hasProperties ? options.identifier : 0
+        )
+        return PublishLayout(message, shape, now: now).packetBytes <= self.maximumPacketBytes
+    }
 
     /// `pending`, made if there is none.
     func makePending() -> Pending {

@@ -225,7 +225,7 @@ struct SubscriptionTrie: ~Copyable {
     mutating func chooseMember(
         of group: UInt32,
         _ spread: Configuration.MQTT.SharedSpread,
-        _ state: (UInt32) -> SharedGroup.Member
+        _ state: (Subscriber) -> SharedGroup.Member
     ) -> Subscriber? {
         self.groups.choose(from: group, spread, state)
     }

@@ -160,12 +160,13 @@ extension SubscriptionTrie {
     @Test(arguments: Configuration.MQTT.SharedSpread.allCases)
     func aGroupWhoseMembersHaveAllTheyTakeCostsTheSameHoweverLargeItIs(_ spread: Configuration.MQTT.SharedSpread) {
         let members = 500
-        var group = SharedGroup(name: [], node: 0, stamp: 0)
+        var lookedAt = 0
+        var group = SharedGroup()
         for session in 0..<UInt32(members) {
-            group.members.append(Subscriber(session: session, options: .init(qos: .atLeastOnce)))
+            _ = group.add(Subscriber(session: session, options: .init(qos: .atLeastOnce)), &lookedAt)
         }
         var waiting = [Int](repeating: 1, count: members)
-        var lookedAt = 0
+        lookedAt = 0
         for _ in 0..<2 * members {
             let member = group.choose(spread) { subscriber in
                 lookedAt += 1
@@ -179,9 +180,10 @@ extension SubscriptionTrie {
 
     @Test func whoDoesNotTakeAMessageThatLargeGetsItOnlyWhenNobodyDoes() {
         for options in [Subscriber.Options(qos: .atLeastOnce), Subscriber.Options(qos: .atMostOnce)] {
-            var group = SharedGroup(name: [], node: 0, stamp: 0)
+            var group = SharedGroup()
+            var lookedAt = 0
             for session in 0..<3 as Range<UInt32> {
-                group.members.append(Subscriber(session: session, options: options))
+                _ = group.add(Subscriber(session: session, options: options), &lookedAt)
             }
             func chosen(_ last: SharedGroup.Member) -> UInt32? {
                 group.choose(.roundRobin) { $0.session == 2 ? last : .unable }?.session

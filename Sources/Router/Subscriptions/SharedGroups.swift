@@ -148,7 +148,7 @@ struct SharedGroups: ~Copyable {
     mutating func choose(
         from group: UInt32,
         _ spread: Configuration.MQTT.SharedSpread,
-        _ state: (UInt32) -> SharedGroup.Member
+        _ state: (Subscriber) -> SharedGroup.Member
     ) -> Subscriber? {
         self.groups[Int(group)].choose(spread, state)
     }

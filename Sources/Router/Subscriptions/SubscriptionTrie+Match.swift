@@ -97,11 +97,15 @@ extension SubscriptionTrie {
 
     private mutating func isSubscribed(_ index: UInt32, _ session: Session) -> Bool {
         if self.subscription(node: index, session: session.index) != nil { return true }
-        guard self.nodes[index].children & Node.hasGroups != 0, let groups = self.groupsOfNode[index] else {
-            return false
+        guard self.nodes[index].children & Node.hasGroups != 0 else { return false }
+        var isMember = false
+        var groups = 0
+        self.groups.forEach(of: index) { group in
+            groups += 1
+            isMember = isMember || session.subscriptions.contains(Session.Subscription(place: group, isShared: true))
         }
-        self.nodesVisited += groups.count
-        return groups.contains { session.subscriptions.contains(Session.Subscription(place: $0, isShared: true)) }
+        self.nodesVisited += groups
+        return isMember
     }
 
     @inline(__always)

@@ -171,6 +171,8 @@ import Testing
         for part in [" warning ", "listener=plain", "bound=\(bound)", "addresses=127.0.0.1:1", "socket unit"] {
             #expect(line.contains(part), "\(part) in \(line)")
         }
+        listener.signal(SIGTERM)
+        #expect(try listener.waitForExit() == 0)
         let other = try start("\"127.0.0.1:0\"", "other.log")
         #expect(!other.log.contains("the passed socket decides"), "\(other.log)")
     }

@@ -2,7 +2,7 @@
 /// few, which is nearly always, and a look into a table beyond that: MQTT 3 knows no limit but that of the identifiers, 65,535.
 struct ReceivedMessages: Sequence {
     /// As many are looked through in less time than a table's memory is worth.
-    static let tableFrom = 32
+    static let tableFrom = 128
 
     private var items: [Session.ReceivedMessage] = []
     /// Where each is, by packet identifier; nil while they are few.

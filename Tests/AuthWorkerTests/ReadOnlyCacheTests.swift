@@ -21,6 +21,12 @@ import Testing
 
     private let folder: TemporaryDirectory
     private var path: String { self.folder.file("cache") }
+    /// The folder as a killed worker leaves it, SQLite's log and index included.
+    private var left: String { self.folder.file("left") }
+
+    private func leave() throws {
+        #expect(try runProcess("cp", arguments: ["-a", self.path, self.left]).status == 0)
+    }
 
     init() throws {
         self.folder = try TemporaryDirectory("martlet-readonly")
@@ -85,18 +91,29 @@ import Testing
         }
 
         func store(_ name: String) throws {
-            for cache in self.all {
+            for (source, cache) in self.all.enumerated() {
                 let row = CredentialRow(secret: .hash([1]))
-                cache.write(.store(Self.key(name), row, knownCurrentMilliseconds: 1000, generation: 0))
+                cache.write(
+                    .store(
+                        Self.key(name, source),
+                        row,
+                        knownCurrentMilliseconds: Int64(Clock.wall() / Nanoseconds.perMillisecond),
+                        generation: 0
+                    )
+                )
             }
             try self.wait("rows in the file") { self.status("cache_writes_waiting").allSatisfy { $0 == "0" } }
         }
 
         func find(_ name: String) -> Bool {
-            self.all.allSatisfy { if case .found = $0.read(Self.key(name)) { true } else { false } }
+            self.all.enumerated().allSatisfy { source, cache in
+                if case .found = cache.read(Self.key(name, source)) { true } else { false }
+            }
         }
 
-        private static func key(_ name: String) -> LookupKey { LookupKey(redisKey: Array(name.utf8)) }
+        private static func key(_ name: String, _ source: Int) -> LookupKey {
+            LookupKey(redisKey: Array("\(name)-\(source)".utf8))
+        }
     }
 
     @Test(arguments: [1, 3])
@@ -106,24 +123,29 @@ import Testing
         ) throws
     {
         try OrdinaryUser.run(owning: self.folder.path) {
-            try Caches(self.path, count: sources).store("before")
-            try Access.none.set(self.path)
             do {
-                let caches = try Caches(self.path, count: sources)
+                let killed = try Caches(self.path, count: sources)
+                try killed.store("before")
+                try killed.wait("rows") { killed.find("before") }
+                try self.leave()
+            }
+            try Access.none.set(self.left)
+            do {
+                let caches = try Caches(self.left, count: sources)
                 try caches.wait("word of the trouble") { caches.troubles == sources && caches.find("before") }
                 // The files can be opened now; what is opened is not for writing.
-                try Access.folder.set(self.path)
+                try Access.folder.set(self.left)
                 try caches.wait("attempts") { caches.status("cache_write_failures").allSatisfy { Int($0) ?? 0 >= 2 } }
                 #expect(caches.recoveries == 0)
                 #expect(caches.status("alarm").allSatisfy { $0.contains("readonly") || $0.contains("denied") })
                 try caches.wait("rows") { caches.find("before") }
-                try Access.full.set(self.path)
+                try Access.full.set(self.left)
                 try caches.wait("the end of the trouble") { caches.recoveries == sources }
                 try caches.store("after")
                 #expect(caches.status("alarm").allSatisfy { $0.isEmpty })
                 #expect((caches.troubles, caches.recoveries) == (sources, sources))
             }
-            let next = try Caches(self.path, count: sources)
+            let next = try Caches(self.left, count: sources)
             try next.wait("rows") { next.find("before") && next.find("after") }
         }
     }
@@ -139,14 +161,16 @@ import Testing
             try first.waitForStatus("changes_learned_by") { $0 == "tracking" }
             for device in ["gone", "stays"] { #expect(try first.ask(device, password: "p").outcome == .allow) }
             try first.waitForStatus("cache_rows_written") { Int($0) ?? 0 >= 2 }
+            try self.leave()
             first.stop()
 
-            try Access.none.set(self.path)
+            let configuration = Configuration.test(redis: .unixSocket(redis.socketPath), cache: self.left)
+            try Access.none.set(self.left)
             let worker = try WorkerHarness(configuration)
             try worker.waitForStatus("alarm") { $0.hasPrefix("the authentication cache is not usable") }
             try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
-            try Access.full.set(self.path)
-            try worker.waitForStatus("alarm") { $0 == "" }
+            try Access.full.set(self.left)
+            try worker.waitForStatus("alarm") { $0 == "0" }
             try redis.cli(["del", "tls_domain:gone"])
             try worker.turn { try worker.ask("gone", password: "p").reason == .noSuchDevice }
             try worker.waitForStatus("cache_writes_waiting") { $0 == "0" }

@@ -142,7 +142,7 @@ import Testing
                 try Access.full.set(self.left)
                 try caches.wait("the end of the trouble") { caches.recoveries == sources }
                 try caches.store("after")
-                #expect(caches.status("alarm").allSatisfy { $0.isEmpty })
+                try caches.wait("the end of the alarm") { caches.status("alarm").allSatisfy { $0.isEmpty } }
                 #expect((caches.troubles, caches.recoveries) == (sources, sources))
             }
             let next = try Caches(self.left, count: sources)

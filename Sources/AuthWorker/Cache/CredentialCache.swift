@@ -229,7 +229,8 @@ package final class CredentialCache {
         } catch {
             if error.isCorrupt {
                 self.writer.reportBroken(number: number)
-            } else {
+            } else if !error.isBusy {
+                // Somebody who opens it at the same time is a matter of milliseconds.
                 self.tellReadTrouble(error.description)
             }
         }

@@ -17,7 +17,7 @@ package final class SharedPage: @unchecked Sendable {
     /// Nil: it stays that of this process alone.
     private let path: String?
     /// Of the file that is mapped; nil: there is none.
-    private var state: CacheFileState?
+    private var state: FileStamp?
 
     /// Why the file could not be had when the page was made; nil: it could, or there is to be none.
     package let trouble: CacheTrouble?
@@ -45,7 +45,7 @@ package final class SharedPage: @unchecked Sendable {
             guard let memory = mmap(nil, Self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), memory != MAP_FAILED
             else { throw CacheTrouble("map \(path)", errno: errno) }
             self.init(memory, path: path)
-            self.state = CacheFileState(fileDescriptor: file)
+            self.state = FileStamp(fileDescriptor: file)
         } catch {
             self.init(Self.ownMemory(readFrom: path), path: path, trouble: error)
         }
@@ -97,7 +97,7 @@ package final class SharedPage: @unchecked Sendable {
     ///   what the words mean.
     package func relink() -> [UInt64]? {
         guard let path = self.path else { return nil }
-        if let state = self.state, let named = CacheFileState(path: path), named.isSameFile(as: state),
+        if let state = self.state, let named = FileStamp(path), named.isOfSameFile(as: state),
             named.bytes >= Self.bytes
         {
             return nil
@@ -110,7 +110,7 @@ package final class SharedPage: @unchecked Sendable {
         else {
             return nil
         }
-        self.state = CacheFileState(fileDescriptor: file)
+        self.state = FileStamp(fileDescriptor: file)
         // Of several processes that do this at once one fills it. Its first word comes first: whoever opens it then takes it as it is.
         guard self.exchange(0, from: 0, to: former[0]) else { return former }
         for index in 1..<Self.wordCount { _ = self.exchange(index, from: 0, to: former[index]) }

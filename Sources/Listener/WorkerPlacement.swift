@@ -20,12 +20,13 @@ struct WorkerPlacement {
         let names =
             values.isEmpty
             ? [query.identity?.fingerprint ?? [], query.userName ?? [], query.clientIdentifier] : values
-        // FNV-1a. Each part ends with a byte that no UTF-8 has, so that it matters where they are cut.
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        var sum = FNV1a()
         for part in names {
-            for byte in part { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-            hash = (hash ^ 0xFF) &* 0x100_0000_01B3
+            sum.add(part)
+            // No UTF-8 has it: it matters where the parts are cut.
+            sum.add(0xFF)
         }
+        var hash = sum.value
         // The last bit of that is no more than the sum of all bytes' last bits, which is the same for all whose user name is their client
         // identifier: mixed as MurmurHash3 does.
         hash = (hash ^ hash >> 33) &* 0xFF51_AFD7_ED55_8CCD

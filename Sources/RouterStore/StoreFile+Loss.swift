@@ -26,7 +26,7 @@ extension StoreFile {
             try Self.synchronize(fresh)
             try self.clearPath()
             guard rename(fresh, self.path) == 0 else { throw SystemError("rename \(fresh)") }
-            try Self.synchronize(StoreFileNames.folder(of: self.path))
+            try Self.synchronize(PathText.folder(of: self.path))
         } catch {
             unlink(fresh)
             if let error = error as? SQLiteError { throw StoreError(error, path: self.path) }
@@ -42,8 +42,8 @@ extension StoreFile {
 
     /// Also the one that it is in.
     private func makeFolder() throws(StoreError) {
-        let folder = StoreFileNames.folder(of: self.path)
-        for path in [StoreFileNames.folder(of: folder), folder] {
+        let folder = PathText.folder(of: self.path)
+        for path in [PathText.folder(of: folder), folder] {
             guard mkdir(path, self.names.folderMode) == 0 || errno == EEXIST else {
                 throw StoreError(SystemError("create \(path)").description)
             }

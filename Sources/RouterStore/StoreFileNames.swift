@@ -19,16 +19,12 @@ struct StoreFileNames {
         self.path = path
         self.stamps = Self.suffixes.map { FileStamp(path + $0) }
         self.fileMode = Self.mode(path) ?? 0o600
-        self.folderMode = Self.mode(Self.folder(of: path)) ?? 0o750
+        self.folderMode = Self.mode(PathText.folder(of: path)) ?? 0o750
     }
 
     private static func mode(_ path: String) -> mode_t? {
         var status = stat()
         return stat(path, &status) == 0 ? status.st_mode & 0o7777 : nil
-    }
-
-    static func folder(of path: String) -> String {
-        path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
     }
 
     /// Whether the name of the database is still that of the open one.

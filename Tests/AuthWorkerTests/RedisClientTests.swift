@@ -6,25 +6,18 @@ import Testing
 @Suite struct RedisClientTests {
     private static let millisecond = Nanoseconds.perMillisecond
 
-    private func client(_ change: (inout RedisClient.Settings) -> Void = { _ in }) -> RedisClient {
+    private func settings(_ change: (inout RedisClient.Settings) -> Void) -> RedisClient.Settings {
         var settings = RedisClient.Settings(clientName: "w")
         change(&settings)
-        return RedisClient(settings: settings, random: SeededRandom(seed: 1), now: 0)
+        return settings
     }
 
-    /// Connected, and through the handshake.
+    private func client(_ change: (inout RedisClient.Settings) -> Void = { _ in }) -> RedisClient {
+        RedisClient(settings: self.settings(change), random: SeededRandom(seed: 1), now: 0)
+    }
+
     private func readyClient(_ change: (inout RedisClient.Settings) -> Void = { _ in }) -> RedisClient {
-        var client = self.client(change)
-        client.advance(now: 0)
-        client.connected(now: 0)
-        self.feed(&client, "+OK\r\n+PONG\r\n", now: 0)
-        client.output.clear()
-        client.actions = []
-        return client
-    }
-
-    private func feed(_ client: inout RedisClient, _ text: String, now: Instant) {
-        Array(text.utf8).withUnsafeBytes { client.received($0, now: now) }
+        RedisClient.ready(self.settings(change))
     }
 
     private func written(_ client: inout RedisClient) -> String {
@@ -60,9 +53,9 @@ import Testing
             "*3\r\n$4\r\nAUTH\r\n$1\r\nu\r\n$3\r\np\r\n\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n"
             + "*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$1\r\nw\r\n*1\r\n$4\r\nPING\r\n"
         #expect(self.written(&client) == expected)
-        self.feed(&client, "+OK\r\n+OK\r\n-NOPERM no\r\n", now: 6)
+        client.feed("+OK\r\n+OK\r\n-NOPERM no\r\n", now: 6)
         #expect(client.state != .ready)
-        self.feed(&client, "+PONG\r\n", now: 7)
+        client.feed("+PONG\r\n", now: 7)
         #expect(client.state == .ready)
         #expect(client.actions == [.back(downNanoseconds: 7)])
     }
@@ -81,7 +74,7 @@ import Testing
         client.advance(now: 0)
         client.connected(now: 0)
         client.actions = []
-        self.feed(&client, replies, now: 1)
+        client.feed(replies, now: 1)
         #expect(client.actions == [.close, .lost(.refused(reason))])
         #expect(throws: RedisFailure.unavailable("Redis refused: \(reason)")) {
             try client.submit(self.get("k"), token: 1, now: 2)
@@ -95,12 +88,12 @@ import Testing
         client.fillPipeline(now: 0)
         #expect(self.written(&client) == "")
         client.connected(now: 1)
-        self.feed(&client, "+OK\r\n+PONG\r\n", now: 2)
+        client.feed("+OK\r\n+PONG\r\n", now: 2)
         client.output.clear()
         client.fillPipeline(now: 2)
         #expect(self.written(&client) == "*2\r\n$3\r\nGET\r\n$1\r\nk\r\n")
         client.actions = []
-        self.feed(&client, "$-1\r\n", now: 3)
+        client.feed("$-1\r\n", now: 3)
         #expect(client.actions == [.answered(token: 9, .null)])
     }
 
@@ -164,7 +157,7 @@ import Testing
         var client = self.readyClient()
         try client.submit(self.get("k"), token: 1, now: 0)
         client.fillPipeline(now: 0)
-        self.feed(&client, garbage, now: 1)
+        client.feed(garbage, now: 1)
         // What could still become a reply is ended by the time-out.
         client.advance(now: 500 * Self.millisecond)
         #expect(!client.actions.contains { if case .answered = $0 { true } else { false } })
@@ -183,8 +176,8 @@ import Testing
             let text = (0..<Int.random(in: 1...12, using: &random)).compactMap { _ in
                 pieces.randomElement(using: &random)
             }
-            self.feed(&client, text.joined(), now: 1)
-            self.feed(&client, text.reversed().joined(), now: 2)
+            client.feed(text.joined(), now: 1)
+            client.feed(text.reversed().joined(), now: 2)
             client.failed(.closedByServer, now: 3)
             // Each look-up ends exactly once.
             var ended: [UInt64] = []
@@ -202,7 +195,7 @@ import Testing
         var client = self.readyClient()
         try client.submit(self.get("k"), token: 1, now: 0)
         client.fillPipeline(now: 0)
-        self.feed(&client, "$1000000000\r\n", now: 0)
+        client.feed("$1000000000\r\n", now: 0)
         let block = [UInt8](repeating: 0x61, count: 64 << 10)
         var blocks = 0
         while client.state == .ready, blocks < 100 {
@@ -249,9 +242,9 @@ import Testing
         for token in 0..<2 as Range<UInt64> { try client.submit(self.get("k"), token: token, now: 0) }
         client.fillPipeline(now: 0)
         let long = String(repeating: "x", count: AuthLimits.replyBytesMax - 12)
-        self.feed(&client, "$\(long.utf8.count)\r\n\(long)\r\n", now: 0)
+        client.feed("$\(long.utf8.count)\r\n\(long)\r\n", now: 0)
         #expect(client.actions == [.answered(token: 0, .bulk(Array(long.utf8)))])
-        self.feed(&client, "*3\r\n:1\r\n$\(AuthLimits.replyBytesPassedMax)\r\n", now: 0)
+        client.feed("*3\r\n:1\r\n$\(AuthLimits.replyBytesPassedMax)\r\n", now: 0)
         #expect(client.actions.contains(.close))
     }
 
@@ -273,7 +266,7 @@ import Testing
         )
         // A late answer belongs to nobody.
         client.actions = []
-        self.feed(&client, "$1\r\nx\r\n", now: 601 * Self.millisecond)
+        client.feed("$1\r\nx\r\n", now: 601 * Self.millisecond)
         #expect(client.actions.isEmpty)
     }
 
@@ -286,14 +279,14 @@ import Testing
         #expect(throws: RedisFailure.overloaded) { try client.submit(self.get("k"), token: 4, now: 0) }
         client.fillPipeline(now: 0)
         #expect((client.commandsInFlight, client.commandsQueued) == (2, 1))
-        self.feed(&client, "$-1\r\n", now: 1)
+        client.feed("$-1\r\n", now: 1)
         client.fillPipeline(now: 1)
         #expect((client.commandsInFlight, client.commandsQueued) == (2, 0))
         // What waits too long in the queue is told so; the connection stays.
         client.actions = []
         try client.submit(self.get("k"), token: 5, now: 2)
-        self.feed(&client, "$-1\r\n", now: 450 * Self.millisecond)
-        self.feed(&client, "$-1\r\n", now: 450 * Self.millisecond)
+        client.feed("$-1\r\n", now: 450 * Self.millisecond)
+        client.feed("$-1\r\n", now: 450 * Self.millisecond)
         client.actions = []
         client.advance(now: 999 * Self.millisecond)
         #expect(client.actions.isEmpty)
@@ -309,7 +302,7 @@ import Testing
         client.fillPipeline(now: now)
         try client.submit(self.get("3"), token: 3, now: now)
         client.output.clear()
-        self.feed(&client, "$1\r\nx\r\n$1", now: now)
+        client.feed("$1\r\nx\r\n$1", now: now)
         client.failed(.closedByServer, now: now)
         #expect(client.actions == [.answered(token: 1, .bulk(Array("x".utf8))), .close])
         client.actions = []
@@ -318,7 +311,7 @@ import Testing
         client.advance(now: now)
         #expect(client.actions == [.connect] && client.outage == nil)
         client.connected(now: now)
-        self.feed(&client, "+OK\r\n+PONG\r\n", now: now)
+        client.feed("+OK\r\n+PONG\r\n", now: now)
         client.output.clear()
         client.fillPipeline(now: now)
         let commands = ["2", "3", "4"].map { "*2\r\n$3\r\nGET\r\n$1\r\n\($0)\r\n" }
@@ -397,7 +390,7 @@ import Testing
         #expect(idle == Nanoseconds.perSecond)
         client.advance(now: idle)
         #expect(self.written(&client) == "*1\r\n$4\r\nPING\r\n")
-        self.feed(&client, "+PONG\r\n", now: idle + 1)
+        client.feed("+PONG\r\n", now: idle + 1)
         #expect(client.actions.isEmpty)
         client.advance(now: 2 * idle + 1)
         client.advance(now: client.nextDeadline ?? 0)
@@ -415,7 +408,7 @@ import Testing
 
     @Test func anAnswerToNothingIsAProtocolError() {
         var client = self.readyClient()
-        self.feed(&client, "+OK\r\n", now: 1)
+        client.feed("+OK\r\n", now: 1)
         #expect(client.actions.first == .close)
     }
 

@@ -7,23 +7,14 @@ import Testing
 @Suite struct RedisPaceTests {
     private static let millisecond = Nanoseconds.perMillisecond
 
-    /// Connected, and through the handshake; with eight places for commands.
+    /// With eight places for commands.
     private func readyClient(pipelineMax: Int = 8) -> RedisClient {
-        let settings = RedisClient.Settings(
-            connectTimeoutNanoseconds: 30 * Nanoseconds.perSecond,
-            pipelineMax: pipelineMax
+        RedisClient.ready(
+            RedisClient.Settings(
+                connectTimeoutNanoseconds: 30 * Nanoseconds.perSecond,
+                pipelineMax: pipelineMax
+            )
         )
-        var client = RedisClient(settings: settings, random: SeededRandom(seed: 1), now: 0)
-        client.advance(now: 0)
-        client.connected(now: 0)
-        self.feed(&client, "+OK\r\n+PONG\r\n", now: 0)
-        client.output.clear()
-        client.actions = []
-        return client
-    }
-
-    private func feed(_ client: inout RedisClient, _ text: String, now: Instant) {
-        Array(text.utf8).withUnsafeBytes { client.received($0, now: now) }
     }
 
     private func submit(
@@ -44,7 +35,7 @@ import Testing
     }
 
     private func answer(_ count: Int, _ client: inout RedisClient, now: Instant = 0) {
-        self.feed(&client, String(repeating: "$-1\r\n", count: count), now: now)
+        client.feed(String(repeating: "$-1\r\n", count: count), now: now)
     }
 
     @Test("who waits for CONNACK goes before refetches that were there first, and these have a share")
@@ -128,7 +119,7 @@ import Testing
         #expect(client.actions == [.connect])
         client.connected(now: 5 * Nanoseconds.perSecond)
         client.advance(now: 8 * Nanoseconds.perSecond)
-        self.feed(&client, "+OK\r\n+PONG\r\n", now: 8 * Nanoseconds.perSecond)
+        client.feed("+OK\r\n+PONG\r\n", now: 8 * Nanoseconds.perSecond)
         #expect(client.state == .ready)
     }
 
@@ -168,7 +159,7 @@ import Testing
         #expect(client.commandsInBackground == 4)
         client.advance(now: now)
         client.connected(now: now)
-        self.feed(&client, "+OK\r\n+PONG\r\n", now: now)
+        client.feed("+OK\r\n+PONG\r\n", now: now)
         client.output.clear()
         #expect(self.written(&client, now: now) == ["k1", "k2", "k101", "k102"])
         client.actions = []

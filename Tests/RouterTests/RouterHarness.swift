@@ -87,6 +87,11 @@ final class RouterHarness {
     /// What the next router gets of packets that are under way.
     private(set) var keptPackets: [UInt64: Message] = [:]
 
+    /// With a store of its own, without the durability that power losses need.
+    convenience init(storedIn directory: TemporaryDirectory) throws {
+        self.init(store: try StoreFile(path: directory.file("store.db"), survivesPowerLoss: false))
+    }
+
     init(
         store: StoreFile? = nil,
         now: Instant? = nil,

@@ -1,5 +1,4 @@
 import Common
-import RouterStore
 import TestSupport
 import Testing
 
@@ -13,18 +12,9 @@ import Testing
 
     init() throws {
         self.directory = try TemporaryDirectory()
-        self.harness = RouterHarness(
-            store: try StoreFile(path: self.directory.file("store.db"), survivesPowerLoss: false)
-        )
+        self.harness = try RouterHarness(storedIn: self.directory)
         self.publisher = self.harness.client("publisher")
         self.publisher.connect()
-    }
-
-    private static func allowing(_ filters: String...) -> AccessRules {
-        AccessRules(
-            rules: filters.map { AccessRule(permission: .allow, actions: .all, filter: Array($0.utf8)) },
-            noMatch: .deny
-        )
     }
 
     private func topics(_ client: FakeClient) -> [String] {
@@ -50,7 +40,7 @@ import Testing
         self.publish("secret/a", "secret/both", "mine")
         if isRestarted { harness = try harness.restart(self.directory.file("store.db")) }
         let again = harness.client("device")
-        again.access = Self.allowing("+/both", "mine")
+        again.access = AccessRules.allowing("+/both", "mine")
         #expect(again.connect(clean: false, expiry: 3600)?.sessionPresent == true)
         #expect(self.topics(again) == ["secret/both", "mine"])
         let publisher = harness.client("another publisher")
@@ -67,7 +57,7 @@ import Testing
         device.connect(clean: true)
         device.subscribe("secret/#", .atLeastOnce)
         device.subscribe("mine", .atLeastOnce)
-        device.rulesChanged(Self.allowing("mine"))
+        device.rulesChanged(AccessRules.allowing("mine"))
         let harness = try self.harness.replaceRouter(self.directory.file("store.db"))
         let publisher = harness.client("another publisher")
         publisher.connect()
@@ -88,7 +78,7 @@ import Testing
         other.connect()
         other.subscribe("$share/group/jobs", .atLeastOnce)
         let again = self.harness.client("device")
-        again.access = Self.allowing("mine")
+        again.access = AccessRules.allowing("mine")
         again.connect(clean: false, expiry: 3600)
         #expect(self.topics(again).isEmpty)
         #expect(self.topics(other) == ["jobs"])
@@ -110,7 +100,7 @@ import Testing
         let queued = self.harness.core.queuedMessages
         #expect(queued == messages + 1)
         let again = isLive ? device : self.harness.client("device")
-        again.access = Self.allowing("+/+/+/both/1")
+        again.access = AccessRules.allowing("+/+/+/both/1")
         let work = self.harness.core.work
         if isLive {
             var frame = ByteBuffer()
@@ -151,7 +141,7 @@ import Testing
             publisher.publish(number % 4 == 0 ? "mine/\(number)" : "secret/\(number)", "x", .atLeastOnce)
         }
         let other = harness.client("device")
-        other.access = Self.allowing("mine/#", "other/1", "other/2", "other/3", "other/4", "other/5")
+        other.access = AccessRules.allowing("mine/#", "other/1", "other/2", "other/3", "other/4", "other/5")
         other.prepare(clean: false, expiry: 3600)
         #expect(harness.hasWork)
         // The oldest make room for what comes.
@@ -168,7 +158,7 @@ import Testing
 
     @Test("A will that is not allowed when the connection ends is not published later either")
     func will() throws {
-        for (name, access) in [("allowed", Self.allowing("wills")), ("not", Self.allowing("mine"))] {
+        for (name, access) in [("allowed", AccessRules.allowing("wills")), ("not", AccessRules.allowing("mine"))] {
             let device = self.harness.client(name)
             device.access = access
             let topic = Array("wills".utf8)

@@ -1,5 +1,4 @@
 import Common
-import RouterStore
 import TestSupport
 import Testing
 
@@ -13,18 +12,9 @@ import Testing
 
     init() throws {
         self.directory = try TemporaryDirectory()
-        self.harness = RouterHarness(
-            store: try StoreFile(path: self.directory.file("store.db"), survivesPowerLoss: false)
-        )
+        self.harness = try RouterHarness(storedIn: self.directory)
         self.publisher = self.harness.client("publisher")
         self.publisher.connect()
-    }
-
-    private static func allowing(_ filters: String...) -> AccessRules {
-        AccessRules(
-            rules: filters.map { AccessRule(permission: .allow, actions: .all, filter: Array($0.utf8)) },
-            noMatch: .deny
-        )
     }
 
     /// A device that has got what is published next, and acknowledges nothing.
@@ -72,7 +62,7 @@ import Testing
             var harness = self.harness
             if isRestarted { harness = try harness.restart(path) }
             let other = harness.client("device", version)
-            other.access = Self.allowing("+/both", "mine")
+            other.access = AccessRules.allowing("+/both", "mine")
             #expect(self.connect(other)?.sessionPresent == true)
             #expect(self.topics(other) == ["secret/both", "mine"])
             #expect(harness.core.counters.droppedByRules == 2)
@@ -104,7 +94,7 @@ import Testing
         device.drop()
         let other = self.harness.client("device")
         other.acknowledges = false
-        other.access = Self.allowing("mine")
+        other.access = AccessRules.allowing("mine")
         self.connect(other, receiveMaximum: 2)
         let answers = other.takeAll()
         #expect(answers.map(\.type) == [.pubrel, .pubrel])
@@ -132,7 +122,7 @@ import Testing
         device.drop()
         let other = self.harness.client("device", version)
         other.acknowledges = false
-        other.access = Self.allowing("mine")
+        other.access = AccessRules.allowing("mine")
         self.connect(other, receiveMaximum: 20)
         for number in 0..<60 { self.publisher.publish("mine", "\(number)", .atLeastOnce) }
         let sent = other.takePublishes()
@@ -146,7 +136,7 @@ import Testing
         // Nothing of them was acknowledged.
         other.drop()
         let again = self.harness.client("device", version)
-        again.access = Self.allowing("mine")
+        again.access = AccessRules.allowing("mine")
         self.connect(again)
         #expect(again.takePublishes().count == 60)
     }
@@ -157,7 +147,7 @@ import Testing
         for topic in ["secret/a", "mine", "secret/b"] { self.publisher.publish(topic, "x", .atLeastOnce) }
         let identifiers = device.takePublishes().map(\.packetIdentifier)
         #expect(identifiers.count == 3)
-        self.rulesChange(device, Self.allowing("mine"))
+        self.rulesChange(device, AccessRules.allowing("mine"))
         #expect(self.harness.core.counters.droppedByRules == 0)
         device.send(.puback(AcknowledgementPacket(packetIdentifier: identifiers[0])))
         #expect(device.isOpen)
@@ -197,7 +187,7 @@ import Testing
         device.unsubscribe("secret/#")
         device.drop()
         let other = self.harness.client("device")
-        other.access = Self.allowing("mine")
+        other.access = AccessRules.allowing("mine")
         self.connect(other)
         #expect(self.topics(other) == ["mine"])
     }
@@ -212,7 +202,7 @@ import Testing
         member.subscribe("$share/group/jobs", .atLeastOnce)
         device.drop()
         let other = self.harness.client("device")
-        other.access = Self.allowing("mine")
+        other.access = AccessRules.allowing("mine")
         self.connect(other)
         #expect(self.topics(other).isEmpty)
         #expect(self.topics(member) == ["jobs"])
@@ -229,7 +219,7 @@ import Testing
             publisher.connect()
             publisher.publish(topic, "x", .exactlyOnce)
         }
-        device.rulesChanged(Self.allowing("mine"))
+        device.rulesChanged(AccessRules.allowing("mine"))
         let harness = try self.harness.replaceRouter(self.directory.file("store.db"))
         harness.flush()
         #expect(device.isOpen)

@@ -19,7 +19,7 @@ final class CacheFile {
 
     let number: Int
     /// As it was when it was opened, and with the most bytes that it was seen to have.
-    var state: CacheFileState?
+    var state: FileStamp?
     let database: Database
     let source: [UInt8]
     private let select: Statement
@@ -70,7 +70,7 @@ final class CacheFile {
             self.insertChanged = nil
             self.relatedKeys = nil
         }
-        self.state = CacheFileState(path: path)
+        self.state = FileStamp(path)
     }
 
     /// A reader of a write-ahead log wants to write its index; where it cannot, there are weaker ways.

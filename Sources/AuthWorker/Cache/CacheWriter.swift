@@ -74,7 +74,7 @@ final class CacheWriter: @unchecked Sendable {
     // Of the thread alone.
     private var file: CacheFile?
     /// Of the file that was in use last.
-    private var lastState: CacheFileState?
+    private var lastState: FileStamp?
     private var inTrouble = false
     /// Connections of this process may have been opened while nothing could be written.
     private var mayBeReadOnly = false
@@ -311,7 +311,7 @@ final class CacheWriter: @unchecked Sendable {
             return "the folder's content was removed"
         }
         guard number == file.number, let opened = file.state else { return nil }
-        guard let state = CacheFileState(path: self.settings.directory.filePath(number)), state.isSameFile(as: opened)
+        guard let state = FileStamp(self.settings.directory.filePath(number)), state.isOfSameFile(as: opened)
         else { return "the file was removed" }
         guard state.bytes >= opened.bytes else { return "the file was cut short" }
         file.state = state
@@ -422,7 +422,7 @@ final class CacheWriter: @unchecked Sendable {
         self.file = file
         self.writesUntilEviction = 0
         self.tell(.opened(number: file.number))
-        if let last = self.lastState, let state = file.state, !state.isSameFile(as: last) { self.tell(.exchanged) }
+        if let last = self.lastState, let state = file.state, !state.isOfSameFile(as: last) { self.tell(.exchanged) }
         self.lastState = file.state ?? self.lastState
     }
 

@@ -35,11 +35,7 @@ public struct LookupKey: Hashable, Sendable {
     public var relatedHashes: [UInt64] { self.relatedKeys.map(Self.hash) }
 
     public static func hash(of redisKey: [UInt8]) -> UInt64 {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in redisKey {
-            hash ^= UInt64(byte)
-            hash = hash &* 0x0000_0100_0000_01B3
-        }
+        let hash = FNV1a(redisKey).value
         return hash == 0 ? 1 : hash
     }
 

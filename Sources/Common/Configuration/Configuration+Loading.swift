@@ -95,11 +95,7 @@ extension Configuration {
 
     /// The folder of a file, absolute.
     private static func directory(of file: String) -> String {
-        let bytes = Array(file.utf8)
-        var directory = "."
-        if let slash = bytes.lastIndex(of: UInt8(ascii: "/")) {
-            directory = slash == 0 ? "/" : String(decoding: bytes[..<slash], as: UTF8.self)
-        }
+        let directory = PathText.folder(of: file)
         guard let resolved = realpath(directory, nil) else { return directory }
         defer { free(resolved) }
         return String(cString: resolved)

@@ -108,10 +108,7 @@ public enum AtomicFile {
 
     /// The same of the file at `path` alone.
     public static func removeLeftovers(of path: String) {
-        let slash = path.lastIndex(of: "/")
-        let folder = slash.map { path[..<$0] } ?? "."
-        let name = slash.map { path[path.index(after: $0)...] } ?? path[...]
-        Self.removeLeftovers(in: folder.isEmpty ? "/" : String(folder), of: String(name))
+        Self.removeLeftovers(in: PathText.folder(of: path), of: PathText.name(of: path))
     }
 
     /// Nil: it is no name that `write` gives.

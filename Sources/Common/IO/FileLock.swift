@@ -38,9 +38,10 @@ public final class FileLock {
 
     /// Whether the path still names the file that is locked. Otherwise others lock another one.
     public var isNamed: Bool {
-        var (own, named) = (stat(), stat())
-        guard fstat(self.fileDescriptor, &own) == 0, stat(self.path, &named) == 0 else { return false }
-        return own.st_dev == named.st_dev && own.st_ino == named.st_ino
+        guard let own = FileStamp(fileDescriptor: self.fileDescriptor), let named = FileStamp(self.path) else {
+            return false
+        }
+        return named.isOfSameFile(as: own)
     }
 
     public func release() {

@@ -11,6 +11,17 @@ public struct FileStamp: Equatable, Sendable {
     public init?(_ path: String) {
         var status = stat()
         guard stat(path, &status) == 0 else { return nil }
+        self.init(status)
+    }
+
+    /// Of an open file, whatever its name stands for by now.
+    public init?(fileDescriptor: Int32) {
+        var status = stat()
+        guard fstat(fileDescriptor, &status) == 0 else { return nil }
+        self.init(status)
+    }
+
+    private init(_ status: stat) {
         self.device = UInt64(status.st_dev)
         self.inode = UInt64(status.st_ino)
         self.bytes = Int64(status.st_size)

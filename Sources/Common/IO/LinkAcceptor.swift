@@ -64,8 +64,8 @@ public final class LinkAcceptor: EventHandler {
     }
 
     private static func listen(_ path: String, _ folderMode: mode_t?) throws(SystemError) -> Int32 {
-        if let folderMode, let end = path.lastIndex(of: "/") {
-            let folder = String(path[..<end])
+        if let folderMode {
+            let folder = PathText.folder(of: path)
             if mkdir(folder, folderMode) != 0, errno != EEXIST { throw SystemError("create \(folder)") }
         }
         return try UnixSocket.listen(path: path)

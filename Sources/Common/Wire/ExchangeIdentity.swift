@@ -17,9 +17,8 @@ public struct ExchangeIdentity: Equatable, Sendable {
         connectStamp: UInt64,
         publishCount: UInt64 = 0
     ) {
-        // FNV-1a, and the finalizer of SplitMix64.
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in clientIdentifier { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        // With the finalizer of SplitMix64.
+        let hash = FNV1a(clientIdentifier).value
         self.connection = Self.mix(hash ^ Self.mix(sessionNumber ^ Self.mix(connectStamp)))
         self.publishCount = publishCount
     }

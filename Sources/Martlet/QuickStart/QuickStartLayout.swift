@@ -48,11 +48,9 @@ package struct QuickStartLayout: Equatable, Sendable {
         self.runtimeDirectory = "/tmp/martlet-\(userID)-\(name)"
     }
 
-    /// FNV-1a, 64 bits: the same folder gets the same name at each start.
+    /// The same folder gets the same name at each start.
     private static func hash(_ text: String) -> String {
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-        return String(hash, radix: 16)
+        String(FNV1a(text.utf8).value, radix: 16)
     }
 
     /// The configuration that is written when there is none.

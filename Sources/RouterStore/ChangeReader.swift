@@ -19,7 +19,7 @@ package struct ChangeReader: ~Copyable {
     }
 
     /// Before the key.
-    package static var headerBytes: Int { 9 }
+    static var headerBytes: Int { 9 }
 
     private let bytes: UnsafeRawBufferPointer
     private var offset = 0
@@ -31,6 +31,7 @@ package struct ChangeReader: ~Copyable {
     }
 
     /// - Returns: nil at the end.
+    @inline(__always)
     package mutating func next() -> Record? {
         guard self.offset < self.bytes.count, !self.isBroken else { return nil }
         let rest = self.bytes.count - self.offset

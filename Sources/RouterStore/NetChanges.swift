@@ -62,6 +62,7 @@ struct NetChanges: ~Copyable {
         }
     }
 
+    @inline(__always)
     private mutating func noteShort(_ place: Place, _ key: ShortKey) {
         if place.isDeleted {
             // What was made after the last fold leaves nothing behind.

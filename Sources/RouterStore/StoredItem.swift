@@ -32,7 +32,8 @@ package struct StoredItem {
         buffer.writeLittleEndian(self.packetIdentifier)
         buffer.writeLittleEndian(self.sequence)
         buffer.writeLittleEndian(self.identifier)
-        for identifier in self.furtherIdentifiers ?? [] { buffer.writeLittleEndian(identifier) }
+        guard let furtherIdentifiers = self.furtherIdentifiers else { return }
+        for identifier in furtherIdentifiers { buffer.writeLittleEndian(identifier) }
     }
 
     /// Nil: the value is broken.

@@ -13,6 +13,15 @@ struct HeldAnswer {
         case accepted([UInt8])
         /// A frame about a connection that is no more.
         case frame([UInt8])
+        /// It has left.
+        case nothing
+    }
+
+    /// In the place of one that has left, until the others move up.
+    static var left: HeldAnswer {
+        var answer = HeldAnswer(group: 0, handle: RouterLink.noHandle, content: .nothing)
+        answer.created = .max
+        return answer
     }
 
     /// This group of changes must be committed.

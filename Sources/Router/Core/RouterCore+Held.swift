@@ -28,21 +28,31 @@ extension RouterCore {
         debited: Int = 0
     ) {
         session.heldCount += 1
-        var answer = HeldAnswer(group: group, handle: session.handle, content: content)
-        answer.leavesUnstored = leavesUnstored
-        answer.debited = debited
-        answer.links = self.handedLinks & ~link.bit
-        // The one that is under way, and ends as that.
-        answer.turn = self.turn + 1
-        answer.created = self.turn + 1
+        let links = self.handedLinks & ~link.bit
+        if links != 0 { self.waitsForHandOver = true }
+        var isPackets = false
         if case .packets = content {
-            answer.awaited = self.awaited.all
-            answer.completed = self.completedInFrame
-            answer.refuses = self.refusesInFrame
-            if answer.refuses { session.heldRefusals += 1 }
+            isPackets = true
+            if self.refusesInFrame { session.heldRefusals += 1 }
+            if self.awaited.all.contains(where: { !$0.isUnderWay }) { self.waitsForHandOver = true }
         }
-        if answer.waitsForLinks { self.waitsForHandOver = true }
-        link.held.append(answer)
+        // Made where it is to be: a variable would be copied.
+        link.held.append(
+            HeldAnswer(
+                group: group,
+                links: links,
+                // The one that is under way, and ends as that.
+                turn: self.turn + 1,
+                leavesUnstored: leavesUnstored,
+                awaited: isPackets ? self.awaited.all : [],
+                refuses: isPackets && self.refusesInFrame,
+                completed: isPackets ? self.completedInFrame : 0,
+                debited: debited,
+                created: self.turn + 1,
+                handle: session.handle,
+                content: content
+            )
+        )
     }
 
     /// Whether the frame that is being handled gave messages to other listeners that nobody else has once they are acknowledged.
@@ -90,7 +100,7 @@ extension RouterCore {
             if item.qos == .atLeastOnce {
                 self.recordUnidentified(other, session)
             } else {
-                self.recordInflight(other, session, isNew: true)
+                self.recordInflight(other, item, session, isNew: true)
             }
         }
     }
@@ -116,7 +126,7 @@ extension RouterCore {
             self.noteUnidentified(session)
             return false
         }
-        self.recordInflight(identifier, session, isNew: item.number == 0)
+        self.recordInflight(identifier, item, session, isNew: item.number == 0)
         session.touchedGroup = self.changes.group
         let debited = isWhole ? layout.packetBytes : 0
         if isWhole { self.debit(debited, session, link) }
@@ -160,28 +170,36 @@ extension RouterCore {
         self.awaitedIsDone = false
         for link in self.links {
             guard let link, !link.held.isEmpty else { continue }
-            let held = link.held
-            link.held = []
-            var kept: [HeldAnswer] = []
-            // Answers to one client stay in order.
-            var waiting: Set<UInt64> = []
-            for var answer in held {
-                if !answer.awaited.isEmpty { self.lookAtAwaited(of: &answer, link) }
-                let goes = self.mayLeave(answer) && (waiting.isEmpty || !waiting.contains(answer.handle))
-                if goes {
-                    self.release(answer, link)
-                } else {
-                    if answer.waitsForLinks { self.waitsForHandOver = true }
-                    kept.append(answer)
-                    waiting.insert(answer.handle)
-                }
-            }
-            // What is released may hold new things back: those stay behind the rest.
-            link.held = kept + link.held
+            self.releaseHeld(link)
         }
         self.settle()
     }
 
+    private mutating func releaseHeld(_ link: RouterLink) {
+        // What is released may hold new things back: those stay behind the rest, and are not looked at.
+        let count = link.held.count
+        var kept = 0
+        // Answers to one client stay in order.
+        var waiting: Set<UInt64> = []
+        for position in 0..<count {
+            if self.leaves(position, link, waiting) {
+                self.release(link.takeHeld(at: position), link)
+            } else {
+                if link.held[position].waitsForLinks { self.waitsForHandOver = true }
+                waiting.insert(link.held[position].handle)
+                if kept < position { link.held.swapAt(kept, position) }
+                kept += 1
+            }
+        }
+        link.held.removeSubrange(kept..<count)
+    }
+
+    private mutating func leaves(_ position: Int, _ link: RouterLink, _ waiting: Set<UInt64>) -> Bool {
+        if !link.held[position].awaited.isEmpty { self.lookAtAwaited(of: &link.held[position], link) }
+        return self.mayLeave(link.held[position]) && (waiting.isEmpty || !waiting.contains(link.held[position].handle))
+    }
+
+    @inline(__always)
     private func mayLeave(_ answer: HeldAnswer) -> Bool {
         if case .accepted = answer.content, self.changes.isInTrouble { return true }
         guard answer.awaited.isEmpty else { return false }
@@ -268,17 +286,20 @@ extension RouterCore {
         if answer.leavesUnstored, answer.group > self.changes.committed {
             self.leaveUnstored(answer, session, link)
         }
-        switch answer.content {
-        case .packets(let packets):
+        // The frequent ones by themselves: a switch copies whatever it is about.
+        if case .publish(let identifier) = answer.content {
+            session.heldPublishes -= 1
+            return self.releasePublish(identifier, debited: answer.debited, session, link)
+        }
+        if case .packets(let packets) = answer.content {
             if answer.refuses {
                 session.heldRefusals -= 1
                 session.refusalTurn = self.turn + 1
             }
             if answer.completed > 0 { session.exchanges?.left(answer.completed, turn: self.turn + 1) }
-            packets.withUnsafeBytes { self.sendControl($0, session) }
-        case .publish(let identifier):
-            session.heldPublishes -= 1
-            self.releasePublish(identifier, debited: answer.debited, session, link)
+            return packets.withUnsafeBytes { self.sendControl($0, session) }
+        }
+        switch answer.content {
         case .message(let item): self.enqueue(item, session)
         case .pump:
             session.pending?.isPumpHeld = false
@@ -287,7 +308,7 @@ extension RouterCore {
             link.output.write(frame)
             session.credit = Int(link.peer.sessionCreditBytes)
             if session.hasBacklog { self.markForPump(session) }
-        case .frame: break
+        case .publish, .packets, .frame, .nothing: break
         }
     }
 
@@ -306,7 +327,7 @@ extension RouterCore {
         _ session: Session,
         _ link: RouterLink
     ) {
-        guard let entry = session.inflight.entry(of: identifier), entry.stage == .published, let item = entry.item
+        guard session.inflight.stage(of: identifier) == .published, let item = session.inflight.item(of: identifier)
         else {
             // The client has answered what it was not sent.
             return self.notWritten(debited, session, link)

@@ -4,11 +4,6 @@ import RouterStore
 // What of the state must survive a restart, as records of `changes`; see `StoreKey` for the keys. Without a store nothing is
 // durable, and all of this does nothing.
 extension RouterCore {
-    private static func key(_ kind: UInt8, _ session: UInt64, into buffer: inout ByteBuffer) {
-        buffer.write(kind)
-        buffer.writeBigEndian(session)
-    }
-
     // MARK: Messages
 
     /// One more stored entry names the message.
@@ -20,8 +15,8 @@ extension RouterCore {
             let offset = self.storeOffset
             let exchange = message.header.exchange
             self.changes.insert(
-                { Self.key(StoreKey.message, number, into: &$0) },
-                { StoredMessage(message.view, storeOffset: offset, exchange: exchange).encode(into: &$0) }
+                .message(number),
+                StoredMessage(message.view, storeOffset: offset, exchange: exchange)
             )
         }
         message.header.storeReferences += 1
@@ -35,7 +30,7 @@ extension RouterCore {
         guard message.header.storeReferences == 0 else { return }
         let number = message.header.storeNumber
         message.header.storeNumber = 0
-        self.changes.delete { Self.key(StoreKey.message, number, into: &$0) }
+        self.changes.delete(.message(number))
     }
 
     /// Has a message that is in the store stay there until `letGo`, so that who names it next finds it there.
@@ -61,10 +56,10 @@ extension RouterCore {
     }
 
     /// The message got its packet identifier.
-    mutating func recordInflight(_ identifier: UInt16, _ session: Session, isNew: Bool) {
-        guard let entry = session.inflight.entry(of: identifier), let item = entry.item else { return }
-        var stored = StoredItem(item, stage: .published, packetIdentifier: identifier, sequence: entry.sequence)
-        stored.number = entry.number
+    mutating func recordInflight(_ identifier: UInt16, _ item: QueuedMessage, _ session: Session, isNew: Bool) {
+        let sequence = session.inflight.sequence(of: identifier)
+        var stored = StoredItem(item, stage: .published, packetIdentifier: identifier, sequence: sequence)
+        stored.number = session.inflight.number(of: identifier)
         self.recordItem(stored, session, isNew: isNew)
     }
 
@@ -95,9 +90,9 @@ extension RouterCore {
         guard session.isStored else { return }
         for identifier in session.inflight.identifiersInOrder() {
             guard let entry = session.inflight.entry(of: identifier), entry.number != 0, entry.stage == .published,
-                entry.item?.qos == .atLeastOnce, all || entry.sequence >= session.unidentifiedSequence
+                let item = entry.item, item.qos == .atLeastOnce, all || entry.sequence >= session.unidentifiedSequence
             else { continue }
-            self.recordInflight(identifier, session, isNew: false)
+            self.recordInflight(identifier, item, session, isNew: false)
         }
         session.unidentifiedSequence = session.inflight.nextSequence
     }
@@ -113,15 +108,7 @@ extension RouterCore {
 
     private mutating func recordItem(_ item: StoredItem, _ session: Session, isNew: Bool) {
         self.bringIntoStore(session)
-        let store = session.storeNumber
-        self.changes.set(
-            isNew: isNew,
-            {
-                Self.key(StoreKey.item, store, into: &$0)
-                $0.writeBigEndian(item.number)
-            },
-            { item.encode(into: &$0) }
-        )
+        self.changes.set(.item(session.storeNumber, item.number), item, isNew: isNew)
     }
 
     /// PUBREC came: of the message only its identifier is needed.
@@ -160,11 +147,7 @@ extension RouterCore {
     }
 
     private mutating func deleteItem(_ number: UInt64, _ session: Session) {
-        let store = session.storeNumber
-        self.changes.delete {
-            Self.key(StoreKey.item, store, into: &$0)
-            $0.writeBigEndian(number)
-        }
+        self.changes.delete(.item(session.storeNumber, number))
     }
 
     // MARK: QoS 2 messages from a session
@@ -173,45 +156,23 @@ extension RouterCore {
         guard session.isStored else { return }
         self.bringIntoStore(session)
         let number = message.map { self.keep($0) } ?? 0
-        let store = session.storeNumber
-        self.changes.insert(
-            {
-                Self.key(StoreKey.received, store, into: &$0)
-                $0.writeBigEndian(identifier)
-            },
-            { $0.writeLittleEndian(number) }
-        )
+        self.changes.insert(.received(session.storeNumber, identifier), number)
     }
 
     mutating func recordForgotten(_ held: Session.ReceivedMessage, _ session: Session) {
         guard session.isStored, held.isStored else { return }
-        let store = session.storeNumber
-        self.changes.delete {
-            Self.key(StoreKey.received, store, into: &$0)
-            $0.writeBigEndian(held.packetIdentifier)
-        }
+        self.changes.delete(.received(session.storeNumber, held.packetIdentifier))
         if let message = held.message { self.letGo(message) }
     }
 
     /// The copies of a message that the session's listener keeps were stored: should it send the message again, nobody gets it.
     mutating func recordCompleted(_ exchange: UInt64, _ session: Session) {
         self.bringIntoStore(session)
-        let store = session.storeNumber
-        self.changes.insert(
-            {
-                Self.key(StoreKey.completed, store, into: &$0)
-                $0.writeBigEndian(exchange)
-            },
-            { _ in }
-        )
+        self.changes.set(.completed(session.storeNumber, exchange), isNew: true) { _ in }
     }
 
     mutating func recordNotCompleted(_ exchange: UInt64, _ session: Session) {
-        let store = session.storeNumber
-        self.changes.delete {
-            Self.key(StoreKey.completed, store, into: &$0)
-            $0.writeBigEndian(exchange)
-        }
+        self.changes.delete(.completed(session.storeNumber, exchange))
     }
 
     // MARK: Subscriptions
@@ -229,18 +190,9 @@ extension RouterCore {
             session.lastSubscriptionNumber += 1
             session.subscriptions.setNumber(session.lastSubscriptionNumber, at: position)
         }
-        let store = session.storeNumber
-        let number = session.subscriptions[position].number
-        self.changes.put(
-            {
-                Self.key(StoreKey.subscription, store, into: &$0)
-                $0.writeBigEndian(number)
-            },
-            {
-                StoredSubscription(options: options.bits, awaitsRetained: awaitsRetained, filter: filter)
-                    .encode(into: &$0)
-            }
-        )
+        self.changes.set(.subscription(session.storeNumber, session.subscriptions[position].number), isNew: false) {
+            StoredSubscription(options: options.bits, awaitsRetained: awaitsRetained, filter: filter).encode(into: &$0)
+        }
     }
 
     /// The retained messages of a subscription are with its client, or it does not get them any more.
@@ -257,11 +209,7 @@ extension RouterCore {
 
     mutating func recordUnsubscribed(_ subscription: Session.Subscription, _ session: Session) {
         guard session.isStored, subscription.number != 0 else { return }
-        let store = session.storeNumber
-        self.changes.delete {
-            Self.key(StoreKey.subscription, store, into: &$0)
-            $0.writeBigEndian(subscription.number)
-        }
+        self.changes.delete(.subscription(session.storeNumber, subscription.number))
     }
 
     // MARK: Sessions
@@ -292,11 +240,7 @@ extension RouterCore {
     private mutating func put(_ session: Session, isNew: Bool) {
         let number = session.storeNumber
         let stored = StoredSession(session, storeOffset: self.storeOffset)
-        self.changes.set(
-            isNew: isNew,
-            { Self.key(StoreKey.session, number, into: &$0) },
-            { stored.encode(into: &$0) }
-        )
+        self.changes.set(.session(number), isNew: isNew) { stored.encode(into: &$0) }
     }
 
     /// The session ends, and everything of it. What it holds is still there.
@@ -310,7 +254,7 @@ extension RouterCore {
         for exchange in session.exchanges?.allStored ?? [] { self.recordNotCompleted(exchange, session) }
         for subscription in session.subscriptions { self.recordUnsubscribed(subscription, session) }
         let number = session.storeNumber
-        if !session.isOutsideStore { self.changes.delete { Self.key(StoreKey.session, number, into: &$0) } }
+        if !session.isOutsideStore { self.changes.delete(.session(number)) }
         self.sessionNumbers.giveBack(number)
         session.storeNumber = 0
         session.isStored = false

@@ -153,6 +153,13 @@ final class RouterLink {
         return true
     }
 
+    /// Takes an answer out of its place instead of copying it: a copy counts a reference for each part of it.
+    func takeHeld(at position: Int) -> HeldAnswer {
+        var answer = HeldAnswer.left
+        swap(&answer, &self.held[position])
+        return answer
+    }
+
     /// The place that a handle names, if the handle is the one in force there.
     func slot(of handle: UInt64) -> Int? {
         let slot = Int(truncatingIfNeeded: handle & 0xFFFF_FFFF)

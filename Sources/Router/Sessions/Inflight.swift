@@ -1,8 +1,9 @@
 import Common
 
 /// QoS 1 and 2 messages sent to one client and not yet done with (MQTT 5.0, section 4.3). The packet id is the place in the
-/// table plus one, so that an acknowledgement finds its message without searching.
-struct Inflight {
+/// table plus one, so that an acknowledgement finds its message without searching. Not copyable: a copy on the way to one of its
+/// functions counts a reference for each of its arrays.
+struct Inflight: ~Copyable {
     enum Stage: UInt8 {
         case free
         /// PUBLISH sent or to be sent again; waits for PUBACK or PUBREC.

@@ -43,11 +43,6 @@ struct ChangeLog: ~Copyable {
         self.append(.insert, key, value)
     }
 
-    /// One or the other.
-    mutating func set(isNew: Bool, _ key: (inout ByteBuffer) -> Void, _ value: (inout ByteBuffer) -> Void) {
-        self.append(isNew ? .insert : .put, key, value)
-    }
-
     mutating func delete(_ key: (inout ByteBuffer) -> Void) {
         self.append(.delete, key) { _ in }
     }
@@ -58,25 +53,33 @@ struct ChangeLog: ~Copyable {
         _ value: (inout ByteBuffer) -> Void
     ) {
         self.records += 1
-        let start = self.buffer.readableBytes
-        self.buffer.write(operation.rawValue)
-        self.buffer.writeLittleEndian(0 as UInt64)
-        key(&self.buffer)
-        let keyEnd = self.buffer.readableBytes
-        value(&self.buffer)
-        let keyBytes = keyEnd - start - ChangeReader.headerBytes
-        let valueBytes = self.buffer.readableBytes - keyEnd
-        let header = self.buffer.mutableReadable
-        header.storeBytes(
-            of: UInt32(truncatingIfNeeded: keyBytes).littleEndian,
-            toByteOffset: start + 1,
-            as: UInt32.self
-        )
-        header.storeBytes(
-            of: UInt32(truncatingIfNeeded: valueBytes).littleEndian,
-            toByteOffset: start + 5,
-            as: UInt32.self
-        )
+        ChangeWriter.write(operation, key: key, value: value, to: &self.buffer)
+    }
+
+    // What `StoreKey` names.
+
+    mutating func set(_ key: ShortKey, _ item: StoredItem, isNew: Bool) {
+        self.records += 1
+        ChangeWriter.write(isNew ? .insert : .put, key, item, to: &self.buffer)
+    }
+
+    mutating func insert(_ key: ShortKey, _ message: StoredMessage) {
+        self.records += 1
+        ChangeWriter.write(.insert, key, message, to: &self.buffer)
+    }
+
+    mutating func insert(_ key: ShortKey, _ number: UInt64) {
+        self.records += 1
+        ChangeWriter.write(.insert, key, number, to: &self.buffer)
+    }
+
+    mutating func set(_ key: ShortKey, isNew: Bool, _ value: (inout ByteBuffer) -> Void) {
+        self.append(isNew ? .insert : .put, { key.write(into: &$0) }, value)
+    }
+
+    mutating func delete(_ key: ShortKey) {
+        self.records += 1
+        ChangeWriter.writeDelete(key, to: &self.buffer)
     }
 
     /// Closes the group that is being gathered; nil when nothing is in it.

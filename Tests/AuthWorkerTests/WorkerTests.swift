@@ -132,6 +132,28 @@ import Testing
         #expect(!log.messages.contains { $0.hasPrefix("Redis lost") })
     }
 
+    /// Who looks for what is slow was led to a Redis that had answered at once.
+    @Test("what a turn of the worker takes is no latency of Redis")
+    func latency() throws {
+        var configuration = self.configuration()
+        configuration.authentication.redis.queryTimeoutNanoseconds = 10 * Nanoseconds.perSecond
+        let worker = try WorkerHarness(configuration)
+        try worker.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        try worker.turn { worker.status("redis_in_flight") == "0" && worker.status("redis_queued") == "0" }
+        let before = UInt64(worker.status("redis_latency_max_us")) ?? 0
+        let request = worker.send([.device("alpha", password: "public")]).lowerBound
+        var free: Instant = 0
+        worker.loop.schedule(at: 0) {
+            let until = Clock.monotonic() + 200 * Nanoseconds.perMillisecond
+            while Clock.monotonic() < until {}
+            free = Clock.monotonic()
+        }
+        try worker.turn { worker.answers.verdicts[request] != nil }
+        #expect(worker.answers.verdicts[request]?.source == .redis)
+        let latency = try #require(UInt64(worker.status("redis_latency_max_us")))
+        #expect(latency <= max(before, (Clock.monotonic() - free) / 1000))
+    }
+
     /// It waited until thousands of rows had been fetched again.
     @Test("a new device is let in while the rows of thousands are fetched again")
     func newDeviceWhileRowsChange() throws {

@@ -110,6 +110,20 @@ import Testing
         #expect(Self.numbers(queue) == [1] + stride(from: 1_000_000, to: 1_000_200, by: 10))
     }
 
+    /// Not so many gaps that the ring becomes a smaller one, and still so many that it needs no larger one.
+    @Test func aQueueOfWhichAsManyExpireAsComeDoesNotGrow() {
+        var queue = SessionQueue()
+        queue.append(Self.item(0))
+        for number in 1...5000 as ClosedRange<UInt32> {
+            let now = Instant(number) * Nanoseconds.perSecond
+            while queue.removeExpired(now) != nil {}
+            queue.append(Self.item(number, expiry: now + 600 * Nanoseconds.perSecond))
+            #expect(queue.count == min(Int(number), 600) + 1)
+            #expect(queue.heldPlaces.messages <= 1024, "for \(queue.count) messages")
+        }
+        #expect(Self.numbers(queue) == [0] + (4401...5000))
+    }
+
     @Test func aLargeQueueOfWhichMostExpiredIsSmall() {
         var queue = SessionQueue()
         for number in 0..<100_000 as Range<UInt32> {

@@ -17,8 +17,9 @@ import Testing
     }
 
     /// Nothing is committed until a test says so.
-    private func start() throws -> RouterHarness {
-        let harness = RouterHarness(store: try StoreFile(path: self.path, survivesPowerLoss: false))
+    private func start(workPerTurn: UInt64 = RouterLimits.workPerTurn) throws -> RouterHarness {
+        let store = try StoreFile(path: self.path, survivesPowerLoss: false)
+        let harness = RouterHarness(store: store, workPerTurn: workPerTurn)
         harness.core.uncommittedBytesMax = Self.uncommittedBytesMax
         return harness
     }
@@ -128,6 +129,35 @@ import Testing
         publisher.send(.pubrel(AcknowledgementPacket(packetIdentifier: 9)))
         #expect(publisher.takeAll().map(\.type) == [.pubcomp])
         #expect(reader.takePayloads() == ["x"])
+    }
+
+    /// They wait for a turn first, and the store is behind when that comes.
+    @Test func messagesThatAreSentAgainAndWaitForATurnAndThenForTheStoreComeOnceEach() throws {
+        var harness = try self.start(workPerTurn: 1)
+        let publisher = self.client("publisher", harness)
+        let reader = self.client("reader", harness)
+        reader.subscribe("t", .exactlyOnce)
+        let filler = self.client("filler", harness)
+        for listener in harness.listeners { listener.isUplinkLost = true }
+        for identifier in 1...3 as ClosedRange<UInt16> {
+            publisher.beginExchange("t", "\(identifier)", identifier: identifier)
+        }
+        harness = try harness.replaceRouter(self.path, attaches: false)
+        harness.core.uncommittedBytesMax = Self.uncommittedBytesMax
+        for client in [filler, reader, publisher] { client.attach(to: harness, harness.listener) }
+        harness.commitsAtOnce = false
+        var large = PublishPacket(qos: .atLeastOnce, retain: true, topic: Array("kept".utf8), packetIdentifier: 1)
+        large.payload = [UInt8](repeating: 7, count: Self.uncommittedBytesMax)
+        filler.send(.publish(large))
+        #expect(publisher.takeAll().isEmpty && publisher.isOpen)
+        #expect(!harness.hasWork, "all that is left waits for the store")
+        self.catchUp(harness)
+        #expect(publisher.takeAll().map(\.type) == [.pubrec, .pubrec, .pubrec])
+        for identifier in 1...3 as ClosedRange<UInt16> {
+            publisher.send(.pubrel(AcknowledgementPacket(packetIdentifier: identifier)))
+        }
+        #expect(publisher.takeAll().map(\.type) == [.pubcomp, .pubcomp, .pubcomp])
+        #expect(reader.takePayloads() == ["1", "2", "3"])
     }
 
     @Test func messagesThatWaitAreRefusedOnceTheDiskIsFull() throws {

@@ -1,5 +1,6 @@
 import Common
 import Glibc
+import SQLite
 import TestSupport
 import Testing
 
@@ -114,6 +115,39 @@ import Testing
         try self.shell(removal == .movedAway ? "rm store.db*" : removal.rawValue)
         writer.stop()
         #expect(try self.keys() == ["first", "second"])
+    }
+
+    /// The log has some pages of the former database, where the new one has others: together they are neither.
+    @Test(arguments: [.database, .index] as [Removal])
+    func `the former log is not taken for that of the store that was written anew`(removal: Removal) throws {
+        let file = try self.open()
+        /// Each takes a page of its own.
+        func append(_ keys: some Sequence<Int>, _ value: String?) throws {
+            for key in keys {
+                if let value {
+                    self.changes.log.put({ $0.write("x\(key)") }, { $0.write(String(repeating: value, count: 6000)) })
+                } else {
+                    self.changes.log.delete { $0.write("x\(key)") }
+                }
+            }
+            let taken = self.changes.log.takeGroup()
+            try file.append([#require(taken).records])
+            try file.fold()
+        }
+        try append(1000..<1200, "a")
+        try append(1000..<1180, nil)
+        try file.checkpoint()
+        try append([1190], "b")
+        try self.shell(removal.rawValue)
+        let anew = try file.writtenAnew()
+        var found: [String] = []
+        try anew.rows.entries(UInt8(ascii: "x")) { key, value in
+            found.append(String(decoding: key.dropFirst(), as: UTF8.self))
+            #expect(value.allSatisfy { $0 == UInt8(ascii: found.last == "1190" ? "b" : "a") })
+        }
+        #expect(found == (1180..<1200).map { String($0) })
+        #expect(try anew.database.passesQuickCheck())
+        withExtendedLifetime(file) {}
     }
 
     /// The folder is a link, to replace it in one step.

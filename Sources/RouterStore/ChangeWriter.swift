@@ -4,11 +4,10 @@ import Common
 /// written at once.
 package enum ChangeWriter {
     /// Appends a record whose key and value the closures write.
-    @inline(__always)
-    static func append(
+    package static func write(
         _ operation: ChangeReader.Operation,
-        _ key: (inout ByteBuffer) -> Void,
-        _ value: (inout ByteBuffer) -> Void,
+        key: (inout ByteBuffer) -> Void,
+        value: (inout ByteBuffer) -> Void,
         to buffer: inout ByteBuffer
     ) {
         let start = buffer.readableBytes
@@ -24,13 +23,23 @@ package enum ChangeWriter {
         record.storeBytes(of: valueBytes.littleEndian, toByteOffset: start + 5, as: UInt32.self)
     }
 
-    package static func write(
+    /// The same in the short form, which a value of more bytes than that has not.
+    @inline(__always)
+    private static func writeShort(
         _ operation: ChangeReader.Operation,
-        key: (inout ByteBuffer) -> Void,
-        value: (inout ByteBuffer) -> Void,
-        to buffer: inout ByteBuffer
+        _ key: ShortKey,
+        to buffer: inout ByteBuffer,
+        _ value: (inout ByteBuffer) -> Void
     ) {
-        self.append(operation, key, value, to: &buffer)
+        let start = buffer.readableBytes
+        let first = ChangeReader.shortFlag | operation.rawValue | key.count << 2
+        buffer.writable(minimum: ChangeReader.shortHeaderBytes).storeBytes(of: first, as: UInt8.self)
+        buffer.commit(ChangeReader.shortHeaderBytes)
+        key.write(into: &buffer)
+        let keyEnd = buffer.readableBytes
+        value(&buffer)
+        let valueBytes = UInt16(truncatingIfNeeded: buffer.readableBytes - keyEnd)
+        buffer.mutableReadable.storeBytes(of: valueBytes.littleEndian, toByteOffset: start + 1, as: UInt16.self)
     }
 
     package static func write(
@@ -39,7 +48,10 @@ package enum ChangeWriter {
         _ item: StoredItem,
         to buffer: inout ByteBuffer
     ) {
-        self.append(operation, { key.write(into: &$0) }, { item.encode(into: &$0) }, to: &buffer)
+        guard item.encodedBytes <= ChangeReader.shortValueMax else {
+            return self.write(operation, key: { key.write(into: &$0) }, value: { item.encode(into: &$0) }, to: &buffer)
+        }
+        self.writeShort(operation, key, to: &buffer) { item.encode(into: &$0) }
     }
 
     package static func write(
@@ -48,7 +60,15 @@ package enum ChangeWriter {
         _ message: StoredMessage,
         to buffer: inout ByteBuffer
     ) {
-        self.append(operation, { key.write(into: &$0) }, { message.encode(into: &$0) }, to: &buffer)
+        guard message.encodedBytes <= ChangeReader.shortValueMax else {
+            return self.write(
+                operation,
+                key: { key.write(into: &$0) },
+                value: { message.encode(into: &$0) },
+                to: &buffer
+            )
+        }
+        self.writeShort(operation, key, to: &buffer) { message.encode(into: &$0) }
     }
 
     package static func write(
@@ -57,10 +77,10 @@ package enum ChangeWriter {
         _ number: UInt64,
         to buffer: inout ByteBuffer
     ) {
-        self.append(operation, { key.write(into: &$0) }, { $0.writeLittleEndian(number) }, to: &buffer)
+        self.writeShort(operation, key, to: &buffer) { $0.writeLittleEndian(number) }
     }
 
     package static func writeDelete(_ key: ShortKey, to buffer: inout ByteBuffer) {
-        self.append(.delete, { key.write(into: &$0) }, { _ in }, to: &buffer)
+        self.writeShort(.delete, key, to: &buffer) { _ in }
     }
 }

@@ -12,7 +12,7 @@ package struct ShortKey: Equatable, BitwiseCopyable {
     private(set) var second: UInt64 = 0
     private(set) var kind: UInt8
     /// Of bytes; 0 of none but `none`.
-    private var count: UInt8
+    private(set) var count: UInt8
 
     /// No key.
     static var none: ShortKey { ShortKey() }

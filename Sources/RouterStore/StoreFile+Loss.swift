@@ -5,10 +5,15 @@ import SQLite
 // Somebody removes the files of a store that is in use, or moves them away. What is open can still be read, so nothing is lost as long as
 // it is written once more before the process ends.
 extension StoreFile {
-    /// Which of its files somebody has removed, moved away or replaced; nil: none. Costs a stat(2) of each.
+    /// Which of its files somebody has removed, moved away or replaced; nil: none. Costs a stat(2) of the folder, and of each of them when
+    /// something was made or removed in it.
     package func loss() -> String? {
-        if let name = self.names.missing() { return "\(name) was removed, or replaced by another file" }
-        return self.lock.isInForce ? nil : "\(self.path)\(StoreLock.suffix) was removed, or replaced by another file"
+        let now = Clock.monotonic()
+        if self.names.isUntouched(now: now) { return nil }
+        return self.names.settle(now: now) { names in
+            let name = names.missing() ?? (self.lock.isInForce ? nil : self.path + StoreLock.suffix)
+            return name.map { "\($0) was removed, or replaced by another file" }
+        }
     }
 
     /// After a `loss`: the store with everything in it, in new files at its path, under a lock that others see. This object is to be let go

@@ -10,6 +10,15 @@ struct StoreFileNames {
     let path: String
     /// By suffix; nil: there was no such file yet.
     private var stamps: [FileStamp?]
+    /// The folder when its names were looked at last and were all in order, long after the last change in it; nil: they have to be
+    /// looked at. Its time tells of each name that is made or removed in it.
+    private var settledFolder: FileStamp?
+    private var lookedAt: Instant = 0
+    private let folder: String
+    /// The folder's time tells nothing of what a symbolic link leads to, so all names are looked at this often.
+    private static let looksNanoseconds = Nanoseconds.perSecond
+    /// A change at the same time as another one leaves the folder's time as it is; the kernel's goes by ticks, of 10 ms at most.
+    private static let settlesNanoseconds = 50 * Nanoseconds.perMillisecond
     /// Permissions of the database, and of the folder.
     let fileMode: mode_t
     let folderMode: mode_t
@@ -17,6 +26,7 @@ struct StoreFileNames {
     /// To be made when all are open.
     init(path: String) {
         self.path = path
+        self.folder = PathText.folder(of: path)
         self.stamps = Self.suffixes.map { FileStamp(path + $0) }
         self.fileMode = Self.mode(path) ?? 0o600
         self.folderMode = Self.mode(PathText.folder(of: path)) ?? 0o750
@@ -25,6 +35,23 @@ struct StoreFileNames {
     private static func mode(_ path: String) -> mode_t? {
         var status = stat()
         return stat(path, &status) == 0 ? status.st_mode & 0o7777 : nil
+    }
+
+    /// Whether nothing was made or removed in the folder since its names were found in order: one stat(2) instead of one of each.
+    mutating func isUntouched(now: Instant) -> Bool {
+        guard let settled = self.settledFolder, now &- self.lookedAt < Self.looksNanoseconds else { return false }
+        return FileStamp(self.folder) == settled
+    }
+
+    /// Looks at names, which are all in order if `look` returns nil.
+    mutating func settle<Loss>(now: Instant, _ look: (inout StoreFileNames) -> Loss?) -> Loss? {
+        let before = FileStamp(self.folder)
+        self.settledFolder = nil
+        if let loss = look(&self) { return loss }
+        self.lookedAt = now
+        let settled = Int64(clamping: Clock.wall()) &- Int64(Self.settlesNanoseconds)
+        if let before, before.modifiedNanoseconds < settled { self.settledFolder = before }
+        return nil
     }
 
     /// Whether the name of the database is still that of the open one.

@@ -25,6 +25,9 @@ package struct StoredItem {
 
     package init() {}
 
+    /// Of its value.
+    var encodedBytes: Int { 24 + 4 * (self.furtherIdentifiers?.count ?? 0) }
+
     package func encode(into buffer: inout ByteBuffer) {
         buffer.writeLittleEndian(self.message)
         buffer.write(self.stage.rawValue)

@@ -37,6 +37,9 @@ package struct StoredMessage {
         self.exchange = exchange
     }
 
+    /// Of its value, at most.
+    var encodedBytes: Int { 26 + self.topic.count + self.properties.count + self.payload.count }
+
     package func encode(into buffer: inout ByteBuffer) {
         buffer.write(self.qos.rawValue)
         buffer.write((self.retain ? 1 : 0) | (self.exchange != 0 ? 2 : 0))

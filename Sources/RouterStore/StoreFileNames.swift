@@ -38,7 +38,7 @@ struct StoreFileNames {
     }
 
     /// Whether nothing was made or removed in the folder since its names were found in order: one stat(2) instead of one of each.
-    mutating func isUntouched(now: Instant) -> Bool {
+    func isUntouched(now: Instant) -> Bool {
         guard let settled = self.settledFolder, now &- self.lookedAt < Self.looksNanoseconds else { return false }
         return FileStamp(self.folder) == settled
     }

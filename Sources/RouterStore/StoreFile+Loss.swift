@@ -8,9 +8,8 @@ extension StoreFile {
     /// Which of its files somebody has removed, moved away or replaced; nil: none. Costs a stat(2) of the folder, and of each of them when
     /// something was made or removed in it.
     package func loss() -> String? {
-        let now = Clock.monotonic()
-        if self.names.isUntouched(now: now) { return nil }
-        return self.names.settle(now: now) { names in
+        if self.names.isUntouched { return nil }
+        return self.names.settle { names in
             let name = names.missing() ?? (self.lock.isInForce ? nil : self.path + StoreLock.suffix)
             return name.map { "\($0) was removed, or replaced by another file" }
         }

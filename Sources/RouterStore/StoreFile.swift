@@ -1,3 +1,4 @@
+import Common
 import Glibc
 import SQLite
 
@@ -46,13 +47,16 @@ package final class StoreFile {
             path: path,
             survivesPowerLoss: survivesPowerLoss,
             checkpointPages: checkpointPages,
-            lock: Self.takeLock(path)
+            lock: Self.takeLock(path, timeoutNanoseconds: Self.lockNanoseconds)
         )
     }
 
-    static func takeLock(_ path: String) throws(StoreError) -> StoreLock {
+    /// A router that was killed holds its lock until the last of its threads is gone.
+    private static let lockNanoseconds = Nanoseconds.perSecond
+
+    static func takeLock(_ path: String, timeoutNanoseconds: UInt64 = 0) throws(StoreError) -> StoreLock {
         do throws(StoreLock.Failure) {
-            return try StoreLock(storePath: path)
+            return try StoreLock(storePath: path, timeoutNanoseconds: timeoutNanoseconds)
         } catch {
             switch error {
             case .isTaken:

@@ -8,15 +8,13 @@ struct StoreFileNames {
     static let suffixes = ["", "-wal", "-shm"]
 
     let path: String
-    /// By suffix; nil: there was no such file yet.
+    /// By suffix; nil: there was no such file yet. Of the database: it was gone before this was made.
     private var stamps: [FileStamp?]
     /// The folder when its names were looked at last and were all in order, long after the last change in it; nil: they have to be
-    /// looked at. Its time tells of each name that is made or removed in it.
+    /// looked at. The time of its last change (st_ctim) tells of each name that is made or removed in it; that of its last modification
+    /// can be set back, as systemd-tmpfiles does.
     private var settledFolder: FileStamp?
-    private var lookedAt: Instant = 0
     private let folder: String
-    /// The folder's time tells nothing of what a symbolic link leads to, so all names are looked at this often.
-    private static let looksNanoseconds = Nanoseconds.perSecond
     /// A change at the same time as another one leaves the folder's time as it is; the kernel's goes by ticks, of 10 ms at most.
     private static let settlesNanoseconds = 50 * Nanoseconds.perMillisecond
     /// Permissions of the database, and of the folder.
@@ -38,20 +36,27 @@ struct StoreFileNames {
     }
 
     /// Whether nothing was made or removed in the folder since its names were found in order: one stat(2) instead of one of each.
-    func isUntouched(now: Instant) -> Bool {
-        guard let settled = self.settledFolder, now &- self.lookedAt < Self.looksNanoseconds else { return false }
+    var isUntouched: Bool {
+        guard let settled = self.settledFolder else { return false }
         return FileStamp(self.folder) == settled
     }
 
     /// Looks at names, which are all in order if `look` returns nil.
-    mutating func settle<Loss>(now: Instant, _ look: (inout StoreFileNames) -> Loss?) -> Loss? {
+    mutating func settle<Loss>(_ look: (inout StoreFileNames) -> Loss?) -> Loss? {
         let before = FileStamp(self.folder)
         self.settledFolder = nil
         if let loss = look(&self) { return loss }
-        self.lookedAt = now
         let settled = Int64(clamping: Clock.wall()) &- Int64(Self.settlesNanoseconds)
-        if let before, before.modifiedNanoseconds < settled { self.settledFolder = before }
+        // What a symbolic link leads to is removed without a change in this folder.
+        if let before, before.changedNanoseconds < settled, !self.hasLinks { self.settledFolder = before }
         return nil
+    }
+
+    private var hasLinks: Bool {
+        Self.suffixes.contains { suffix in
+            var status = stat()
+            return lstat(self.path + suffix, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
+        }
     }
 
     /// Whether the name of the database is still that of the open one.
@@ -66,6 +71,7 @@ struct StoreFileNames {
             let name = self.path + Self.suffixes[index]
             let now = FileStamp(name)
             guard let stamp = self.stamps[index] else {
+                if index == 0 { return name }
                 self.stamps[index] = now
                 continue
             }

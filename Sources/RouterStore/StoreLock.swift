@@ -16,11 +16,12 @@ package final class StoreLock {
     /// Whoever wants the lock next meets it: its file has not been removed or replaced.
     package var isInForce: Bool { self.lock.isNamed }
 
-    package init(storePath: String) throws(Failure) {
+    /// - Parameter timeoutNanoseconds: how long to wait for the one who holds it.
+    package init(storePath: String, timeoutNanoseconds: UInt64 = 0) throws(Failure) {
         let isFree: Bool
         do throws(SystemError) {
             self.lock = try FileLock(path: storePath + Self.suffix)
-            isFree = try self.lock.acquire()
+            isFree = try self.lock.acquire(timeoutNanoseconds: timeoutNanoseconds)
         } catch {
             throw .cannotOpen(error.description)
         }

@@ -6,6 +6,8 @@ public struct FileStamp: Equatable, Sendable {
     public var inode: UInt64
     public var bytes: Int64
     public var modifiedNanoseconds: Int64
+    /// Of its contents, or of what the file system knows of it: nobody can set it back.
+    public var changedNanoseconds: Int64
 
     /// Nil where there is no such file.
     public init?(_ path: String) {
@@ -25,7 +27,12 @@ public struct FileStamp: Equatable, Sendable {
         self.device = UInt64(status.st_dev)
         self.inode = UInt64(status.st_ino)
         self.bytes = Int64(status.st_size)
-        self.modifiedNanoseconds = Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec)
+        self.modifiedNanoseconds = Self.nanoseconds(status.st_mtim)
+        self.changedNanoseconds = Self.nanoseconds(status.st_ctim)
+    }
+
+    private static func nanoseconds(_ time: timespec) -> Int64 {
+        Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
     }
 
     /// The same file, written or not.

@@ -64,7 +64,7 @@ import Testing
         #expect(second.server.hasKnownChain)
         #expect(!second.server.isResumed)
         #expect(second.server.verifiedChain == first.server.verifiedChain)
-        #expect(second.server.verifiedChain?.keys.count == 2)
+        #expect(second.server.verifiedChain?.certificates.count == 2)
         let identities = try [first, second].map { try $0.server.peerCertificateIdentity() }
         #expect(identities[0] == identities[1])
         #expect(identities[1]?.commonName == Array("device-1".utf8))
@@ -99,7 +99,7 @@ import Testing
         let second = try self.connect(server, device)
         #expect(second.server.hasKnownChain)
         #expect(second.server.verifiedChain == first.server.verifiedChain)
-        #expect(second.server.verifiedChain?.keys.count == 4)
+        #expect(second.server.verifiedChain?.certificates.count == 4)
         // What the device sends decides, not what others or it itself sent before.
         let whole = try String(decoding: readFile(device.certificate), as: UTF8.self)
         let end = "-----END CERTIFICATE-----\n"
@@ -117,7 +117,7 @@ import Testing
         _ = try self.connect(server, device)
         let known = try self.connect(server, device)
         #expect(known.server.hasKnownChain)
-        let keys = try #require(known.server.verifiedChain?.keys)
+        let keys = try #require(known.server.verifiedChain?.certificates.map(\.key))
         for key in keys.dropLast() {
             checker.list = self.list([key])
             let failure = try #require(try self.refusal(server, device))

@@ -124,6 +124,12 @@ package final class RouterService: Role, LinkDelegate {
         self.handOverChanges()
         self.store?.stop()
         self.takeProgress()
+        if let trouble = self.storeTrouble {
+            self.logger.error(
+                "stopped while the store cannot be written: what changed since is lost",
+                metadata: ["reason": "\(trouble)"]
+            )
+        }
         self.flushAll()
         for link in self.links.values { link.close() }
         self.links.removeAll()

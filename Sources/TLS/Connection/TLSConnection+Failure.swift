@@ -30,7 +30,11 @@ extension TLSConnection {
         guard let checker = self.revocation, let certificate = X509_STORE_CTX_get_current_cert(store) else {
             return nil
         }
-        return switch checker.problem(with: certificate) {
+        let problem = checker.problem(with: certificate) {
+            guard let chain = X509_STORE_CTX_get0_chain(store) else { return .unknown }
+            return VerifiedChain.signer(of: X509_STORE_CTX_get_error_depth(store), in: chain)
+        }
+        return switch problem {
         case nil: nil
         case .revoked: X509_V_ERR_CERT_REVOKED
         case .overdue: X509_V_ERR_CRL_HAS_EXPIRED

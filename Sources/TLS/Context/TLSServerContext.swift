@@ -104,8 +104,8 @@ package final class TLSServerContext: @unchecked Sendable {
 
     /// Whether a client that was let in with this chain, by this context or one before it, would find its authority trusted now.
     package func trusts(_ chain: VerifiedChain) -> Bool {
-        guard let last = chain.keys.last else { return true }
-        return self.authorities.isEmpty || self.authorities.contains(last)
+        guard let last = chain.certificates.last else { return true }
+        return self.authorities.isEmpty || self.authorities.contains(last.key)
     }
 
     /// What speaks against certificates that a client would show, its own first; nil: nothing. They are verified as OpenSSL's

@@ -8,10 +8,10 @@ import COpenSSL
 /// goes through a full handshake, which finds out for itself. Policy and trusted authorities are in the session id context, which
 /// OpenSSL compares itself. Used from one thread at a time: that of the connections.
 final class TicketIssuer {
-    /// `version | latest moment at which all certificates of the chain are valid, Int64 | count × SHA-256 of issuer and serial`
-    private static let version: UInt8 = 1
-    private static let chainMax = 16
-    private static let digestBytes = 32
+    /// `version | latest moment at which all certificates of the chain are valid, Int64 | count × (CertificateKey, 16 | SignerKey, 8)`
+    private static let version: UInt8 = 2
+    private static let chainMax: Int32 = 16
+    private static let certificateBytes = 24
 
     private var keys: TicketKeys
     private let now: @Sendable () -> Int64
@@ -127,28 +127,18 @@ final class TicketIssuer {
     }
 
     private static func describeChain(of connection: OpaquePointer) -> [UInt8] {
-        var validUntil = Int64.max
-        var digests: [UInt8] = []
-        if let chain = SSL_get0_verified_chain(connection) {
-            for index in 0..<min(martlet_x509_chain_count(chain), Int32(self.chainMax)) {
-                guard let certificate = martlet_x509_chain_value(chain, index) else { continue }
-                validUntil = min(validUntil, X509Dates.seconds(X509_get0_notAfter(certificate)) ?? 0)
-                digests += X509Issued.digest(certificate)
-            }
+        let chain = self.verifiedChain(of: connection, limit: self.chainMax)
+        var bytes = [self.version] + withUnsafeBytes(of: (chain?.validUntil ?? .max).littleEndian) { [UInt8]($0) }
+        for certificate in chain?.certificates ?? [] {
+            bytes += certificate.key.bytes
+            bytes += withUnsafeBytes(of: certificate.signer.value.bigEndian) { [UInt8]($0) }
         }
-        return [self.version] + withUnsafeBytes(of: validUntil.littleEndian) { [UInt8]($0) } + digests
+        return bytes
     }
 
     /// What a full handshake has verified; nil without a certificate.
     static func verifiedChain(of connection: OpaquePointer, limit: Int32) -> VerifiedChain? {
-        guard let chain = SSL_get0_verified_chain(connection) else { return nil }
-        var result = VerifiedChain(keys: [], validUntil: .max)
-        for index in 0..<min(martlet_x509_chain_count(chain), limit) {
-            guard let certificate = martlet_x509_chain_value(chain, index) else { continue }
-            result.keys.append(CertificateKey(certificate))
-            result.validUntil = min(result.validUntil, X509Dates.seconds(X509_get0_notAfter(certificate)) ?? 0)
-        }
-        return result
+        SSL_get0_verified_chain(connection).map { VerifiedChain($0, limit: limit) }
     }
 
     /// What a session's ticket says of the handshake in which it was made.
@@ -159,12 +149,15 @@ final class TicketIssuer {
             return nil
         }
         let data = UnsafeRawBufferPointer(start: pointer, count: count)
-        guard data[0] == Self.version, (count - 9).isMultiple(of: Self.digestBytes) else { return nil }
-        let keys = stride(from: 9, to: count, by: Self.digestBytes).map { start in
-            CertificateKey(digest: data[start..<start + Self.digestBytes])
+        guard data[0] == Self.version, (count - 9).isMultiple(of: Self.certificateBytes) else { return nil }
+        let certificates = stride(from: 9, to: count, by: Self.certificateBytes).map { start in
+            VerifiedChain.Certificate(
+                key: CertificateKey(digest: data[start..<start + CertificateKey.bytesCount]),
+                signer: SignerKey(digest: data[start + CertificateKey.bytesCount..<start + Self.certificateBytes])
+            )
         }
         return VerifiedChain(
-            keys: keys,
+            certificates: certificates,
             validUntil: Int64(littleEndian: data.loadUnaligned(fromByteOffset: 1, as: Int64.self))
         )
     }

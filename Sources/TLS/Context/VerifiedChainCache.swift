@@ -78,8 +78,12 @@ final class VerifiedChainCache {
         guard verified.from <= now, now < verified.until else { return false }
         let issuers = self.issuers[verified.issuers].certificates
         if let revocation = self.revocation {
-            guard revocation.problem(with: leaf) == nil else { return false }
-            for issuer in issuers where revocation.problem(with: issuer.pointer) != nil { return false }
+            for (index, certificate) in ([leaf] + issuers.map(\.pointer)).enumerated() {
+                let problem = revocation.problem(with: certificate) {
+                    index < issuers.count ? SignerKey(of: issuers[index].pointer) : .unknown
+                }
+                if problem != nil { return false }
+            }
         }
         guard let chain = Self.makeChain(leaf, issuers) else { return false }
         X509_STORE_CTX_set0_verified_chain(store, chain)

@@ -3,6 +3,8 @@ import COpenSSL
 /// Names a certificate the way revocation lists do, by issuer and serial number (RFC 5280, section 5.1): the first 16 bytes of a
 /// SHA-256 over both.
 package struct CertificateKey: Hashable, Comparable, Sendable {
+    static let bytesCount = 16
+
     private let high: UInt64
     private let low: UInt64
 
@@ -18,6 +20,10 @@ package struct CertificateKey: Hashable, Comparable, Sendable {
 
     init(_ certificate: OpaquePointer) {
         self.init(digest: X509Issued.digest(certificate))
+    }
+
+    var bytes: [UInt8] {
+        withUnsafeBytes(of: (self.high.bigEndian, self.low.bigEndian)) { [UInt8]($0) }
     }
 
     package static func < (left: CertificateKey, right: CertificateKey) -> Bool {

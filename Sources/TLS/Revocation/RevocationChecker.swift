@@ -39,9 +39,10 @@ package final class RevocationChecker {
     }
 
     /// What speaks against a certificate of a client's chain. Nothing does against a root: it is trusted, or not, by configuration.
-    func problem(with certificate: OpaquePointer) -> Problem? {
+    /// - Parameter signer: of the certificate; asked for when a list names it.
+    func problem(with certificate: OpaquePointer, signer: () -> SignerKey) -> Problem? {
         guard !X509Certificate.isSelfSigned(certificate) else { return nil }
-        if self.list.count > 0, self.list.contains(CertificateKey(certificate)) { return .revoked }
+        if self.list.revokes(CertificateKey(certificate), now: self.now(), signer: signer) { return .revoked }
         guard self.policy.refusesMissing || self.policy.refusesOverdue else { return nil }
         let parts = self.list.parts(
             of: DER.encode(X509_get_issuer_name(certificate)),
@@ -50,11 +51,15 @@ package final class RevocationChecker {
         if parts.isEmpty { return self.policy.refusesMissing ? .missing : nil }
         guard self.policy.refusesOverdue else { return nil }
         let now = self.now()
-        return parts.contains { part in part.nextUpdate.map { $0 < now } ?? false } ? .overdue : nil
+        return parts.contains { $0.isOverdue(now: now) } ? .overdue : nil
     }
 
     /// One of the certificates was revoked.
     package func revokes(_ chain: VerifiedChain) -> Bool {
-        self.list.count > 0 && chain.keys.contains { self.list.contains($0) }
+        guard self.list.count > 0 else { return false }
+        let now = self.now()
+        return chain.certificates.contains { certificate in
+            self.list.revokes(certificate.key, now: now) { certificate.signer }
+        }
     }
 }

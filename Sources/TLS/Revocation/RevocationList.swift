@@ -40,6 +40,9 @@ package struct RevocationList: Sendable {
             return martlet_crl_scope_has_certificate(scope, scope.count, certificate) == 1
         }
 
+        /// Its time is over.
+        func isOverdue(now: Int64) -> Bool { self.nextUpdate.map { $0 < now } ?? false }
+
         /// By the time it was made, and by its number where that is the same second.
         package func isNewer(than other: Part) -> Bool {
             if self.madeAt != other.madeAt { return self.madeAt > other.madeAt }
@@ -61,9 +64,22 @@ package struct RevocationList: Sendable {
 
     package var count: Int { self.parts.reduce(0) { $0 + $1.revoked.count } }
 
-    /// Whether a list names the certificate. Takes as many steps as the number of entries has bits.
-    package func contains(_ key: CertificateKey) -> Bool {
-        self.parts.contains { Self.contains(key, in: $0.revoked) }
+    /// Whether a list that counts for the certificate names it. Takes as many steps as the number of entries has bits.
+    ///
+    /// Serial numbers are an authority's own, and authorities may share a name: what another one of the name says counts only where the
+    /// certificate's signer is not known, or has no list of its own that is in time, as one that was made anew and signs for both.
+    func revokes(_ key: CertificateKey, now: Int64, signer: () -> SignerKey) -> Bool {
+        let naming = self.parts.filter { Self.contains(key, in: $0.revoked) }
+        guard !naming.isEmpty else { return false }
+        let signer = signer()
+        guard signer != .unknown else { return true }
+        return naming.contains { part in
+            SignerKey(digest: part.signer) == signer
+                || !self.parts.contains { own in
+                    own.issuer == part.issuer && SignerKey(digest: own.signer) == signer
+                        && own.distributionPoint == part.distributionPoint && !own.isOverdue(now: now)
+                }
+        }
     }
 
     private static func contains(_ key: CertificateKey, in sorted: [CertificateKey]) -> Bool {
@@ -89,7 +105,7 @@ package struct RevocationList: Sendable {
 
     /// Those whose time is over.
     package func overdue(now: Int64) -> [Part] {
-        self.parts.filter { part in part.nextUpdate.map { $0 < now } ?? false }
+        self.parts.filter { $0.isOverdue(now: now) }
     }
 }
 

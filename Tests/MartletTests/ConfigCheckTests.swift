@@ -176,6 +176,55 @@ import Testing
         #expect(listener.status == 1 && listener.output.contains("crl_directory \(path): Not a directory"))
     }
 
+    /// The fleet was thrown out by a reload, and the check had found no mistakes.
+    @Test("Regression: a client_ca_file without an authority is a mistake, for the check and for the listener")
+    func noAuthority() throws {
+        let device = try self.pki.device("check-no-authority")
+        try self.write(tls: ", key_file: \(self.pki.server.keyFile)")
+        let text = try readFile(self.file)
+        let changed = String(decoding: text, as: UTF8.self)
+            .replacing(self.pki.caFile, with: device.certificateFile)
+        try Folder.writeFile(self.file, changed)
+        let (status, output) = try self.check()
+        let reason = "client_ca_file \(device.certificateFile) holds no authority"
+        #expect(status == 1 && output.contains(reason), "\(output)")
+        let listener = try self.start("martlet-listener")
+        #expect(listener.status == 1 && listener.output.contains(reason), "\(listener.output)")
+    }
+
+    /// All of these passed without a word, and let in nobody, or whom the list names.
+    @Test("Regression: the check tells of revocation lists that let nobody in, or are not in force")
+    func revocationThatShutsOut() throws {
+        let key = "key_file: \(self.pki.server.keyFile)"
+        try self.write(tls: ", \(key), crl_missing: refuse")
+        var (status, output) = try self.check()
+        #expect(status == 1 && output.contains("refuse needs crl_files or crl_directory"), "\(output)")
+
+        _ = try self.pki.makeIntermediate("check-below")
+        let below = self.directory.file("below.crl")
+        try self.pki.revocationList(below, authority: "check-below", revoked: [])
+        try self.write(tls: ", \(key), crl_files: [\(below)], crl_missing: refuse")
+        (status, output) = try self.check()
+        #expect(status == 0 && output.contains("nothing of it is in force"), "\(output)")
+        #expect(output.contains("no revocation list is in force: all certificates are refused"), "\(output)")
+
+        let overdue = self.directory.file("overdue.crl")
+        try self.pki.revocationList(overdue, revoked: [], isOverdue: true)
+        try self.write(tls: ", \(key), crl_files: [\(overdue)], crl_overdue: hard")
+        (status, output) = try self.check()
+        #expect(status == 0 && output.contains("is overdue: whoever it issued is refused"), "\(output)")
+
+        // The place is that of the setting.
+        try self.write(tls: ", \(key), crl_files: [\(self.directory.file("garbage"))]")
+        (status, output) = try self.check()
+        let written = String(decoding: try readFile(self.file), as: UTF8.self)
+        let line = try #require(written.split(separator: "\n").first { $0.contains("crl_files: ") })
+        let before = try #require(line.ranges(of: "crl_files: ").first?.lowerBound)
+        let column = line.distance(from: line.startIndex, to: before) + 1
+        let value = column + "crl_files: ".count
+        #expect(status == 1 && (output.contains(":\(column): ") || output.contains(":\(value): ")), "\(output)")
+    }
+
     /// The check said nothing of the key, and refused the others, with which the roles run.
     @Test("Regression: what the roles only warn of is a warning of the check")
     func warnings() throws {

@@ -73,9 +73,7 @@ package enum LocalRun {
                 problems.append(configuration.problem("\(error)", ofListener: index, setting: error.setting))
                 continue
             }
-            for error in ConfiguredRevocation.read(tls).problems where !error.isOfStranger {
-                problems.append(configuration.problem("\(error)", ofListener: index))
-            }
+            problems += Self.checkRevocation(tls, ofListener: index, configuration)
         }
         for (index, source) in configuration.authentication.sources.enumerated()
         where source.kind == .redis && source.redis.url.usesTLS {
@@ -89,6 +87,39 @@ package enum LocalRun {
             } catch {
                 problems.append(configuration.problem("\(error)", ofSource: index, setting: error.setting))
             }
+        }
+        return problems
+    }
+
+    /// Lists that a listener would not take, and what they would do to all devices.
+    private static func checkRevocation(
+        _ tls: Configuration.Listener.TLS,
+        ofListener index: Int,
+        _ configuration: Configuration
+    ) -> [ConfigurationError.Problem] {
+        let (list, errors) = ConfiguredRevocation.read(tls)
+        var problems: [ConfigurationError.Problem] = []
+        // A folder may hold lists for others.
+        for error in errors where !error.isOfStranger || error.setting == "crl_files" {
+            let isWarning = error.isOfStranger
+            let text = isWarning ? "\(error): nothing of it is in force" : "\(error)"
+            problems.append(
+                configuration.problem(text, ofListener: index, setting: error.setting, isWarning: isWarning)
+            )
+        }
+        if tls.crlOverdue == .hard {
+            for part in list.overdue(now: RevocationList.now) {
+                let text =
+                    "the revocation list of \(part.issuerName) is overdue: whoever it issued is refused (crl_overdue: hard)"
+                problems.append(
+                    configuration.problem(text, ofListener: index, setting: "crl_overdue", isWarning: true)
+                )
+            }
+        }
+        if tls.crlMissing == .refuse, list.parts.isEmpty {
+            let text =
+                "no revocation list is in force: all certificates are refused until there is one (crl_missing: refuse)"
+            problems.append(configuration.problem(text, ofListener: index, setting: "crl_missing", isWarning: true))
         }
         return problems
     }

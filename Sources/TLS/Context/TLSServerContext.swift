@@ -160,6 +160,13 @@ package final class TLSServerContext: @unchecked Sendable {
             )
         }
         let authorities = try builder.trust(file: file, setting: "client_ca_file")
+        guard authorities.contains(where: { X509_check_ca($0.pointer) >= 1 || $0.isSelfSigned }) else {
+            throw TLSError(
+                "client_ca_file \(file) holds no authority: none of its certificates may sign others (basicConstraints, CA:TRUE), "
+                    + "so no device would get in. It must name the authorities that sign device certificates",
+                setting: "client_ca_file"
+            )
+        }
         let now = Int64(time(nil))
         for authority in authorities {
             OpenSSLLibrary.shareKey(of: authority)

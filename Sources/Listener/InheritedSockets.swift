@@ -44,4 +44,9 @@ struct InheritedSockets {
             ?? self.sockets.firstIndex { isBound($0) }
         return choice.map { self.sockets.remove(at: $0).fileDescriptor }
     }
+
+    /// Takes out another socket with the listener's name, of a unit with more of them than the listener has addresses.
+    mutating func takeFurther(name: String) -> Int32? {
+        self.sockets.firstIndex { $0.name == name }.map { self.sockets.remove(at: $0).fileDescriptor }
+    }
 }

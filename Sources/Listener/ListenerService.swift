@@ -98,6 +98,12 @@ package final class ListenerService: Role {
                 try self.listen(on: fileDescriptor, policy)
             }
         }
+        for policy in self.policies {
+            while let passed = inherited.takeFurther(name: policy.configuration.name) {
+                try self.check(passed, policy.configuration)
+                try self.listen(on: passed, policy)
+            }
+        }
         for unused in inherited.sockets {
             let bound = SocketAddress.local(of: unused.fileDescriptor)?.listenAddress
             self.logger.warning(

@@ -45,6 +45,22 @@ import Testing
         }
     }
 
+    @Test("Regression: a unit's second socket with the name of a listener is served")
+    func further() throws {
+        let first = reservedDescriptors + 60
+        let addresses = try self.makeSockets(at: first, count: 4)
+        var inherited = InheritedSockets(
+            environment: self.environment(count: 4, names: "devices:devices:devices:other"),
+            firstDescriptor: first
+        )
+        #expect(inherited.take(name: "devices", address: addresses[1]) == first + 1)
+        #expect(inherited.takeFurther(name: "devices") == first)
+        #expect(inherited.takeFurther(name: "devices") == first + 2)
+        #expect(inherited.takeFurther(name: "devices") == nil)
+        #expect(inherited.sockets == [InheritedSockets.Socket(fileDescriptor: first + 3, name: "other")])
+        for descriptor in first..<first + 4 { close(descriptor) }
+    }
+
     @Test("Without names the address decides")
     func withoutNames() throws {
         let first = reservedDescriptors + 20

@@ -199,7 +199,10 @@ extension Configuration.Listener.TLS {
         section.choice("crl_overdue", into: &self.crlOverdue)
         section.choice("crl_missing", into: &self.crlMissing)
         if self.crlMissing == .refuse, !self.usesCRLs {
-            section.report("crl_missing", "refuse needs crl_files or crl_directory: without lists no certificate gets in")
+            section.report(
+                "crl_missing",
+                "refuse needs crl_files or crl_directory: without lists no certificate gets in"
+            )
         }
     }
 

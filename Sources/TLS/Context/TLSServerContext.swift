@@ -160,7 +160,7 @@ package final class TLSServerContext: @unchecked Sendable {
             )
         }
         let authorities = try builder.trust(file: file, setting: "client_ca_file")
-        guard authorities.contains(where: { X509_check_ca($0.pointer) >= 1 || $0.isSelfSigned }) else {
+        guard authorities.contains(where: { X509_check_ca($0.pointer) >= 1 }) else {
             throw TLSError(
                 "client_ca_file \(file) holds no authority: none of its certificates may sign others (basicConstraints, CA:TRUE), "
                     + "so no device would get in. It must name the authorities that sign device certificates",

@@ -145,6 +145,12 @@ import Testing
         #expect(mistakes.contains { $0.contains("none of authentication.sources is asked about") }, "\(mistakes)")
     }
 
+    @Test func `regression: a second source of rows is named as such`() throws {
+        let imported = try self.read("", "authorization.sources = [\(Self.rows)\n\(Self.rows)]")
+        #expect(self.warns(imported, 5, "this is the second authorization source redis"))
+        #expect(!imported.warnings.contains { $0.text.contains("write its rules") })
+    }
+
     @Test func `regression: a hash that is a word is named`() throws {
         let imported = try self.read(hash: "\"plain\"")
         #expect(self.warns(imported, 2, "password_hash_algorithm = plain has no name"))

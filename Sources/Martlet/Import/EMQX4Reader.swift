@@ -15,6 +15,9 @@ struct EMQX4Reader {
     static func read(_ text: String) -> ImportedConfiguration {
         var reader = EMQX4Reader()
         reader.readLines(text)
+        reader.result.isForeign = !reader.order.contains { key in
+            ["auth.", "listener.", "zone.", "mqtt.", "acl_", "allow_anonymous"].contains { key.hasPrefix($0) }
+        }
         reader.readSource()
         reader.readDefaults()
         reader.readListeners()

@@ -20,6 +20,9 @@ struct EMQX5Reader {
         var parser = HOCONParser(text)
         let root = try parser.parse()
         var reader = EMQX5Reader(root: root, named: Set(parser.references.compactMap(\.first)))
+        let sections = ["authentication", "authorization", "listeners", "zones"]
+        let hasOther = ["auth", "listener"].contains { root[$0] != nil }
+        reader.result.isForeign = !sections.contains { root[$0] != nil } && (hasOther || root["mqtt"] == nil)
         for problem in parser.problems { reader.result.warn(problem.line, problem.text) }
         reader.readListeners()
         reader.readAuthentication()
@@ -308,7 +311,10 @@ struct EMQX5Reader {
                 placeholders: element["compatibility_mode"]?.text == "v4" ? "uc" : ""
             )
             guard type == "redis", !hasRows, !command.isEmpty, !self.result.sources.isEmpty else {
-                others.append(OtherSource(type: type, line: line, isAhead: type != "redis" && !hasRows))
+                let isSecond = type == "redis" && hasRows
+                others.append(
+                    OtherSource(type: type, line: line, isAhead: type != "redis" && !hasRows, isSecond: isSecond)
+                )
                 continue
             }
             if let precondition = Self.precondition(of: element) {
@@ -331,6 +337,8 @@ struct EMQX5Reader {
         var line: Int
         /// EMQX asks it before it looks for rows; those of Redis never deny there.
         var isAhead: Bool
+        /// One of Redis, of which there is one already.
+        var isSecond: Bool
     }
 
     /// EMQX asks the sources in their order. Where one stands ahead of Redis, rules are asked before rows here, so that its denials count.
@@ -338,6 +346,14 @@ struct EMQX5Reader {
         let isLast = hasRows && others.contains(where: \.isAhead)
         if isLast { self.result.accessRows = "last" }
         for other in others {
+            if other.isSecond {
+                self.result.warn(
+                    other.line,
+                    "this is the second authorization source redis, and is not taken over: one acl_command asks for rows here, and rows of "
+                        + "each client are no rules of authorization.rules; copy them to where the first one's are"
+                )
+                continue
+            }
             var text = "authorization source \(other.type) is not taken over; write its rules into authorization.rules"
             if isLast {
                 text +=

@@ -65,6 +65,8 @@ struct ImportedConfiguration: Equatable {
     var accessRows = "first"
     /// Of the `mqtt` section.
     var settings: [ImportedSetting.Written] = []
+    /// There is nothing in the file that the other broker's decide by.
+    var isForeign = false
     private(set) var warnings: [Warning] = []
 
     /// Once, even if it concerns several listeners.

@@ -85,7 +85,8 @@ struct ImportedSetting {
         case .flag: "true or false"
         case .number(let range): "\(range.lowerBound) to \(range.upperBound)"
         case .bytes(let range): "\(range.lowerBound) to \(range.upperBound) bytes"
-        case .seconds(let range): "\(range.lowerBound) to \(range.upperBound) seconds"
+        case .seconds(let range):
+            "\(range.lowerBound) to \(range.upperBound) whole seconds, in forms such as 90, 90s, 2h and 1h30m"
         }
     }
 

@@ -417,6 +417,14 @@ import Testing
         }
     }
 
+    /// The documentation promised all that only read.
+    @Test(arguments: ["ZUNION 1", "ZINTER 1", "ZDIFF 1", "SINTERCARD 1", "HSCAN", "XRANGE", "GEOHASH", "LCS"])
+    func commandsThatAreRefusedAreDocumented(_ words: String) throws {
+        #expect(throws: ConfigurationMistake.self) { try CommandTemplate("\(words) k:%C x y") }
+        let documented = try repositoryFile("docs/emqx-migration.md")
+        #expect(documented.contains("`\(words.split(separator: " ")[0])`"))
+    }
+
     @Test func `regression: a key of the wrong kind is named by what it is for`() throws {
         let set = CommandSet(
             row: try CommandTemplate("HMGET k:%C password"),

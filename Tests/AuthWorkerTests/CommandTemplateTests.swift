@@ -417,6 +417,36 @@ import Testing
         }
     }
 
+    /// The documentation promised all that only read.
+    @Test(arguments: ["ZUNION 1", "ZINTER 1", "ZDIFF 1", "SINTERCARD 1", "HSCAN", "XRANGE", "GEOHASH", "LCS"])
+    func commandsThatAreRefusedAreDocumented(_ words: String) throws {
+        #expect(throws: ConfigurationMistake.self) { try CommandTemplate("\(words) k:%C x y") }
+        let documented = try repositoryFile("docs/emqx-migration.md")
+        #expect(documented.contains("`\(words.split(separator: " ")[0])`"))
+    }
+
+    @Test func `regression: a key of the wrong kind is named by what it is for`() throws {
+        let set = CommandSet(
+            row: try CommandTemplate("HMGET k:%C password"),
+            superuser: try CommandTemplate("GET s:%C", purpose: .superuser),
+            access: try CommandTemplate("HGETALL acl:%C", purpose: .access)
+        )
+        let wrong = RedisReply.error(Array("WRONGTYPE no".utf8))
+        let row = RedisReply.array([self.bulk("p")])
+        #expect(
+            set.interpret([wrong, .null, .null])
+                == .unusable(
+                    "WRONGTYPE no (the key of the password row, which HMGET of authentication.command asked for)"
+                )
+        )
+        #expect(
+            set.interpret([row, wrong, wrong])
+                == .unusable(
+                    "WRONGTYPE no (the key of the access rows, which HGETALL of authentication.acl_command asked for)"
+                )
+        )
+    }
+
     @Test(
         arguments: [
             (.bulk([0x31]), true), (.integer(1), true), (.integer(0), false), (.bulk([0x30]), false), (.null, false),

@@ -165,4 +165,121 @@ import Testing
         let topology = try self.configuration(imported).authentication.redis.topology
         #expect(topology == .cluster([.tcp(host: "a", port: 6379), .tcp(host: "b", port: 7000)]))
     }
+
+    /// In EMQX 4 nobody is a superuser without `super_cmd`; names do not count there, places do.
+    @Test(arguments: [
+        ("HMGET u:%u password salt is_superuser", "salt,sha256", "HMGET u:%u password salt", "would make superusers"),
+        ("HMGET u:%u password salt x 'a b'", "salt,sha256", "HMGET u:%u password salt", "x, a b are left out"),
+        ("HMGET 'u %u' password salt x", "salt,sha256", "HMGET \"u %u\" password salt", "x is left out"),
+        ("hmget u:%u hash s salt", "sha256,salt", "hmget u:%u hash s", "salt is left out"),
+        ("HMGET u:%u password is_superuser", "sha256", "HMGET u:%u password", "nobody becomes a superuser"),
+        ("HMGET u:%u password is_superuser", "salt,sha256", "", "no command is written"),
+        ("HMGET u:%u is_superuser hash", "salt,sha256", "", "first value (is_superuser)"),
+        ("HMGET u:%u salt password", "salt,sha256", "", "first value (salt) for the hash and the second (password)"),
+        ("HMGET u:%u password password_hash salt", "salt,sha256", "", "no command is written"),
+        ("HMGET u:%u password salt", "salt,sha256", "HMGET u:%u password salt", nil),
+        ("HMGET u:%u pw s", "salt,sha256", "HMGET u:%u pw s", nil),
+        ("MGET a:%u b:%u:x c:1", "salt,sha256", "MGET a:%u b:%u:x c:1", nil),
+        ("HGET u:%u salt", "sha256", "HGET u:%u salt", nil),
+    ])
+    func `regression: fields of emqx4 go by their places`(
+        _ command: String,
+        _ hash: String,
+        _ written: String,
+        _ warning: String?
+    ) throws {
+        for superuser in ["", "auth.redis.super_cmd = HGET s:%u is_superuser\n"] {
+            let imported = EMQX4Reader.read(
+                "auth.redis.auth_cmd = \(command)\nauth.redis.password_hash = \(hash)\n\(superuser)"
+            )
+            #expect(imported.sources[0].command == written)
+            let named = imported.warnings.filter { $0.line == 1 && $0.text.hasPrefix("auth.redis.auth_cmd") }
+            #expect(named.isEmpty == (warning == nil), "\(named)")
+            if let warning { #expect(named.contains { $0.text.contains(warning) }, "\(named)") }
+            if written.isEmpty {
+                #expect(throws: ConfigurationError.self) { try self.configuration(imported) }
+            } else {
+                let commands = try self.configuration(imported).authentication.sources[0].commands()
+                #expect(!commands.row.fields.contains(.isSuperuser))
+            }
+        }
+    }
+
+    @Test(arguments: [
+        ("GET u:%u:%%", "u:me:%%"), ("GET u:%%u:%s%", "u:%me:%s%"),
+        ("GET u:%u:${clientid}$u${", "u:me:${clientid}$u${"),
+        ("GET %c:${$}:%x%C", "id:${$}:%xname"),
+    ])
+    func `regression: what is no placeholder in emqx4 is sent as it stands`(_ command: String, _ key: String) throws {
+        let client = ClientAttributes(
+            clientIdentifier: Array("id".utf8),
+            userName: Array("me".utf8),
+            identity: CertificateIdentity(
+                commonName: Array("name".utf8),
+                subject: [],
+                issuer: [],
+                serialNumber: [],
+                fingerprint: [],
+                alternativeNames: [],
+                notAfter: 0
+            )
+        )
+        let text = """
+            auth.redis.auth_cmd = \(command)
+            auth.redis.super_cmd = \(command)
+            auth.redis.acl_cmd = \(command.replacing("GET", with: "SMEMBERS"))
+            """
+        let source = try self.configuration(EMQX4Reader.read(text)).authentication.sources[0]
+        let commands = try source.commands().render(client).commands
+        #expect(commands.map { String(decoding: $0[1], as: UTF8.self) } == [key, key, key])
+    }
+
+    @Test func `regression: names that would come from CONNECT are named as such`() throws {
+        let text =
+            Self.source + """
+                listener.ssl.external = 8883
+                listener.ssl.external.verify = verify_peer
+                listener.ssl.external.fail_if_no_peer_cert = true
+                listener.ssl.external.peer_cert_as_username = md5
+                listener.ssl.external.peer_cert_as_clientid = CN
+                """
+        let imported = EMQX4Reader.read(text)
+        #expect(self.warns(imported, 5, "are what CONNECT says here, so that each device can take another one's name"))
+        #expect(imported.listeners[0].clientIDFromCommonName)
+        #expect(!imported.warnings.contains { $0.line == 6 })
+    }
+
+    @Test func `regression: limits of listeners are taken over as those of emqx5`() throws {
+        let text =
+            Self.source + """
+                auth.redis.query_timeout = 5s
+                auth.redis.pool = 8
+                listener.ssl.a = 8883
+                listener.ssl.a.max_connections = 1024
+                listener.ssl.a.max_conn_rate = 500
+                listener.ssl.a.tls_versions = tlsv1.2,tlsv1.1
+                listener.ssl.a.ciphers = ECDHE-RSA-AES128-GCM-SHA256,TLS_AES_128_GCM_SHA256
+                listener.ssl.a.handshake_timeout = 15s
+                listener.ssl.a.enable_crl_check = on
+                listener.ssl.a.crl_cache_urls = http://a/b.crl
+                """
+        let imported = EMQX4Reader.read(text)
+        let configuration = try self.configuration(imported)
+        let listener = configuration.listeners[0]
+        #expect(listener.maxConnections == 1024)
+        #expect(
+            imported.listeners[0].settings.map { "\($0.key): \($0.value)" } == [
+                "max_connections: 1024", "max_connection_rate: 500", "handshake_timeout: 15000ms",
+            ]
+        )
+        #expect(imported.listeners[0].tlsSettings.map(\.key) == ["max_version", "cipher_suites", "ciphers"])
+        #expect(configuration.authentication.redis.queryTimeoutNanoseconds == 5_000_000_000)
+        #expect(self.warns(imported, 3, "see redis.pipeline_max"))
+        #expect(self.warns(imported, 7, "TLS 1.0 and 1.1 are not offered"))
+        #expect(self.warns(imported, 10, "revocation lists: set crl_directory"))
+        #expect(self.warns(imported, 11, "write them into tls.crl_urls"))
+        #expect(imported.warnings.filter { $0.line > 0 }.count == 4, "\(imported.warnings)")
+        let long = EMQX4Reader.read(Self.source + "auth.redis.query_timeout = 1.5s\n")
+        #expect(self.warns(long, 2, "redis.query_timeout is 1ms to 60s, in forms such as 5s and 500ms"))
+    }
 }

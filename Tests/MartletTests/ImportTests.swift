@@ -180,6 +180,28 @@ import Testing
         #expect((failure?.line ?? 0) >= 2)
     }
 
+    @Test(arguments: [
+        (["emqx4"], "listeners.ssl.a {\n  bind = 1\n}\n", "martlet import emqx5"),
+        (["emqx4"], "authentication = []\n", "martlet import emqx5"),
+        (["emqx5"], "listener.ssl.a = 8883\n", "martlet import emqx4"),
+        (
+            ["emqx5"], "auth.redis.auth_cmd = HMGET u:%u password\nauth.redis.password_hash = salt,sha256\n",
+            "martlet import emqx4"
+        ),
+        (["emqx4"], "log.level = debug\n", "name a file of EMQX 4"), (["emqx5"], "", "name a file of EMQX 5"),
+    ])
+    func `regression: the file of the other version ends with its command's name`(
+        _ command: [String],
+        _ text: String,
+        _ advice: String
+    ) throws {
+        let folder = try TemporaryDirectory()
+        let file = folder.file("emqx.conf")
+        try writeFile(file, Array(text.utf8))
+        let run = try runProcess(builtProgram("martlet"), arguments: ["import"] + command + [file])
+        #expect(run.status == 1 && run.output.contains(advice), "\(run)")
+    }
+
     @Test func noTextCrashesTheReaders() {
         let seed = testSeed()
         var random = SeededRandom(seed: seed)

@@ -147,4 +147,9 @@ import Testing
         let setting = try #require(ImportedSetting.all.first { $0.name == name })
         #expect(setting.written(value)?.value == written)
     }
+
+    @Test(arguments: ["1500ms", "1.5h"]) func `regression: the forms of whole seconds are named`(_ value: String) {
+        let imported = EMQX4Reader.read(Self.redis4 + "mqtt.session_expiry_interval = \(value)\n")
+        #expect(self.warns(imported, 2, "whole seconds, in forms such as 90, 90s, 2h and 1h30m"))
+    }
 }

@@ -240,7 +240,7 @@ package final class AuthWorkerService: Role {
     func reportAccess(_ key: LookupKey, _ mistake: AccessRowRules.Mistake, _ logger: Logger) {
         guard let leftOut = self.accessLog.admit(now: self.loop.now) else { return }
         logger.warning(
-            "access row not understood, \(mistake.text)",
+            "access row not understood, \(mistake.text)\(mistake.others)",
             metadata: [
                 "key": "\(String(decoding: key.redisKey, as: UTF8.self))",
                 "filter": "\(mistake.filter)",

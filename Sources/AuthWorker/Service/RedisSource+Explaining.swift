@@ -118,7 +118,10 @@ extension RedisSource {
 extension Report.Block {
     mutating func addAccessMistake(of row: CredentialRow) {
         guard !row.access.isEmpty, let mistake = AccessRowRules(row.access).mistake else { return }
-        self.add("row_access_mistake", "\(mistake.filter) has \(mistake.access): \(mistake.text)")
+        self.add(
+            "row_access_mistake",
+            "\(mistake.filter) has \(mistake.access): \(mistake.text)\(mistake.others)"
+        )
     }
 }
 

@@ -23,6 +23,7 @@ extension CommandSet {
             guard let text = reply.errorText else { continue }
             // A superuser's key that holds something else says that nobody is one.
             if index == 1, self.superuser != nil, text.hasPrefix("WRONGTYPE") { continue }
+            if text.hasPrefix("WRONGTYPE") { return .unusable(text + self.origin(of: index)) }
             return text == RedisReplyReader.tooLongText ? .tooLong(text) : .unusable(text)
         }
         let result = self.row.interpret(first)
@@ -39,6 +40,18 @@ extension CommandSet {
             row.access = rows
         }
         return .found(row)
+    }
+
+    /// Which command met the wrong kind of key, without anything of the device.
+    private func origin(of index: Int) -> String {
+        let command = self.all[index]
+        let row =
+            switch command.purpose {
+            case .credentials, .existence: "password row"
+            case .superuser: "superuser row"
+            case .access: "access rows"
+            }
+        return " (the key of the \(row), which \(command.name) of authentication.\(command.purpose.key) asked for)"
     }
 
     private static func accessRows(_ reply: RedisReply) -> [AccessRow]? {

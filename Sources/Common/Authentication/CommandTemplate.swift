@@ -12,7 +12,8 @@ public struct CommandTemplate: Equatable, Sendable {
         /// What the client may do: pairs of a topic filter and an access.
         case access
 
-        var key: String {
+        /// Of `authentication` in the configuration.
+        public var key: String {
             switch self {
             case .credentials, .existence: "command"
             case .superuser: "super_command"

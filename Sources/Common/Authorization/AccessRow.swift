@@ -150,6 +150,8 @@ public struct AccessRowRules: Equatable, Sendable {
     private var isBroken = false
     /// Rows not understood.
     public private(set) var skipped = 0
+    /// Those, and rows whose filter can match nothing.
+    private var mistakes = 0
     /// The first one that was not, or that takes all others with it: its filter, and what to read of it.
     public private(set) var mistake: Mistake?
 
@@ -160,6 +162,13 @@ public struct AccessRowRules: Equatable, Sendable {
         public let access: String
         /// What is wrong, and what follows.
         public let text: String
+        /// Rows of the device with some mistake, this one among them.
+        public fileprivate(set) var count = 1
+
+        /// For the person who reads of this one alone; empty: there are no others.
+        public var others: String {
+            self.count == 1 ? "" : " (\(self.count) rows of the device have a mistake; this is the first that decides)"
+        }
 
         init(_ row: AccessRow, _ text: String) {
             self.filter = Self.shown(row.filter)
@@ -180,12 +189,12 @@ public struct AccessRowRules: Equatable, Sendable {
             switch AccessRow.meaning(of: row.access) {
             case .skipped:
                 self.skipped += 1
-                self.note(row, "it counts for nothing")
+                self.note(row, Self.ofAccess(row, "it counts for nothing"))
             case .maybeDeny:
                 self.skipped += 1
                 if !self.isBroken { self.mistake = nil }
                 self.isBroken = true
-                self.note(row, Self.nothingAllowed)
+                self.note(row, Self.ofAccess(row, Self.nothingAllowed))
             case .rule(var rule):
                 let literalMark = Array("eq ".utf8)
                 rule.isLiteral = row.filter.starts(with: literalMark)
@@ -194,6 +203,7 @@ public struct AccessRowRules: Equatable, Sendable {
                     rule.isLiteral
                     ? TemplateText(literal: Array(row.filter.dropFirst(literalMark.count)))
                     : TemplateText(stored: row.filter)
+                if !rule.isLiteral, !Self.isFilter(topic) { self.note(row, Self.noFilter) }
                 self.lines.append(Line(rule: rule, topic: topic))
             }
         }
@@ -202,14 +212,30 @@ public struct AccessRowRules: Equatable, Sendable {
             if !self.isBroken { self.mistake = Mistake(rows[Limits.accessRulesMax], text) }
             self.isBroken = true
         }
+        self.mistake?.count = max(self.mistakes, 1)
         // A hash has no order that one could rely on: what denies comes first.
         let denying = self.lines.filter { $0.rule.permission == .deny }
         if !denying.isEmpty { self.lines = denying + self.lines.filter { $0.rule.permission == .allow } }
     }
 
-    private mutating func note(_ row: AccessRow, _ consequence: String) {
-        guard self.mistake == nil, let mistake = AccessRow.mistake(in: row.access) else { return }
-        self.mistake = Mistake(row, "its access \(mistake): \(consequence)")
+    private mutating func note(_ row: AccessRow, _ text: String) {
+        self.mistakes += 1
+        if self.mistake == nil { self.mistake = Mistake(row, text) }
+    }
+
+    private static func ofAccess(_ row: AccessRow, _ consequence: String) -> String {
+        "its access \(AccessRow.mistake(in: row.access) ?? ""): \(consequence)"
+    }
+
+    private static let noFilter =
+        "its filter is none: # stands alone in the last level, + alone in its level; it matches nothing"
+
+    /// Whatever is filled in, for values with wildcards or separators are not.
+    private static func isFilter(_ topic: TemplateText) -> Bool {
+        let filter = topic.segments.flatMap { segment in
+            if case .literal(let bytes) = segment { bytes } else { [UInt8(ascii: "x")] }
+        }
+        return filter.withUnsafeBytes { TopicFilter.isValid($0) }
     }
 
     /// The rules for one client, and how many were left out; nil: a rule that denies cannot be filled in, or the rows are

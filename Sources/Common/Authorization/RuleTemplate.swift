@@ -26,7 +26,8 @@ public struct RuleTemplate: Equatable, Sendable {
             for topic in rule.topics {
                 let text: TemplateText
                 do throws(TemplateError) {
-                    text = try TemplateText(topic.filter)
+                    // As in access rows: what looks like a placeholder behind the mark is none.
+                    text = topic.isLiteral ? TemplateText(literal: topic.filter) : try TemplateText(topic.filter)
                 } catch {
                     let shown = String(decoding: topic.filter, as: UTF8.self)
                     throw TemplateError(

@@ -141,7 +141,8 @@ extension Configuration.Authorization {
             guard let (text, _) = section.reading.text(of: node, path: path) else { continue }
             let isLiteral = text.hasPrefix("eq ")
             let filter = isLiteral ? String(text.dropFirst("eq ".count)) : text
-            if let mistake = Self.mistake(inTemplate: filter) ?? Self.mistake(inFilter: filter, isLiteral: isLiteral) {
+            let inTemplate = isLiteral ? nil : Self.mistake(inTemplate: filter)
+            if let mistake = inTemplate ?? Self.mistake(inFilter: filter, isLiteral: isLiteral) {
                 section.reading.report(node.origin, path, mistake)
                 continue
             }

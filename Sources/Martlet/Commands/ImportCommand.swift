@@ -20,7 +20,8 @@ struct ImportOptions: ParsableArguments {
     @Option(help: "Where Redis' password goes; without it the file must be made by hand.")
     var passwordFile: String?
 
-    func run(_ read: (String) throws -> ImportedConfiguration) throws {
+    /// - Parameter dialect: the file's; the other one is named where nothing in it is understood.
+    func run(_ dialect: ImportedDialect, _ read: (String) throws -> ImportedConfiguration) throws {
         try MartletCommand.perform {
             let bytes: [UInt8]
             do throws(ValueError) {
@@ -29,10 +30,16 @@ struct ImportOptions: ParsableArguments {
                 throw CommandFailure("\(self.file): \(error.message)")
             }
             let imported: ImportedConfiguration
+            let text = String(decoding: bytes, as: UTF8.self)
             do {
-                imported = try read(String(decoding: bytes, as: UTF8.self))
+                imported = try read(text)
             } catch let failure as HOCONParser.Failure {
-                throw CommandFailure(mistakes: ["\(self.file):\(failure.line): \(failure.text)"])
+                let advice = dialect.advice(for: text, file: self.file).map { "; \($0)" } ?? ""
+                throw CommandFailure(mistakes: ["\(self.file):\(failure.line): \(failure.text)\(advice)"])
+            }
+            if imported.isForeign {
+                let advice = dialect.advice(for: text, file: self.file) ?? "name a file of \(dialect.title)"
+                throw CommandFailure(mistakes: ["\(self.file): nothing in it is understood; \(advice)"])
             }
             for warning in imported.warnings {
                 Terminal.complain(of: CommandFailure(mistakes: ["\(self.file):\(warning)"]))
@@ -77,7 +84,7 @@ struct ImportEMQX4Command: ParsableCommand {
 
     @OptionGroup var options: ImportOptions
 
-    func run() throws { try self.options.run { EMQX4Reader.read($0) } }
+    func run() throws { try self.options.run(.emqx4) { EMQX4Reader.read($0) } }
 }
 
 struct ImportEMQX5Command: ParsableCommand {
@@ -88,5 +95,5 @@ struct ImportEMQX5Command: ParsableCommand {
 
     @OptionGroup var options: ImportOptions
 
-    func run() throws { try self.options.run { try EMQX5Reader.read($0) } }
+    func run() throws { try self.options.run(.emqx5) { try EMQX5Reader.read($0) } }
 }

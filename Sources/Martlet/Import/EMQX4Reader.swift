@@ -15,6 +15,9 @@ struct EMQX4Reader {
     static func read(_ text: String) -> ImportedConfiguration {
         var reader = EMQX4Reader()
         reader.readLines(text)
+        reader.result.isForeign = !reader.order.contains { key in
+            ["auth.", "listener.", "zone.", "mqtt.", "acl_", "allow_anonymous"].contains { key.hasPrefix($0) }
+        }
         reader.readSource()
         reader.readDefaults()
         reader.readListeners()
@@ -81,19 +84,21 @@ struct EMQX4Reader {
         let database = self.take("auth.redis.database")
         source.database = self.result.database(database?.value, "auth.redis.database", line: database?.line ?? 0)
         source.password = self.value("auth.redis.password")
-        source.command = self.command("auth.redis.auth_cmd") ?? "HMGET mqtt_user:%u password"
+        let hash = self.readPasswordHash(&source)
+        source.command = self.rowCommand(hash) ?? "HMGET mqtt_user:%u password"
         source.superCommand = self.command("auth.redis.super_cmd")
         source.accessCommand = self.command("auth.redis.acl_cmd")
         if source.accessCommand != nil { self.result.accessRows = "only" }
-        self.readPasswordHash(&source)
         self.readTLS(&source)
         self.result.check(&source, line: server?.line ?? 0)
-        for key in ["auth.redis.pool", "auth.redis.query_timeout"] {
-            guard let setting = self.take(key) else { continue }
+        if let pool = self.take("auth.redis.pool") {
             self.result.warn(
-                setting.line,
-                "\(key) is left out: one connection takes all look-ups, see redis.query_timeout"
+                pool.line,
+                "auth.redis.pool is left out: one connection takes all look-ups, see redis.pipeline_max"
             )
+        }
+        if let timeout = self.take("auth.redis.query_timeout") {
+            self.result.readQueryTimeout(timeout.value, "auth.redis.query_timeout", line: timeout.line, into: &source)
         }
         self.result.sources = [source]
     }
@@ -131,32 +136,47 @@ struct EMQX4Reader {
     }
 
     /// Where nothing says how passwords are stored, it is said that they count as they are: a hash would be the password itself.
-    private mutating func readPasswordHash(_ source: inout ImportedConfiguration.Source) {
+    ///
+    /// - Returns: nil if it is not understood.
+    private mutating func readPasswordHash(_ source: inout ImportedConfiguration.Source) -> PasswordHash? {
         let names = ["password_hash", "passwd.hash"]
         let given = names.compactMap { name in self.take("auth.redis.\(name)").map { (name: name, setting: $0) } }
         guard let (name, hash) = given.first else {
             source.passwordHash = ImportedConfiguration.quoted("plain")
-            return self.result.warn(
+            self.result.warn(
                 0,
                 "there is no auth.redis.password_hash: plain is written; if hashes are stored, name theirs, or whoever knows a hash gets in"
             )
+            return .plain
         }
         for (other, setting) in given.dropFirst() where setting.value != hash.value {
             self.result.warn(setting.line, "auth.redis.\(other) is left out: auth.redis.\(name) says something else")
         }
         source.passwordHash = ImportedConfiguration.quoted(hash.value)
         do throws(ConfigurationMistake) {
-            _ = try PasswordHash(text: hash.value)
+            return try PasswordHash(text: hash.value)
         } catch {
             self.result.warn(hash.line, "\(name) \(error.reason); EMQX 4 takes it as plain: choose one")
+            return nil
         }
     }
 
-    /// What EMQX 4 makes of a command in another way is named; it is written as it stands.
+    private mutating func rowCommand(_ hash: PasswordHash?) -> String? {
+        let key = "auth.redis.auth_cmd"
+        guard let setting = self.take(key) else { return nil }
+        let command = EMQX4Command(setting.value)
+        let row = command.row(hash: hash)
+        for text in command.differences { self.result.warn(setting.line, text) }
+        for text in row.warnings { self.result.warn(setting.line, "\(key): \(text)") }
+        return row.command
+    }
+
+    /// What EMQX 4 makes of a command in another way is named.
     private mutating func command(_ key: String) -> String? {
         guard let setting = self.take(key) else { return nil }
-        for text in EMQX4Command(setting.value).differences { self.result.warn(setting.line, text) }
-        return setting.value
+        let command = EMQX4Command(setting.value)
+        for text in command.differences { self.result.warn(setting.line, text) }
+        return command.written
     }
 
     private mutating func readDefaults() {
@@ -227,6 +247,7 @@ struct EMQX4Reader {
             guard let setting = self.take("\(prefix).\(use.rawValue)") else { continue }
             self.result.use(setting.value, as: use, of: &listener, line: setting.line)
         }
+        self.readLimits(prefix, into: &listener)
         let keys =
             (listener.zone.map { ["zone.\($0).use_username_as_clientid"] } ?? []) + ["mqtt.use_username_as_clientid"]
         if let key = keys.first(where: { self.settings[$0] != nil }), let given = self.given(key) {
@@ -234,6 +255,31 @@ struct EMQX4Reader {
             self.result.useUserName(given, of: &listener)
         }
         self.result.add(listener, line: self.settings[prefix]?.line ?? 0)
+    }
+
+    /// Limits of a listener, and what EMQX 5 has in `ssl_options`, by its names there.
+    private static let limits = [
+        "max_connections": ["max_connections"], "max_conn_rate": ["max_conn_rate"],
+        "proxy_protocol": ["proxy_protocol"], "tls_versions": ["ssl_options", "versions"],
+        "ciphers": ["ssl_options", "ciphers"], "depth": ["ssl_options", "depth"],
+        "handshake_timeout": ["ssl_options", "handshake_timeout"],
+        "reuse_sessions": ["ssl_options", "reuse_sessions"],
+        "enable_crl_check": ["ssl_options", "enable_crl_check"],
+    ]
+
+    private mutating func readLimits(_ prefix: String, into listener: inout ImportedConfiguration.Listener) {
+        for key in self.order where key.hasPrefix("\(prefix).") {
+            let name = String(key.dropFirst(prefix.utf8.count + 1))
+            guard let path = Self.limits[name], let setting = self.settings[key], !setting.value.isEmpty else {
+                continue
+            }
+            var value = HOCONValue.object([])
+            _ = value.set(path, .text(setting.value), line: setting.line)
+            let member = HOCONValue.Member(key: prefix, line: setting.line, value: value)
+            if !self.result.readLimits(of: member, into: &listener).isEmpty || HOCONValue.text(setting.value).isOff {
+                self.used.insert(key)
+            }
+        }
     }
 
     /// Of `mqtt.NAME` or `zone.ZONE.NAME`, if it has a value.

@@ -80,7 +80,7 @@ extension EMQX5Reader {
             "mechanism", "backend", "type", "enable", "cmd", "password_hash_algorithm", "redis_type", "server",
             "servers",
             "sentinel", "username", "password", "database", "sentinel_username", "sentinel_password", "ssl",
-            "precondition", "compatibility_mode",
+            "precondition", "compatibility_mode", "query_timeout",
         ]
         let reasons = [
             "pool_size": "one connection takes all look-ups; see redis.pipeline_max",

@@ -6,16 +6,27 @@ struct EMQX5Reader {
     let root: HOCONValue
     /// Sections that others take values from: `common`, if there is a `${common}`.
     let named: Set<String>
+    /// Those of listeners, instead of the one of all.
+    private var chains: [Chain] = []
+
+    private struct Chain {
+        var listener: String
+        var elements: [HOCONValue]
+        var line: Int
+    }
 
     /// - Throws: where the file is no HOCON.
     static func read(_ text: String) throws(HOCONParser.Failure) -> ImportedConfiguration {
         var parser = HOCONParser(text)
         let root = try parser.parse()
         var reader = EMQX5Reader(root: root, named: Set(parser.references.compactMap(\.first)))
+        let sections = ["authentication", "authorization", "listeners", "zones"]
+        let hasOther = ["auth", "listener"].contains { root[$0] != nil }
+        reader.result.isForeign = !sections.contains { root[$0] != nil } && (hasOther || root["mqtt"] == nil)
         for problem in parser.problems { reader.result.warn(problem.line, problem.text) }
+        reader.readListeners()
         reader.readAuthentication()
         reader.readAuthorization()
-        reader.readListeners()
         reader.readSettings()
         reader.nameTheRest()
         return reader.result
@@ -54,13 +65,77 @@ struct EMQX5Reader {
 
     private mutating func readAuthentication() {
         let line = self.line("authentication")
-        guard self.root["authentication"] != nil else {
-            return self.result.warn(
-                0,
-                "there is no authentication: every client was let in; write authentication by hand"
+        let global = self.isGiven("authentication") ? self.elements("authentication") : nil
+        if let global { self.readGlobalChain(global, line: line) }
+        for chain in self.chains { self.readChain(chain, numberFrom: self.result.sources.count + 1) }
+        if global == nil {
+            self.nameMissingChain(line: line)
+        } else if self.result.sources.isEmpty {
+            self.result.warn(line, "there is no Redis authenticator; write authentication by hand")
+        }
+        if self.root["authentication_settings", "ignore_backend_failures"]?.isOn == true {
+            self.result.warn(
+                self.line("authentication_settings", "ignore_backend_failures"),
+                "failures of Redis were ignored; here a source that cannot say stops, unless it has on_failure: next"
             )
         }
-        for (index, element) in self.elements("authentication").enumerated() {
+    }
+
+    /// It is there, and not `null`.
+    private func isGiven(_ key: String) -> Bool { self.root[key] != nil && self.root[key]?.text != "null" }
+
+    /// The chain of all listeners without one of their own; which these are is written where there are others.
+    private mutating func readGlobalChain(_ elements: [HOCONValue], line: Int) {
+        let own = self.chains.map(\.listener)
+        let others = self.result.listeners.map(\.name).filter { !own.contains($0) }
+        guard own.isEmpty || !others.isEmpty else {
+            self.result.warn(
+                line,
+                "authentication is left out: every listener has an authentication of its own, which EMQX asks instead"
+            )
+            return
+        }
+        self.readAuthenticators(elements, of: own.isEmpty ? [] : others, numberFrom: 1, line: line)
+    }
+
+    private mutating func readChain(_ chain: Chain, numberFrom first: Int) {
+        let known = self.result.sources.count
+        self.readAuthenticators(chain.elements, of: [chain.listener], numberFrom: first, line: chain.line)
+        let sources = self.result.sources.dropFirst(known).map(\.name)
+        self.result.warn(
+            chain.line,
+            sources.isEmpty
+                ? "\(chain.listener) has an authentication of its own, of which nothing is taken over: no source is asked about its clients "
+                    + "until you write one with listeners: [\(chain.listener)]"
+                : "\(chain.listener) has an authentication of its own, which EMQX asks instead of the common one: it becomes "
+                    + "\(sources.joined(separator: ", ")), with listeners: [\(chain.listener)]"
+        )
+    }
+
+    private mutating func nameMissingChain(line: Int) {
+        let own = self.chains.map(\.listener)
+        let others = self.result.listeners.map(\.name).filter { !own.contains($0) }
+        let what = line == 0 ? "there is no authentication" : "authentication is null, which is none"
+        if own.isEmpty {
+            self.result.warn(line, "\(what): every client was let in; write authentication by hand")
+        } else if !others.isEmpty {
+            self.result.warn(
+                line,
+                "\(what) but that of \(own.joined(separator: ", ")): every client of \(others.joined(separator: ", ")) was let in; "
+                    + "write a source for these, or anonymous: true"
+            )
+        }
+    }
+
+    /// - Parameter listeners: that the sources are for; empty: all.
+    /// - Parameter first: what the first one's name ends with.
+    private mutating func readAuthenticators(
+        _ elements: [HOCONValue],
+        of listeners: [String],
+        numberFrom first: Int,
+        line: Int
+    ) {
+        for (index, element) in elements.enumerated() {
             let backend = element["backend"]?.text ?? ""
             let mechanism = element["mechanism"]?.text ?? ""
             let line = element.member("backend")?.line ?? element.member("mechanism")?.line ?? line
@@ -75,22 +150,21 @@ struct EMQX5Reader {
                 )
                 continue
             }
-            self.readSource(element, index: index, line: line)
-        }
-        if self.result.sources.isEmpty {
-            self.result.warn(line, "there is no Redis authenticator; write authentication by hand")
-        }
-        if self.root["authentication_settings", "ignore_backend_failures"]?.isOn == true {
-            self.result.warn(
-                self.line("authentication_settings", "ignore_backend_failures"),
-                "failures of Redis were ignored; here a source that cannot say stops, unless it has on_failure: next"
-            )
+            self.readSource(element, named: self.freeName(from: first + index), of: listeners, line: line)
         }
     }
 
-    private mutating func readSource(_ element: HOCONValue, index: Int, line: Int) {
+    private func freeName(from first: Int) -> String {
+        var number = first
+        let names = Set(self.result.sources.map(\.name))
+        while names.contains("redis-\(number)") { number += 1 }
+        return "redis-\(number)"
+    }
+
+    private mutating func readSource(_ element: HOCONValue, named name: String, of listeners: [String], line: Int) {
         var source = ImportedConfiguration.Source()
-        source.name = "redis-\(index + 1)"
+        source.name = name
+        source.listeners = listeners
         source.command = Self.command(of: element, placeholders: "")
         if source.command.isEmpty { self.result.warn(line, "cmd is missing") }
         source.passwordHash = self.passwordHash(element["password_hash_algorithm"], line: line)
@@ -129,6 +203,13 @@ struct EMQX5Reader {
 
     private mutating func passwordHash(_ value: HOCONValue?, line: Int) -> String {
         let name = value?["name"]?.text ?? "sha256"
+        if let value, value["name"]?.text == nil {
+            self.result.warn(
+                line,
+                "password_hash_algorithm\(value.text.map { " = \($0)" } ?? "") has no name, as {name = plain} has: sha256 with salt in front is "
+                    + "written, which EMQX takes where nothing is said"
+            )
+        }
         switch name {
         // In this form a salt may be asked for; as in EMQX it is not used.
         case "bcrypt": return "{name: bcrypt}"
@@ -176,6 +257,9 @@ struct EMQX5Reader {
                 line,
                 "EMQX did not verify Redis' certificate; it is verified here: name its authority in tls.ca_file"
             )
+        }
+        if let timeout = element.member("query_timeout"), let text = timeout.value.text {
+            self.result.readQueryTimeout(text, "query_timeout of \(source.name)", line: timeout.line, into: &source)
         }
         self.result.check(&source, line: line)
     }
@@ -227,7 +311,10 @@ struct EMQX5Reader {
                 placeholders: element["compatibility_mode"]?.text == "v4" ? "uc" : ""
             )
             guard type == "redis", !hasRows, !command.isEmpty, !self.result.sources.isEmpty else {
-                others.append(OtherSource(type: type, line: line, isAhead: type != "redis" && !hasRows))
+                let isSecond = type == "redis" && hasRows
+                others.append(
+                    OtherSource(type: type, line: line, isAhead: type != "redis" && !hasRows, isSecond: isSecond)
+                )
                 continue
             }
             if let precondition = Self.precondition(of: element) {
@@ -250,6 +337,8 @@ struct EMQX5Reader {
         var line: Int
         /// EMQX asks it before it looks for rows; those of Redis never deny there.
         var isAhead: Bool
+        /// One of Redis, of which there is one already.
+        var isSecond: Bool
     }
 
     /// EMQX asks the sources in their order. Where one stands ahead of Redis, rules are asked before rows here, so that its denials count.
@@ -257,6 +346,14 @@ struct EMQX5Reader {
         let isLast = hasRows && others.contains(where: \.isAhead)
         if isLast { self.result.accessRows = "last" }
         for other in others {
+            if other.isSecond {
+                self.result.warn(
+                    other.line,
+                    "this is the second authorization source redis, and is not taken over: one acl_command asks for rows here, and rows of "
+                        + "each client are no rules of authorization.rules; copy them to where the first one's are"
+                )
+                continue
+            }
             var text = "authorization source \(other.type) is not taken over; write its rules into authorization.rules"
             if isLast {
                 text +=
@@ -388,11 +485,9 @@ struct EMQX5Reader {
         let needs = options?["fail_if_no_peer_cert"]?.isOn == true
         listener.clientCertificate = listener.isTLS && verifies ? (needs ? "required" : "optional") : "none"
         if listener.isTLS { self.readCertificateUses(&listener) }
-        if member.value["authentication"] != nil {
-            self.result.warn(
-                member.line,
-                "the listener's own authentication is not taken over; give a source `listeners: [\(listener.name)]`"
-            )
+        // As with `[]`, there is no chain then.
+        if let own = member.value.member("authentication"), own.value.text != "null", !own.value.elements.isEmpty {
+            self.chains.append(Chain(listener: listener.name, elements: own.value.elements, line: own.line))
         }
         if member.value["enable_authn"]?.isOff == true {
             self.result.warn(
@@ -400,13 +495,7 @@ struct EMQX5Reader {
                 "clients of \(listener.name) were not authenticated; here they are, unless you write anonymous: true"
             )
         }
-        if options?["enable_crl_check"]?.isOn == true {
-            self.result.warn(
-                member.line,
-                "revocation lists: set crl_directory, and let a timer run martlet crl refresh"
-            )
-        }
-        let done = self.readLimits(of: member, into: &listener)
+        let done = self.result.readLimits(of: member, into: &listener)
         self.nameTheRest(of: member, listener.name, done)
         self.result.add(listener, line: member.line)
     }

@@ -35,8 +35,9 @@ extension ImportedConfiguration {
         case clientIdentifier = "peer_cert_as_clientid"
     }
 
-    /// - Parameter field: of the certificate: `cn`, `dn`, `crt`, `pem`, `md5`, or `disabled`.
-    mutating func use(_ field: String, as use: CertificateUse, of listener: inout Listener, line: Int) {
+    /// - Parameter given: a field of the certificate: `cn`, `dn`, `crt`, `pem`, `md5`, or `disabled`.
+    mutating func use(_ given: String, as use: CertificateUse, of listener: inout Listener, line: Int) {
+        let field = given.lowercased()
         guard !["disabled", ""].contains(field) else { return }
         guard listener.clientCertificate != "none" else {
             return self.warn(
@@ -46,9 +47,15 @@ extension ImportedConfiguration {
         }
         switch (use, field) {
         case (.userName, "cn"), (.userName, "dn"): listener.userNameFrom = field
-        case (.userName, _): return self.warn(line, "\(use.rawValue) = \(field) is not supported: cn or dn")
         case (.clientIdentifier, "cn"): listener.clientIDFromCommonName = true
-        case (.clientIdentifier, _): return self.warn(line, "\(use.rawValue) = \(field) is not supported: cn")
+        case (_, _):
+            let (what, key) =
+                use == .userName ? ("user names", "user_name_from: cn or dn") : ("client ids", "client_id: from_cn")
+            return self.warn(
+                line,
+                "\(use.rawValue) = \(field) is not supported: \(what) were of the certificate, and are what CONNECT says "
+                    + "here, so that each device can take another one's name; write \(key), and name the rows in Redis accordingly"
+            )
         }
         guard listener.clientCertificate == "optional" else { return }
         let key = use == .userName ? "user_name_from" : "client_id"

@@ -36,4 +36,15 @@ extension ImportedConfiguration {
             source.user = nil
         }
     }
+
+    mutating func readQueryTimeout(_ text: String, _ name: String, line: Int, into source: inout Source) {
+        if let milliseconds = ImportedSetting.milliseconds(text), (1...60_000).contains(milliseconds) {
+            source.queryTimeoutMilliseconds = milliseconds
+        } else {
+            self.warn(
+                line,
+                "\(name) = \(text) is not taken over: redis.query_timeout is 1ms to 60s, in forms such as 5s and 500ms"
+            )
+        }
+    }
 }

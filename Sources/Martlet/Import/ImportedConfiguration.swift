@@ -32,6 +32,8 @@ struct ImportedConfiguration: Equatable {
 
     struct Source: Equatable {
         var name = ""
+        /// That it is for; empty: all.
+        var listeners: [String] = []
         var command = ""
         /// As it is written in YAML.
         var passwordHash: String?
@@ -46,6 +48,7 @@ struct ImportedConfiguration: Equatable {
         /// One that is there already, instead of the password.
         var passwordFile: String?
         var database = 0
+        var queryTimeoutMilliseconds: Int?
         var usesTLS = false
         var caFile: String?
         var certificateFile: String?
@@ -62,6 +65,8 @@ struct ImportedConfiguration: Equatable {
     var accessRows = "first"
     /// Of the `mqtt` section.
     var settings: [ImportedSetting.Written] = []
+    /// There is nothing in the file that the other broker's decide by.
+    var isForeign = false
     private(set) var warnings: [Warning] = []
 
     /// Once, even if it concerns several listeners.
@@ -81,13 +86,16 @@ extension ImportedConfiguration {
         if self.sources.isEmpty {
             // Nothing is made up that would let somebody in: `martlet config check` asks for a source.
             text += "  sources: []\n"
-        } else if self.sources.count == 1 {
+        } else if self.sources.count == 1, self.sources[0].listeners.isEmpty {
             text += Self.yaml(self.sources[0], passwordFile: passwordFiles.first ?? nil, indent: "  ")
         } else {
             text += "  sources:\n"
             for (index, source) in self.sources.enumerated() {
                 let file = index < passwordFiles.count ? passwordFiles[index] : nil
-                text += "    - name: \(source.name)\n" + Self.yaml(source, passwordFile: file, indent: "      ")
+                let listeners =
+                    source.listeners.isEmpty ? "" : "      listeners: [\(source.listeners.joined(separator: ", "))]\n"
+                text +=
+                    "    - name: \(source.name)\n" + listeners + Self.yaml(source, passwordFile: file, indent: "      ")
             }
         }
         text += "\nauthorization:\n"
@@ -143,6 +151,7 @@ extension ImportedConfiguration {
         if let passwordFile = source.passwordFile ?? passwordFile {
             text += "\(inner)password_file: \(Self.quoted(passwordFile))\n"
         }
+        if let timeout = source.queryTimeoutMilliseconds { text += "\(inner)query_timeout: \(timeout)ms\n" }
         return text + Self.tls(source, inner)
     }
 

@@ -85,7 +85,8 @@ struct ImportedSetting {
         case .flag: "true or false"
         case .number(let range): "\(range.lowerBound) to \(range.upperBound)"
         case .bytes(let range): "\(range.lowerBound) to \(range.upperBound) bytes"
-        case .seconds(let range): "\(range.lowerBound) to \(range.upperBound) seconds"
+        case .seconds(let range):
+            "\(range.lowerBound) to \(range.upperBound) whole seconds, in forms such as 90, 90s, 2h and 1h30m"
         }
     }
 
@@ -165,6 +166,9 @@ extension ImportedSetting {
         "access": "addresses that were kept out are let in; see martlet ban add address",
         "proxy_protocol": "see proxy_protocol.trusted of listeners",
         "idle_timeout": "see connect_timeout of listeners",
+        "crl_cache_urls":
+            "write them into tls.crl_urls, set crl_directory, and let a timer run martlet crl refresh",
+        "key_password": "the key's password goes into a file, tls.key_password_file",
         "mountpoint": "topics are what clients write, without anything in front",
         "bypass_auth_plugins": "every client is asked about here, unless its listener has anonymous: true",
         "allow_anonymous": "every client is asked about here, unless its listener has anonymous: true",

@@ -125,6 +125,18 @@ import Testing
         #expect(!self.may(self.rules([("t", #"{"action":"all","retain":2}"#), ("a", "publish")]), publish: "a"))
     }
 
+    @Test func `regression: rows with mistakes are counted, and filters that are none are named`() throws {
+        func mistake(_ pairs: [(String, String)]) -> AccessRowRules.Mistake? {
+            AccessRowRules(pairs.map { AccessRow(filter: Array($0.0.utf8), access: Array($0.1.utf8)) }).mistake
+        }
+        let one = try #require(mistake([("a", "1"), ("e/#/x", "3")]))
+        #expect(one.filter == "e/#/x" && one.text.hasPrefix("its filter is none") && one.others.isEmpty)
+        let three = try #require(mistake([("a", "9"), ("e/#/x", "3"), ("b+%u", "1"), ("c/%u/+", "1"), ("eq d#", "1")]))
+        #expect(three.filter == "a" && three.count == 3 && three.others.hasPrefix(" (3 rows of the device"))
+        let deciding = try #require(mistake([("a", "9"), ("b", "{")]))
+        #expect(deciding.filter == "b" && deciding.count == 2)
+    }
+
     @Test func filters() {
         let rules = self.rules([
             ("a/+", "3"), ("eq b/+", "3"), ("u/%u/#", "2"), ("v/${username}/${clientid}", "2"), ("w/%C", "3"),

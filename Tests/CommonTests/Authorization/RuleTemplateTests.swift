@@ -62,6 +62,26 @@ import Testing
         #expect(rendered.rulesDropped == 0 && !rendered.access.isSuperuser)
     }
 
+    /// In access rows it was, in rules it was not.
+    @Test func `regression: behind eq nothing is a placeholder`() throws {
+        let topics: [Rule] = [
+            Rule(
+                permission: .allow,
+                actions: .all,
+                topics: ["r/%u", "r/%z", "${", "%%"].map { .init($0, isLiteral: true) }
+            )
+        ]
+        let rendered = try self.render(topics, Self.client("c", userName: "joe"))
+        #expect(self.filters(rendered) == ["r/%u", "r/%z", "${", "%%"] && rendered.rulesDropped == 0)
+        let yaml = """
+            listeners: [{name: a, transport: tcp, addresses: ["127.0.0.1:1"]}]
+            authorization: {rules: {default: [{allow: all, topics: ["eq r/%u", "eq %z", "eq ${"]}]}}
+            authentication: {command: "HMGET u:%u password"}
+            """
+        let read = try Configuration.parse(Array(yaml.utf8), file: "c.yaml", baseDirectory: "/")
+        #expect(read.authorization.ruleSets[0].rules[0].topics.map(\.isLiteral) == [true, true, true])
+    }
+
     @Test(arguments: ["+", "#", "a/b", "a+", "x#", "a\u{0}", "a\n", "\u{85}"])
     func aValueThatWouldWidenARuleDropsIt(_ value: String) throws {
         let rendered = try self.render([self.allow("devices/%c/#", "fixed")], Self.client(value))

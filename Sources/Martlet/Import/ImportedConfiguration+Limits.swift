@@ -2,11 +2,12 @@ import Common
 import TLS
 
 /// What a listener's limits and `ssl_options` say that there is a key for here.
-extension EMQX5Reader {
+extension ImportedConfiguration {
+    /// - Parameter member: as EMQX 5 has it.
     /// - Returns: the names of what was taken over, or has a warning of its own; those in `ssl_options` with that in front.
     mutating func readLimits(
         of member: HOCONValue.Member,
-        into listener: inout ImportedConfiguration.Listener
+        into listener: inout Listener
     ) -> Set<String> {
         var done: Set<String> = []
         for key in ["max_connections", "max_conn_rate", "messages_rate", "bytes_rate", "proxy_protocol"] {
@@ -26,6 +27,10 @@ extension EMQX5Reader {
             )
         }
         guard listener.isTLS, let options = member.value["ssl_options"] else { return done }
+        if options["enable_crl_check"]?.isOn == true {
+            self.warn(member.line, "revocation lists: set crl_directory, and let a timer run martlet crl refresh")
+            done.insert("ssl_options.enable_crl_check")
+        }
         for option in options.members where self.readOption(option, into: &listener) {
             done.insert("ssl_options.\(option.key)")
         }
@@ -35,11 +40,11 @@ extension EMQX5Reader {
     private mutating func readConnections(
         _ text: String,
         _ line: Int,
-        _ listener: inout ImportedConfiguration.Listener
+        _ listener: inout Listener
     ) -> Bool {
         if text == "infinity" {
             let fallback = Configuration.Listener(name: "").maxConnections
-            self.result.warn(
+            self.warn(
                 line,
                 "max_connections of \(listener.name) was infinity; it is \(fallback) here unless you write more"
             )
@@ -52,7 +57,7 @@ extension EMQX5Reader {
 
     private mutating func readProxyProtocol(_ value: HOCONValue, _ line: Int, _ name: String) -> Bool {
         guard value.isOn else { return true }
-        self.result.warn(
+        self.warn(
             line,
             "proxy_protocol of \(name): name the load balancers' addresses in proxy_protocol.trusted; without it their connections "
                 + "are refused"
@@ -65,7 +70,7 @@ extension EMQX5Reader {
         _ key: String,
         _ text: String,
         _ line: Int,
-        _ listener: inout ImportedConfiguration.Listener
+        _ listener: inout Listener
     ) -> Bool {
         if text == "infinity" { return true }
         let parts = text.split(separator: "/", omittingEmptySubsequences: false).map {
@@ -77,7 +82,7 @@ extension EMQX5Reader {
         else { return false }
         // None would be no limit.
         guard rate >= 1 else {
-            self.result.warn(
+            self.warn(
                 line,
                 "\(key) = \(text) of \(listener.name) is not taken over: the lowest limit here is 1 per second"
             )
@@ -85,7 +90,7 @@ extension EMQX5Reader {
         }
         self.write(key, Int(rate), into: &listener)
         if rate.rounded(.down) < 0.95 * rate {
-            self.result.warn(
+            self.warn(
                 line,
                 "\(key) = \(text) of \(listener.name) becomes \(Int(rate)) per second: limits are whole numbers here"
             )
@@ -109,7 +114,7 @@ extension EMQX5Reader {
         }
     }
 
-    private func write(_ key: String, _ rate: Int, into listener: inout ImportedConfiguration.Listener) {
+    private func write(_ key: String, _ rate: Int, into listener: inout Listener) {
         switch key {
         case "max_conn_rate":
             listener.settings.append(ImportedSetting.Written(key: "max_connection_rate", value: "\(rate)"))
@@ -125,7 +130,7 @@ extension EMQX5Reader {
 
     private mutating func readOption(
         _ option: HOCONValue.Member,
-        into listener: inout ImportedConfiguration.Listener
+        into listener: inout Listener
     ) -> Bool {
         switch option.key {
         case "versions": return self.readVersions(option, into: &listener)
@@ -154,13 +159,13 @@ extension EMQX5Reader {
 
     private mutating func readVersions(
         _ option: HOCONValue.Member,
-        into listener: inout ImportedConfiguration.Listener
+        into listener: inout Listener
     ) -> Bool {
         let known = ["tlsv1.2": "1.2", "tlsv1.3": "1.3"]
         let words = Self.words(option.value, separators: ",")
         let versions = words.compactMap { known[$0] }
         if words.contains(where: { ["tlsv1", "tlsv1.1"].contains($0) }) {
-            self.result.warn(
+            self.warn(
                 option.line,
                 "TLS 1.0 and 1.1 are not offered here: clients of \(listener.name) need 1.2 or 1.3"
             )
@@ -178,14 +183,14 @@ extension EMQX5Reader {
     /// EMQX has those of TLS 1.2 and of 1.3 in one list.
     private mutating func readCiphers(
         _ option: HOCONValue.Member,
-        into listener: inout ImportedConfiguration.Listener
+        into listener: inout Listener
     ) -> Bool {
         let words = Self.words(option.value, separators: ",:; ")
         let unknown = CipherNames.unknown(among: words)
         let suites = words.filter { $0.hasPrefix(CipherNames.suitePrefix) && !unknown.contains($0) }
         let ciphers = words.filter { !$0.hasPrefix(CipherNames.suitePrefix) && !unknown.contains($0) }
         for word in words where unknown.contains(word) {
-            self.result.warn(
+            self.warn(
                 option.line,
                 "cipher \(word) of \(listener.name) is not taken over: OpenSSL has none of this name; `openssl ciphers` lists them"
             )
@@ -194,7 +199,7 @@ extension EMQX5Reader {
             listener.tlsSettings.append(
                 ImportedSetting.Written(
                     key: "cipher_suites",
-                    value: ImportedConfiguration.quoted(suites.joined(separator: ":"))
+                    value: Self.quoted(suites.joined(separator: ":"))
                 )
             )
         }
@@ -202,7 +207,7 @@ extension EMQX5Reader {
             listener.tlsSettings.append(
                 ImportedSetting.Written(
                     key: "ciphers",
-                    value: ImportedConfiguration.quoted(ciphers.joined(separator: ":"))
+                    value: Self.quoted(ciphers.joined(separator: ":"))
                 )
             )
         }

@@ -141,7 +141,7 @@ extension Configuration.Authorization {
             guard let (text, _) = section.reading.text(of: node, path: path) else { continue }
             let isLiteral = text.hasPrefix("eq ")
             let filter = isLiteral ? String(text.dropFirst("eq ".count)) : text
-            let inTemplate = isLiteral ? nil : Self.mistake(inTemplate: filter)
+            let inTemplate = isLiteral ? Self.mistake(inLiteral: filter) : Self.mistake(inTemplate: filter)
             if let mistake = inTemplate ?? Self.mistake(inFilter: filter, isLiteral: isLiteral) {
                 section.reading.report(node.origin, path, mistake)
                 continue
@@ -149,6 +149,13 @@ extension Configuration.Authorization {
             topics.append(TopicTemplate(filter, isLiteral: isLiteral))
         }
         return topics
+    }
+
+    /// A rule that denies what nobody publishes to denies nothing.
+    private static func mistake(inLiteral filter: String) -> String? {
+        guard let template = try? TemplateText(filter), !template.placeholders.isEmpty else { return nil }
+        let shown = ConfigurationText.shown(filter)
+        return "\"eq \(shown)\": behind eq nothing is filled in, so no client uses that topic; remove eq"
     }
 
     private static func mistake(inTemplate filter: String) -> String? {

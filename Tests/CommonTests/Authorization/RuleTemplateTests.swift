@@ -75,11 +75,16 @@ import Testing
         #expect(self.filters(rendered) == ["r/%u", "r/%z", "${", "%%"] && rendered.rulesDropped == 0)
         let yaml = """
             listeners: [{name: a, transport: tcp, addresses: ["127.0.0.1:1"]}]
-            authorization: {rules: {default: [{allow: all, topics: ["eq r/%u", "eq %z", "eq ${"]}]}}
+            authorization: {rules: {default: [{allow: all, topics: ["eq r/%%", "eq %z", "eq ${"]}]}}
             authentication: {command: "HMGET u:%u password"}
             """
         let read = try Configuration.parse(Array(yaml.utf8), file: "c.yaml", baseDirectory: "/")
         #expect(read.authorization.ruleSets[0].rules[0].topics.map(\.isLiteral) == [true, true, true])
+        // Nobody means that, and a rule that denied it would deny nothing.
+        #expect(throws: ConfigurationError.self) {
+            let text = Array(yaml.replacing("eq %z", with: "eq r/%u").utf8)
+            _ = try Configuration.parse(text, file: "c.yaml", baseDirectory: "/")
+        }
     }
 
     @Test(arguments: ["+", "#", "a/b", "a+", "x#", "a\u{0}", "a\n", "\u{85}"])

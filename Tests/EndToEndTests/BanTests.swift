@@ -57,6 +57,10 @@ import Testing
             ["auth", "test", "--cert", certificate, "--client-id", "id-ban-bad", "--password", "pw"]
         )
         #expect(test.status == 1 && test.output.contains("is banned"), "\(test.output)")
+        // A word of docs/refusals.md, as everywhere; what the operator wrote stands beside it.
+        let reasons = test.output.split(separator: "\n").filter { $0.contains("reason") }
+        #expect(reasons.count == 2 && reasons[0].hasSuffix(" banned"), "\(test.output)")
+        #expect(reasons.last?.hasPrefix("ban_reason ") == true, "\(test.output)")
         good.0.send(.pingreq)
         #expect(try good.0.next("PINGRESP") == .pingresp)
         #expect(try self.martlet(broker, ["ban", "list"]).output.contains("stolen in Kiel"))

@@ -37,7 +37,8 @@ struct AuthTest {
         }
         if let ban = try self.ban(identity, clientIdentifier) {
             block.add("verdict", "refused: \(ban.title) is banned")
-            if !ban.reason.isEmpty { block.add("reason", ban.reason) }
+            block.add("reason", "banned")
+            if !ban.reason.isEmpty { block.add("ban_reason", ban.reason) }
             if let until = ban.until { block.add("until", Ban.timestamp(until)) }
             return (.denied, block)
         }

@@ -29,7 +29,7 @@ final class RedisAccess {
         let redis = settings.source.redis
         self.loop = loop
         self.settings = settings
-        self.tls = redis.url.usesTLS ? try RedisTLS(settings.tls) : nil
+        self.tls = redis.url.usesTLS ? RedisTLS(settings.tls) : nil
         switch redis.topology {
         case .single:
             self.main = try RedisNode(loop: loop, server: redis.url.server, settings: settings, tls: self.tls)

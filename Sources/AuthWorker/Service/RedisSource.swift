@@ -102,6 +102,8 @@ final class RedisSource {
     // MARK: Life
 
     func start() throws(SystemError) {
+        // Files that cannot be used fail the first attempt to connect, which says why.
+        _ = try? self.redis.tls?.current()
         self.warnOfCertificates()
         self.cache?.start(waits: true)
         self.takeCacheEvents()
@@ -115,7 +117,7 @@ final class RedisSource {
     }
 
     private func warnOfCertificates() {
-        for warning in self.redis.tls?.context.warnings ?? [] { self.logger.warning("\(warning)") }
+        for warning in self.redis.tls?.takeWarnings() ?? [] { self.logger.warning("\(warning)") }
     }
 
     /// The files are read again as the configuration named them at the start.
@@ -330,6 +332,7 @@ final class RedisSource {
                 metadata: ["reason": "\(failure)"]
             )
         case .back(let server, let downNanoseconds):
+            self.warnOfCertificates()
             self.beginDataCheck()
             self.askForEviction()
             self.askForSwaps()

@@ -31,6 +31,18 @@ final class RedisNode: RedisTransportDelegate {
         self.transport = try RedisTransport(loop: loop, server: server, tls: tls, delegate: self)
     }
 
+    /// Why look-ups are refused, and since when the server has not been in use; nil: they are taken.
+    var outage: RedisAccess.Outage? {
+        guard let failure = self.client.outage else { return nil }
+        return RedisAccess.Outage(server: self.description, failure: failure, since: self.client.downSince)
+    }
+
+    /// See `RedisClient.breaksAgainAndAgain`.
+    func breaksAgainAndAgain(now: Instant) -> RedisAccess.Outage? {
+        guard let failure = self.client.breaksAgainAndAgain(now: now) else { return nil }
+        return RedisAccess.Outage(server: self.description, failure: failure, since: self.client.downSince)
+    }
+
     var description: String { self.server?.description ?? "the master" }
 
     /// Another server takes this one's place.

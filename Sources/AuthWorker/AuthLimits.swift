@@ -111,6 +111,9 @@ package enum AuthLimits {
     package static let feedLossRoundNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
     package static let feedLossAlarmNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
 
+    /// A worker that is asked to confirm that rows are gone, and has heard so long ago that this is over, says that.
+    static let confirmationNanoseconds: UInt64 = 10 * Nanoseconds.perSecond
+
     /// It is an alarm when it cannot be told for so long whether Redis has its rows.
     package static let dataCheckAlarmNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
 

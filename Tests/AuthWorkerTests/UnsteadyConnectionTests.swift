@@ -90,6 +90,17 @@ import Testing
         #expect(overdue.isEmpty && later.isEmpty)
     }
 
+    /// Each Sentinel named another one, and none was a master: 42 lines in four seconds.
+    @Test func `regression: masters that change all the time are few lines, and the last ones are told`() {
+        var log = ConnectionLog()
+        let told = (0..<20 as Range<UInt64>).map { log.mastersChanged(now: $0 * 400 * Self.millisecond) }
+        #expect(told.prefix(4) == [0, 0, 0, 0] && told.dropFirst(4).allSatisfy { $0 == nil })
+        #expect(log.hasUntoldMasters)
+        let later = log.mastersChanged(now: 12 * Nanoseconds.perSecond)
+        #expect(later == 16)
+        #expect(!log.hasUntoldMasters)
+    }
+
     /// Another reason within an outage that was told: the end of it is told too.
     @Test func theEndOfAnOutageThatWasToldIsTold() {
         var log = ConnectionLog()

@@ -19,6 +19,9 @@ package struct ConnectionLog {
     }
 
     private var servers: [String: Server] = [:]
+    private var masters = ErrorLogLimiter(linesMax: 4)
+    /// They are others than the log says.
+    package private(set) var hasUntoldMasters = false
 
     package init() {}
 
@@ -40,6 +43,13 @@ package struct ConnectionLog {
         self.servers[server]?.untold = nil
         self.servers[server]?.isToldLost = false
         return known.isToldLost || known.untold == nil
+    }
+
+    /// - Returns: how many changes were left out before this one; nil: this one is left out, and to be told ten seconds later.
+    package mutating func mastersChanged(now: Instant) -> UInt64? {
+        let leftOut = self.masters.admit(now: now)
+        self.hasUntoldMasters = leftOut == nil
+        return leftOut
     }
 
     /// Why servers are away, as far as that was left out; to be called ten seconds after it was.

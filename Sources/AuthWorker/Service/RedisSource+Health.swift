@@ -26,7 +26,17 @@ extension RedisSource {
             self.connectionLogTimer = nil
             let overdue = self.connectionLog.overdue(away: self.redis.serversAway, now: self.loop.now)
             for line in overdue { self.tell(line) }
+            if self.connectionLog.hasUntoldMasters { self.tellMasters() }
         }
+    }
+
+    /// Sentinels that are of different minds can name others several times a second.
+    func tellMasters() {
+        guard let leftOut = self.connectionLog.mastersChanged(now: self.loop.now) else { return self.tellLater() }
+        let servers = self.redis.masters.map(\.description).sorted().joined(separator: ", ")
+        var metadata: Logger.Metadata = ["servers": "\(servers)"]
+        if leftOut > 0 { metadata["left_out"] = "\(leftOut)" }
+        self.logger.notice("masters of Redis", metadata: metadata)
     }
 
     func tellBack(_ server: String, downNanoseconds: UInt64) {

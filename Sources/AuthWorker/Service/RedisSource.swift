@@ -344,10 +344,7 @@ final class RedisSource {
             if self.hasDecidedAlone { self.doubtAll() }
             self.tellBack(server, downNanoseconds: downNanoseconds)
         case .mastersChanged:
-            self.logger.notice(
-                "masters of Redis",
-                metadata: ["servers": "\(self.redis.masters.map(\.description).sorted().joined(separator: ", "))"]
-            )
+            self.tellMasters()
             self.startFeeds()
         }
     }

@@ -67,6 +67,11 @@ package enum AuthLimits {
     package static let reconnectInitialNanoseconds: UInt64 = 50 * Nanoseconds.perMillisecond
     package static let reconnectMaximumNanoseconds: UInt64 = Nanoseconds.perSecond
 
+    /// A connection to Redis that has lived for this long, and for the time of a query, was of use: only then do these delays begin anew. After
+    /// so many in a row that did not, no attempt is made at once any more, and it is an alarm.
+    package static let connectionSettledNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
+    package static let connectionsShortLivedMax = 3
+
     /// One look-up per key and this long is forced by passwords that fail against a cached row.
     package static let forcedLookupIntervalNanoseconds: UInt64 = Nanoseconds.perSecond
 
@@ -106,11 +111,19 @@ package enum AuthLimits {
     package static let feedLossRoundNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
     package static let feedLossAlarmNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
 
+    /// A worker that is asked to confirm that rows are gone, and has heard so long ago that this is over, says that.
+    static let confirmationNanoseconds: UInt64 = 10 * Nanoseconds.perSecond
+
     /// It is an alarm when it cannot be told for so long whether Redis has its rows.
     package static let dataCheckAlarmNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
 
-    /// Look-ups of several commands, one of which was refused, are an alarm for so long.
-    static let refusalAlarmNanoseconds: UInt64 = 60 * Nanoseconds.perSecond
+    /// It is an alarm when Redis cannot be reached, or answers no look-up, for so long; the latter is none any more when nobody has asked for
+    /// the second of these.
+    package static let lookupAlarmNanoseconds: UInt64 = 5 * Nanoseconds.perSecond
+    package static let lookupAlarmKeptNanoseconds: UInt64 = 60 * Nanoseconds.perSecond
+
+    /// What the log left out about connections is told after so long, if it still is so.
+    static let connectionLogNanoseconds: UInt64 = 10 * Nanoseconds.perSecond
 
     /// A server that tells changes by keyspace events is asked this often whether it still does: as long as may pass without word of it.
     package static let keyspaceCheckNanoseconds: UInt64 = Nanoseconds.perSecond

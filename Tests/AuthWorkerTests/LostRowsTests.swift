@@ -74,4 +74,23 @@ import Testing
         #expect(worker.status("alarm").hasPrefix("Redis has lost rows"))
         #expect(try worker.ask(self.queries).allSatisfy { $0.outcome == .allow })
     }
+
+    /// It said that there had been nothing to confirm, though it had the alarm until the first one was told.
+    @Test func `regression: a worker that heard of the confirmation from another one says so`() throws {
+        try self.load(self.devices, self.redis)
+        let first = try WorkerHarness(self.configuration(self.redis))
+        let log = RecordedMessages()
+        let second = try WorkerHarness(self.configuration(self.redis), logHandler: log)
+        try self.warm(first)
+        try second.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        let confirmation = ControlCommand(["auth", "confirm-mass-revoke"])
+        #expect(second.service.perform(confirmation)?.text.hasPrefix("nothing to confirm") == true)
+        try self.redis.cli(["flushall"])
+        try first.waitForStatus("alarm") { $0.hasPrefix("Redis has lost rows") }
+        try second.turn { log.messages.contains { $0.hasPrefix("Redis has lost rows") } }
+        #expect(first.service.perform(confirmation)?.text == "devices without a row are denied from now on")
+        try second.turn { log.messages.contains("rows decide again") }
+        let text = second.service.perform(confirmation)?.text
+        #expect(text == "confirmed by another auth worker already, or the rows are back", "\(text ?? "")")
+    }
 }

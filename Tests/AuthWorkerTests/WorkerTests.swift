@@ -564,9 +564,6 @@ import Testing
         configuration = self.configuration()
         configuration.authorization.ruleSets[0].rules[0].topics = [.init("devices/%x/#")]
         #expect(throws: TemplateError.self) { _ = try WorkerHarness(configuration) }
-        configuration = self.configuration()
-        configuration.authentication.redis.passwordFile = self.cache.file("missing")
-        #expect(throws: ConfigurationMistake.self) { _ = try WorkerHarness(configuration) }
     }
 }
 

@@ -432,12 +432,15 @@ package struct Authenticator {
         return left
     }
 
-    package mutating func lookupAnswered(token: UInt64, _ replies: [RedisReply], now: AuthTime) {
+    /// - Returns: what the answers mean.
+    @discardableResult
+    package mutating func lookupAnswered(token: UInt64, _ replies: [RedisReply], now: AuthTime) -> LookupResult {
         var result = self.command.interpret(replies)
         if case .found(let row) = result, row.salt != nil, self.checker.scheme.salt == .none {
             result = .unusable("the reply's second value is a salt, and password_hash \(self.checker.scheme) uses none")
         }
         self.lookedUp(token: token, result, now: now)
+        return result
     }
 
     /// The same with what the answers mean.

@@ -16,6 +16,9 @@ import Common
 /// A connection that was in use and breaks is no outage yet: servers close idle and doubtful clients, proxies move them. One attempt is
 /// made at once, new look-ups wait for it, and those that were not answered are asked again, once each: all are reads.
 ///
+/// That a connection can be made, and that PING is answered, says little: look-ups may break it all the same. Delays between attempts
+/// begin anew only after a connection that has lived for some seconds.
+///
 /// The answers come in the order of the commands; a command that is not answered in time therefore ends the connection. Nothing is
 /// charged to Redis that the loop is late by: see `excuseLateness`.
 ///
@@ -152,9 +155,13 @@ package struct RedisClient: ~Copyable {
         initialNanoseconds: AuthLimits.reconnectInitialNanoseconds,
         maximumNanoseconds: AuthLimits.reconnectMaximumNanoseconds
     )
+    /// Connections in a row that came into use and did not live long.
+    private var shortLived = 0
+    private var lastBreak: RedisFailure?
     private static let reasonsToldMax = 8
     private var reasonsTold: [RedisFailure] = []
-    private var downSince: Instant
+    /// Since when it has not been in use, while it is not.
+    package private(set) var downSince: Instant
     private var readySince: Instant = 0
     private var lastTraffic: Instant = 0
     private var nextRoleCheck: Instant = 0
@@ -311,7 +318,7 @@ package struct RedisClient: ~Copyable {
             if command.urgency == .background { self.backgroundInFlight -= 1 }
             let sentAt = answered.deadline &- self.settings.queryTimeoutNanoseconds &+ self.excusedNanoseconds
             self.counters.latency.record(now > sentAt ? now - sentAt : 0)
-            if case .error = reply { self.counters.errors += 1 } else { self.backoff.reset() }
+            if case .error = reply { self.counters.errors += 1 }
             self.actions.append(.answered(token: command.token, reply))
         case .ping:
             break
@@ -361,6 +368,7 @@ package struct RedisClient: ~Copyable {
         self.failed(reason, now: now)
         guard case .waiting = self.state else { return }
         self.backoff.reset()
+        self.shortLived = 0
         self.state = .waiting(until: now)
     }
 
@@ -381,8 +389,16 @@ package struct RedisClient: ~Copyable {
         }
         if self.state == .ready {
             self.downSince = now
+            self.lastBreak = failure
+            if self.isSettled(now: now) {
+                self.backoff.reset()
+                self.shortLived = 0
+            } else {
+                self.shortLived += 1
+            }
             let wasInUse = now &- self.readySince >= AuthLimits.reconnectInitialNanoseconds
-            if wasInUse, failure.isBrokenConnection { return self.tryAgainAtOnce(failure, now: now) }
+            let mayBeChance = self.shortLived < AuthLimits.connectionsShortLivedMax
+            if wasInUse, mayBeChance, failure.isBrokenConnection { return self.tryAgainAtOnce(failure, now: now) }
         }
         let isNews = self.reasonsTold.count < Self.reasonsToldMax && !self.reasonsTold.contains(failure)
         self.outage = failure
@@ -392,6 +408,19 @@ package struct RedisClient: ~Copyable {
             self.actions.append(.lost(failure))
         }
         self.abandonCommands(failure)
+    }
+
+    /// The connection there is, or that breaks now, has shown that it is of use.
+    private func isSettled(now: Instant) -> Bool {
+        self.state == .ready
+            && now &- self.readySince >= AuthLimits.connectionSettledNanoseconds
+                &+ self.settings.queryTimeoutNanoseconds
+    }
+
+    /// Why connections break, one after the other, soon after they were made; nil: they do not, or no more.
+    package func breaksAgainAndAgain(now: Instant) -> RedisFailure? {
+        guard self.shortLived >= AuthLimits.connectionsShortLivedMax, !self.isSettled(now: now) else { return nil }
+        return self.lastBreak
     }
 
     private mutating func disconnect(until next: Instant) {

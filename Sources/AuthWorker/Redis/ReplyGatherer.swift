@@ -15,6 +15,9 @@ struct ReplyGatherer {
 
     static func isPart(_ number: UInt64) -> Bool { number & self.partBit != 0 }
 
+    /// The place of the command with this number among those of its look-up.
+    func index(of number: UInt64) -> Int { Self.isPart(number) ? self.parts[number]?.index ?? 0 : 0 }
+
     /// The numbers for the commands of a look-up.
     mutating func begin(_ lookup: UInt64, count: Int) -> Range<UInt64> {
         let first = self.nextNumber

@@ -22,6 +22,12 @@ extension AuthWorkerService {
         // Each of them, not only the first that has something to confirm.
         let confirmed = self.redisSources.filter { $0.confirmMassRevoke() }
         guard !confirmed.isEmpty else {
+            if self.redisSources.contains(where: { $0.dataCheck.hasJustEnded(now: self.loop.now) }) {
+                return ControlReply(
+                    isDone: true,
+                    text: "confirmed by another auth worker already, or the rows are back"
+                )
+            }
             return ControlReply(isDone: true, text: "nothing to confirm: Redis' answers decide")
         }
         return ControlReply(isDone: true, text: "devices without a row are denied from now on")

@@ -54,6 +54,18 @@ final class ClusterAccess {
     /// The master that has the key's slot, as far as it is known.
     func node(of key: [UInt8]) -> RedisURL.Server? { self.router.slots.master(of: ClusterSlots.slot(of: key)) }
 
+    /// Without a map of the slots, of those that were asked for one.
+    var outage: RedisAccess.Outage? {
+        let nodes = self.masters.isEmpty ? Array(self.nodes.values) : self.masters.compactMap { self.nodes[$0] }
+        return nodes.compactMap(\.outage).min { $0.since < $1.since }
+    }
+
+    var serversAway: Set<String> { Set(self.nodes.values.compactMap { $0.outage?.server }) }
+
+    func breaksAgainAndAgain(now: Instant) -> RedisAccess.Outage? {
+        self.masters.lazy.compactMap { self.nodes[$0]?.breaksAgainAndAgain(now: now) }.first
+    }
+
     var description: String {
         let ready = self.masters.count { self.nodes[$0]?.client.state == .ready }
         guard !self.masters.isEmpty else {

@@ -32,6 +32,8 @@ struct DataCheck {
     /// Redis said that something was emptied, not which of its databases.
     var isAfterFlush = false
     var wasSuspended = false
+    /// When the last suspension ended.
+    var suspensionEndedAt: Instant?
     /// Denial was suspended until another worker found the rows; this one looks where it is connected to.
     var endsSuspension = false
     /// The rows that are asked for while denial is suspended, from the first look to the last: those that stay away are as many among
@@ -54,6 +56,11 @@ struct DataCheck {
 
     static func sampleMax(masters: Int) -> Int {
         min(max(Self.sampleMax, masters * Self.nodeSampleMax), Self.clusterSampleMax)
+    }
+
+    /// Somebody has confirmed it to another worker of the host, which told this one, or the rows are back.
+    func hasJustEnded(now: Instant) -> Bool {
+        self.suspensionEndedAt.map { now &- $0 < AuthLimits.confirmationNanoseconds } ?? false
     }
 
     /// Redis may be another one, or does not have its rows.

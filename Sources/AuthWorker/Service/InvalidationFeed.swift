@@ -5,7 +5,7 @@ final class InvalidationFeed: RedisTransportDelegate {
     private let loop: EventLoop
     private var subscriber: InvalidationSubscriber
     private var transport: RedisTransport?
-    private let passwordFile: String?
+    private var secret: RedisSecret
     /// What is to be told: all but connecting and closing.
     private var events: [InvalidationSubscriber.Action] = []
 
@@ -16,7 +16,10 @@ final class InvalidationFeed: RedisTransportDelegate {
         tls: RedisTLS?
     ) throws(SystemError) {
         self.loop = loop
-        self.passwordFile = settings.source.redis.passwordFile
+        self.secret = RedisSecret(
+            file: settings.source.redis.passwordFile,
+            isKnown: settings.redis.password != nil
+        )
         self.subscriber = InvalidationSubscriber(
             settings: settings.redis,
             mode: settings.source.redis.invalidation,
@@ -54,15 +57,20 @@ final class InvalidationFeed: RedisTransportDelegate {
             self.subscriber.actions = []
             for action in actions {
                 switch action {
-                case .connect:
-                    if let file = self.passwordFile, let password = try? RedisSourceSettings.firstLine(file) {
-                        self.subscriber.setPassword(password)
-                    }
-                    self.transport?.connect()
+                case .connect: self.connect()
                 case .close: self.transport?.close()
                 case .active, .changed, .flushed, .lost: self.events.append(action)
                 }
             }
+        }
+    }
+
+    private func connect() {
+        do throws(RedisFailure) {
+            if let password = try self.secret.next() { self.subscriber.setPassword(password) }
+            self.transport?.connect()
+        } catch {
+            self.subscriber.failed(error, now: self.loop.now)
         }
     }
 

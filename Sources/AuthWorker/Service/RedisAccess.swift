@@ -14,6 +14,12 @@ final class RedisAccess {
         case mastersChanged
     }
 
+    struct Outage {
+        var server: String
+        var failure: RedisFailure
+        var since: Instant
+    }
+
     private let loop: EventLoop
     private let settings: RedisSourceSettings
     let tls: RedisTLS?
@@ -29,7 +35,7 @@ final class RedisAccess {
         let redis = settings.source.redis
         self.loop = loop
         self.settings = settings
-        self.tls = redis.url.usesTLS ? try RedisTLS(settings.tls) : nil
+        self.tls = redis.url.usesTLS ? RedisTLS(settings.tls) : nil
         switch redis.topology {
         case .single:
             self.main = try RedisNode(loop: loop, server: redis.url.server, settings: settings, tls: self.tls)
@@ -60,6 +66,20 @@ final class RedisAccess {
 
     /// Nil: no node is known to have the key's slot, or there is one server.
     func clusterNode(of key: [UInt8]) -> RedisURL.Server? { self.cluster?.node(of: key) }
+
+    /// Of the server that has been away for the longest; nil: all are there.
+    var outage: Outage? { self.cluster?.outage ?? self.main?.outage }
+
+    /// All of them, as events name them.
+    var serversAway: Set<String> {
+        if let cluster = self.cluster { return cluster.serversAway }
+        return Set([self.main?.outage?.server].compactMap { $0 })
+    }
+
+    /// A server whose connections break again and again.
+    func breaksAgainAndAgain(now: Instant) -> Outage? {
+        self.cluster?.breaksAgainAndAgain(now: now) ?? self.main?.breaksAgainAndAgain(now: now)
+    }
 
     /// In words, for the status.
     var description: String {

@@ -6,7 +6,7 @@ final class RedisNode: RedisTransportDelegate {
     var client: RedisClient
     private var transport: RedisTransport?
     private let loop: EventLoop
-    private let passwordFile: String?
+    private var secret: RedisSecret
 
     init(
         loop: EventLoop,
@@ -18,7 +18,10 @@ final class RedisNode: RedisTransportDelegate {
     {
         self.loop = loop
         self.server = server
-        self.passwordFile = settings.source.redis.passwordFile
+        self.secret = RedisSecret(
+            file: settings.source.redis.passwordFile,
+            isKnown: settings.redis.password != nil
+        )
         self.client = RedisClient(
             settings: settings.redis,
             random: SystemRandomNumberGenerator(),
@@ -26,6 +29,18 @@ final class RedisNode: RedisTransportDelegate {
             now: loop.now
         )
         self.transport = try RedisTransport(loop: loop, server: server, tls: tls, delegate: self)
+    }
+
+    /// Why look-ups are refused, and since when the server has not been in use; nil: they are taken.
+    var outage: RedisAccess.Outage? {
+        guard let failure = self.client.outage else { return nil }
+        return RedisAccess.Outage(server: self.description, failure: failure, since: self.client.downSince)
+    }
+
+    /// See `RedisClient.breaksAgainAndAgain`.
+    func breaksAgainAndAgain(now: Instant) -> RedisAccess.Outage? {
+        guard let failure = self.client.breaksAgainAndAgain(now: now) else { return nil }
+        return RedisAccess.Outage(server: self.description, failure: failure, since: self.client.downSince)
     }
 
     var description: String { self.server?.description ?? "the master" }
@@ -38,11 +53,12 @@ final class RedisNode: RedisTransportDelegate {
     }
 
     func connect() {
-        // Read again each time, so that a new password needs no restart.
-        if let file = self.passwordFile, let password = try? RedisSourceSettings.firstLine(file) {
-            self.client.setPassword(password)
+        do throws(RedisFailure) {
+            if let password = try self.secret.next() { self.client.setPassword(password) }
+            self.transport?.connect()
+        } catch {
+            self.client.failed(error, now: self.loop.now)
         }
-        self.transport?.connect()
     }
 
     func close() {

@@ -215,6 +215,7 @@ extension RedisSource {
             )
         } else {
             self.dataCheck.lost = nil
+            self.dataCheck.suspensionEndedAt = self.loop.now
             self.dataCheck.endsSuspension = true
             if self.authenticator.denialGuard.state == .watching { self.letRowsDecide() } else { self.checkOwnServer() }
         }

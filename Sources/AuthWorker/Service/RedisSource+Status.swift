@@ -7,7 +7,7 @@ extension RedisSource {
         report.add("redis", self.redisDescription)
         report.add("changes_learned_by", self.feedDescription)
         if let alarm = self.dataCheckAlarm { report.add("alarm", alarm) }
-        if let alarm = self.refusalAlarm { report.add("alarm", alarm) }
+        if let alarm = self.lookupAlarm { report.add("alarm", alarm) }
         if self.feedLoss?.isTold == true, self.redis.isAnyReady {
             report.add(
                 "alarm",

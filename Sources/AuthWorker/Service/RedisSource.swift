@@ -20,8 +20,10 @@ final class RedisSource {
     var cacheFolder: CacheFolder
     /// The cache file is a new one: these rows of memory are not in it yet.
     var rowsToWrite: [LookupKey] = []
-    private var errorLog = ErrorLogLimiter()
-    private var gatherer = ReplyGatherer()
+    var errorLog = ErrorLogLimiter()
+    var connectionLog = ConnectionLog()
+    var connectionLogTimer: EventLoop.Timer?
+    var gatherer = ReplyGatherer()
     /// Empty; the memory of actions that were performed.
     private var performed: [Authenticator.Action] = []
     private let passwordWaker: Waker
@@ -53,8 +55,9 @@ final class RedisSource {
     var keyspaceChecksBegun: UInt64 = 0
     var hasLoggedKeyspaceEvents = false
     var dataCheck = DataCheck()
-    /// The rights for a look-up are missing, as Redis said last.
-    private var lookupRefusal: (text: String, at: Instant)?
+    /// The rights for a look-up's command are missing, as Redis said last; by the command's place.
+    var lookupRefusals: [Int: String] = [:]
+    var lookupHealth = LookupHealth()
     /// As Redis said last.
     var evictionPolicy: EvictionPolicy?
     /// See `RedisSource+Swaps`: how often Redis has exchanged databases, as it said last.
@@ -102,6 +105,8 @@ final class RedisSource {
     // MARK: Life
 
     func start() throws(SystemError) {
+        // Files that cannot be used fail the first attempt to connect, which says why.
+        _ = try? self.redis.tls?.current()
         self.warnOfCertificates()
         self.cache?.start(waits: true)
         self.takeCacheEvents()
@@ -115,7 +120,7 @@ final class RedisSource {
     }
 
     private func warnOfCertificates() {
-        for warning in self.redis.tls?.context.warnings ?? [] { self.logger.warning("\(warning)") }
+        for warning in self.redis.tls?.takeWarnings() ?? [] { self.logger.warning("\(warning)") }
     }
 
     /// The files are read again as the configuration named them at the start.
@@ -282,15 +287,18 @@ final class RedisSource {
     }
 
     private func answered(_ number: UInt64, _ reply: RedisReply) {
-        guard ReplyGatherer.isPart(number) else {
-            return self.authenticator.lookupAnswered(token: number, [reply], now: self.time)
-        }
+        guard ReplyGatherer.isPart(number) else { return self.answered(lookup: number, [reply]) }
         guard let (lookup, replies) = self.gatherer.answered(number, reply) else { return }
-        self.authenticator.lookupAnswered(token: lookup, replies, now: self.time)
+        self.answered(lookup: lookup, replies)
+    }
+
+    private func answered(lookup: UInt64, _ replies: [RedisReply]) {
+        self.noteResult(self.authenticator.lookupAnswered(token: lookup, replies, now: self.time), replies)
     }
 
     private func notAnswered(_ number: UInt64, _ failure: RedisFailure) {
         guard let lookup = ReplyGatherer.isPart(number) ? self.gatherer.failed(number) : number else { return }
+        self.lookupHealth.failed(failure.description, now: self.loop.now)
         self.authenticator.lookupFailed(token: lookup, failure, now: self.time)
     }
 
@@ -311,15 +319,12 @@ final class RedisSource {
         case .notAnswered(let token, let failure) where DataCheck.isToken(token):
             self.checkNotAnswered(token, failure)
         case .answered(let token, let reply):
-            self.noteRefusal(reply)
+            self.noteRefusal(token, reply)
             self.answered(token, reply)
         case .notAnswered(let token, let failure):
             self.notAnswered(token, failure)
         case .lost(let server, let failure):
-            self.logger.warning(
-                "Redis lost, devices seen before are let in from the cache",
-                metadata: ["server": "\(server)", "reason": "\(failure)"]
-            )
+            self.tellLost(server, failure)
         case .sentinelsLost(let failure):
             let others =
                 self.redis.masters.isEmpty
@@ -330,44 +335,17 @@ final class RedisSource {
                 metadata: ["reason": "\(failure)"]
             )
         case .back(let server, let downNanoseconds):
+            self.warnOfCertificates()
             self.beginDataCheck()
             self.askForEviction()
             self.askForSwaps()
             // Changes may have been told all the time, or again before: who came in since then on an old row was not there to be
             // doubted, and who was named as changed could not be judged.
             if self.hasDecidedAlone { self.doubtAll() }
-            self.logger.notice(
-                "Redis in use",
-                metadata: ["server": "\(server)", "after": "\(downNanoseconds / Nanoseconds.perMillisecond)ms"]
-            )
+            self.tellBack(server, downNanoseconds: downNanoseconds)
         case .mastersChanged:
-            self.logger.notice(
-                "masters of Redis",
-                metadata: ["servers": "\(self.redis.masters.map(\.description).sorted().joined(separator: ", "))"]
-            )
+            self.tellMasters()
             self.startFeeds()
         }
-    }
-
-    private func noteRefusal(_ reply: RedisReply) {
-        guard let text = reply.errorText else {
-            if self.keyPlaces.count == 1 { self.lookupRefusal = nil }
-            return
-        }
-        self.logRedisError(text)
-        if text.hasPrefix("NOPERM") { self.lookupRefusal = (text, self.loop.now) }
-    }
-
-    /// Of several commands another one may be answered: then it is one for a while.
-    var refusalAlarm: String? {
-        guard let refusal = self.lookupRefusal, self.redis.isAnyReady else { return nil }
-        let isRecent = self.loop.now &- refusal.at < AuthLimits.refusalAlarmNanoseconds
-        guard self.keyPlaces.count == 1 || isRecent else { return nil }
-        return "Redis refuses look-ups: \(refusal.text)"
-    }
-
-    private func logRedisError(_ text: String) {
-        guard let leftOut = self.errorLog.admit(now: self.loop.now) else { return }
-        self.logger.warning("Redis answers an error", metadata: ["error": "\(text)", "left_out": "\(leftOut)"])
     }
 }

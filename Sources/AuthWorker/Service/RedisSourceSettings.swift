@@ -7,6 +7,7 @@ package struct RedisSourceSettings {
     package let source: Configuration.Authentication.Source
     package let command: CommandSet
     package let ruleSets: [[UInt8]: RuleTemplate]
+    /// Without a password as long as its file cannot be read: a worker that starts serves from its cache, see `RedisSecret`.
     package let redis: RedisClient.Settings
     /// For connections to Sentinels, whose credentials are their own.
     package let sentinel: RedisClient.Settings
@@ -25,7 +26,7 @@ package struct RedisSourceSettings {
         self.ruleSets = ruleSets
         self.redis = RedisClient.Settings(
             user: source.redis.url.user.map { Array($0.utf8) },
-            password: try source.redis.passwordFile.map { try Self.firstLine($0) },
+            password: source.redis.passwordFile.flatMap { try? Self.firstLine($0) },
             database: source.redis.url.database,
             clientName: "martlet-\(worker)",
             connectTimeoutNanoseconds: source.redis.connectTimeoutNanoseconds,
@@ -34,7 +35,7 @@ package struct RedisSourceSettings {
             queueMax: source.redis.queueMax,
             needsMaster: source.redis.topology.isSentinel
         )
-        self.sentinel = try Self.sentinelSettings(source, self.redis)
+        self.sentinel = Self.sentinelSettings(source, self.redis)
         self.tls = TLSClientConfiguration(source.redis.tls)
         let cache = source.cache
         self.authenticator = Authenticator.Settings(
@@ -53,14 +54,14 @@ package struct RedisSourceSettings {
     private static func sentinelSettings(
         _ source: Configuration.Authentication.Source,
         _ redis: RedisClient.Settings
-    ) throws -> RedisClient.Settings {
+    ) -> RedisClient.Settings {
         var settings = redis
         settings.user = nil
         settings.password = nil
         settings.database = 0
         guard case .sentinel(let sentinel) = source.redis.topology else { return settings }
         settings.user = sentinel.user.map { Array($0.utf8) }
-        settings.password = try sentinel.passwordFile.map { try Self.firstLine($0) }
+        settings.password = sentinel.passwordFile.flatMap { try? Self.firstLine($0) }
         return settings
     }
 

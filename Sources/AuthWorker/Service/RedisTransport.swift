@@ -158,9 +158,15 @@ final class RedisTransport: EventHandler {
 
     /// The socket is connected: with TLS the handshake comes first.
     private func established() {
-        guard let tls = self.tls?.context, case .tcp(let host, _) = self.server else {
+        guard let files = self.tls, case .tcp(let host, _) = self.server else {
             self.delegate?.transportConnected()
             return
+        }
+        let tls: TLSClientContext
+        do throws(TLSError) {
+            tls = try files.current()
+        } catch {
+            return self.fail(.connect("TLS to \(self.serverDescription) cannot begin: \(error)"))
         }
         self.session = tls.makeConnection(
             fileDescriptor: self.fileDescriptor,

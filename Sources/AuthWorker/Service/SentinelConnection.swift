@@ -5,7 +5,7 @@ final class SentinelConnection: RedisTransportDelegate {
     private let loop: EventLoop
     private var watcher: SentinelWatcher
     private var transport: RedisTransport?
-    private let passwordFile: String?
+    private var secret: RedisSecret
 
     init(
         loop: EventLoop,
@@ -14,7 +14,7 @@ final class SentinelConnection: RedisTransportDelegate {
         tls: RedisTLS?
     ) throws(SystemError) {
         self.loop = loop
-        self.passwordFile = sentinel.passwordFile
+        self.secret = RedisSecret(file: sentinel.passwordFile, isKnown: settings.sentinel.password != nil)
         self.watcher = SentinelWatcher(
             servers: sentinel.servers,
             name: sentinel.master,
@@ -46,12 +46,7 @@ final class SentinelConnection: RedisTransportDelegate {
             self.watcher.actions = []
             for action in actions {
                 switch action {
-                case .connect(let server):
-                    if let file = self.passwordFile, let password = try? RedisSourceSettings.firstLine(file) {
-                        self.watcher.setPassword(password)
-                    }
-                    self.transport?.server = server
-                    self.transport?.connect()
+                case .connect(let server): self.connect(to: server)
                 case .close:
                     self.transport?.close()
                 case .master, .lost:
@@ -60,6 +55,16 @@ final class SentinelConnection: RedisTransportDelegate {
             }
         }
         return news
+    }
+
+    private func connect(to server: RedisURL.Server) {
+        do throws(RedisFailure) {
+            if let password = try self.secret.next() { self.watcher.setPassword(password) }
+            self.transport?.server = server
+            self.transport?.connect()
+        } catch {
+            self.watcher.failed(error, now: self.loop.now)
+        }
     }
 
     /// The master that was named cannot be used.

@@ -64,6 +64,13 @@ final class RedisTransport: EventHandler {
     /// Reports connected or failed, possibly before it returns.
     func connect() {
         self.close()
+        // Before anything else: files that cannot be used are the reason, whether or not the server is there.
+        do throws(TLSError) {
+            _ = try self.tls?.current()
+        } catch {
+            self.delegate?.transportFailed(.connect("TLS to \(self.serverDescription) cannot begin: \(error)"))
+            return
+        }
         switch self.server {
         case nil:
             self.delegate?.transportFailed(.connect("which server is the master is not known yet"))

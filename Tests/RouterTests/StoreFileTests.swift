@@ -42,7 +42,7 @@ import Testing
                 let value = "\(round)-\(UInt32.random(in: 0...UInt32.max, using: &random))"
                 if Bool.random(using: &random) {
                     if expected[key] == nil {
-                        changes.insert({ $0.write(key) }, { $0.write(value) })
+                        changes.append(.insert, { $0.write(key) }, { $0.write(value) })
                     } else {
                         changes.put({ $0.write(key) }, { $0.write(value) })
                     }
@@ -106,7 +106,7 @@ import Testing
         for number in 0..<120 {
             var changes = ChangeLog()
             let value = String(repeating: "v", count: Int.random(in: 0...9000, using: &random))
-            changes.insert({ $0.write("x\(1000 + number)") }, { $0.write(value) })
+            changes.append(.insert, { $0.write("x\(1000 + number)") }, { $0.write(value) })
             if let group = changes.takeGroup() { try file?.append([group.records]) }
             if random.oneIn(20) { try file?.fold() }
             ends.append(try readFile(log).count)

@@ -17,6 +17,8 @@ final class RedisTransport: EventHandler {
     /// Where the next connection goes; nil: it is not known.
     var server: RedisURL.Server?
     private let tls: RedisTLS?
+    /// Of the connection that is being made.
+    private var context: TLSClientContext?
     private var session: TLSConnection?
     private var isHandshaking = false
     /// The TLS connection must write before it can go on.
@@ -66,7 +68,7 @@ final class RedisTransport: EventHandler {
         self.close()
         // Before anything else: files that cannot be used are the reason, whether or not the server is there.
         do throws(TLSError) {
-            _ = try self.tls?.current()
+            self.context = try self.tls?.current()
         } catch {
             self.delegate?.transportFailed(.connect("TLS to \(self.serverDescription) cannot begin: \(error)"))
             return
@@ -165,15 +167,9 @@ final class RedisTransport: EventHandler {
 
     /// The socket is connected: with TLS the handshake comes first.
     private func established() {
-        guard let files = self.tls, case .tcp(let host, _) = self.server else {
+        guard let tls = self.context, case .tcp(let host, _) = self.server else {
             self.delegate?.transportConnected()
             return
-        }
-        let tls: TLSClientContext
-        do throws(TLSError) {
-            tls = try files.current()
-        } catch {
-            return self.fail(.connect("TLS to \(self.serverDescription) cannot begin: \(error)"))
         }
         self.session = tls.makeConnection(
             fileDescriptor: self.fileDescriptor,

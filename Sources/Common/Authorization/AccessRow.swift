@@ -218,9 +218,9 @@ public struct AccessRowRules: Equatable, Sendable {
         if !denying.isEmpty { self.lines = denying + self.lines.filter { $0.rule.permission == .allow } }
     }
 
-    private mutating func note(_ row: AccessRow, _ text: String) {
+    private mutating func note(_ row: AccessRow, _ text: @autoclosure () -> String) {
         self.mistakes += 1
-        if self.mistake == nil { self.mistake = Mistake(row, text) }
+        if self.mistake == nil { self.mistake = Mistake(row, text()) }
     }
 
     private static func ofAccess(_ row: AccessRow, _ consequence: String) -> String {

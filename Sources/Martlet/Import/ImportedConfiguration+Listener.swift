@@ -48,7 +48,7 @@ extension ImportedConfiguration {
         switch (use, field) {
         case (.userName, "cn"), (.userName, "dn"): listener.userNameFrom = field
         case (.clientIdentifier, "cn"): listener.clientIDFromCommonName = true
-        case (_, _):
+        default:
             let (what, key) =
                 use == .userName ? ("user names", "user_name_from: cn or dn") : ("client ids", "client_id: from_cn")
             return self.warn(

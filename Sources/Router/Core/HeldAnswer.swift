@@ -19,9 +19,7 @@ struct HeldAnswer {
 
     /// In the place of one that has left, until the others move up.
     static var left: HeldAnswer {
-        var answer = HeldAnswer(group: 0, handle: RouterLink.noHandle, content: .nothing)
-        answer.created = .max
-        return answer
+        HeldAnswer(group: 0, created: .max, handle: RouterLink.noHandle, content: .nothing)
     }
 
     /// This group of changes must be committed.

@@ -28,19 +28,16 @@ extension RouterCore {
         debited: Int = 0
     ) {
         session.heldCount += 1
-        let links = self.handedLinks & ~link.bit
-        if links != 0 { self.waitsForHandOver = true }
         var isPackets = false
         if case .packets = content {
             isPackets = true
             if self.refusesInFrame { session.heldRefusals += 1 }
-            if self.awaited.all.contains(where: { !$0.isUnderWay }) { self.waitsForHandOver = true }
         }
         // Made where it is to be: a variable would be copied.
         link.held.append(
             HeldAnswer(
                 group: group,
-                links: links,
+                links: self.handedLinks & ~link.bit,
                 // The one that is under way, and ends as that.
                 turn: self.turn + 1,
                 leavesUnstored: leavesUnstored,
@@ -53,6 +50,7 @@ extension RouterCore {
                 content: content
             )
         )
+        if link.held[link.held.count - 1].waitsForLinks { self.waitsForHandOver = true }
     }
 
     /// Whether the frame that is being handled gave messages to other listeners that nobody else has once they are acknowledged.

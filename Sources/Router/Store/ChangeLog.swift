@@ -38,16 +38,12 @@ struct ChangeLog: ~Copyable {
         self.append(.put, key, value)
     }
 
-    /// The same, of an entry that was not there before: when it goes soon, nothing has to be looked for.
-    mutating func insert(_ key: (inout ByteBuffer) -> Void, _ value: (inout ByteBuffer) -> Void) {
-        self.append(.insert, key, value)
-    }
-
     mutating func delete(_ key: (inout ByteBuffer) -> Void) {
         self.append(.delete, key) { _ in }
     }
 
-    private mutating func append(
+    /// An insert is of an entry that was not there before: when it goes soon, nothing has to be looked for.
+    mutating func append(
         _ operation: ChangeReader.Operation,
         _ key: (inout ByteBuffer) -> Void,
         _ value: (inout ByteBuffer) -> Void

@@ -13,11 +13,13 @@ final class X509Certificate {
         X509_free(self.pointer)
     }
 
-    /// SHA-256 of its public key.
-    var keyDigest: [UInt8] {
+    /// SHA-256 of its public key; empty: it has none that OpenSSL can read.
+    var keyDigest: [UInt8] { Self.keyDigest(self.pointer) }
+
+    static func keyDigest(_ certificate: OpaquePointer) -> [UInt8] {
         var digest = [UInt8](repeating: 0, count: 32)
         var count = UInt32(digest.count)
-        guard X509_pubkey_digest(self.pointer, EVP_sha256(), &digest, &count) == 1 else { return [] }
+        guard X509_pubkey_digest(certificate, EVP_sha256(), &digest, &count) == 1 else { return [] }
         return digest
     }
 

@@ -1,5 +1,3 @@
-import COpenSSL
-
 /// Whose key signed a certificate or a revocation list: the first 8 bytes of the SHA-256 of the public key. Authorities may share a name.
 package struct SignerKey: Hashable, Sendable {
     /// Nobody knows: the certificate that a chain ends in, say.
@@ -18,9 +16,6 @@ package struct SignerKey: Hashable, Sendable {
 
     /// The key of a signer's certificate.
     init(of signer: OpaquePointer) {
-        var digest = [UInt8](repeating: 0, count: 32)
-        var count = UInt32(digest.count)
-        let isKnown = X509_pubkey_digest(signer, EVP_sha256(), &digest, &count) == 1
-        self.init(digest: isKnown ? digest : [])
+        self.init(digest: X509Certificate.keyDigest(signer))
     }
 }

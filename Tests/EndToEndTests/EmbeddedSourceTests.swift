@@ -133,6 +133,8 @@ import Testing
         }
         let list = try runProcess(martlet, arguments: ["device", "list", "--file", file]).output
         #expect(list == "x  (no password)\n", "\(list)")
+        let shown = try runProcess(martlet, arguments: ["device", "show", "x", "--json", "--file", file]).output
+        #expect(shown.hasPrefix(#"[{"device":"x""#) && shown.contains(#""acl":"all:a/%C/100%/#""#), "\(shown)")
     }
 
     @Test("devices come from a CSV file, all or none")

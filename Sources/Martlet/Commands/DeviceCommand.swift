@@ -105,11 +105,16 @@ struct DeviceShowCommand: ParsableCommand {
     @Argument(help: "Its name.")
     var name: String
 
+    @Flag(help: "Prints JSON for programs.")
+    var json = false
+
     @OptionGroup var options: DeviceFileOptions
 
     func run() throws {
         try MartletCommand.perform {
-            Terminal.say(ReportText.people(DeviceStore.describe(try self.options.store().device(self.name))))
+            let device = DeviceStore.describe(try self.options.store().device(self.name))
+            if self.json { return Terminal.give(ReportText.json([device])) }
+            Terminal.say(ReportText.people(device))
         }
     }
 }

@@ -218,6 +218,26 @@ import Testing
         #expect(client.takePublishes().isEmpty)
     }
 
+    /// Clients subscribe anew after a reconnect, and do not want again what they have: those that were still to come did not.
+    @Test("Regression: subscribing again without retained messages takes none away that were asked for", arguments: [UInt8(1), 2])
+    func subscribingAgainTakesNothingAway(_ retainHandling: UInt8) {
+        let harness = RouterHarness()
+        Self.tenRetained(harness)
+        let client = harness.client("client")
+        client.acknowledges = false
+        client.connect(clean: false, expiry: 100, receiveMaximum: 2)
+        client.subscribe("r/+", .atLeastOnce)
+        let first = client.takePublishes()
+        #expect(first.count == 2)
+        client.drop()
+        client.connect(clean: false, expiry: 100, receiveMaximum: 2)
+        client.acknowledges = true
+        client.subscribe("r/+", .atLeastOnce) { $0.retainHandling = .init(rawValue: retainHandling) ?? .send }
+        client.acknowledgeAll()
+        let topics = Set((first + client.takePublishes()).map { String(decoding: $0.topic, as: UTF8.self) })
+        #expect(topics.count == 10, "\(topics)")
+    }
+
     @Test func wildcardsFindWhatTheNaiveMatcherFinds() {
         let seed = testSeed()
         var random = SeededRandom(seed: seed)

@@ -45,9 +45,10 @@ extension RouterCore {
                 subscription.retainHandling == .send
                 || (subscription.retainHandling == .sendIfNew && result == .added)
             let sendsRetained = wantsRetained && !self.retained.isEmpty
-            // Those that are not sent yet are so with the new options, or not at all, unless what was asked for first goes on.
+            // Those that are not sent yet come with the new options where all are asked for again. Otherwise what was asked for first goes on:
+            // no message is lost because a subscription is replaced [MQTT-3.8.4-4].
             let goesOn =
-                subscription.retainHandling == .sendIfNew
+                subscription.retainHandling != .send
                 && session.pending?.retainedCursors.contains(place: place) == true
             if !goesOn { self.dropCursors(place, session) }
             self.recordSubscription(added, filter, options, session, awaitsRetained: sendsRetained || goesOn)

@@ -219,7 +219,10 @@ import Testing
     }
 
     /// Clients subscribe anew after a reconnect, and do not want again what they have: those that were still to come did not.
-    @Test("Regression: subscribing again without retained messages takes none away that were asked for", arguments: [UInt8(1), 2])
+    @Test(
+        "Regression: subscribing again without retained messages takes none away that were asked for",
+        arguments: [UInt8(1), 2]
+    )
     func subscribingAgainTakesNothingAway(_ retainHandling: UInt8) {
         let harness = RouterHarness()
         Self.tenRetained(harness)

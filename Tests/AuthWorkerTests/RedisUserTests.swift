@@ -53,8 +53,20 @@ import Testing
         configuration.authentication.redis.pollIntervalNanoseconds = 200 * Nanoseconds.perMillisecond
         let harness = try WorkerHarness(configuration)
         try harness.waitForStatus("changes_learned_by") { $0 == "poll" }
+        // A line in the log alone let operators believe that whom they remove is out within a second.
+        #expect(harness.status("alarm").hasPrefix("Redis does not let this user learn of changes"))
         try server.cli(["ACL", "SETUSER", "martlet", "+client|tracking"])
         try harness.waitForStatus("changes_learned_by") { $0 == "tracking" }
+        #expect(harness.status("alarm") == "0")
+    }
+
+    @Test func whoWantsToPollIsNotWarned() throws {
+        let server = try RedisServer()
+        var configuration = Configuration.test(redis: .unixSocket(server.socketPath), cache: nil)
+        configuration.authentication.redis.invalidation = .poll
+        let harness = try WorkerHarness(configuration)
+        try harness.waitForStatus("changes_learned_by") { $0 == "poll" }
+        #expect(harness.status("alarm") == "0")
     }
 
     @Test func `regression: look-ups that are refused are an alarm until one is not`() throws {

@@ -134,7 +134,7 @@ extension RedisSource {
             self.service.announce(keys.map(LookupKey.hash), of: self.index)
         case .flushed:
             self.logger.warning(
-                "Redis was emptied, or one of its databases",
+                "Redis was emptied, or one of its databases, or it has loaded its data anew",
                 metadata: ["server": "\(self.serverDescription)"]
             )
             self.lostSightOfRows()

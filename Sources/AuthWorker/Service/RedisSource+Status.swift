@@ -14,6 +14,7 @@ extension RedisSource {
                 "Redis answers, but tells no changes: removed devices are noticed by asking about all in turn"
             )
         }
+        if let alarm = self.pollingAlarm { report.add("alarm", alarm) }
         if let alarm = self.clockAlarm { report.add("alarm", alarm) }
         if let alarm = self.evictionAlarm { report.add("alarm", alarm) }
         report.add("wall_clock_ahead_seconds", self.clock.wallAheadMilliseconds / 1000)
@@ -40,6 +41,18 @@ extension RedisSource {
         report.add("absent_keys_pushed_out", self.authenticator.absentKeysPushedOut)
         self.addRedisCounters(to: &report)
         self.addCacheStatus(to: &report)
+    }
+
+    /// The configuration wants changes told, and a server has never told any. Whoever knows and accepts that says so.
+    private var pollingAlarm: String? {
+        let wanted = self.configuration.redis.invalidation
+        guard wanted != .poll, wanted != .off, !self.hasBeenTold, self.redis.isAnyReady,
+            self.feeds.values.contains(where: { $0.method == .poll })
+        else { return nil }
+        let seconds = self.configuration.redis.pollIntervalNanoseconds / Nanoseconds.perSecond
+        return
+            "Redis does not let this user learn of changes: removed devices are noticed within \(max(1, seconds)) s, by asking "
+            + "about all in turn (redis.invalidation: poll accepts that)"
     }
 
     private func addRedisCounters(to report: inout StatusReport) {

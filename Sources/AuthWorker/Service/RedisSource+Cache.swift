@@ -84,22 +84,18 @@ extension RedisSource {
         let page = SharedPage(path: directory.marksPath(source: settings.cacheTag(hostKey: folder.hostKey)))
         if let trouble = page.trouble {
             logger.error(
-                "changes that are told while the cache file cannot be written are forgotten with this process",
+                "changes that are told and not yet in the cache file are forgotten with this process",
                 metadata: ["reason": "\(trouble)"]
             )
         }
         return MissingMarks(page: page)
     }
 
-    /// What is not written by then, because the file is locked or the disk is full, is noted for those that start later.
+    /// What is not written by then, because the file is locked or the disk is full, stays noted for those that start later.
     func stopCache() {
         guard let cache = self.cache else { return }
         cache.stop()
-        self.noteMissingMarks(of: cache)
-    }
-
-    private func noteMissingMarks(of cache: CredentialCache) {
-        for write in cache.marksWaiting { self.authenticator.missingMarks.note(write) }
+        for case .marked(let marks) in cache.takeEvents() { self.authenticator.marked(marks) }
     }
 
     /// Nothing where there is no file to be used. It is not opened yet.
@@ -229,7 +225,6 @@ extension RedisSource {
             case .exchanged:
                 self.fillCacheFile(cache)
             case .trouble(let reason):
-                self.noteMissingMarks(of: cache)
                 self.logger.error(
                     "authentication cache not usable at the moment, authentication goes on without it",
                     metadata: ["reason": "\(reason)"]
@@ -242,10 +237,8 @@ extension RedisSource {
                 self.keepAgain(cache)
             case .refused(let key):
                 self.authenticator.storeRefused(key, now: self.time)
-            case .marked(let keys):
-                for key in keys { self.authenticator.marked(key) }
-            case .markedAll:
-                self.authenticator.markedAll()
+            case .marked(let marks):
+                self.authenticator.marked(marks)
             }
         }
     }

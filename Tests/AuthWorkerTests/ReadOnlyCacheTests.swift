@@ -199,13 +199,13 @@ import Testing
         }
         note(early[0], "a", 1000)
         note(early[1], "b", 2000)
-        for marks in early { marks.relink() }
+        for marks in early { marks.relink(nowMilliseconds: 3000) }
         #expect(early.allSatisfy { !$0.isShared })
         #expect(!concerns(early[1], "a"))
         #expect(rmdir(path) == 0)
         let late = MissingMarks(page: SharedPage(path: path))
         note(late, "c", 500)
-        for marks in early { marks.relink() }
+        for marks in early { marks.relink(nowMilliseconds: 3000) }
         #expect(
             (early + [late]).allSatisfy { marks in
                 marks.isShared && ["a", "b", "c"].allSatisfy { concerns(marks, $0) } && !concerns(marks, "d")
@@ -244,7 +244,7 @@ import Testing
         #expect(rmdir(path) == 0)
         var other = guardian(2)
         if let confirmedAt { other.confirm(now: time(confirmedAt)) }
-        one.relink()
+        one.relink(nowMilliseconds: 2000)
         let isSuspended = (confirmedAt ?? 0) < 1000
         #expect([one, other, guardian(3)].allSatisfy { $0.isShared && $0.isSuspended == isSuspended })
     }

@@ -56,7 +56,8 @@ package final class MissingMarks {
 
     /// Of releases before: the hashes of the keys alone.
     private static let formerLayout: UInt64 = 1
-    private static let layout: UInt64 = 2
+    /// It says as well that the page was not overwritten.
+    private static let layout: UInt64 = 0x4D61_726B_0000_0002
     private static let lastAt = 1
     private static let anyUntil = 2
     private static let formerHashes = 16..<SharedPage.wordCount
@@ -72,23 +73,37 @@ package final class MissingMarks {
     private var noted: UInt64 = 0
     private var written: UInt64 = 0
 
-    package init(page: SharedPage = SharedPage()) {
+    /// - Parameter nowMilliseconds: by the clock of the marks.
+    package init(page: SharedPage = SharedPage(), nowMilliseconds: Int64 = 0) {
         self.page = page
-        self.prepare()
+        self.wasDamaged = self.prepare()
+        if self.wasDamaged { self.distrust(until: nowMilliseconds) }
     }
+
+    /// Somebody has overwritten the page, or cut it short: what was noted is lost, and any row may be meant that was known by then.
+    package private(set) var wasDamaged = false
+
+    /// False: `relink` is to be called before anything else.
+    package var isIntact: Bool { !self.page.isCut && self.page[0] == Self.layout }
 
     /// Other processes see what is noted, and those that start later.
     package var isShared: Bool { self.page.isShared }
 
-    private func prepare() {
-        guard !self.page.exchange(0, from: 0, to: Self.layout), self.page[0] != Self.layout else { return }
-        if self.page[0] == Self.formerLayout, Self.formerHashes.contains(where: { self.page[$0] != 0 }) {
+    /// Returns whether what it holds cannot be read.
+    private func prepare() -> Bool {
+        guard !self.page.exchange(0, from: 0, to: Self.layout), self.page[0] != Self.layout else { return false }
+        let isFormer = self.page[0] == Self.formerLayout
+        if isFormer, Self.formerHashes.contains(where: { self.page[$0] != 0 }) {
             self.page.raise(Self.anyUntil, to: self.page[Self.lastAt])
         }
         for index in Self.formerHashes { self.page[index] = 0 }
-        // Of another layout nothing can be read.
-        if self.page[0] != Self.formerLayout { for index in 1..<Self.formerHashes.lowerBound { self.page[index] = 0 } }
+        if !isFormer { for index in 1..<Self.formerHashes.lowerBound { self.page[index] = 0 } }
         self.page[0] = Self.layout
+        return !isFormer
+    }
+
+    private func distrust(until now: Int64) {
+        for index in [Self.lastAt, Self.anyUntil] { self.raise(index, to: now) }
     }
 
     private func raise(_ index: Int, to time: Int64) {
@@ -97,10 +112,12 @@ package final class MissingMarks {
 
     private var last: Int64 { Int64(clamping: self.page[Self.lastAt]) }
 
-    /// See `SharedPage.relink`; no mark is lost by it.
-    package func relink() {
-        guard let former = self.page.relink() else { return }
-        self.prepare()
+    /// See `SharedPage.relink`; no mark is lost by it, unless the page was damaged.
+    package func relink(nowMilliseconds: Int64) {
+        let former = self.page.relink()
+        self.wasDamaged = (former?[0] ?? self.page[0]) != Self.layout
+        if self.prepare() || self.wasDamaged { self.distrust(until: nowMilliseconds) }
+        guard let former, !self.wasDamaged else { return }
         for index in [Self.lastAt, Self.anyUntil] { self.page.raise(index, to: former[index]) }
         let last = Int64(clamping: former[Self.lastAt])
         for index in Self.anyKey where former[index] != 0 && self.page[index] != former[index] {

@@ -74,7 +74,9 @@ extension RedisSource {
         if let trouble = page.trouble {
             logger.error("auth workers do not share what they know of lost rows", metadata: ["reason": "\(trouble)"])
         }
-        return DenialAccount(page: page, worker: worker, boot: CacheDirectory.bootNumber)
+        let account = DenialAccount(page: page, worker: worker, boot: CacheDirectory.bootNumber)
+        if account.wasDamaged { Self.tellDamaged("denials", logger) }
+        return account
     }
 
     /// The same of changes that the file lacks.
@@ -88,7 +90,9 @@ extension RedisSource {
                 metadata: ["reason": "\(trouble)"]
             )
         }
-        return MissingMarks(page: page)
+        let marks = MissingMarks(page: page, nowMilliseconds: folder.clock.milliseconds)
+        if marks.wasDamaged { Self.tellDamaged("marks", logger) }
+        return marks
     }
 
     /// What is not written by then, because the file is locked or the disk is full, stays noted for those that start later.
@@ -203,10 +207,26 @@ extension RedisSource {
     /// Whoever starts later must find what this process and others have in common.
     private func tendPages() {
         let wereShared = self.pagesAreShared
-        self.authenticator.denialGuard.relink()
-        self.authenticator.missingMarks.relink()
+        let now = self.clock.milliseconds
+        self.authenticator.denialGuard.relink(nowMilliseconds: now)
+        self.authenticator.missingMarks.relink(nowMilliseconds: now)
+        if self.authenticator.denialGuard.wasDamaged { Self.tellDamaged("denials", self.logger) }
+        if self.authenticator.missingMarks.wasDamaged { Self.tellDamaged("marks", self.logger) }
         guard !wereShared, self.pagesAreShared else { return }
         self.logger.notice("auth workers share what they know of lost rows and of changes again")
+    }
+
+    /// Before a turn's work, and before what comes ahead of it: no page may be touched once its file was cut short.
+    func mendPages() {
+        guard !self.authenticator.denialGuard.isIntact || !self.authenticator.missingMarks.isIntact else { return }
+        self.tendPages()
+    }
+
+    private static func tellDamaged(_ name: String, _ logger: Logger) {
+        logger.error(
+            "a page that auth workers share was overwritten or cut short, a new one is begun",
+            metadata: ["page": "\(name)"]
+        )
     }
 
     private var pagesAreShared: Bool {

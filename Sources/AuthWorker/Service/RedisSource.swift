@@ -190,6 +190,7 @@ final class RedisSource {
     /// Does what the turn's events ask for; look-ups of one turn travel together.
     func endTurn() {
         guard !self.isStopped else { return }
+        self.mendPages()
         self.takeCacheEvents()
         for result in self.passwordThreads.takeResults() {
             self.authenticator.passwordChecked(token: result.token, fits: result.fits, now: self.time)

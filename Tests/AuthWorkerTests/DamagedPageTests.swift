@@ -101,6 +101,10 @@ import Testing
         #expect(pages.count == 2)
         for page in pages { try damage.inflict(on: page) }
         #expect(try worker.ask("b", password: "p").outcome == .allow)
+        // It was known, and is asked for again.
+        let lookups = worker.status("lookups")
+        #expect(try worker.ask("a", password: "p").source == .redis)
+        #expect(worker.status("lookups") != lookups)
         try redis.cli(["del", "tls_domain:a"])
         try worker.turn { try worker.ask("a", password: "p").reason == .noSuchDevice }
         #expect(pages.allSatisfy { FileStamp($0)?.bytes == Int64(SharedPage.wordCount * 8) })

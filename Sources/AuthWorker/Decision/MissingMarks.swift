@@ -10,6 +10,7 @@ import Common
 ///  word 0        layout
 ///       1        when the last of the changes below was told, milliseconds since 1970
 ///       2        changes of any key are missing that were told until then, the same; 0: there are none
+///       3       when a worker found that the page was damaged, the same
 ///      16 …  31  the same, as long as the file lacks what one worker has no room for below; 0: nothing
 ///      32 … 511  changes of one key, above a code of it, below when the last was told (see `Mark`); 0: none
 /// ```
@@ -60,6 +61,7 @@ package final class MissingMarks {
     private static let layout: UInt64 = 0x4D61_726B_0000_0002
     private static let lastAt = 1
     private static let anyUntil = 2
+    private static let damagedAt = 3
     private static let formerHashes = 16..<SharedPage.wordCount
     private static let anyKey = 16..<32
     private static let keys = 32..<SharedPage.wordCount
@@ -72,16 +74,25 @@ package final class MissingMarks {
     private var own = [OwnMark](repeating: OwnMark(), count: SharedPage.wordCount)
     private var noted: UInt64 = 0
     private var written: UInt64 = 0
+    private var damageSeen: UInt64 = 0
 
     /// - Parameter nowMilliseconds: by the clock of the marks.
     package init(page: SharedPage = SharedPage(), nowMilliseconds: Int64 = 0) {
         self.page = page
         self.wasDamaged = self.prepare()
         if self.wasDamaged { self.distrust(until: nowMilliseconds) }
+        self.damageSeen = page[Self.damagedAt]
     }
 
     /// Somebody has overwritten the page, or cut it short: what was noted is lost, and any row may be meant that was known by then.
     package private(set) var wasDamaged = false
+
+    /// Whether this worker, or another one, has found that since it was asked last: nobody knows which rows have changed.
+    func takeDamage() -> Bool {
+        let damagedAt = self.page[Self.damagedAt]
+        defer { self.damageSeen = damagedAt }
+        return damagedAt > self.damageSeen
+    }
 
     /// False: `relink` is to be called before anything else.
     package var isIntact: Bool { !self.page.isCut && self.page[0] == Self.layout }
@@ -103,7 +114,7 @@ package final class MissingMarks {
     }
 
     private func distrust(until now: Int64) {
-        for index in [Self.lastAt, Self.anyUntil] { self.raise(index, to: now) }
+        for index in [Self.lastAt, Self.anyUntil, Self.damagedAt] { self.raise(index, to: now) }
     }
 
     private func raise(_ index: Int, to time: Int64) {
@@ -118,7 +129,7 @@ package final class MissingMarks {
         self.wasDamaged = (former?[0] ?? self.page[0]) != Self.layout
         if self.prepare() || self.wasDamaged { self.distrust(until: nowMilliseconds) }
         guard let former, !self.wasDamaged else { return }
-        for index in [Self.lastAt, Self.anyUntil] { self.page.raise(index, to: former[index]) }
+        for index in [Self.lastAt, Self.anyUntil, Self.damagedAt] { self.page.raise(index, to: former[index]) }
         let last = Int64(clamping: former[Self.lastAt])
         for index in Self.anyKey where former[index] != 0 && self.page[index] != former[index] {
             _ = self.placeOfAny(Int64(clamping: former[index]))

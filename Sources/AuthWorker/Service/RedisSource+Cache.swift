@@ -212,6 +212,8 @@ extension RedisSource {
         self.authenticator.missingMarks.relink(nowMilliseconds: now)
         if self.authenticator.denialGuard.wasDamaged { Self.tellDamaged("denials", self.logger) }
         if self.authenticator.missingMarks.wasDamaged { Self.tellDamaged("marks", self.logger) }
+        // Rows that are fetched again count again.
+        if self.authenticator.missingMarks.takeDamage() { self.doubtAll() }
         guard !wereShared, self.pagesAreShared else { return }
         self.logger.notice("auth workers share what they know of lost rows and of changes again")
     }

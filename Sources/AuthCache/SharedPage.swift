@@ -18,6 +18,8 @@ package final class SharedPage: @unchecked Sendable {
     private let path: String?
     /// Of the file that is mapped; nil: there is none.
     private var state: FileStamp?
+    /// The same file, open; -1: there is none.
+    private var file: Int32 = -1
 
     /// Why the file could not be had when the page was made; nil: it could, or there is to be none.
     package let trouble: CacheTrouble?
@@ -41,11 +43,14 @@ package final class SharedPage: @unchecked Sendable {
     package convenience init(path: String) {
         do throws(CacheTrouble) {
             let file = try Self.open(path)
-            defer { close(file) }
             guard let memory = mmap(nil, Self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), memory != MAP_FAILED
-            else { throw CacheTrouble("map \(path)", errno: errno) }
+            else {
+                defer { close(file) }
+                throw CacheTrouble("map \(path)", errno: errno)
+            }
             self.init(memory, path: path)
             self.state = FileStamp(fileDescriptor: file)
+            self.file = file
         } catch {
             self.init(Self.ownMemory(readFrom: path), path: path, trouble: error)
         }
@@ -90,11 +95,18 @@ package final class SharedPage: @unchecked Sendable {
         ).exchanged
     }
 
+    /// Somebody has cut the file short: who touches the page before `relink` ends the process.
+    package var isCut: Bool {
+        guard self.state != nil else { return false }
+        return FileStamp(fileDescriptor: self.file).map { $0.bytes < Self.bytes } ?? true
+    }
+
     /// Where the file could not be had before, or somebody has removed it, it is made and holds what the page holds; or that of another
-    /// process that was faster takes the page's place. Nothing where it cannot be had.
+    /// process that was faster takes the page's place. Nothing where it cannot be had, but that a page whose file was cut short is one of
+    /// this process alone.
     ///
-    /// - Returns: what the page held before; nil: it is the same as before. What the page lacks of it is to be put into it by whoever knows
-    ///   what the words mean.
+    /// - Returns: what the page held before, zeros where its file was cut short; nil: it is the same as before. What the page lacks of it
+    ///   is to be put into it by whoever knows what the words mean.
     package func relink() -> [UInt64]? {
         guard let path = self.path else { return nil }
         if let state = self.state, let named = FileStamp(path), named.isOfSameFile(as: state),
@@ -102,19 +114,38 @@ package final class SharedPage: @unchecked Sendable {
         {
             return nil
         }
-        guard let file = try? Self.open(path) else { return nil }
-        defer { close(file) }
-        let former = (0..<Self.wordCount).map { self[$0] }
+        let isCut = self.isCut
+        guard let file = try? Self.open(path) else { return isCut ? self.unlink() : nil }
+        let former = isCut ? [UInt64](repeating: 0, count: Self.wordCount) : (0..<Self.wordCount).map { self[$0] }
         // In the place of the other one, at once.
         guard mmap(self.memory, Self.bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) == self.memory
         else {
-            return nil
+            close(file)
+            return isCut ? self.unlink() : nil
         }
+        self.closeFile()
+        self.file = file
         self.state = FileStamp(fileDescriptor: file)
         // Of several processes that do this at once one fills it. Its first word comes first: whoever opens it then takes it as it is.
         guard self.exchange(0, from: 0, to: former[0]) else { return former }
         for index in 1..<Self.wordCount { _ = self.exchange(index, from: 0, to: former[index]) }
         return former
+    }
+
+    /// Goes on with a page of this process alone, full of zeros, which it returns.
+    private func unlink() -> [UInt64] {
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
+        guard mmap(self.memory, Self.bytes, PROT_READ | PROT_WRITE, flags, -1, 0) == self.memory else {
+            preconditionFailure("no memory for a page")
+        }
+        self.closeFile()
+        self.state = nil
+        return [UInt64](repeating: 0, count: Self.wordCount)
+    }
+
+    private func closeFile() {
+        if self.file >= 0 { close(self.file) }
+        self.file = -1
     }
 
     /// The word becomes that one, unless it is larger.
@@ -127,6 +158,7 @@ package final class SharedPage: @unchecked Sendable {
 
     deinit {
         munmap(self.memory, Self.bytes)
+        self.closeFile()
     }
 
     /// On disk when it returns.

@@ -254,9 +254,10 @@ import Testing
         let now = CacheClock().milliseconds
         if isKnown { slow.store("a", "old", at: now) }
         try slow.settle()
-        other.cache.write(.markChanged(redisKey: Array("a".utf8), atMilliseconds: now + 1000))
+        let mark = CacheWrite.markChanged(redisKey: Array("a".utf8), atMilliseconds: now + 1000)
+        other.cache.write(mark)
         try other.settle()
-        #expect(other.events.contains(.marked([Array("a".utf8)])))
+        #expect(other.events.contains(.marked([mark])))
         slow.store("a", "old", at: now + 2000, generation: 0)
         try slow.wait("refusal") { slow.events.contains(.refused(Opened.key("a"))) }
         guard case .found(let row) = slow.cache.read(Opened.key("a")) else {

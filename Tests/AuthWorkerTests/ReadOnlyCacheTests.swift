@@ -194,15 +194,18 @@ import Testing
             marks.concern(LookupKey(redisKey: Array(name.utf8)), knownCurrentMilliseconds: 0)
         }
         let early = (0..<2).map { _ in MissingMarks(page: SharedPage(path: path)) }
-        early[0].note(mark("a", 1000))
-        early[1].note(mark("b", 2000))
-        for marks in early { marks.relink() }
+        func note(_ marks: MissingMarks, _ name: String, _ time: Int64) {
+            marks.awaits(marks.note(mark(name, time)))
+        }
+        note(early[0], "a", 1000)
+        note(early[1], "b", 2000)
+        for marks in early { marks.relink(nowMilliseconds: 3000) }
         #expect(early.allSatisfy { !$0.isShared })
         #expect(!concerns(early[1], "a"))
         #expect(rmdir(path) == 0)
         let late = MissingMarks(page: SharedPage(path: path))
-        late.note(mark("c", 500))
-        for marks in early { marks.relink() }
+        note(late, "c", 500)
+        for marks in early { marks.relink(nowMilliseconds: 3000) }
         #expect(
             (early + [late]).allSatisfy { marks in
                 marks.isShared && ["a", "b", "c"].allSatisfy { concerns(marks, $0) } && !concerns(marks, "d")
@@ -213,7 +216,7 @@ import Testing
     @Test func `regression: marks that were made before are read where they cannot be written`() throws {
         try OrdinaryUser.run(owning: self.folder.path) {
             let path = self.folder.file("marks")
-            MissingMarks(page: SharedPage(path: path)).note(.markAllChanged(atMilliseconds: 5))
+            _ = MissingMarks(page: SharedPage(path: path)).note(.markAllChanged(atMilliseconds: 5))
             #expect(chmod(path, 0o400) == 0)
             let page = SharedPage(path: path)
             #expect(page.trouble?.description.contains(path) == true)
@@ -241,7 +244,7 @@ import Testing
         #expect(rmdir(path) == 0)
         var other = guardian(2)
         if let confirmedAt { other.confirm(now: time(confirmedAt)) }
-        one.relink()
+        one.relink(nowMilliseconds: 2000)
         let isSuspended = (confirmedAt ?? 0) < 1000
         #expect([one, other, guardian(3)].allSatisfy { $0.isShared && $0.isSuspended == isSuspended })
     }

@@ -23,7 +23,10 @@ import Testing
 
         init() throws {
             let page = SharedPage()
-            self.workers = try (1...2).map { try AuthenticatorHarness(denials: DenialAccount(page: page, worker: $0)) }
+            let marks = SharedPage()
+            self.workers = try (1...2).map {
+                try AuthenticatorHarness(denials: DenialAccount(page: page, worker: $0), marksPage: marks)
+            }
             for device in self.versions.indices { self.setRow(device) }
         }
 

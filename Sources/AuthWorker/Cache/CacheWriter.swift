@@ -22,10 +22,8 @@ final class CacheWriter: @unchecked Sendable {
         case works
         /// The file holds something newer.
         case refused(LookupKey)
-        /// Rows of these keys are marked as changed.
-        case marked([[UInt8]])
-        /// All are.
-        case markedAll
+        /// These marks are in the file. All come, in the order in which they were appended.
+        case marked([CacheWrite])
     }
 
     struct Counters: Equatable, Sendable {
@@ -149,7 +147,6 @@ final class CacheWriter: @unchecked Sendable {
     }
 
     var counters: Counters { self.monitor.locked { self.shared.counters } }
-    var marksWaiting: [CacheWrite] { self.monitor.locked { self.shared.queue.filter { !$0.mayWait } } }
     var waiting: Int { self.monitor.locked { self.shared.queue.count } }
 
     /// Writes what waits, then ends the thread.
@@ -256,17 +253,16 @@ final class CacheWriter: @unchecked Sendable {
 
     /// Takes what was written off the queue.
     private func finish(_ batch: [CacheWrite], _ refused: [LookupKey]) {
-        let marked = batch.compactMap(\.markedKey)
+        let marked = batch.filter { !$0.mayWait }
         self.monitor.locked {
             self.shared.queue.removeFirst(min(batch.count, self.shared.queue.count))
             self.shared.counters.written += UInt64(batch.count)
             self.shared.counters.transactions += 1
             // First: what is refused is read again.
             if !marked.isEmpty { self.shared.events.append(.marked(marked)) }
-            for case .markAllChanged in batch { self.shared.events.append(.markedAll) }
             for key in refused { self.shared.events.append(.refused(key)) }
         }
-        if !refused.isEmpty || batch.contains(where: { !$0.mayWait }) { self.waker.wake() }
+        if !refused.isEmpty || !marked.isEmpty { self.waker.wake() }
     }
 
     private func evictIfDue(_ file: CacheFile, added: Int) throws(SQLiteError) {

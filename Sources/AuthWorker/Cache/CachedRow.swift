@@ -65,19 +65,11 @@ package enum CacheWrite: Equatable, Sendable {
     /// Changes were told in this time, and are marked in the file if this is: see `ToldSpans`. By its beginning it is told from others.
     case told(beganMilliseconds: Int64, untilMilliseconds: Int64)
 
-    /// It may wait for others: a worker that finds nothing in the file, or an older row, only asks Redis once more.
+    /// It is no mark, and may wait for others: a worker that finds nothing in the file, or an older row, only asks Redis once more.
     package var mayWait: Bool {
         switch self {
         case .store, .correctTime, .told: true
         case .markAbsent, .markChanged, .markRelated, .markAllChanged: false
-        }
-    }
-
-    /// The key that it marks as changed; nil: none, or all.
-    package var markedKey: [UInt8]? {
-        switch self {
-        case .markChanged(let redisKey, _), .markRelated(let redisKey, _): redisKey
-        case .store, .markAbsent, .correctTime, .markAllChanged, .told: nil
         }
     }
 

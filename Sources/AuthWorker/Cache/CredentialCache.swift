@@ -17,8 +17,7 @@ package final class CredentialCache {
         /// See `Authenticator.storeRefused`.
         case refused(LookupKey)
         /// See `Authenticator.marked`.
-        case marked([[UInt8]])
-        case markedAll
+        case marked([CacheWrite])
     }
 
     package struct Counters: Equatable, Sendable {
@@ -149,12 +148,6 @@ package final class CredentialCache {
         self.writer.append(write)
     }
 
-    /// It is not known that rows cannot be written at the moment.
-    package var canWrite: Bool { self.writeTrouble == nil }
-
-    /// Marks that are not written yet.
-    package var marksWaiting: [CacheWrite] { self.writer.marksWaiting }
-
     /// The latest moment at which a row was known current; nil: there are none, or the file cannot be read.
     package var latestMilliseconds: Int64? { (try? self.file?.latestMilliseconds()) ?? nil }
 
@@ -214,8 +207,7 @@ package final class CredentialCache {
                 self.writeTrouble = nil
                 self.events.append(.works)
             case .refused(let key): self.events.append(.refused(key))
-            case .marked(let keys): self.events.append(.marked(keys))
-            case .markedAll: self.events.append(.markedAll)
+            case .marked(let marks): self.events.append(.marked(marks))
             }
         }
     }

@@ -70,13 +70,14 @@ extension Authenticator {
 
     /// When the first change was told that the file's row lacks: one that is marked in it, or is going to be.
     private mutating func changedSince(_ cached: CachedRow, _ key: LookupKey, now: AuthTime) -> Int64? {
-        // One that was told while the file could not be written, perhaps to a worker that has ended since.
-        let written = cached.absentSinceMilliseconds ?? cached.knownCurrentMilliseconds
-        if self.missingMarks.concern(key, knownCurrentMilliseconds: written) { return .min }
         let marked = cached.mustFetch ? cached.changedSinceMilliseconds ?? .min : nil
         // One from the future was written by a clock that was wrong.
         let inFile = marked.map { $0 > now.wallMilliseconds ? .min : now.monotonic(ofWallMilliseconds: $0) }
-        guard self.unwrittenMarks.concern(key) else { return inFile }
+        guard self.unwrittenMarks.concern(key) else {
+            // One that was told to another worker, which perhaps has ended since.
+            let written = cached.absentSinceMilliseconds ?? cached.knownCurrentMilliseconds
+            return self.missingMarks.concern(key, knownCurrentMilliseconds: written) ? .min : inFile
+        }
         // Of a row that was not in memory then it is not known.
         return min(inFile ?? .max, self.entry(for: key)?.changedSince ?? .min)
     }

@@ -146,14 +146,16 @@ extension Authenticator {
         self.actions.append(.write(.markAllChanged(atMilliseconds: now.wallMilliseconds)))
     }
 
-    /// The file's rows of a key that was announced as changed are marked.
-    package mutating func marked(_ redisKey: [UInt8]) {
-        self.unwrittenMarks.written(redisKey)
-        if !self.unwrittenMarks.concern(LookupKey(redisKey: redisKey)) { self.missingMarks.forget(redisKey) }
-    }
-
-    package mutating func markedAll() {
-        self.unwrittenMarks.writtenAll()
+    /// These marks are in the file, in the order in which they were to be written.
+    package mutating func marked(_ marks: [CacheWrite]) {
+        for mark in marks {
+            switch mark {
+            case .markChanged(let redisKey, _), .markRelated(let redisKey, _): self.unwrittenMarks.written(redisKey)
+            case .markAllChanged: self.unwrittenMarks.writtenAll()
+            case .markAbsent, .store, .correctTime, .told: break
+            }
+            self.missingMarks.forgetNext()
+        }
     }
 
     mutating func markChanged(_ key: LookupKey, now: AuthTime) {

@@ -10,6 +10,7 @@ import Common
 ///       2       when the loss of rows was confirmed last, the same
 ///       3       since when rows have been vanishing, the same; of this suspension if it is within ten seconds before that began
 ///       4       when a worker found the rows back last, and ended the suspension, the same
+///       5       always the same: the page was not overwritten; 0: it is of a release before
 ///      16 …  79 rows known to each worker, by its number
 ///      80 … 143 absences, by quarters of a second: the quarter's number above, their count below
 /// ```
@@ -19,6 +20,8 @@ package final class DenialAccount {
     private static let confirmedAt = 2
     private static let vanishingSince = 3
     private static let restoredAt = 4
+    private static let mark = 5
+    private static let markValue: UInt64 = 0x4465_6E69_616C_7301
     private static let workers = 16
     private static let workersMax = 64
     private static let absences = 80
@@ -41,14 +44,28 @@ package final class DenialAccount {
         self.page = page
         self.worker = Self.workers + (max(worker, 1) - 1) % Self.workersMax
         self.stamp = boot << 8 | Self.layout
+        let isOfFormerRelease = page[0] != 0 && page[Self.mark] == 0
+        self.wasDamaged = page[0] != 0 && !isOfFormerRelease && page[Self.mark] != Self.markValue
+        if self.wasDamaged { self.empty() }
         self.prepare()
         self.page[self.worker] = 0
+    }
+
+    /// Somebody has overwritten the page, or cut it short: nothing of what it held is known.
+    package private(set) var wasDamaged: Bool
+
+    /// False: `relink` is to be called before anything else.
+    package var isIntact: Bool { !self.page.isCut && self.page[Self.mark] == Self.markValue }
+
+    private func empty() {
+        for index in 0..<SharedPage.wordCount { self.page[index] = 0 }
     }
 
     /// Other workers see it, and those that start later.
     var isShared: Bool { self.page.isShared }
 
     private func prepare() {
+        defer { self.page[Self.mark] = Self.markValue }
         guard !self.page.exchange(0, from: 0, to: self.stamp) else { return }
         let former = self.page[0]
         guard former != self.stamp else { return }
@@ -140,8 +157,16 @@ package final class DenialAccount {
     }
 
     /// See `SharedPage.relink`. What this worker alone knew, others know then, as far as they have decided nothing else meanwhile.
-    func relink() {
-        guard let former = self.page.relink() else { return }
+    package func relink(nowMilliseconds: Int64) {
+        let former = self.page.relink()
+        self.wasDamaged = (former?[Self.mark] ?? self.page[Self.mark]) != Self.markValue
+        if self.wasDamaged {
+            if self.page[Self.mark] != Self.markValue { self.empty() }
+            self.prepare()
+            // It may have been suspended: each worker looks whether the rows are there before it denies anybody.
+            self.page.raise(Self.restoredAt, to: UInt64(max(nowMilliseconds, 1)))
+        }
+        guard let former, !self.wasDamaged else { return }
         self.prepare()
         self.page[self.worker] = former[self.worker]
         for index in [Self.confirmedAt, Self.restoredAt] { self.page.raise(index, to: former[index]) }

@@ -142,9 +142,15 @@ package struct DenialGuard {
     package var isShared: Bool { self.account.isShared }
 
     /// See `DenialAccount.relink`.
-    package func relink() {
-        self.account.relink()
+    package func relink(nowMilliseconds: Int64) {
+        self.account.relink(nowMilliseconds: nowMilliseconds)
     }
+
+    /// See `DenialAccount.isIntact`.
+    package var isIntact: Bool { self.account.isIntact }
+
+    /// See `DenialAccount.wasDamaged`.
+    package var wasDamaged: Bool { self.account.wasDamaged }
 
     /// See `DenialAccount.sync`.
     package func sync() {

@@ -5,6 +5,7 @@ extension AuthWorkerService {
     private static var resultsMax: Int { 20 }
 
     package func perform(_ command: ControlCommand) -> ControlReply? {
+        for source in self.redisSources { source.mendPages() }
         let words = command.words
         switch (words.first, words.count) {
         case ("auth", 2) where words[1] == "confirm-mass-revoke": return self.confirmMassRevoke()

@@ -139,6 +139,7 @@ package final class AuthWorkerService: Role {
     }
 
     package func status() -> StatusReport {
+        for source in self.redisSources { source.mendPages() }
         var report = StatusReport()
         report.add("links", self.links.count)
         report.add("heap_bytes", HeapUsage.bytes)

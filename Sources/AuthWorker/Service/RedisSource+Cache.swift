@@ -74,7 +74,9 @@ extension RedisSource {
         if let trouble = page.trouble {
             logger.error("auth workers do not share what they know of lost rows", metadata: ["reason": "\(trouble)"])
         }
-        return DenialAccount(page: page, worker: worker, boot: CacheDirectory.bootNumber)
+        let account = DenialAccount(page: page, worker: worker, boot: CacheDirectory.bootNumber)
+        if account.wasDamaged { Self.tellDamaged("denials", logger) }
+        return account
     }
 
     /// The same of changes that the file lacks.
@@ -84,22 +86,20 @@ extension RedisSource {
         let page = SharedPage(path: directory.marksPath(source: settings.cacheTag(hostKey: folder.hostKey)))
         if let trouble = page.trouble {
             logger.error(
-                "changes that are told while the cache file cannot be written are forgotten with this process",
+                "changes that are told and not yet in the cache file are forgotten with this process",
                 metadata: ["reason": "\(trouble)"]
             )
         }
-        return MissingMarks(page: page)
+        let marks = MissingMarks(page: page, nowMilliseconds: folder.clock.milliseconds)
+        if marks.wasDamaged { Self.tellDamaged("marks", logger) }
+        return marks
     }
 
-    /// What is not written by then, because the file is locked or the disk is full, is noted for those that start later.
+    /// What is not written by then, because the file is locked or the disk is full, stays noted for those that start later.
     func stopCache() {
         guard let cache = self.cache else { return }
         cache.stop()
-        self.noteMissingMarks(of: cache)
-    }
-
-    private func noteMissingMarks(of cache: CredentialCache) {
-        for write in cache.marksWaiting { self.authenticator.missingMarks.note(write) }
+        for case .marked(let marks) in cache.takeEvents() { self.authenticator.marked(marks) }
     }
 
     /// Nothing where there is no file to be used. It is not opened yet.
@@ -207,10 +207,28 @@ extension RedisSource {
     /// Whoever starts later must find what this process and others have in common.
     private func tendPages() {
         let wereShared = self.pagesAreShared
-        self.authenticator.denialGuard.relink()
-        self.authenticator.missingMarks.relink()
+        let now = self.clock.milliseconds
+        self.authenticator.denialGuard.relink(nowMilliseconds: now)
+        self.authenticator.missingMarks.relink(nowMilliseconds: now)
+        if self.authenticator.denialGuard.wasDamaged { Self.tellDamaged("denials", self.logger) }
+        if self.authenticator.missingMarks.wasDamaged { Self.tellDamaged("marks", self.logger) }
+        // Rows that are fetched again count again.
+        if self.authenticator.missingMarks.takeDamage() { self.doubtAll() }
         guard !wereShared, self.pagesAreShared else { return }
         self.logger.notice("auth workers share what they know of lost rows and of changes again")
+    }
+
+    /// Before a turn's work, and before what comes ahead of it: no page may be touched once its file was cut short.
+    func mendPages() {
+        guard !self.authenticator.denialGuard.isIntact || !self.authenticator.missingMarks.isIntact else { return }
+        self.tendPages()
+    }
+
+    private static func tellDamaged(_ name: String, _ logger: Logger) {
+        logger.error(
+            "a page that auth workers share was overwritten or cut short, a new one is begun",
+            metadata: ["page": "\(name)"]
+        )
     }
 
     private var pagesAreShared: Bool {
@@ -229,7 +247,6 @@ extension RedisSource {
             case .exchanged:
                 self.fillCacheFile(cache)
             case .trouble(let reason):
-                self.noteMissingMarks(of: cache)
                 self.logger.error(
                     "authentication cache not usable at the moment, authentication goes on without it",
                     metadata: ["reason": "\(reason)"]
@@ -242,10 +259,8 @@ extension RedisSource {
                 self.keepAgain(cache)
             case .refused(let key):
                 self.authenticator.storeRefused(key, now: self.time)
-            case .marked(let keys):
-                for key in keys { self.authenticator.marked(key) }
-            case .markedAll:
-                self.authenticator.markedAll()
+            case .marked(let marks):
+                self.authenticator.marked(marks)
             }
         }
     }

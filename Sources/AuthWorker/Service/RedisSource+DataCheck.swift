@@ -233,6 +233,7 @@ extension RedisSource {
         self.dataCheck.timer = self.loop.schedule(afterNanoseconds: DataCheck.intervalNanoseconds) { [weak self] in
             guard let self, !self.isStopped else { return }
             self.dataCheck.timer = nil
+            self.mendPages()
             let isWatching = self.authenticator.denialGuard.state == .watching
             let mayAsk = self.dataCheck.mayAsk(now: self.loop.now)
             if !isWatching, mayAsk, self.mayAskForSample { self.askForSample() }

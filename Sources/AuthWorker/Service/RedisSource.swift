@@ -190,6 +190,7 @@ final class RedisSource {
     /// Does what the turn's events ask for; look-ups of one turn travel together.
     func endTurn() {
         guard !self.isStopped else { return }
+        self.mendPages()
         self.takeCacheEvents()
         for result in self.passwordThreads.takeResults() {
             self.authenticator.passwordChecked(token: result.token, fits: result.fits, now: self.time)
@@ -261,10 +262,15 @@ final class RedisSource {
 
     private func write(_ write: CacheWrite) {
         guard let cache = self.cache else { return }
-        let isTaken = cache.write(write)
-        guard !write.mayWait else { return }
-        if !isTaken || !cache.canWrite { self.authenticator.missingMarks.note(write) }
-        guard !isTaken else { return }
+        guard !write.mayWait else {
+            cache.write(write)
+            return
+        }
+        // First: the process may be killed before the file has it, and that may take long.
+        let marks = self.authenticator.missingMarks
+        let place = marks.note(write)
+        guard !cache.write(write) else { return marks.awaits(place) }
+        marks.keep(place)
         // A mark that the file lacks: its rows are current no longer.
         self.endTold()
         self.beginTold()

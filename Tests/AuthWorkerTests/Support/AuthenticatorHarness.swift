@@ -1,3 +1,4 @@
+import AuthCache
 import AuthWorker
 import Common
 
@@ -37,8 +38,9 @@ struct AuthenticatorHarness {
     private var heldChecks: [(token: UInt64, check: PasswordCheck)] = []
     /// What the workers of the host know together of rows that vanish.
     let denials: DenialAccount
-    /// Of the host, too. What the file lacks of it is noted where writes are held.
-    let missingMarks = MissingMarks()
+    /// Of the host, too: what the file lacks.
+    let marksPage: SharedPage
+    private(set) var missingMarks: MissingMarks
     var verdicts: [UInt64: AuthVerdict] = [:]
     /// Keys whose live sessions are to be looked at again.
     var announced: [LookupKey] = []
@@ -58,9 +60,12 @@ struct AuthenticatorHarness {
         scheme: PasswordHash = .plain,
         superCommand: String? = nil,
         denials: DenialAccount = DenialAccount(),
+        marksPage: SharedPage = SharedPage(),
         _ change: (inout Authenticator.Settings) -> Void = { _ in }
     ) throws {
         self.denials = denials
+        self.marksPage = marksPage
+        self.missingMarks = MissingMarks(page: marksPage)
         change(&self.settings)
         var superuser: CommandTemplate?
         if let superCommand { superuser = try CommandTemplate(superCommand, purpose: .superuser) }
@@ -93,6 +98,8 @@ struct AuthenticatorHarness {
 
     /// As when the process ends and a new one starts: the cache file is all that stays.
     mutating func restart() throws {
+        self.missingMarks = MissingMarks(page: self.marksPage)
+        self.heldWrites = []
         self.authenticator = try Self.make(
             self.settings,
             self.command,
@@ -256,15 +263,19 @@ struct AuthenticatorHarness {
         self.holdsWrites = false
         let writes = self.heldWrites
         self.heldWrites = []
-        for write in writes { self.write(write) }
+        for write in writes { self.writeNow(write) }
         self.performActions()
     }
 
     private mutating func write(_ write: CacheWrite) {
+        if !write.mayWait { self.missingMarks.awaits(self.missingMarks.note(write)) }
         guard !self.holdsWrites else { return self.heldWrites.append(write) }
+        self.writeNow(write)
+    }
+
+    private mutating func writeNow(_ write: CacheWrite) {
         self.carryOut(write)
-        if let marked = write.markedKey { self.authenticator.marked(marked) }
-        if case .markAllChanged = write { self.authenticator.markedAll() }
+        if !write.mayWait { self.authenticator.marked([write]) }
     }
 
     private mutating func carryOut(_ write: CacheWrite) {

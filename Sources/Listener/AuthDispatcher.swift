@@ -10,14 +10,15 @@ final class AuthDispatcher: LinkDelegate {
     private var links: [Link?]
     /// What a worker has said about the verdict that it sends next: the sources that it had asked before.
     private var consulted: [(request: UInt64, keyHashes: [UInt64])?]
-    private var pulses: [AuthWorkerPulse]
+    /// Nil: not linked.
+    private var pulses: [AuthWorkerPulse?]
     private let placement: WorkerPlacement
 
     init(service: ListenerService, workers: Int) {
         self.service = service
         self.links = Array(repeating: nil, count: workers)
         self.consulted = Array(repeating: nil, count: workers)
-        self.pulses = Array(repeating: AuthWorkerPulse(), count: workers)
+        self.pulses = Array(repeating: nil, count: workers)
         self.placement = WorkerPlacement(service.configuration.authentication.sources)
     }
 
@@ -39,65 +40,60 @@ final class AuthDispatcher: LinkDelegate {
     func stop() {
         for connector in self.connectors { connector.stop() }
         self.links = Array(repeating: nil, count: self.links.count)
+        self.pulses = Array(repeating: nil, count: self.links.count)
     }
 
     /// Linked, and not silent.
-    var workersUp: Int { self.links.indices.count { self.isUp($0) } }
+    var workersUp: Int { self.pulses.count { $0?.isSilent == false } }
 
     /// Why the first worker that is not linked is not; nil: all are.
     var lastFailure: String? {
         self.links.indices.first { self.links[$0] == nil }.flatMap { self.connectors[$0].lastFailure }
     }
 
-    private func isUp(_ worker: Int) -> Bool { self.links[worker] != nil && !self.pulses[worker].isSilent }
+    /// How long a worker may say nothing at all.
+    private var timeout: UInt64 { self.service.configuration.authentication.workerTimeoutNanoseconds }
 
     // MARK: Queries
 
     func submit(_ connection: ClientConnection) {
-        connection.authStarted = self.service.loop.now
-        self.ask(connection, excluding: nil)
+        connection.question.begin(now: self.service.loop.now)
+        self.ask(connection)
     }
 
-    /// The worker that was asked is silent.
+    /// The connection's deadline is over.
     func timedOut(_ connection: ClientConnection, now: Instant) {
-        if now - connection.authStarted >= Limits.brokerWaitNanoseconds {
-            return connection.refuse(
-                .authWorkerUnavailable,
-                code: .serverUnavailable,
-                detail: "no auth worker has answered"
-            )
-        }
-        let silent = connection.authWorker
-        if self.links.indices.contains(where: { $0 != silent && self.isUp($0) }) {
-            self.ask(connection, excluding: silent)
-        } else {
-            // The only one there is: asking it twice would not make it faster.
-            connection.setDeadline(connection.authStarted + Limits.brokerWaitNanoseconds)
+        switch connection.question.step(now: now, timeout: self.timeout, pulses: self.pulses) {
+        case .wait(let until): connection.setDeadline(until)
+        case .askElsewhere: self.ask(connection)
+        case .end(.undecided):
+            let detail = "the auth worker answers, and has not decided within ten seconds"
+            connection.refuse(.auth(.overloaded), code: .serverBusy, detail: detail)
+        case .end(.unanswered):
+            let detail = "no auth worker has answered"
+            connection.refuse(.authWorkerUnavailable, code: .serverUnavailable, detail: detail)
         }
     }
 
-    private func ask(_ connection: ClientConnection, excluding silent: Int?) {
+    private func ask(_ connection: ClientConnection) {
         guard let query = connection.authQuery() else { return }
-        let start = connection.authStarted
-        guard let worker = self.choose(query, excluding: silent), let link = self.links[worker] else {
-            // It waits in its phase for a worker to come up.
-            connection.authWorker = nil
-            connection.setDeadline(start + Limits.brokerWaitNanoseconds)
-            return
-        }
-        connection.authWorker = worker
-        let timeout = self.service.loop.now + self.service.configuration.authentication.workerTimeoutNanoseconds
-        connection.setDeadline(min(timeout, start + Limits.brokerWaitNanoseconds))
+        let now = self.service.loop.now
+        let worker = connection.question.ask(self.order(query), now: now, pulses: self.pulses)
+        let end = connection.question.end
+        // Without any worker it waits in its phase for one to come up.
+        connection.setDeadline(connection.question.worker == nil ? end : min(now &+ self.timeout, end))
+        guard let worker, let link = self.links[worker] else { return }
         query.encode(into: &link.output, request: connection.handle)
+        if self.pulses[worker]?.asked(now: now, timeout: self.timeout) == .ping { Self.ping(link) }
     }
 
     /// Asks about a live session. Without a worker it is asked about again later: who is in stays until somebody can say.
     func revalidate(_ connection: ClientConnection) {
         guard let query = connection.revalidationQuery() else { return }
-        guard let worker = self.choose(query, excluding: nil), let link = self.links[worker] else {
-            return connection.revalidationLost()
-        }
-        connection.authWorker = worker
+        let order = self.order(query)
+        let worker = order.first { self.pulses[$0]?.isSilent == false } ?? order.first { self.links[$0] != nil }
+        guard let worker, let link = self.links[worker] else { return connection.revalidationLost() }
+        connection.question.worker = worker
         let keyHash = connection.credentials.keyHash
         if keyHash != 0, self.service.configuration.authentication.sources.count > 1 {
             AuthAdmitted(keyHash: keyHash).encode(into: &link.output, request: connection.handle)
@@ -105,12 +101,10 @@ final class AuthDispatcher: LinkDelegate {
         query.encode(into: &link.output, request: connection.handle)
     }
 
-    /// The worker for a query: the one that it belongs to, or the next that is up; of silent ones only if there is no other.
-    private func choose(_ query: AuthQuery, excluding silent: Int?) -> Int? {
+    /// The worker that a query belongs to, then the others.
+    private func order(_ query: AuthQuery) -> [Int] {
         let preferred = self.placement.worker(for: query, of: self.links.count)
-        let order = self.links.indices.map { (preferred + $0) % self.links.count }
-        return order.first { $0 != silent && self.isUp($0) }
-            ?? order.first { $0 != silent && self.links[$0] != nil }
+        return self.links.indices.map { (preferred + $0) % self.links.count }
     }
 
     func flush() {
@@ -130,40 +124,40 @@ final class AuthDispatcher: LinkDelegate {
 
     private func ping(_ worker: Int) {
         guard let link = self.links[worker] else { return }
-        let timeout = self.service.configuration.authentication.workerTimeoutNanoseconds
-        switch self.pulses[worker].tick(now: self.service.loop.now, timeout: timeout) {
-        case .wait: break
+        switch self.pulses[worker]?.tick(now: self.service.loop.now, timeout: self.timeout) {
+        case .wait, nil: break
         case .ping:
-            link.output.writeFrameHeader(.authPing, handle: 0, bodyBytes: 0)
+            Self.ping(link)
             link.flush()
         case .fellSilent: self.fellSilent(worker)
         }
     }
 
+    private static func ping(_ link: Link) {
+        link.output.writeFrameHeader(.authPing, handle: 0, bodyBytes: 0)
+    }
+
     private func fellSilent(_ worker: Int) {
         self.service.logger.warning("auth worker does not answer", metadata: ["worker": "\(worker + 1)"])
         guard self.workersUp > 0 else { return }
-        self.askElsewhere(than: worker) { connection in
+        for connection in self.service.connections where connection.question.worker == worker {
+            self.askElsewhere(connection)
             // Changes of their rows were for that worker to hear. Whoever is asked now hears of later ones.
-            self.service.revalidateInTurn(connection.handle)
+            if connection.phase == .open { self.service.revalidateInTurn(connection.handle) }
         }
     }
 
     /// Nobody is refused because a worker does not answer: what it was asked is asked of others, about live sessions in their time.
-    private func askElsewhere(than worker: Int, _ live: (ClientConnection) -> Void = { _ in }) {
-        for connection in self.service.connections where connection.authWorker == worker {
-            switch connection.phase {
-            case .authenticating: self.ask(connection, excluding: worker)
-            case .open:
-                connection.revalidationLost()
-                live(connection)
-            case .handshaking, .awaitingConnect, .opening, .closing, .lingering, .closed: break
-            }
+    private func askElsewhere(_ connection: ClientConnection) {
+        switch connection.phase {
+        case .authenticating: self.ask(connection)
+        case .open: connection.revalidationLost()
+        case .handshaking, .awaitingConnect, .opening, .closing, .lingering, .closed: break
         }
     }
 
     private func heard(_ worker: Int, isPong: Bool) {
-        guard self.pulses[worker].heard(isPong: isPong) else { return }
+        guard self.pulses[worker]?.heard(isPong: isPong, now: self.service.loop.now) == true else { return }
         self.service.logger.notice("auth worker answers again", metadata: ["worker": "\(worker + 1)"])
     }
 
@@ -181,7 +175,7 @@ final class AuthDispatcher: LinkDelegate {
         self.ping(worker)
         self.service.logger.info("auth worker connected", metadata: ["worker": "\(worker + 1)"])
         for connection in self.service.connections where connection.phase == .authenticating {
-            if connection.authWorker == nil { self.ask(connection, excluding: nil) }
+            if connection.question.worker == nil { self.ask(connection) }
         }
     }
 
@@ -221,8 +215,8 @@ final class AuthDispatcher: LinkDelegate {
             self.service.counters.framesWithoutConnection += 1
             return
         }
-        // One that was silent may say what it knew before.
-        guard connection.authWorker == worker else { return }
+        guard connection.question.takes(verdict.outcome, from: worker) else { return }
+        connection.question.decided(by: worker)
         connection.received(verdict, consulted?.request == frame.handle ? consulted?.keyHashes ?? [] : [])
     }
 
@@ -231,11 +225,16 @@ final class AuthDispatcher: LinkDelegate {
     func linkDown(_ link: Link, reason: String) {
         let worker = link.index
         self.links[worker] = nil
+        self.pulses[worker] = nil
         self.consulted[worker] = nil
         self.service.logger.warning(
             "auth worker lost",
             metadata: ["worker": "\(worker + 1)", "reason": "\(reason)"]
         )
-        self.askElsewhere(than: worker)
+        for connection in self.service.connections {
+            let wasAsked = connection.question.worker == worker
+            if connection.phase == .authenticating { connection.question.lost(worker) }
+            if wasAsked { self.askElsewhere(connection) }
+        }
     }
 }

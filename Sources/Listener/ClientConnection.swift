@@ -52,9 +52,8 @@ final class ClientConnection: EventHandler {
     private(set) var connectStamp: UInt64 = 0
     private(set) var userName: [UInt8]?
     var access: AccessRules?
-    /// Which auth worker was asked, and when the first one was.
-    var authWorker: Int?
-    var authStarted: Instant = 0
+    /// What auth workers are asked about it.
+    var question = AuthQuestion()
 
     /// It has the connection in its table until that is closed; a checked reference costs on each access.
     unowned(unsafe) let service: ListenerService

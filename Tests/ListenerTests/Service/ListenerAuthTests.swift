@@ -178,6 +178,32 @@ import Testing
         try harness.wait("sessionOpen") { harness.router.frames(.sessionOpen).count == 1 }
     }
 
+    /// Asked of both, each wrong password was compared twice and more where comparing takes long.
+    @Test("Regression: a worker that answers others keeps the question; at the end it is said to be busy")
+    func busyWorker() throws {
+        for (timeout, wait, isEnd) in [(8, 8, false), (60, 10, true)] as [(UInt64, UInt64, Bool)] {
+            let harness = try ServiceHarness(isAnonymous: false, workers: 2) {
+                $0.authentication.workerTimeoutNanoseconds = timeout * Nanoseconds.perSecond
+            }
+            let client = try harness.client()
+            client.send(.connect(self.connect("a")), .v5_0)
+            try harness.wait("the query") { self.queries(harness).count == 1 }
+            let asked = harness.loop.now
+            let (worker, frame) = self.queries(harness)[0]
+            // About a client that has gone.
+            harness.workers[worker].answer(frame.handle &+ 1, AuthVerdict(outcome: .deny, reason: .noSuchDevice))
+            try harness.wait("the listener to hear of it") { harness.service.counters.framesWithoutConnection == 1 }
+            let connection = try #require(harness.service.connection(frame.handle))
+            harness.service.auth.timedOut(connection, now: asked + wait * Nanoseconds.perSecond)
+            try harness.loop.turnUntilQuiet()
+            #expect(self.queries(harness).count == 1)
+            guard isEnd else { continue }
+            let connack = Packet.connack(ConnackPacket(sessionPresent: false, returnCode: 0x89))
+            try harness.wait("CONNACK") { client.packets(.v5_0) == [connack] }
+            #expect(harness.log.refusals.last?["reason"] == "auth-overloaded")
+        }
+    }
+
     @Test("One client's queries go to one worker, many clients' to all")
     func spread() throws {
         let harness = try ServiceHarness(isAnonymous: false, workers: 2)

@@ -179,6 +179,8 @@ package final class ListenerService: Role {
     private static let drainStepNanoseconds = 50 * Nanoseconds.perMillisecond
     /// For goodbyes on their way, and for clients in the middle of their handshake.
     private static let drainEndNanoseconds = Nanoseconds.perSecond
+    /// More than the unit's WatchdogSec=, which ends a loop that does not turn.
+    private static let drainSilenceSeconds: UInt64 = 30
 
     /// - Parameter end: when those that are left are given up; nil while sessions are open.
     private func drain(until end: Instant?) {
@@ -196,7 +198,8 @@ package final class ListenerService: Role {
         let end = isOpen ? nil : end ?? now &+ Self.drainEndNanoseconds
         let left = self.table.count + self.admission.silentCount
         if left == 0 || end.map({ $0 <= now }) ?? false { return self.stopAtOnce() }
-        ServiceNotifier(environment: self.context.environment).status("draining, \(left) connections left")
+        ServiceNotifier(environment: self.context.environment)
+            .stopGoesOn("draining, \(left) connections left", seconds: Self.drainSilenceSeconds)
         self.loop.schedule(afterNanoseconds: Self.drainStepNanoseconds) { [unowned self] in self.drain(until: end) }
     }
 

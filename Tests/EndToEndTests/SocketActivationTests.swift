@@ -111,8 +111,17 @@ import Testing
         #expect(published.status == 0, "\(published.output)\n\(listener.log)")
         try notify.wait(for: "READY=1\nSTATUS=ready")
         try notify.wait(for: "WATCHDOG=1", count: 3)
+        let subscriber = try ChildProcess(
+            "/usr/bin/stdbuf",
+            arguments: ["-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", "\(port)", "-t", "a", "-d"],
+            name: "mosquitto_sub",
+            logFile: self.directory.file("subscriber.log")
+        )
+        try subscriber.waitForLog("SUBACK")
         listener.signal(SIGTERM)
         try notify.wait(for: "STOPPING=1")
+        // TimeoutStopSec= is no limit for how many clients there may be.
+        try notify.wait(for: "STATUS=draining, 1 connections left\nEXTEND_TIMEOUT_USEC=30000000")
         #expect(try listener.waitForExit() == 0)
     }
 

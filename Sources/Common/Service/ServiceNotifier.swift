@@ -16,6 +16,10 @@ public struct ServiceNotifier: Sendable {
         self.send("RELOADING=1\nMONOTONIC_USEC=\(Clock.monotonic() / 1000)")
     }
     public func status(_ text: String) { self.send("STATUS=\(text)", mayWait: false) }
+    /// The stop goes on, however long it takes: without such a word for `seconds` it is taken for hung, once the unit's TimeoutStopSec= is over.
+    public func stopGoesOn(_ text: String, seconds: UInt64) {
+        self.send("STATUS=\(text)\nEXTEND_TIMEOUT_USEC=\(seconds * 1_000_000)", mayWait: false)
+    }
     /// The loop still turns.
     public func alive() { self.send("WATCHDOG=1", mayWait: false) }
     public func stopping() { self.send("STOPPING=1") }

@@ -29,7 +29,8 @@ enum Advice {
             let source = block.value("source").map { ", which the source \($0) asks for" } ?? ""
             return "the device sends no password\(source); give it one, or set password_hash: none"
         case "field-missing": return "the look-up needs something that the client does not have: see detail"
-        case "field-not-allowed": return "a name holds characters that may not go into a look-up: see detail"
+        case "field-not-allowed":
+            return "a name is too long for a look-up, or holds characters that may not go into one: see detail"
         case "redis-unavailable", "redis-error":
             return "the auth worker cannot ask Redis: see martlet status, and its log"
         case "row-too-long":

@@ -21,7 +21,9 @@ enum RevocationRefresh {
         }
     }
 
+    /// What there is instead of a list that could not be had.
     private static let lastStays = "; the last good one stays"
+    private static let noneYet = "; there is none yet"
     static let timeoutNanoseconds = 60 * Nanoseconds.perSecond
 
     /// One result for each address that was asked.
@@ -54,7 +56,8 @@ enum RevocationRefresh {
             for index in failed {
                 results[index].isGood = true
                 let text = results[index].text
-                let reason = text.hasSuffix(Self.lastStays) ? text.dropLast(Self.lastStays.count) : text[...]
+                let ending = [Self.lastStays, Self.noneYet].first { text.hasSuffix($0) } ?? ""
+                let reason = text.dropLast(ending.count)
                 results[index].text = "\(reason); another address of the same distribution point has the list"
             }
         }
@@ -88,7 +91,7 @@ enum RevocationRefresh {
             // What is wrong with a list is told with its name in front.
             var text = "\(error)"
             if text.hasPrefix(url) { text = String(text.dropFirst(url.count).drop { $0 == ":" || $0 == " " }) }
-            return Result(url: url, text: text + Self.lastStays, isGood: false)
+            return Result(url: url, text: text + (Folder.isAbsent(path) ? Self.noneYet : Self.lastStays), isGood: false)
         }
     }
 

@@ -210,4 +210,19 @@ import Testing
         #expect(try self.martlet(broker, ["ban", "list"]).output == "nobody is banned\n")
         #expect(try self.martlet(broker, ["ban", "add", "cn", "lost-first"]).status == 0)
     }
+
+    /// It was said to be in force, and was over at once.
+    @Test("Regression: a ban for less than a second is refused", arguments: ["0s", "500ms"])
+    func tooShort(duration: String) throws {
+        let folder = try TemporaryDirectory("martlet-bans")
+        let configuration = folder.file("martlet.yaml")
+        let result = try runProcess(
+            TestBroker.executable("martlet"),
+            arguments: ["ban", "add", "cn", "a", "--for", duration, "--config", configuration]
+        )
+        #expect(
+            result.status == 1 && result.output.contains("--for: \"\(duration)\" is less than 1s"),
+            "\(result.output)"
+        )
+    }
 }

@@ -87,6 +87,9 @@ struct BanAddCommand: ParsableCommand {
         } catch {
             throw CommandFailure("--for: \(error.message)")
         }
+        guard seconds > 0 else {
+            throw CommandFailure("--for: \"\(duration)\" is less than 1s: the ban would be over at once")
+        }
         return seconds
     }
 }

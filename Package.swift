@@ -94,8 +94,8 @@ var targets: [Target] = [
     .testTarget(
         name: "MartletTests",
         dependencies: [
-            "Martlet", "Common", "Devices", "TLS", "TestSupport", "martlet", "martlet-router", "martlet-listener",
-            "martlet-authworker",
+            "Martlet", "AuthCache", "Common", "Devices", "SQLite", "TLS", "TestSupport", "martlet", "martlet-router",
+            "martlet-listener", "martlet-authworker",
         ]
     ),
     .testTarget(

@@ -213,6 +213,12 @@ package final class Database {
         return try statement.step() && statement.text(0) == "ok"
     }
 
+    /// The same, and whether the indexes hold what the tables do. Slower still.
+    package func passesIntegrityCheck() throws(SQLiteError) -> Bool {
+        let statement = try self.prepare("PRAGMA integrity_check(1)")
+        return try statement.step() && statement.text(0) == "ok"
+    }
+
     private static func immutableURI(_ path: String) -> String {
         let digits = Array("0123456789ABCDEF")
         var uri = "file:"

@@ -174,4 +174,55 @@ import Testing
         #expect(unlink(file) == 0)
         #expect(try !broker.status(of: "listener").contains("alarm"))
     }
+
+    /// `ban add` wrote a file with its one ban, and who had been banned was let in.
+    @Test("Regression: martlet ban lifts no ban by taking a file that is lost for one that has never been there")
+    func lostFile() throws {
+        let broker = try TestBroker(listeners: 2)
+        let file = broker.directory.file("bans")
+        let none = try self.martlet(broker, ["ban", "list"])
+        #expect(none.status == 0 && none.output == "nobody is banned\n")
+        #expect(try self.martlet(broker, ["ban", "add", "cn", "lost-stolen"]).status == 0)
+        for listener in broker.listeners { try listener.waitForLog("bans in force") }
+        #expect(unlink(file) == 0)
+        for words in [["add", "cn", "lost-other"], ["remove", "cn", "lost-stolen"], ["list"], ["list", "--json"]] {
+            let refused = try self.martlet(broker, ["ban"] + words)
+            let lost = "there is no \(file) (bans_file), but listener-1 has 1 ban in force: the file is lost"
+            #expect(refused.status == 1 && refused.output.contains(lost), "\(words): \(refused.output)")
+            #expect(refused.output.contains("Restore the file from a backup"), "\(words): \(refused.output)")
+            #expect(access(file, F_OK) != 0, "\(words)")
+        }
+        // One that does not answer may have bans.
+        broker.listeners[0].killNow()
+        broker.listeners[1].signal(SIGSTOP)
+        let silent = try self.martlet(broker, ["ban", "add", "cn", "lost-other"])
+        broker.listeners[1].signal(SIGCONT)
+        #expect(
+            silent.status == 1 && silent.output.contains("cannot be told: listener-2: no answer"),
+            "\(silent.output)"
+        )
+        let begun = try self.martlet(broker, ["ban", "add", "cn", "lost-other", "--new-file"])
+        #expect(begun.status == 0, "\(begun.output)")
+        #expect(try self.martlet(broker, ["ban", "list"]).output == "cn lost-other\n")
+        // Where no listener runs, nobody knows of any.
+        broker.listeners[1].killNow()
+        #expect(unlink(file) == 0)
+        #expect(try self.martlet(broker, ["ban", "list"]).output == "nobody is banned\n")
+        #expect(try self.martlet(broker, ["ban", "add", "cn", "lost-first"]).status == 0)
+    }
+
+    /// It was said to be in force, and was over at once.
+    @Test("Regression: a ban for less than a second is refused", arguments: ["0s", "500ms"])
+    func tooShort(duration: String) throws {
+        let folder = try TemporaryDirectory("martlet-bans")
+        let configuration = folder.file("martlet.yaml")
+        let result = try runProcess(
+            TestBroker.executable("martlet"),
+            arguments: ["ban", "add", "cn", "a", "--for", duration, "--config", configuration]
+        )
+        #expect(
+            result.status == 1 && result.output.contains("--for: \"\(duration)\" is less than 1s"),
+            "\(result.output)"
+        )
+    }
 }

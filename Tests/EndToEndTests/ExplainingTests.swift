@@ -63,6 +63,24 @@ import Testing
         }
     }
 
+    /// It said nothing, and exited with the verdict.
+    @Test(
+        "Regression: auth test exits with 3 where standard output does not take what it found",
+        arguments: ["", "--json"]
+    )
+    func fullOutput(option: String) throws {
+        let broker = try TestBroker()
+        try broker.provision("test-full", password: "pw")
+        let martlet = try TestBroker.executable("martlet")
+        let certificate = try broker.pki.device("test-full").certificateFile
+        let words = "auth test --cert '\(certificate)' --password pw \(option)"
+        let result = try runProcess(
+            "sh",
+            arguments: ["-c", "'\(martlet)' \(words) --config '\(broker.directory.file("martlet.yaml"))' > /dev/full"]
+        )
+        #expect(result.status == 3 && result.output.contains("standard output: No space left"), "\(result.output)")
+    }
+
     /// A counter was all that there was: which device sent to a wrong topic, nobody could say.
     @Test("why and the log tell what a device was not allowed to publish and to subscribe to")
     func denials() throws {

@@ -6,10 +6,15 @@ struct BanFile {
     let path: String
     /// Listeners refuse a file with more.
     var bansMax = BanList.bansMax
+    /// Asked where the file is not there.
+    ///
+    /// - Throws: when it was, and is lost: a new one would lift all that listeners keep in force without it.
+    var checkAbsence: () throws -> Void = {}
 
     /// Those in force, and the others.
     func load() throws -> BanList {
-        try BanList.load(self.path)
+        if Folder.isAbsent(self.path) { try self.checkAbsence() }
+        return try BanList.load(self.path)
     }
 
     /// Puts a ban in; one of the same subject is replaced.
@@ -35,8 +40,11 @@ struct BanFile {
         (try? Ban.parse(line))?.subject
     }
 
-    private func read() throws(CommandFailure) -> [UInt8] {
-        if Folder.isAbsent(self.path) { return [] }
+    private func read() throws -> [UInt8] {
+        if Folder.isAbsent(self.path) {
+            try self.checkAbsence()
+            return []
+        }
         do throws(ValueError) {
             return try Configuration.readFile(self.path, bytesMax: Configuration.bansFileBytesMax)
         } catch {

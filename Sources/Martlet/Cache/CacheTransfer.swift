@@ -164,13 +164,13 @@ struct CacheTransfer {
         try Folder.require(path, absent: "there is no file \(path)")
         do {
             let file = try Database(path: path, access: .readOnly, busyTimeoutMilliseconds: Self.busyMilliseconds)
-            guard try file.passesQuickCheck() else { throw CommandFailure("\(path) is damaged") }
             let version = try file.userVersion()
             guard version <= CacheSchema.steps.count else {
                 throw CommandFailure(
                     "\(path) was made by a later release: its layout is \(version), not \(CacheSchema.steps.count)"
                 )
             }
+            try Self.checkTables(of: file, version: version)
             let keys = try file.prepare("SELECT key FROM host_key")
             guard try keys.step(), let key = keys.bytes(0), key.count == CacheDirectory.hostKeyBytes else {
                 throw CommandFailure("\(path) holds no host key")
@@ -192,6 +192,33 @@ struct CacheTransfer {
         } catch let error as SQLiteError {
             throw CommandFailure("\(path) is no exported cache: \(error.description)")
         }
+    }
+
+    /// The digest is of what is in the tables. What is found in them depends on their own text as well, and on the indexes.
+    private static func checkTables(of file: Database, version: Int) throws {
+        let model = try Database(path: ":memory:", busyTimeoutMilliseconds: Self.busyMilliseconds)
+        try model.migrate(Array(CacheSchema.steps.prefix(max(version, 0))))
+        try model.execute(Self.keyTable)
+        let earlier = try Self.tables(of: model)
+        try model.execute(CacheDigest.table)
+        let found = try Self.tables(of: file)
+        guard found.contains(where: { $0.contains("host_key") }) else {
+            throw CommandFailure("\(file.path) holds no host key")
+        }
+        guard try found == earlier || found == Self.tables(of: model), try file.passesIntegrityCheck() else {
+            throw CommandFailure(
+                "\(file.path) is damaged: its tables are not those of an exported cache. Export it again"
+            )
+        }
+    }
+
+    private static func tables(of file: Database) throws(SQLiteError) -> [String] {
+        let rows = try file.prepare(
+            "SELECT quote(type) || quote(name) || quote(tbl_name) || quote(sql) FROM main.sqlite_master ORDER BY 1"
+        )
+        var tables: [String] = []
+        while try rows.step() { tables.append(rows.text(0) ?? "") }
+        return tables
     }
 
     private static func attach(_ path: String, to database: Database) throws(SQLiteError) {

@@ -112,6 +112,7 @@ struct AuthTestCommand: ParsableCommand {
             } else {
                 Terminal.say(ReportText.people(block))
             }
+            try Terminal.checkOutput()
             outcome = result
         } catch {
             Terminal.complain("\(error)")

@@ -13,6 +13,18 @@ struct BanCommand: ParsableCommand {
     )
 }
 
+extension BanFile {
+    /// The one of a configuration, whose listeners are asked where the file is not there.
+    fileprivate init(_ configuration: Configuration, advice: String) {
+        let lost = LostBans(configuration: configuration, advice: advice)
+        self.init(path: configuration.bansFile, checkAbsence: { try lost.check() })
+    }
+
+    fileprivate static let adviceToChange =
+        "Nothing is written. Restore the file from a backup; or begin a new one, which lifts the bans of the former one, with martlet "
+        + "ban add --new-file"
+}
+
 /// What is banned.
 struct BanSubject: ParsableArguments {
     @Argument(help: "cn, serial, fingerprint, client_id or address.")
@@ -46,24 +58,39 @@ struct BanAddCommand: ParsableCommand {
     @Option(help: "Why, for the log and for whoever asks.")
     var reason = ""
 
+    @Flag(help: "Begins a new file where bans_file is lost, which lifts the bans that listeners still have in force.")
+    var newFile = false
+
     @OptionGroup var file: ConfigurationFile
 
     func run() throws {
         try MartletCommand.perform {
             var ban = Ban(try self.what.subject(), reason: self.reason)
-            do throws(ValueError) {
-                if let duration = self.duration {
-                    let seconds = try DurationText.parse(duration) / Nanoseconds.perSecond
-                    ban.until = Int64(Clock.wall() / Nanoseconds.perSecond) + Int64(seconds)
-                }
-            } catch {
-                throw CommandFailure("--for: \(error.message)")
+            if let duration = self.duration {
+                let seconds = try Self.seconds(duration)
+                ban.until = Int64(Clock.wall() / Nanoseconds.perSecond) + Int64(seconds)
             }
-            let path = try self.file.load().bansFile
-            try BanFile(path: path).add(ban)
+            let configuration = try self.file.load()
+            let path = configuration.bansFile
+            let file =
+                self.newFile ? BanFile(path: path) : BanFile(configuration, advice: BanFile.adviceToChange)
+            try file.add(ban)
             let end = ban.until.map { " until \(Ban.timestamp($0))" } ?? ""
             Terminal.say("\(ban.title) is banned\(end); written to \(path), in force within a second")
         }
+    }
+
+    private static func seconds(_ duration: String) throws(CommandFailure) -> UInt64 {
+        let seconds: UInt64
+        do throws(ValueError) {
+            seconds = try DurationText.parse(duration) / Nanoseconds.perSecond
+        } catch {
+            throw CommandFailure("--for: \(error.message)")
+        }
+        guard seconds > 0 else {
+            throw CommandFailure("--for: \"\(duration)\" is less than 1s: the ban would be over at once")
+        }
+        return seconds
     }
 }
 
@@ -76,7 +103,8 @@ struct BanRemoveCommand: ParsableCommand {
     func run() throws {
         try MartletCommand.perform {
             let ban = Ban(try self.what.subject())
-            guard try BanFile(path: try self.file.load().bansFile).remove(ban.subject) else {
+            let file = BanFile(try self.file.load(), advice: BanFile.adviceToChange)
+            guard try file.remove(ban.subject) else {
                 throw CommandFailure("\(ban.title) is not banned")
             }
             Terminal.say("\(ban.title) is no longer banned")
@@ -94,7 +122,7 @@ struct BanListCommand: ParsableCommand {
 
     func run() throws {
         try MartletCommand.perform {
-            let bans = try BanFile(path: try self.file.load().bansFile).load().bans
+            let bans = try BanFile(try self.file.load(), advice: "Restore the file from a backup").load().bans
             let now = Int64(Clock.wall() / Nanoseconds.perSecond)
             if self.json {
                 Terminal.give(ReportText.json(bans.map { Self.block($0, now) }))

@@ -12,6 +12,13 @@ package final class StatusClient: LinkDelegate {
     package struct Process: Equatable {
         package var name: String
         package var answer: Answer
+        /// Nobody is at its socket; otherwise one that is silent may be at work.
+        package var isAbsent = false
+
+        package init(name: String, answer: Answer) {
+            self.name = name
+            self.answer = answer
+        }
 
         package var isUp: Bool {
             if case .report = self.answer { return true }
@@ -37,14 +44,25 @@ package final class StatusClient: LinkDelegate {
             client.connect(configuration, role: .authWorker, count: configuration.processes.authWorkers)
         }
         client.connect(configuration, role: .listener, count: configuration.processes.listeners)
+        return try client.wait()
+    }
+
+    /// The same of the listeners alone.
+    static func askListeners(_ configuration: Configuration) throws -> [Process] {
+        let client = StatusClient(loop: try EventLoop())
+        client.connect(configuration, role: .listener, count: configuration.processes.listeners)
+        return try client.wait()
+    }
+
+    private func wait() throws -> [Process] {
         let deadline = Clock.monotonic() &+ Self.timeoutNanoseconds
-        while client.links.contains(where: \.isOpen) {
+        while self.links.contains(where: \.isOpen) {
             let now = Clock.monotonic()
             guard now < deadline else { break }
-            try client.loop.turn(maximumWaitNanoseconds: deadline - now)
+            try self.loop.turn(maximumWaitNanoseconds: deadline - now)
         }
-        for link in client.links { link.close() }
-        return client.processes
+        for link in self.links { link.close() }
+        return self.processes
     }
 
     private func connect(_ configuration: Configuration, role: LinkHello.Role, count: Int) {
@@ -81,6 +99,7 @@ package final class StatusClient: LinkDelegate {
         } catch {
             guard isWanted else { return }
             process.answer = .silent(UnreachableRole.describe(error, role, instance: instance, path: path))
+            process.isAbsent = UnreachableRole.isAbsent(error)
         }
         self.processes.append(process)
     }

@@ -11,7 +11,7 @@ enum UnreachableRole {
         path: String
     ) -> String {
         switch error.code {
-        case ENOENT, ECONNREFUSED:
+        case _ where Self.isAbsent(error):
             return
                 "not running (nobody answers at \(path)); under systemd see systemctl status \(Self.unit(role, instance))"
         case EACCES, EPERM:
@@ -19,6 +19,9 @@ enum UnreachableRole {
         default: return error.description
         }
     }
+
+    /// Nobody is at the role's socket.
+    static func isAbsent(_ error: SystemError) -> Bool { error.code == ENOENT || error.code == ECONNREFUSED }
 
     /// Nothing has ever been started with this configuration since the host has.
     static func missingDirectory(_ configuration: Configuration) -> String? {

@@ -1,5 +1,7 @@
 import Common
+import Devices
 import Glibc
+import TLS
 import TestSupport
 import Testing
 
@@ -145,7 +147,7 @@ import Testing
     @Test("Regression: a listener does not start with ticket secrets that every user may read, as the check says")
     func ticketSecrets() throws {
         let (open, good) = (self.directory.file("open"), self.directory.file("good"))
-        for path in [open, good] { try writeFile(path, [UInt8](repeating: 7, count: 48)) }
+        for path in [open, good] { try writeFile(path, SecureRandom.bytes(48)) }
         chmod(open, 0o644)
         chmod(good, 0o640)
         for (key, secrets) in [
@@ -158,6 +160,29 @@ import Testing
             #expect(status == 1 && output.contains("listeners.devices.tls.\(key): \(reason)"), "\(output)")
             let listener = try self.start("martlet-listener")
             #expect(listener.status == 1 && listener.output.contains("ticket secret \(reason)"), "\(listener.output)")
+        }
+    }
+
+    /// Both took it.
+    @Test("Regression: a listener does not start with a ticket secret that holds one byte throughout, as the check says")
+    func constantTicketSecret() throws {
+        let (secret, good) = (self.directory.file("secret"), self.directory.file("good"))
+        try writeFile(good, SecureRandom.bytes(48))
+        chmod(good, 0o600)
+        for (byte, value) in [(UInt8(0), "zeros"), (UInt8(ascii: "A"), "the same byte again and again")] {
+            try writeFile(secret, [UInt8](repeating: byte, count: 48))
+            chmod(secret, 0o600)
+            for (key, secrets) in [
+                ("ticket_secret_file", "ticket_secret_file: secret"),
+                ("previous_ticket_secret_file", "ticket_secret_file: good, previous_ticket_secret_file: secret"),
+            ] {
+                try self.write(tls: ", key_file: \(self.pki.server.keyFile), \(secrets)")
+                let reason = "\(secret): holds \(value), which anybody can guess; make random bytes with openssl rand"
+                let (status, output) = try self.check()
+                #expect(status == 1 && output.contains("listeners.devices.tls.\(key): \(reason)"), "\(output)")
+                let listener = try self.start("martlet-listener")
+                #expect(listener.status == 1 && listener.output.contains("ticket secret \(reason)"), "\(listener.output)")
+            }
         }
     }
 

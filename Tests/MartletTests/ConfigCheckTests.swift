@@ -1,5 +1,4 @@
 import Common
-import Devices
 import Glibc
 import TLS
 import TestSupport
@@ -164,7 +163,9 @@ import Testing
     }
 
     /// Both took it.
-    @Test("Regression: a listener does not start with a ticket secret that holds one byte throughout, as the check says")
+    @Test(
+        "Regression: a listener does not start with a ticket secret that holds one byte throughout, as the check says"
+    )
     func constantTicketSecret() throws {
         let (secret, good) = (self.directory.file("secret"), self.directory.file("good"))
         try writeFile(good, SecureRandom.bytes(48))
@@ -181,7 +182,10 @@ import Testing
                 let (status, output) = try self.check()
                 #expect(status == 1 && output.contains("listeners.devices.tls.\(key): \(reason)"), "\(output)")
                 let listener = try self.start("martlet-listener")
-                #expect(listener.status == 1 && listener.output.contains("ticket secret \(reason)"), "\(listener.output)")
+                #expect(
+                    listener.status == 1 && listener.output.contains("ticket secret \(reason)"),
+                    "\(listener.output)"
+                )
             }
         }
     }
@@ -257,6 +261,53 @@ import Testing
         let column = line.distance(from: line.startIndex, to: before) + 1
         let value = column + "crl_files: ".count
         #expect(status == 1 && (output.contains(":\(column): ") || output.contains(":\(value): ")), "\(output)")
+    }
+
+    /// Nothing at all was started.
+    @Test(
+        "Regression: what is missing for a source is a mistake for the check, and a warning of martlet run, which starts",
+        arguments: [
+            ("{source: embedded}", "authentication.file: there is no file "),
+            (
+                "{redis: {url: \"redis://127.0.0.1:1/0\", password_file: none}}",
+                "authentication.redis.password_file: DIR/none: "
+            ),
+            (
+                "{redis: {url: \"rediss://127.0.0.1:1/0\", tls: {ca_file: none}}}",
+                "authentication.redis.tls.ca_file: DIR/none: "
+            ),
+            (
+                "{redis: {url: \"rediss://127.0.0.1:1/0\", tls: {ca_file: garbage}}}",
+                "authentication.redis.tls: ca_file DIR/garbage holds no certificate"
+            ),
+        ]
+    )
+    func sourcesThatAreAway(authentication: String, text: String) throws {
+        try self.write(tls: ", key_file: \(self.pki.server.keyFile)", authentication: authentication)
+        let text = text.replacing("DIR", with: self.directory.path)
+        let (status, output) = try self.check()
+        #expect(status == 1 && output.contains(": \(text)") && !output.contains("warning"), "\(output)")
+        #expect(output.split(separator: "\n").count == 1, "\(output)")
+        let run = try ChildProcess(
+            builtProgram("martlet"),
+            arguments: ["run", "--config", self.file],
+            name: "martlet",
+            logFile: self.directory.file("run.log")
+        )
+        try run.waitForLog("martlet: ready, ")
+        run.signal(SIGTERM)
+        #expect(try run.waitForExit() == 0, "\(run.log)")
+        #expect(run.log.contains(": warning: \(text)"), "\(run.log)")
+    }
+
+    @Test func `what keeps a role from starting keeps martlet run from it, beside a source that is away`() throws {
+        try self.write(tls: ", key_file: none", authentication: "{source: embedded}")
+        let (status, output) = try runProcess(builtProgram("martlet"), arguments: ["run", "--config", self.file])
+        #expect(
+            status == 1 && output.contains("tls.key_file: \(self.directory.file("none")): not readable"),
+            "\(output)"
+        )
+        #expect(output.contains(": warning: authentication.file: there is no file"), "\(output)")
     }
 
     /// The check said nothing of the key, and refused the others, with which the roles run.

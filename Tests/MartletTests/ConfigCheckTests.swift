@@ -1,4 +1,5 @@
 import Common
+import Devices
 import Glibc
 import TLS
 import TestSupport
@@ -268,6 +269,7 @@ import Testing
         "Regression: what is missing for a source is a mistake for the check, and a warning of martlet run, which starts",
         arguments: [
             ("{source: embedded}", "authentication.file: there is no file "),
+            ("{source: embedded, file: garbage}", "authentication.file: DIR/garbage: file is not a database"),
             (
                 "{redis: {url: \"redis://127.0.0.1:1/0\", password_file: none}}",
                 "authentication.redis.password_file: DIR/none: "
@@ -308,6 +310,41 @@ import Testing
             "\(output)"
         )
         #expect(output.contains(": warning: authentication.file: there is no file"), "\(output)")
+    }
+
+    /// Whether the file was there was all that the check looked at.
+    @Test("Regression: a file of devices that the auth worker makes nothing of is a mistake, and stays as it is")
+    func damagedDevices() throws {
+        let devices = self.directory.file("state/devices.db")
+        try Folder.make(self.directory.file("state"))
+        try self.write(tls: ", key_file: \(self.pki.server.keyFile)", authentication: "{source: embedded}")
+        let place = "authentication.file: \(devices): "
+        func check(_ text: String?) throws {
+            let bytes = try readFile(devices)
+            let (status, output) = try self.check()
+            let isExpected = text.map { status == 1 && output.contains(place + $0) } ?? (status == 0)
+            #expect(isExpected, "\(text ?? "no mistake") in \(output)")
+            #expect(try readFile(devices) == bytes)
+            #expect(try runProcess("ls", arguments: ["-A", self.directory.file("state")]).output == "devices.db\n")
+        }
+        try writeFile(devices, [UInt8](repeating: 0xA5, count: 5000))
+        try check("file is not a database")
+        try writeFile(devices, [])
+        try check("it is no file of devices; martlet device add makes one")
+        unlink(devices)
+        try DeviceDatabase(path: devices, use: .write).put([Device(name: Array("a".utf8))])
+        try check(nil)
+        let good = try readFile(devices)
+        // The number of the schema is the header's bytes 60 to 63.
+        try writeFile(devices, good[..<63] + [99] + good[64...])
+        try check("it was made by a later release")
+        // As a file that has a write-ahead log says in bytes 18 and 19; who opens that makes two files beside it.
+        try writeFile(devices, good[..<18] + [2, 2] + good[20..<63] + [0] + good[64...])
+        try check("it is no file of devices")
+        unlink(devices)
+        #expect(mkfifo(devices, 0o600) == 0)
+        let (status, output) = try self.check()
+        #expect(status == 1 && output.contains(place + "is not a file"), "\(output)")
     }
 
     /// The check said nothing of the key, and refused the others, with which the roles run.

@@ -154,6 +154,14 @@ extension Configuration {
         return problem
     }
 
+    /// What is wrong with the file of an embedded source: the end of a sentence that begins with its name.
+    public func problem(_ message: String, ofDevicesOfSource index: Int) -> ConfigurationError.Problem {
+        let source = self.authentication.sources[index]
+        var problem = self.problem("\(source.file): \(message)", Self.section(source, index, ""), "file")
+        problem.isOutageOfSource = true
+        return problem
+    }
+
     /// A section by its place in the file, and by the name of its list entry for people.
     private struct CheckedSection {
         var written: String

@@ -1,5 +1,7 @@
 import Common
+import Devices
 import Glibc
+import SQLite
 import TLS
 
 /// `martlet run`: all roles of a configuration on this host, under one supervisor in the foreground.
@@ -59,7 +61,7 @@ package enum LocalRun {
                 return problem
             }
         }
-        let found = configuration.check()
+        let found = configuration.check() + Self.checkDeviceFiles(configuration)
         var problems = judged(found)
         // Files that are not there have been named.
         if problems.allSatisfy(\.isWarning) { problems += Self.checkListeners(configuration) }
@@ -87,6 +89,28 @@ package enum LocalRun {
                 continue
             }
             problems += Self.checkRevocation(tls, ofListener: index, configuration)
+        }
+        return problems
+    }
+
+    /// What an auth worker would make nothing of; what is not there, or cannot be read, has been named.
+    private static func checkDeviceFiles(_ configuration: Configuration) -> [ConfigurationError.Problem] {
+        var problems: [ConfigurationError.Problem] = []
+        for (index, source) in configuration.authentication.sources.enumerated()
+        where source.kind == .embedded && Glibc.access(source.file, R_OK) == 0 {
+            var status = stat()
+            guard stat(source.file, &status) == 0 else { continue }
+            guard status.st_mode & S_IFMT == S_IFREG else {
+                problems.append(configuration.problem("is not a file", ofDevicesOfSource: index))
+                continue
+            }
+            do throws(SQLiteError) {
+                _ = try DeviceDatabase(path: source.file, use: .look).revision()
+            } catch {
+                // Somebody writes it just now.
+                guard !error.isBusy else { continue }
+                problems.append(configuration.problem(error.message, ofDevicesOfSource: index))
+            }
         }
         return problems
     }

@@ -8,6 +8,8 @@ import SQLite
 /// which readers find out what has changed; removed names are remembered for that.
 package final class DeviceDatabase {
     package enum Use {
+        /// Of a file that may be of any kind: nothing is made beside it.
+        case look
         case read
         case write
     }
@@ -58,9 +60,15 @@ package final class DeviceDatabase {
     package init(path: String, use: Use) throws(SQLiteError) {
         self.path = path
         self.stamp = FileStamp(path)
+        let access: Database.Access =
+            switch use {
+            case .look: Self.hasWriteAheadLog(path) ? .immutable : .readOnly
+            case .read: .readOnly
+            case .write: .create
+            }
         self.database = try Database(
             path: path,
-            access: use == .write ? .create : .readOnly,
+            access: access,
             busyTimeoutMilliseconds: use == .write ? Self.writeBusyMilliseconds : Self.readBusyMilliseconds
         )
         if use == .write {
@@ -83,6 +91,15 @@ package final class DeviceDatabase {
             "SELECT filter, access FROM access WHERE name = ?1 ORDER BY position"
         )
         self.selectVersion = try self.database.prepare("PRAGMA data_version")
+    }
+
+    /// Of somebody else's file: even readers make the log's index.
+    private static func hasWriteAheadLog(_ path: String) -> Bool {
+        let file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        guard file >= 0 else { return false }
+        defer { close(file) }
+        var readVersion: UInt8 = 0
+        return pread(file, &readVersion, 1, 19) == 1 && readVersion == 2
     }
 
     /// What has become of the file at the path since the last call, whatever SQLite says of it: somebody may have copied another one

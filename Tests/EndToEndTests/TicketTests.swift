@@ -62,14 +62,14 @@ import Testing
     @Test func `regression: a ticket secret that every user may read is not taken at a reload`() throws {
         let folder = try TemporaryDirectory("martlet-secret")
         let secret = folder.file("secret")
-        try writeFile(secret, [UInt8](repeating: 3, count: 48))
+        try writeFile(secret, Array(1...48))
         let broker = try TestBroker { text in
             text.replacing("  - name: plain\n", with: "      ticket_secret_file: \(secret)\n  - name: plain\n")
         }
         let device = try broker.pki.device("ticket-holder")
         let session = broker.directory.file("session")
         _ = try Self.connect(broker, port: broker.tlsPort, device, version: "-tls1_3", saveTo: session)
-        try writeFile(secret, [UInt8](repeating: 4, count: 48))
+        try writeFile(secret, Array(2...49))
         chmod(secret, 0o644)
         broker.listeners[0].signal(SIGHUP)
         try broker.listeners[0].waitForLog("certificates not usable, those read before stay in use")

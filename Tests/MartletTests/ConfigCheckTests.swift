@@ -1,5 +1,7 @@
 import Common
+import Devices
 import Glibc
+import TLS
 import TestSupport
 import Testing
 
@@ -145,7 +147,7 @@ import Testing
     @Test("Regression: a listener does not start with ticket secrets that every user may read, as the check says")
     func ticketSecrets() throws {
         let (open, good) = (self.directory.file("open"), self.directory.file("good"))
-        for path in [open, good] { try writeFile(path, [UInt8](repeating: 7, count: 48)) }
+        for path in [open, good] { try writeFile(path, SecureRandom.bytes(48)) }
         chmod(open, 0o644)
         chmod(good, 0o640)
         for (key, secrets) in [
@@ -158,6 +160,34 @@ import Testing
             #expect(status == 1 && output.contains("listeners.devices.tls.\(key): \(reason)"), "\(output)")
             let listener = try self.start("martlet-listener")
             #expect(listener.status == 1 && listener.output.contains("ticket secret \(reason)"), "\(listener.output)")
+        }
+    }
+
+    /// Both took it.
+    @Test(
+        "Regression: a listener does not start with a ticket secret that holds one byte throughout, as the check says"
+    )
+    func constantTicketSecret() throws {
+        let (secret, good) = (self.directory.file("secret"), self.directory.file("good"))
+        try writeFile(good, SecureRandom.bytes(48))
+        chmod(good, 0o600)
+        for (byte, value) in [(UInt8(0), "zeros"), (UInt8(ascii: "A"), "the same byte again and again")] {
+            try writeFile(secret, [UInt8](repeating: byte, count: 48))
+            chmod(secret, 0o600)
+            for (key, secrets) in [
+                ("ticket_secret_file", "ticket_secret_file: secret"),
+                ("previous_ticket_secret_file", "ticket_secret_file: good, previous_ticket_secret_file: secret"),
+            ] {
+                try self.write(tls: ", key_file: \(self.pki.server.keyFile), \(secrets)")
+                let reason = "\(secret): holds \(value), which anybody can guess; make random bytes with openssl rand"
+                let (status, output) = try self.check()
+                #expect(status == 1 && output.contains("listeners.devices.tls.\(key): \(reason)"), "\(output)")
+                let listener = try self.start("martlet-listener")
+                #expect(
+                    listener.status == 1 && listener.output.contains("ticket secret \(reason)"),
+                    "\(listener.output)"
+                )
+            }
         }
     }
 
@@ -232,6 +262,89 @@ import Testing
         let column = line.distance(from: line.startIndex, to: before) + 1
         let value = column + "crl_files: ".count
         #expect(status == 1 && (output.contains(":\(column): ") || output.contains(":\(value): ")), "\(output)")
+    }
+
+    /// Nothing at all was started.
+    @Test(
+        "Regression: what is missing for a source is a mistake for the check, and a warning of martlet run, which starts",
+        arguments: [
+            ("{source: embedded}", "authentication.file: there is no file "),
+            ("{source: embedded, file: garbage}", "authentication.file: DIR/garbage: file is not a database"),
+            (
+                "{redis: {url: \"redis://127.0.0.1:1/0\", password_file: none}}",
+                "authentication.redis.password_file: DIR/none: "
+            ),
+            (
+                "{redis: {url: \"rediss://127.0.0.1:1/0\", tls: {ca_file: none}}}",
+                "authentication.redis.tls.ca_file: DIR/none: "
+            ),
+            (
+                "{redis: {url: \"rediss://127.0.0.1:1/0\", tls: {ca_file: garbage}}}",
+                "authentication.redis.tls: ca_file DIR/garbage holds no certificate"
+            ),
+        ]
+    )
+    func sourcesThatAreAway(authentication: String, text: String) throws {
+        try self.write(tls: ", key_file: \(self.pki.server.keyFile)", authentication: authentication)
+        let text = text.replacing("DIR", with: self.directory.path)
+        let (status, output) = try self.check()
+        #expect(status == 1 && output.contains(": \(text)") && !output.contains("warning"), "\(output)")
+        #expect(output.split(separator: "\n").count == 1, "\(output)")
+        let run = try ChildProcess(
+            builtProgram("martlet"),
+            arguments: ["run", "--config", self.file],
+            name: "martlet",
+            logFile: self.directory.file("run.log")
+        )
+        try run.waitForLog("martlet: ready, ")
+        run.signal(SIGTERM)
+        #expect(try run.waitForExit() == 0, "\(run.log)")
+        #expect(run.log.contains(": warning: \(text)"), "\(run.log)")
+    }
+
+    @Test func `what keeps a role from starting keeps martlet run from it, beside a source that is away`() throws {
+        try self.write(tls: ", key_file: none", authentication: "{source: embedded}")
+        let (status, output) = try runProcess(builtProgram("martlet"), arguments: ["run", "--config", self.file])
+        #expect(
+            status == 1 && output.contains("tls.key_file: \(self.directory.file("none")): not readable"),
+            "\(output)"
+        )
+        #expect(output.contains(": warning: authentication.file: there is no file"), "\(output)")
+    }
+
+    /// Whether the file was there was all that the check looked at.
+    @Test("Regression: a file of devices that the auth worker makes nothing of is a mistake, and stays as it is")
+    func damagedDevices() throws {
+        let devices = self.directory.file("state/devices.db")
+        try Folder.make(self.directory.file("state"))
+        try self.write(tls: ", key_file: \(self.pki.server.keyFile)", authentication: "{source: embedded}")
+        let place = "authentication.file: \(devices): "
+        func check(_ text: String?) throws {
+            let bytes = try readFile(devices)
+            let (status, output) = try self.check()
+            let isExpected = text.map { status == 1 && output.contains(place + $0) } ?? (status == 0)
+            #expect(isExpected, "\(text ?? "no mistake") in \(output)")
+            #expect(try readFile(devices) == bytes)
+            #expect(try runProcess("ls", arguments: ["-A", self.directory.file("state")]).output == "devices.db\n")
+        }
+        try writeFile(devices, [UInt8](repeating: 0xA5, count: 5000))
+        try check("file is not a database")
+        try writeFile(devices, [])
+        try check("it is no file of devices; martlet device add makes one")
+        unlink(devices)
+        try DeviceDatabase(path: devices, use: .write).put([Device(name: Array("a".utf8))])
+        try check(nil)
+        let good = try readFile(devices)
+        // The number of the schema is the header's bytes 60 to 63.
+        try writeFile(devices, good[..<63] + [99] + good[64...])
+        try check("it was made by a later release")
+        // As a file that has a write-ahead log says in bytes 18 and 19; who opens that makes two files beside it.
+        try writeFile(devices, good[..<18] + [2, 2] + good[20..<63] + [0] + good[64...])
+        try check("it is no file of devices")
+        unlink(devices)
+        #expect(mkfifo(devices, 0o600) == 0)
+        let (status, output) = try self.check()
+        #expect(status == 1 && output.contains(place + "is not a file"), "\(output)")
     }
 
     /// The check said nothing of the key, and refused the others, with which the roles run.

@@ -26,12 +26,14 @@ extension Configuration {
             ]
             for case (let key, let path?) in secrets { self.checkTicketSecret(path, section, key, &problems) }
         }
+        let outages = problems.count
         self.checkRedis(&problems)
         for (index, source) in self.authentication.sources.enumerated() where source.kind == .embedded {
             guard Glibc.access(source.file, R_OK) != 0 else { continue }
             let text = errno == ENOENT ? Self.missingDeviceFile(source.file) : Self.unreadable(source.file, errno)
             problems.append(self.problem(text, Self.section(source, index, ""), "file"))
         }
+        for index in outages..<problems.count { problems[index].isOutageOfSource = true }
         let top = CheckedSection(written: "", shown: "")
         self.checkDirectory(self.runtimeDirectory, top, "runtime_directory", &problems)
         self.checkDirectory(self.stateDirectory, top, "state_directory", &problems)
@@ -148,6 +150,15 @@ extension Configuration {
         // The message names it.
         problem.key = section.shown
         problem.isWarning = isWarning
+        problem.isOutageOfSource = true
+        return problem
+    }
+
+    /// What is wrong with the file of an embedded source: the end of a sentence that begins with its name.
+    public func problem(_ message: String, ofDevicesOfSource index: Int) -> ConfigurationError.Problem {
+        let source = self.authentication.sources[index]
+        var problem = self.problem("\(source.file): \(message)", Self.section(source, index, ""), "file")
+        problem.isOutageOfSource = true
         return problem
     }
 

@@ -9,6 +9,9 @@ public struct ConfigurationError: Error, Equatable, CustomStringConvertible {
         public var message: String
         /// Martlet would run with it.
         public var isWarning = false
+        /// Of what an auth worker needs for a source of authentication: the roles start all the same, and serve as they do while the
+        /// source is away.
+        public var isOutageOfSource = false
     }
 
     /// The file's name as it was given.

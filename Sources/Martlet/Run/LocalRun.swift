@@ -1,5 +1,7 @@
 import Common
+import Devices
 import Glibc
+import SQLite
 import TLS
 
 /// `martlet run`: all roles of a configuration on this host, under one supervisor in the foreground.
@@ -7,7 +9,9 @@ package enum LocalRun {
     /// Until SIGINT or SIGTERM.
     package static func run(file: String, settings: [String]) throws {
         let file = try Folder.resolve(file)
-        let configuration = try Self.load(file: file, settings: settings)
+        let configuration = try Self.load(file: file, settings: settings, startsWithoutSources: true) {
+            Terminal.complain(mistakes: $0)
+        }
         try Self.makeDirectories(configuration)
         let lock = try FolderLock(
             file: "\(configuration.runtimeDirectory)/run.lock",
@@ -34,11 +38,13 @@ package enum LocalRun {
     ///
     /// - Parameters:
     ///   - checksFiles: also looks whether the files that it names can be read, and are what they have to be.
+    ///   - startsWithoutSources: as the roles do: what they lack for a source of authentication is a warning.
     ///   - warn: is given lines about what the roles would run with, and say in their logs; they are among the mistakes, too.
     static func load(
         file: String,
         settings: [String],
         checksFiles: Bool = true,
+        startsWithoutSources: Bool = false,
         warn: ([String]) -> Void = { _ in }
     ) throws(CommandFailure) -> Configuration {
         let configuration: Configuration
@@ -48,17 +54,26 @@ package enum LocalRun {
             throw CommandFailure(mistakes: error.lines)
         }
         guard checksFiles else { return configuration }
-        var problems = configuration.check()
+        func judged(_ problems: [ConfigurationError.Problem]) -> [ConfigurationError.Problem] {
+            problems.map { problem in
+                var problem = problem
+                if startsWithoutSources, problem.isOutageOfSource { problem.isWarning = true }
+                return problem
+            }
+        }
+        let found = configuration.check() + Self.checkDeviceFiles(configuration)
+        var problems = judged(found)
         // Files that are not there have been named.
-        if problems.allSatisfy(\.isWarning) { problems += Self.checkCertificates(configuration) }
+        if problems.allSatisfy(\.isWarning) { problems += Self.checkListeners(configuration) }
+        if found.allSatisfy(\.isWarning) { problems += judged(Self.checkRedis(configuration)) }
         let lines = ConfigurationError(file: file, problems: problems).lines
         guard problems.allSatisfy(\.isWarning) else { throw CommandFailure(mistakes: lines) }
         if !lines.isEmpty { warn(lines) }
         return configuration
     }
 
-    /// What a listener or an auth worker would refuse to start with or warn of, and lists that a listener would not take.
-    private static func checkCertificates(_ configuration: Configuration) -> [ConfigurationError.Problem] {
+    /// What a listener would refuse to start with or warn of, and lists that it would not take.
+    private static func checkListeners(_ configuration: Configuration) -> [ConfigurationError.Problem] {
         var problems: [ConfigurationError.Problem] = []
         for (index, listener) in configuration.listeners.enumerated() {
             guard let tls = listener.tls else { continue }
@@ -75,6 +90,34 @@ package enum LocalRun {
             }
             problems += Self.checkRevocation(tls, ofListener: index, configuration)
         }
+        return problems
+    }
+
+    /// What an auth worker would make nothing of; what is not there, or cannot be read, has been named.
+    private static func checkDeviceFiles(_ configuration: Configuration) -> [ConfigurationError.Problem] {
+        var problems: [ConfigurationError.Problem] = []
+        for (index, source) in configuration.authentication.sources.enumerated()
+        where source.kind == .embedded && Glibc.access(source.file, R_OK) == 0 {
+            var status = stat()
+            guard stat(source.file, &status) == 0 else { continue }
+            guard status.st_mode & S_IFMT == S_IFREG else {
+                problems.append(configuration.problem("is not a file", ofDevicesOfSource: index))
+                continue
+            }
+            do throws(SQLiteError) {
+                _ = try DeviceDatabase(path: source.file, use: .look).revision()
+            } catch {
+                // Somebody writes it just now.
+                guard !error.isBusy else { continue }
+                problems.append(configuration.problem(error.message, ofDevicesOfSource: index))
+            }
+        }
+        return problems
+    }
+
+    /// What an auth worker would go without Redis for, or warn of.
+    private static func checkRedis(_ configuration: Configuration) -> [ConfigurationError.Problem] {
+        var problems: [ConfigurationError.Problem] = []
         for (index, source) in configuration.authentication.sources.enumerated()
         where source.kind == .redis && source.redis.url.usesTLS {
             do throws(TLSError) {

@@ -248,7 +248,7 @@ import Testing
         let directory = try TemporaryDirectory()
         let (short, open, good) = (directory.file("short"), directory.file("open"), directory.file("good"))
         try writeFile(short, [UInt8](repeating: 1, count: 31))
-        for path in [open, good] { try writeFile(path, [UInt8](repeating: 1, count: 32)) }
+        for path in [open, good] { try writeFile(path, Array(1...32)) }
         chmod(short, 0o600)
         chmod(open, 0o644)
         chmod(good, 0o640)

@@ -91,6 +91,19 @@ struct DeviceStore {
         }
     }
 
+    /// Why an auth worker would make nothing of the file; nil: nothing is wrong with it, or somebody writes it just now. It is only
+    /// read, and nothing is made beside it.
+    func damage() -> String? {
+        var status = stat()
+        if stat(self.path, &status) == 0, status.st_mode & S_IFMT != S_IFREG { return "is not a file" }
+        do throws(SQLiteError) {
+            _ = try DeviceDatabase(path: self.path, use: .look).revision()
+            return nil
+        } catch {
+            return error.isBusy ? nil : error.message
+        }
+    }
+
     // MARK: Parts
 
     static func check(_ name: [UInt8]) throws(CommandFailure) {

@@ -1,7 +1,5 @@
 import Common
-import Devices
 import Glibc
-import SQLite
 import TLS
 
 /// `martlet run`: all roles of a configuration on this host, under one supervisor in the foreground.
@@ -98,19 +96,8 @@ package enum LocalRun {
         var problems: [ConfigurationError.Problem] = []
         for (index, source) in configuration.authentication.sources.enumerated()
         where source.kind == .embedded && Glibc.access(source.file, R_OK) == 0 {
-            var status = stat()
-            guard stat(source.file, &status) == 0 else { continue }
-            guard status.st_mode & S_IFMT == S_IFREG else {
-                problems.append(configuration.problem("is not a file", ofDevicesOfSource: index))
-                continue
-            }
-            do throws(SQLiteError) {
-                _ = try DeviceDatabase(path: source.file, use: .look).revision()
-            } catch {
-                // Somebody writes it just now.
-                guard !error.isBusy else { continue }
-                problems.append(configuration.problem(error.message, ofDevicesOfSource: index))
-            }
+            guard let damage = DeviceStore(path: source.file).damage() else { continue }
+            problems.append(configuration.problem(damage, ofDevicesOfSource: index))
         }
         return problems
     }

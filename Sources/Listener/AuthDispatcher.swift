@@ -90,9 +90,9 @@ final class AuthDispatcher: LinkDelegate {
     /// Asks about a live session. Without a worker it is asked about again later: who is in stays until somebody can say.
     func revalidate(_ connection: ClientConnection) {
         guard let query = connection.revalidationQuery() else { return }
-        let order = self.order(query)
-        let worker = order.first { self.pulses[$0]?.isSilent == false } ?? order.first { self.links[$0] != nil }
-        guard let worker, let link = self.links[worker] else { return connection.revalidationLost() }
+        guard let worker = AuthQuestion.choose(self.order(query), self.pulses), let link = self.links[worker] else {
+            return connection.revalidationLost()
+        }
         connection.question.worker = worker
         let keyHash = connection.credentials.keyHash
         if keyHash != 0, self.service.configuration.authentication.sources.count > 1 {

@@ -50,12 +50,16 @@ struct AuthQuestion {
     /// - Parameter order: all workers.
     /// - Returns: nil: there is none; who was asked before still is.
     mutating func ask(_ order: [Int], now: Instant, pulses: [AuthWorkerPulse?]) -> Int? {
-        let others = order.filter { pulses[$0] != nil && !self.has($0) }
-        guard let next = others.first(where: { pulses[$0]?.isSilent == false }) ?? others.first else { return nil }
+        guard let next = Self.choose(order.filter { !self.has($0) }, pulses) else { return nil }
         if let worker = self.worker { self.former.append(worker) }
         self.worker = next
         self.askedAt = now
         return next
+    }
+
+    /// The first one that is linked, of silent ones only if there is no other.
+    static func choose(_ order: [Int], _ pulses: [AuthWorkerPulse?]) -> Int? {
+        order.first { pulses[$0]?.isSilent == false } ?? order.first { pulses[$0] != nil }
     }
 
     /// The worker's link is gone, and with it what it was asked: the next process there may be asked anew.

@@ -154,13 +154,18 @@ import Testing
             ("ticket_secret_file", "ticket_secret_file: open"),
             ("previous_ticket_secret_file", "ticket_secret_file: good, previous_ticket_secret_file: open"),
         ] {
-            try self.write(tls: ", key_file: \(self.pki.server.keyFile), \(secrets)")
             let reason = "\(open): every user of this host may use it; chmod o= \(open)"
-            let (status, output) = try self.check()
-            #expect(status == 1 && output.contains("listeners.devices.tls.\(key): \(reason)"), "\(output)")
-            let listener = try self.start("martlet-listener")
-            #expect(listener.status == 1 && listener.output.contains("ticket secret \(reason)"), "\(listener.output)")
+            try self.expectRefusedSecret(secrets, key, reason)
         }
+    }
+
+    /// By the check, and by a listener at its start.
+    private func expectRefusedSecret(_ secrets: String, _ key: String, _ reason: String) throws {
+        try self.write(tls: ", key_file: \(self.pki.server.keyFile), \(secrets)")
+        let (status, output) = try self.check()
+        #expect(status == 1 && output.contains("listeners.devices.tls.\(key): \(reason)"), "\(output)")
+        let listener = try self.start("martlet-listener")
+        #expect(listener.status == 1 && listener.output.contains("ticket secret \(reason)"), "\(listener.output)")
     }
 
     /// Both took it.
@@ -178,15 +183,8 @@ import Testing
                 ("ticket_secret_file", "ticket_secret_file: secret"),
                 ("previous_ticket_secret_file", "ticket_secret_file: good, previous_ticket_secret_file: secret"),
             ] {
-                try self.write(tls: ", key_file: \(self.pki.server.keyFile), \(secrets)")
                 let reason = "\(secret): holds \(value), which anybody can guess; make random bytes with openssl rand"
-                let (status, output) = try self.check()
-                #expect(status == 1 && output.contains("listeners.devices.tls.\(key): \(reason)"), "\(output)")
-                let listener = try self.start("martlet-listener")
-                #expect(
-                    listener.status == 1 && listener.output.contains("ticket secret \(reason)"),
-                    "\(listener.output)"
-                )
+                try self.expectRefusedSecret(secrets, key, reason)
             }
         }
     }

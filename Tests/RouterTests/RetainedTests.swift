@@ -166,14 +166,20 @@ import Testing
         for number in 0..<10 { publisher.publish("r/\(number)", "\(number)", .atLeastOnce, retain: true) }
     }
 
-    /// It does not subscribe again, and never got the rest.
-    @Test func aSessionThatComesBackGetsTheRest() {
-        let harness = RouterHarness()
+    /// A session that lasts, and has asked for the ten.
+    private static func subscriberOfTen(_ harness: RouterHarness, receiveMaximum: UInt16) -> FakeClient {
         Self.tenRetained(harness)
         let client = harness.client("client")
         client.acknowledges = false
-        client.connect(clean: false, expiry: 100, receiveMaximum: 3)
+        client.connect(clean: false, expiry: 100, receiveMaximum: receiveMaximum)
         client.subscribe("r/+", .atLeastOnce)
+        return client
+    }
+
+    /// It does not subscribe again, and never got the rest.
+    @Test func aSessionThatComesBackGetsTheRest() {
+        let harness = RouterHarness()
+        let client = Self.subscriberOfTen(harness, receiveMaximum: 3)
         let first = client.takePayloads()
         #expect(first.count == 3)
         client.drop()
@@ -225,11 +231,7 @@ import Testing
     )
     func subscribingAgainTakesNothingAway(_ retainHandling: UInt8) {
         let harness = RouterHarness()
-        Self.tenRetained(harness)
-        let client = harness.client("client")
-        client.acknowledges = false
-        client.connect(clean: false, expiry: 100, receiveMaximum: 2)
-        client.subscribe("r/+", .atLeastOnce)
+        let client = Self.subscriberOfTen(harness, receiveMaximum: 2)
         let first = client.takePublishes()
         #expect(first.count == 2)
         client.drop()
